@@ -1,0 +1,53 @@
+"""Settings of every process: ``MARQUEE_*`` variables, read once at start, wrong ones named."""
+
+from pathlib import Path
+
+from pydantic import AnyUrl, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from features.contracts.errors import MarqueeError
+
+
+class SettingsError(MarqueeError):
+    """A ``MARQUEE_*`` variable is missing or malformed."""
+
+
+class Settings(BaseSettings):
+    """What a process needs to know of its surroundings; ``.run/env`` sets all of it for a local stack."""
+
+    model_config = SettingsConfigDict(env_prefix="MARQUEE_", frozen=True, extra="ignore")
+
+    database_url: SecretStr = Field(description="Postgres URL of Marquee's own database, with user and password.")
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated.")
+    mlflow_tracking_uri: AnyUrl = Field(AnyUrl("http://127.0.0.1:5000"), description="MLflow server.")
+    airflow_url: AnyUrl = Field(AnyUrl("http://127.0.0.1:8080"), description="Airflow API server.")
+    api_url: AnyUrl = Field(AnyUrl("http://127.0.0.1:8000"), description="Where clients reach the API.")
+    api_host: str = Field("127.0.0.1", description="Address that the API binds.")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port that the API binds.")
+    model_name: str = Field("marquee", min_length=1, description="Registered model in MLflow.")
+    model_alias: str = Field("champion", min_length=1, description="Alias of the model version that is served.")
+    admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of admin routes; empty closes them.")
+    work_dir: Path = Field(Path(".run/work"), description="Where training steps keep the files of each run.")
+    cache_dir: Path = Field(Path(".run/bundles"), description="Where servers keep verified bundles, by digest.")
+    log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises
+    ------
+    SettingsError
+        Naming each missing or malformed variable and what it is for; never a secret's value.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # pydantic reads the environment
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            field = str(problem["loc"][0])
+            purpose = Settings.model_fields[field].description if field in Settings.model_fields else ""
+            lines.append(f"MARQUEE_{field.upper()}: {problem['msg']}. {purpose}")
+        raise SettingsError(
+            "settings are incomplete (run `. .run/env` for the local stack):\n" + "\n".join(lines)
+        ) from None
