@@ -1,0 +1,120 @@
+"""What is known of users: their histories as a store reads them, and as arrays that the recommender computes with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+HISTORY_LIMIT: Final = 500
+"""Latest events of a user that features and fold-in read; a bundle's manifest holds its own value."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserHistory:
+    """One user's latest interactions in external ids, newest first (by `occurred_at`, then `event_id`, descending).
+
+    The columns are parallel lists of one length, at most the bundle's history limit. `at_us` is
+    min(occurred_at, known_at) in microseconds since 1970 UTC; `values` holds NaN where an event carried none.
+    `seen_item_ids` is the complete set of items that the user ever touched, in no order.
+    """
+
+    user_id: str
+    event_ids: Sequence[str] = ()
+    item_ids: Sequence[str] = ()
+    actions: Sequence[str] = ()
+    values: Sequence[float] = ()
+    at_us: Sequence[int] = ()
+    seen_item_ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """Histories of a batch of users as arrays over internal item indices; items that the bundle lacks are left out.
+
+    Attributes
+    ----------
+    user_ids
+        External ids, one per user of the batch.
+    offsets
+        int64 (n_users + 1,): user u owns the events offsets[u]:offsets[u + 1], newest first.
+    item
+        int32 (n_events,), internal item index.
+    weight
+        float32 (n_events,), preference by `ActionWeights`; 0 = seen, but no sign of liking; below 0 = dislike.
+    at_us
+        int64 (n_events,), microseconds since 1970 UTC.
+    seen_offsets, seen_item
+        The same layout for the complete set of seen items (int64 and int32), sorted ascending within a user.
+    """
+
+    user_ids: tuple[str, ...]
+    offsets: npt.NDArray[np.int64]
+    item: npt.NDArray[np.int32]
+    weight: npt.NDArray[np.float32]
+    at_us: npt.NDArray[np.int64]
+    seen_offsets: npt.NDArray[np.int64]
+    seen_item: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        """Return the number of users."""
+        return len(self.user_ids)
+
+    def events(self, user: int) -> slice:
+        """Return where the events of the batch's user number `user` stand."""
+        return slice(int(self.offsets[user]), int(self.offsets[user + 1]))
+
+    def seen(self, user: int) -> npt.NDArray[np.int32]:
+        """Return internal indices of all items that the batch's user number `user` ever touched, ascending."""
+        return self.seen_item[self.seen_offsets[user] : self.seen_offsets[user + 1]]
+
+    def take(self, users: npt.NDArray[np.integer]) -> "Profiles":
+        """Return the profiles of some users of the batch, in the order asked for."""
+        rows, offsets = _gather(self.offsets, users)
+        seen_rows, seen_offsets = _gather(self.seen_offsets, users)
+        return Profiles(
+            user_ids=tuple(self.user_ids[u] for u in users.tolist()),
+            offsets=offsets,
+            item=self.item[rows],
+            weight=self.weight[rows],
+            at_us=self.at_us[rows],
+            seen_offsets=seen_offsets,
+            seen_item=self.seen_item[seen_rows],
+        )
+
+
+def _gather(
+    offsets: npt.NDArray[np.int64], users: npt.NDArray[np.integer]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the row numbers of some users' slices, end to end, and the offsets of the result."""
+    starts, lengths = offsets[users], offsets[users + 1] - offsets[users]
+    result = np.zeros(len(users) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=result[1:])
+    rows = np.arange(result[-1]) + np.repeat(starts - result[:-1], lengths)
+    return rows, result
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one request asks for, in internal indices, the same for all users of the batch.
+
+    Attributes
+    ----------
+    k
+        Items wanted per user; fewer come back only where fewer are eligible.
+    exclude
+        int32, items that must not come back, whatever the user saw.
+    eligible
+        bool (n_items,) or None for all: what rules and live item state allow.
+    candidates
+        int32 or None: rank exactly these items instead of retrieving.
+    include_seen
+        Whether items that the user already had may come back.
+    """
+
+    k: int = 20
+    exclude: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    eligible: npt.NDArray[np.bool_] | None = None
+    candidates: npt.NDArray[np.int32] | None = None
+    include_seen: bool = False

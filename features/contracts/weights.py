@@ -1,0 +1,118 @@
+"""How much liking an action shows: the preference weight of an event, by configuration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.errors import ContractError
+
+Rule = Literal["constant", "share", "rating", "signed"]
+
+RATING_SCALES: Final = (1.0, 5.0, 10.0, 100.0)
+"""Rating scales in use; the one that data follows is the smallest that holds its largest rating."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionWeight:
+    """How one action is weighed.
+
+    `constant`: always `base`. `share`: `base` x value in 0..1 (a watch by the share watched). `rating`: `base` x
+    value / scale where that is at least the configured threshold, else 0. `signed`: `base` with the value's sign.
+    An event without a value counts as value 1 (a rating without value as 0).
+    """
+
+    rule: Rule
+    base: float
+
+
+DEFAULT_ACTIONS: Final[Mapping[str, ActionWeight]] = {
+    "view": ActionWeight("constant", 1.0),
+    "click": ActionWeight("constant", 1.0),
+    "watch": ActionWeight("share", 2.0),
+    "rating": ActionWeight("rating", 1.0),
+    "favorite": ActionWeight("signed", 2.0),
+    "like": ActionWeight("signed", 1.0),
+    "dislike": ActionWeight("signed", 1.0),
+    "cart": ActionWeight("constant", 2.0),
+    "purchase": ActionWeight("constant", 1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ActionWeights:
+    """The weights of all actions, the rating scale that data follows, and the share of it that counts as liking."""
+
+    actions: Mapping[str, ActionWeight] = field(default_factory=lambda: dict(DEFAULT_ACTIONS))
+    rating_scale: float = 5.0
+    rating_threshold: float = 0.6
+
+    def weigh(self, actions: Sequence[str], values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return the preference weight of each event, float32; 0 where the action is unknown.
+
+        Parameters
+        ----------
+        actions
+            The events' actions.
+        values
+            Their values, NaN where an event carried none.
+        """
+        value = np.asarray(values, dtype=np.float64)
+        if len(set(actions)) == 1:
+            return self._weigh_one(actions[0], value)
+        names = np.asarray(actions, dtype=object)
+        weight = np.zeros(len(value), dtype=np.float32)
+        for action in set(actions):
+            rows = names == action
+            weight[rows] = self._weigh_one(action, value[rows])
+        return weight
+
+    def _weigh_one(self, action: str, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        weight = self.actions.get(action)
+        if weight is None:
+            return np.zeros(len(value), dtype=np.float32)
+        match weight.rule:
+            case "constant":
+                strength = np.ones(len(value))
+            case "share":
+                strength = np.clip(np.nan_to_num(value, nan=1.0), 0.0, 1.0)
+            case "rating":
+                share = np.nan_to_num(value, nan=0.0) / self.rating_scale
+                strength = np.where(share >= self.rating_threshold, share, 0.0)
+            case "signed":
+                strength = np.sign(np.nan_to_num(value, nan=-1.0 if action == "dislike" else 1.0))
+        return (weight.base * strength).astype(np.float32)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the weights as JSON values, as a bundle's manifest and a run's parameters hold them."""
+        return {
+            "actions": {name: {"rule": w.rule, "base": w.base} for name, w in sorted(self.actions.items())},
+            "rating_scale": self.rating_scale,
+            "rating_threshold": self.rating_threshold,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, object]) -> "ActionWeights":
+        """Return the weights that `to_json` wrote.
+
+        Raises
+        ------
+        ContractError
+            If a field is missing or malformed.
+        """
+        try:
+            actions = {name: ActionWeight(**w) for name, w in stored["actions"].items()}  # type: ignore[attr-defined]
+            return cls(actions, float(stored["rating_scale"]), float(stored["rating_threshold"]))  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ContractError(f"action weights {stored!r}: {error}; expected what `to_json` writes") from error
+
+
+def rating_scale(largest: float) -> float:
+    """Return the rating scale that data with this largest rating follows.
+
+    >>> rating_scale(4.5), rating_scale(9.0), rating_scale(250.0)
+    (5.0, 10.0, 250.0)
+    """
+    return next((scale for scale in RATING_SCALES if largest <= scale), largest)

@@ -1,0 +1,57 @@
+"""What the recommender answers: ranked internal indices with score, source and cause."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How one user's list came about: enough to explain it and to replay it.
+
+    Attributes
+    ----------
+    candidates
+        int32 (n_candidates,), internal item indices, ascending.
+    rows
+        float32 (n_candidates, n_features), in the order of the bundle's feature spec; empty where no ranker ran.
+    ranks
+        float32 (n_candidates, n_sources), rank from 1 within each source, NaN where the source did not offer it.
+    scores
+        float64 (n_candidates,), what the list was ordered by.
+    """
+
+    candidates: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.float32]
+    ranks: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendations:
+    """Ranked lists of a batch of users.
+
+    Attributes
+    ----------
+    items
+        int32 (n_users, k), internal item indices, best first; `MISSING` where fewer were eligible.
+    scores
+        float32 (n_users, k), comparable within a list only; NaN where an item is missing.
+    sources
+        int8 (n_users, k), position in the bundle's `source_names` of the source that ranked the item best; -1 where
+        the item only fills up the list or is missing.
+    because
+        int32 (n_users, k), the item of the user's history that speaks most for this one, `MISSING` where none does.
+    fallback_reason
+        Per user: None for a personal list, else why there is none ("no_history").
+    traces
+        Per user, only if asked for.
+    """
+
+    items: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    sources: npt.NDArray[np.int8]
+    because: npt.NDArray[np.int32]
+    fallback_reason: tuple[str | None, ...]
+    traces: tuple[Trace, ...] = ()
