@@ -1,0 +1,180 @@
+"""Where bundles are published: the versions, tags and aliases of one registered model in MLflow.
+
+Needs mlflow-skinny only and never runs code of a model: a server downloads files, and verifies them itself.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+import requests
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.tracking import MlflowClient
+
+from features.contracts.errors import MarqueeError, UnavailableError
+
+BUNDLE_FOLDER: Final = "bundle"
+"""Name of the bundle's folder among the artifacts of a model version."""
+
+TAG_DIGEST: Final = "digest"
+TAG_RUN: Final = "run"
+TAG_SPEC_HASH: Final = "spec_hash"
+TAG_TRAINED_UNTIL: Final = "trained_until"
+TAG_GATE: Final = "gate"
+TAG_GATE_REASONS: Final = "gate_reasons"
+
+ALIAS_PREVIOUS: Final = "previous"
+"""Alias of the version that was served before the present one: where a rollback goes."""
+
+_PAGE: Final = 200
+
+_REQUEST_LIMITS: Final = {
+    # MLflow's own defaults (120 s, 7 retries with a doubling pause) would hold an alias poll for minutes.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+}
+
+_AWAY_CODES: Final = frozenset(
+    {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
+)
+
+Answer = TypeVar("Answer")
+Arguments = ParamSpec("Arguments")
+
+
+class RegistryError(MarqueeError):
+    """The registry answered, but not with what was asked for: a model, a version or its files are not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """One version of the registered model; `digest` is None where the tag is missing, which makes it unusable."""
+
+    version: str
+    digest: str | None
+    run_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Registry:
+    """The versions of one registered model on one MLflow server.
+
+    Every method raises `UnavailableError` when MLflow cannot be reached or fails within, and `RegistryError` when
+    it refuses. Requests give up after a few seconds unless ``MLFLOW_HTTP_REQUEST_*`` variables say otherwise.
+    """
+
+    def __init__(self, tracking_uri: str, model_name: str) -> None:
+        for name, value in _REQUEST_LIMITS.items():
+            os.environ.setdefault(name, value)
+        self.tracking_uri = tracking_uri.rstrip("/")
+        self.model_name = model_name
+        self._client = MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    def by_alias(self, alias: str) -> RegisteredVersion | None:
+        """Return the version that an alias points to, None where there is no such alias or no such model."""
+        version = self.aliases().get(alias)
+        return None if version is None else self.version(version)
+
+    def version(self, version: str) -> RegisteredVersion:
+        """Return one version by its number."""
+        return _registered(self._ask(self._client.get_model_version, self.model_name, version))
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return all versions, newest first; none where the model is not there yet."""
+        return self._search(f"name = {_quoted(self.model_name)}")
+
+    def aliases(self) -> dict[str, str]:
+        """Return the version that each alias points to; empty where the model is not there yet."""
+        try:
+            model = self._ask(self._client.get_registered_model, self.model_name)
+        except _NotThereError:
+            return {}
+        return {alias: str(version) for alias, version in model.aliases.items()}
+
+    def find_by_run(self, training_run: str) -> RegisteredVersion | None:
+        """Return the version that a training run (tag `run`) registered, None where it has not yet."""
+        wanted = f"name = {_quoted(self.model_name)} and tag.`{TAG_RUN}` = {_quoted(training_run)}"
+        return next(iter(self._search(wanted)), None)
+
+    def download(self, version: str, folder: Path) -> Path:
+        """Return the folder, below the given one, that holds the bundle's files of a version; not yet verified."""
+        uri = self._ask(self._client.get_model_version_download_uri, self.model_name, version)
+        source = f"{uri}/artifacts/{BUNDLE_FOLDER}"
+        bundle = Path(
+            self._ask(download_artifacts, artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking_uri)
+        )
+        if not (bundle / "manifest.json").is_file():
+            raise RegistryError(
+                f"version {version} of model {self.model_name!r}: no manifest.json at {source}; expected a bundle "
+                "that `python -m training step register` published. Promote another version."
+            )
+        return bundle
+
+    def set_alias(self, alias: str, version: str) -> None:
+        """Let an alias point to a version."""
+        self._ask(self._client.set_registered_model_alias, self.model_name, alias, version)
+
+    def set_tags(self, version: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version; tags that are not named stay."""
+        for key, value in tags.items():
+            self._ask(self._client.set_model_version_tag, self.model_name, version, key, value)
+
+    def _search(self, wanted: str) -> list[RegisteredVersion]:
+        found: list[RegisteredVersion] = []
+        token: str | None = None
+        while True:
+            page = self._ask(
+                self._client.search_model_versions,
+                wanted,
+                max_results=_PAGE,
+                order_by=["version_number DESC"],
+                page_token=token,
+            )
+            found.extend(_registered(version) for version in page)
+            token = page.token
+            if not token:
+                return found
+
+    def _ask(self, call: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        """Return what MLflow answers to a call; the one place where its errors become ours."""
+        try:
+            return call(*args, **kwargs)
+        except (MlflowException, requests.RequestException, ValueError) as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> MarqueeError:
+        subject = f"model {self.model_name!r} in MLflow at {self.tracking_uri}"
+        code = getattr(error, "error_code", "INTERNAL_ERROR")
+        if code == "RESOURCE_DOES_NOT_EXIST":
+            return _NotThereError(f"{subject}: {error}. `python -m training versions` lists what is there.")
+        if isinstance(error, RestException) and code not in _AWAY_CODES:
+            return RegistryError(f"{subject}: refused with {code}: {error}")
+        return UnavailableError(f"{subject}: no usable answer ({error}); expected a running MLflow server")
+
+
+class _NotThereError(RegistryError):
+    """The model or the version does not exist."""
+
+
+def _registered(version: ModelVersion) -> RegisteredVersion:
+    """Return our view of MLflow's version; its number is text over HTTP, but an integer from a database URI."""
+    tags = dict(version.tags)
+    return RegisteredVersion(str(version.version), tags.get(TAG_DIGEST), version.run_id or "", tags)
+
+
+def _quoted(value: str) -> str:
+    """Return a string literal of MLflow's search language, which knows no escapes.
+
+    Raises
+    ------
+    RegistryError
+        If the value holds a quote.
+    """
+    if "'" in value:
+        raise RegistryError(f"{value!r} holds a quote; names of models and runs may not. Choose another name.")
+    return f"'{value}'"
