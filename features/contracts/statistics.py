@@ -20,7 +20,7 @@ NEVER_US: Final = np.iinfo(np.int64).min
 """In `first_at_us` and `last_at_us`: no event yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class ItemStatistics:
     """State of all items of a bundle, in its internal order, at the edge of a closed bucket.
 

@@ -1,0 +1,124 @@
+"""An opened bundle: the one object that a server swaps, and that training and batch use alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.ids import MISSING, IdMap
+from features.contracts.profiles import Options, Profiles, UserHistory
+from features.contracts.spec import FeatureSpec
+from features.contracts.statistics import ItemStatistics
+from features.vectorize import feature_spec
+from training.bundle.manifest import Manifest
+from training.bundle.parts import Parts
+from training.bundle.recommender import Recommender
+from training.bundle.result import Recommendations
+from training.bundle.sources import PERSONAL, best
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """One verified model version, opened; immutable and safe to share between threads."""
+
+    path: Path
+    digest: str
+    manifest: Manifest
+    parts: Parts
+
+    @property
+    def items(self) -> IdMap:
+        """Return the ids of the bundle's items."""
+        return self.parts.items
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Return the names that `Recommendations.sources` points into."""
+        return self.manifest.source_names
+
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        """Return the ranker's columns."""
+        return feature_spec(PERSONAL)
+
+    @cached_property
+    def statistics(self) -> ItemStatistics:
+        """Return the bundle's own item statistics, for when newer ones cannot be had."""
+        return self.parts.state.at(self.parts.closed_at_us, has_clock=self.parts.has_clock)
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        """Return the pure recommender inside."""
+        return self.parts.recommender()
+
+    def encode(self, histories: Sequence[UserHistory]) -> Profiles:
+        """Return histories in internal indices; items that the bundle lacks are left out.
+
+        Each history is cut to the manifest's limit of latest events first.
+        """
+        limit = self.manifest.history_limit
+        rows = [self._events(history, limit) for history in histories]
+        seen = [self._known(history.seen_item_ids) for history in histories]
+        return Profiles(
+            user_ids=tuple(history.user_id for history in histories),
+            offsets=_offsets([len(item) for item, _, _ in rows]),
+            item=_join([item for item, _, _ in rows], np.int32),
+            weight=_join([weight for _, weight, _ in rows], np.float32),
+            at_us=_join([at for _, _, at in rows], np.int64),
+            seen_offsets=_offsets([len(items) for items in seen]),
+            seen_item=_join(seen, np.int32),
+        )
+
+    def recommend(
+        self,
+        profiles: Profiles,
+        statistics: ItemStatistics,
+        as_of_us: int | npt.NDArray[np.int64],
+        options: Options,
+        *,
+        trace: bool = False,
+    ) -> Recommendations:
+        """Return ranked lists; see `Recommender.recommend`."""
+        return self.recommender.recommend(profiles, statistics, as_of_us, options, trace=trace)
+
+    def similar(
+        self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return up to k items that the same users like, best first, and their similarity: int32, float32."""
+        items, scores = self.parts.tables["similar"].score(np.array([item], np.int32), np.ones(1))
+        if eligible is not None:
+            allowed = eligible[items]
+            items, scores = items[allowed], scores[allowed]
+        offer = best(items, scores, k)
+        return offer.items, offer.scores.astype(np.float32)
+
+    def _events(
+        self, history: UserHistory, limit: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        if not len(history.item_ids):
+            return np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int64)
+        item = self.items.index_or_missing(history.item_ids[:limit])
+        weight = self.parts.weights.weigh(history.actions[:limit], history.values[:limit])
+        at_us = np.asarray(history.at_us[:limit], dtype=np.int64)
+        known = item != MISSING
+        return item[known], weight[known], at_us[known]
+
+    def _known(self, item_ids: Sequence[str]) -> npt.NDArray[np.int32]:
+        items = self.items.index_or_missing(item_ids)
+        return np.unique(items[items != MISSING])
+
+
+def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _join(parts: Sequence[npt.NDArray[_T]], dtype: type[_T]) -> npt.NDArray[_T]:
+    return np.concatenate([np.empty(0, dtype), *parts])

@@ -1,0 +1,75 @@
+"""The manifest of a bundle: what it is, how it serves, and every other file's size and SHA-256."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from features.contracts.errors import ContractError
+from training.bundle.plan import Plan
+
+FORMAT_VERSION: Final = 1
+"""Raised when a bundle's files change their meaning; `open_bundle` reads this version."""
+
+MANIFEST: Final = "manifest.json"
+_CHUNK: Final = 1 << 20
+
+
+class BundleError(ContractError):
+    """A bundle is not what its manifest, its digest or this code's contract says."""
+
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """Size in bytes and SHA-256 of one file of a bundle."""
+
+    size: int
+    sha256: str
+
+
+class IndexInfo(msgspec.Struct, frozen=True):
+    """Kind of the FAISS index and its measured recall against exact search."""
+
+    kind: str
+    recall: float
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Content of ``manifest.json``; its SHA-256 is the bundle's digest."""
+
+    format_version: int
+    created_at: str
+    trained_until_us: int
+    spec_hash: str
+    source_names: tuple[str, ...]
+    plan: Plan
+    weights: dict[str, object]
+    index: IndexInfo
+    alpha: float
+    bucket_us: int
+    has_clock: bool
+    n_items: int
+    n_users: int
+    n_interactions: int
+    code_version: str
+    files: dict[str, StoredFile]
+
+    @property
+    def history_limit(self) -> int:
+        """Return how many of a user's latest events this bundle reads."""
+        return self.plan.history_limit
+
+
+def file_digest(path: Path) -> StoredFile:
+    """Return size and SHA-256 of a file, read in pieces."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return StoredFile(size, digest.hexdigest())
+
+
+def manifest_digest(raw: bytes) -> str:
+    """Return the digest of a bundle from the bytes of its manifest."""
+    return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,146 @@
+"""Opening a bundle: digest first, then every file's checksum, then the contract, and only then its content."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import faiss
+import lightgbm as lgb
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.errors import ContractError
+from features.contracts.ids import IdMap
+from features.contracts.statistics import StatisticsState
+from features.contracts.weights import ActionWeights
+from features.vectorize import Categories, feature_spec
+from training.bundle.bundle import Bundle
+from training.bundle.foldin import FoldIn
+from training.bundle.golden import GoldenRequest, check_answers
+from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
+from training.bundle.parts import TABLES, Parts
+from training.bundle.sources import PERSONAL, SOURCES
+from training.bundle.tables import NeighbourTable
+
+_MANIFEST_LIMIT: Final = 1 << 20
+
+
+def verify_bundle(path: Path, expected_digest: str) -> Manifest:
+    """Return the manifest of a bundle whose files are, byte for byte, the ones that it was written with.
+
+    Nothing but the manifest is parsed, and that only after its digest was compared.
+
+    Raises
+    ------
+    BundleError
+        Naming the file that is missing, too much or altered.
+    """
+    manifest = _manifest(path, expected_digest)
+    present = {file.name for file in path.iterdir()} - {MANIFEST}
+    if present != set(manifest.files):
+        missing, extra = sorted(set(manifest.files) - present), sorted(present - set(manifest.files))
+        raise BundleError(f"bundle {path}: files missing {missing}, not in the manifest {extra}; download it again")
+    for name, stored in manifest.files.items():
+        found = file_digest(path / name)
+        if found != stored:
+            raise BundleError(
+                f"bundle {path}: {name} has {found.size} bytes and SHA-256 {found.sha256}, the manifest says "
+                f"{stored.size} and {stored.sha256}; the file was altered or cut: download it again"
+            )
+    return manifest
+
+
+def open_bundle(path: Path, expected_digest: str) -> Bundle:
+    """Return a bundle, verified and mapped into memory.
+
+    Raises
+    ------
+    BundleError
+        If it is not the bundle of that digest, or of another format or feature spec than this code computes.
+    """
+    manifest = verify_bundle(path, expected_digest)
+    spec_hash = feature_spec(PERSONAL).digest
+    if manifest.spec_hash != spec_hash:
+        raise BundleError(
+            f"bundle {path} was trained with feature spec {manifest.spec_hash[:12]}, this code computes "
+            f"{spec_hash[:12]}; train a new version with this code, or serve with the code that trained it"
+        )
+    if manifest.source_names != SOURCES:
+        raise BundleError(f"bundle {path} has sources {manifest.source_names}, this code has {SOURCES}; train anew")
+    return Bundle(path, expected_digest, manifest, _parts(path, manifest))
+
+
+def check_golden(bundle: Bundle) -> None:
+    """Repeat the golden requests of an opened bundle.
+
+    Raises
+    ------
+    BundleError
+        If one is answered otherwise than when the bundle was written.
+    """
+    requests = msgspec.json.decode((bundle.path / "golden.json").read_bytes(), type=list[GoldenRequest])
+    check_answers(bundle.recommender, bundle.statistics, requests)
+
+
+def digest_of(path: Path) -> str:
+    """Return the digest of the bundle in a folder, as its own manifest gives it; proves nothing about the files."""
+    return manifest_digest((path / MANIFEST).read_bytes())
+
+
+def _manifest(path: Path, expected_digest: str) -> Manifest:
+    file = path / MANIFEST
+    if not file.is_file() or file.stat().st_size > _MANIFEST_LIMIT:
+        raise BundleError(f"bundle {path}: no {MANIFEST} of at most {_MANIFEST_LIMIT} bytes; it is no bundle")
+    raw = file.read_bytes()
+    digest = manifest_digest(raw)
+    if digest != expected_digest:
+        raise BundleError(
+            f"bundle {path}: its manifest has digest {digest}, expected {expected_digest} (as registered); "
+            "it is not the version that was published: refuse it"
+        )
+    try:
+        version = msgspec.json.decode(raw)["format_version"]
+        if version != FORMAT_VERSION:
+            raise BundleError(f"bundle {path} has format {version!r}, this code reads format {FORMAT_VERSION}")
+        return msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise BundleError(f"bundle {path}: {MANIFEST} is malformed: {error}") from error
+
+
+def _parts(path: Path, manifest: Manifest) -> Parts:
+    def load(name: str) -> npt.NDArray[Any]:
+        array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return array
+
+    def table(name: str) -> NeighbourTable:
+        return NeighbourTable(load(f"{name}_offsets"), load(f"{name}_index"), load(f"{name}_value"))
+
+    names = msgspec.json.decode((path / "categories.json").read_bytes(), type=tuple[str, ...])
+    state = StatisticsState(
+        load("statistics_count"),
+        load("statistics_decayed"),
+        load("statistics_first_at"),
+        load("statistics_last_at"),
+    )
+    ranker_file = path / "ranker.txt"
+    try:
+        return Parts(
+            items=IdMap.from_arrays(load("item_ids"), load("item_id_offsets")),
+            fold_in=FoldIn(load("factors"), load("gram"), manifest.alpha),
+            index=faiss.read_index(str(path / "index.faiss"), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY),
+            index_info=manifest.index,
+            tables={name: table(name) for name in TABLES},
+            categories=Categories(names, load("category_offsets"), load("category_index")),
+            state=state,
+            closed_at_us=int(load("statistics_closed_at")[0]),
+            ranker=lgb.Booster(model_file=ranker_file) if ranker_file.exists() else None,
+            plan=manifest.plan,
+            weights=ActionWeights.from_json(manifest.weights),
+            trained_until_us=manifest.trained_until_us,
+            bucket_us=manifest.bucket_us,
+            has_clock=manifest.has_clock,
+            n_users=manifest.n_users,
+            n_interactions=manifest.n_interactions,
+        )
+    except (OSError, ValueError, RuntimeError, ContractError, lgb.basic.LightGBMError) as error:
+        raise BundleError(f"bundle {path}: a part cannot be read: {error}") from error

@@ -1,0 +1,221 @@
+"""The recommender itself: pure, batch-first; training, backtest, batch and serving all call `Recommender.recommend`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.errors import ContractError
+from features.contracts.ids import MISSING
+from features.contracts.profiles import Options, Profiles
+from features.contracts.statistics import ItemStatistics
+from features.vectorize import POPULAR, Categories, ItemView, vectorize
+from training.bundle.candidates import Candidates, align, best_sources, retrieve
+from training.bundle.foldin import FoldIn
+from training.bundle.plan import BLEND, RANKER, Plan
+from training.bundle.result import Recommendations, Trace
+from training.bundle.sources import SOURCES, Blocked, Source, User
+from training.bundle.tables import NeighbourTable
+
+_FUSION_CONSTANT: Final = 60.0
+"""Of reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009)."""
+
+_BECAUSE_WINDOW: Final = 50
+"""Latest liked events among which the cause of a recommendation is looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """Everything that turns profiles into ranked lists; holds no user's data and is safe to share between threads."""
+
+    n_items: int
+    fold_in: FoldIn
+    sources: tuple[Source, ...]
+    cause: NeighbourTable
+    categories: Categories
+    plan: Plan
+    ranker: lgb.Booster | None
+
+    def recommend(
+        self,
+        profiles: Profiles,
+        statistics: ItemStatistics,
+        as_of_us: int | npt.NDArray[np.int64],
+        options: Options,
+        *,
+        trace: bool = False,
+    ) -> Recommendations:
+        """Return ranked lists of a batch of users at a moment.
+
+        Parameters
+        ----------
+        profiles
+            Histories of n_users users, all strictly before `as_of_us`.
+        statistics
+            State of the items at the bucket edge that the moment falls behind.
+        as_of_us
+            The moment, microseconds since 1970 UTC, for all users or for each, int64 (n_users,).
+
+        Raises
+        ------
+        ContractError
+            If a history or the statistics reach to or beyond the moment: an answer may not read its own future.
+        """
+        self._refuse_future(profiles, statistics, np.broadcast_to(as_of_us, len(profiles)))
+        view = view_of(statistics, self.categories)
+        lists = [self._one(profiles, user, view, options) for user in range(len(profiles))]
+        return _stack([entry[0] for entry in lists], [entry[1] for entry in lists] if trace else (), options.k)
+
+    def candidates(
+        self, profiles: Profiles, user: int, view: ItemView, options: Options
+    ) -> tuple[Candidates, npt.NDArray[np.float32]]:
+        """Return the candidates of the batch's user number `user` and their feature rows."""
+        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
+        found = self._retrieve(who, view, blocked, options)
+        return found, self._rows(profiles, user, found, view)
+
+    def _refuse_future(self, profiles: Profiles, statistics: ItemStatistics, as_of_us: npt.NDArray[np.int64]) -> None:
+        if not len(profiles):
+            return
+        if statistics.closed_at_us > as_of_us.min():
+            raise ContractError(
+                f"item statistics closed at {statistics.closed_at_us} us are newer than the moment "
+                f"{as_of_us.min()} us; take those of a bucket that closed at or before it"
+            )
+        owner = np.repeat(np.arange(len(profiles)), np.diff(profiles.offsets))
+        late = profiles.at_us >= as_of_us[owner]
+        if late.any():
+            first = int(np.flatnonzero(late)[0])
+            raise ContractError(
+                f"history of user {profiles.user_ids[owner[first]]!r} holds an event at {profiles.at_us[first]} us, "
+                f"which is not before the moment {as_of_us[owner[first]]} us; cut histories before recommending"
+            )
+
+    def _one(self, profiles: Profiles, user: int, view: ItemView, options: Options) -> tuple["_List", Trace]:
+        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
+        found = self._retrieve(who, view, blocked, options)
+        cold = not (who.weight > 0).any()
+        rows = self._rows(profiles, user, found, view) if self._ranks(cold=cold) else np.empty((0, 0), np.float32)
+        scores = self._scores(found, rows, cold=cold)
+        order = np.argsort(-scores, kind="stable")[: options.k]
+        items, picked = found.items[order], scores[order].astype(np.float32)
+        sources = best_sources(found.ranks[order])
+        reason = "no_history" if cold else None
+        ranked = _List(items, picked, sources, self._because(who, items), reason)
+        if len(items) < options.k and options.candidates is None:
+            ranked = self._fill(ranked, view, blocked, options.k)
+        return ranked, Trace(found.items, rows, found.ranks, scores)
+
+    def _user(self, profiles: Profiles, user: int) -> User:
+        events = profiles.events(user)
+        item, weight = profiles.item[events], profiles.weight[events]
+        return User(item, weight, self.fold_in.vector(item, weight))
+
+    def _blocked(self, profiles: Profiles, user: int, options: Options) -> Blocked:
+        blocked = np.zeros(self.n_items, dtype=bool) if options.eligible is None else ~options.eligible
+        blocked[options.exclude] = True
+        if not options.include_seen:
+            blocked[profiles.seen(user)] = True
+        return blocked
+
+    def _retrieve(self, user: User, view: ItemView, blocked: Blocked, options: Options) -> Candidates:
+        budgets = [self.plan.budgets[source.name] for source in self.sources]
+        if options.candidates is None:
+            return retrieve(self.sources, budgets, user, view, blocked)
+        wanted = np.unique(options.candidates)
+        wanted = wanted[~blocked[wanted]]
+        others = np.ones(self.n_items, dtype=bool)
+        others[wanted] = False
+        return align(wanted, [source.offer(user, view, others, len(wanted)) for source in self.sources])
+
+    def _ranks(self, *, cold: bool) -> bool:
+        return self.plan.order_by == RANKER and not cold
+
+    def _rows(self, profiles: Profiles, user: int, found: Candidates, view: ItemView) -> npt.NDArray[np.float32]:
+        events = profiles.events(user)
+        return vectorize(
+            profiles.item[events],
+            profiles.weight[events],
+            profiles.at_us[events],
+            candidates=found.items,
+            offered=found.offered,
+            view=view,
+        )
+
+    def _scores(self, found: Candidates, rows: npt.NDArray[np.float32], *, cold: bool) -> npt.NDArray[np.float64]:
+        if not len(found.items):
+            return np.empty(0)
+        if cold:
+            return order_scores(found.ranks, self.plan.cold_source)
+        if self.plan.order_by == RANKER and self.ranker is not None:
+            return np.asarray(self.ranker.predict(rows, num_threads=1), dtype=np.float64)
+        return order_scores(found.ranks, self.plan.order_by)
+
+    def _because(self, user: User, items: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return for each item the liked item of the history whose neighbour it is most, `MISSING` where none."""
+        liked = user.item[np.flatnonzero(user.weight > 0)[:_BECAUSE_WINDOW]]
+        cause = np.full(len(items), MISSING, dtype=np.int32)
+        if not len(liked) or not len(items):
+            return cause
+        owner, neighbour, value = self.cause.rows(liked)
+        order = np.argsort(value, kind="stable")
+        position = {item: row for row, item in enumerate(items.tolist())}
+        for who, item in zip(owner[order].tolist(), neighbour[order].tolist(), strict=True):
+            if item in position:
+                cause[position[item]] = liked[who]
+        return cause
+
+    def _fill(self, ranked: "_List", view: ItemView, blocked: Blocked, k: int) -> "_List":
+        """Return the list with further eligible items up to k: popular ones first, then any."""
+        blocked = blocked.copy()
+        blocked[ranked.items] = True
+        order = view.order_by[POPULAR]
+        more = order[~blocked[order]][: k - len(ranked.items)]
+        floor = float(ranked.scores.min(initial=0.0))
+        none = np.full(len(more), MISSING, dtype=np.int32)
+        return _List(
+            np.concatenate((ranked.items, more)),
+            np.concatenate((ranked.scores, np.float32(floor) - np.arange(1, len(more) + 1, dtype=np.float32))),
+            np.concatenate((ranked.sources, none.astype(np.int8))),
+            np.concatenate((ranked.because, none)),
+            ranked.fallback_reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    items: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    sources: npt.NDArray[np.int8]
+    because: npt.NDArray[np.int32]
+    fallback_reason: str | None
+
+
+@lru_cache(maxsize=4)
+def view_of(statistics: ItemStatistics, categories: Categories) -> ItemView:
+    """Return the items' view at one bucket edge; kept while the same statistics are asked for again."""
+    return ItemView(statistics, categories)
+
+
+def order_scores(ranks: npt.NDArray[np.float32], order_by: str) -> npt.NDArray[np.float64]:
+    """Return scores by reciprocal rank: of one source, the others breaking its ties, or of all ("blend")."""
+    reciprocal = np.nan_to_num(1.0 / (_FUSION_CONSTANT + ranks.astype(np.float64)))
+    blend = reciprocal.sum(axis=1)
+    if order_by == BLEND:
+        return np.asarray(blend)
+    return np.asarray(reciprocal[:, SOURCES.index(order_by)] + 1e-6 * blend)
+
+
+def _stack(lists: Sequence[_List], traces: Sequence[Trace], k: int) -> Recommendations:
+    shape = (len(lists), k)
+    items, because = np.full(shape, MISSING, np.int32), np.full(shape, MISSING, np.int32)
+    scores, sources = np.full(shape, np.nan, np.float32), np.full(shape, MISSING, np.int8)
+    for row, entry in enumerate(lists):
+        size = len(entry.items)
+        items[row, :size], scores[row, :size] = entry.items, entry.scores
+        sources[row, :size], because[row, :size] = entry.sources, entry.because
+    return Recommendations(items, scores, sources, because, tuple(e.fallback_reason for e in lists), tuple(traces))

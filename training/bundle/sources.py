@@ -1,0 +1,169 @@
+"""Candidate sources: small classes with one interface, each offering a user's best items that are not blocked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from features.vectorize import POPULAR, TRENDS, ItemView
+from training.bundle.tables import NeighbourTable
+
+Blocked = npt.NDArray[np.bool_]
+
+# One thread-independent kernel for one query and for many: a batch gives the same floats as one by one.
+faiss.cvar.distance_compute_blas_threshold = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a source offers one user: internal indices, best first, and their scores (comparable within the offer)."""
+
+    items: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float64]
+
+
+NOTHING: Final = Offer(np.empty(0, np.int32), np.empty(0))
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One user's history as a source reads it, newest first, in internal indices."""
+
+    item: npt.NDArray[np.int32]
+    weight: npt.NDArray[np.float32]
+    vector: npt.NDArray[np.float32] | None
+
+
+class Source(Protocol):
+    """A way to find candidates."""
+
+    @property
+    def name(self) -> str:
+        """Name in answers, features and metrics."""
+        ...
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return up to `limit` items that are not blocked, best first."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class AlsSource:
+    """Nearest items to the folded-in user vector by inner product, from a FAISS index."""
+
+    index: faiss.Index
+    name: str = "als"
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return the items of largest inner product; blocked ones are left out inside the search."""
+        del view
+        if user.vector is None:
+            return NOTHING
+        selector = faiss.IDSelectorBitmap(np.packbits(~blocked, bitorder="little"))
+        scores, items = self.index.search(
+            user.vector[None], min(limit, self.index.ntotal), params=self._parameters(selector)
+        )
+        found = items[0] >= 0
+        return Offer(items[0][found].astype(np.int32), scores[0][found].astype(np.float64))
+
+    def _parameters(self, selector: faiss.IDSelector) -> faiss.SearchParameters:
+        if isinstance(self.index, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=self.index.hnsw.efSearch)
+        if isinstance(self.index, faiss.IndexIVF):
+            return faiss.SearchParametersIVF(sel=selector, nprobe=self.index.nprobe)
+        return faiss.SearchParameters(sel=selector)
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourSource:
+    """Items that go with the user's latest liked items, by a neighbour table.
+
+    The newest `window` liked events count, each `decay` times the one after it.
+    """
+
+    name: str
+    table: NeighbourTable
+    window: int
+    decay: float
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return the items with the largest sum of neighbour weights."""
+        del view
+        liked = np.flatnonzero(user.weight > 0)[: self.window]
+        if not len(liked):
+            return NOTHING
+        weight = user.weight[liked] * self.decay ** np.arange(len(liked))
+        items, scores = self.table.score(user.item[liked], weight)
+        free = ~blocked[items]
+        return best(items[free], scores[free], limit)
+
+
+@dataclass(frozen=True, slots=True)
+class PopularSource:
+    """The same items for everyone: by count over all time or by a decayed trend, as of the bucket's edge."""
+
+    name: str
+    order: int
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return the most liked items with at least one liking event."""
+        del user
+        ranked = view.order_by[self.order]
+        score = view.statistics.count if self.order == POPULAR else view.statistics.decayed[:, self.order]
+        size = limit
+        while True:
+            head = ranked[:size]
+            free = head[~blocked[head] & (score[head] > 0)]
+            if len(free) >= limit or size >= len(ranked):
+                top = free[:limit]
+                return Offer(top, score[top].astype(np.float64))
+            size *= 4
+
+
+def best(items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64], limit: int) -> Offer:
+    """Return the `limit` items of largest score, best first, ties by position."""
+    if len(items) > limit:
+        least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+        keep = scores >= least
+        items, scores = items[keep], scores[keep]
+    order = np.argsort(-scores, kind="stable")[:limit]
+    return Offer(items[order], scores[order])
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourPlan:
+    """How a neighbour source reads its table."""
+
+    table: str
+    window: int
+    decay: float
+
+
+NEIGHBOUR_PLANS: Final[Mapping[str, NeighbourPlan]] = {
+    "ease": NeighbourPlan("ease", 500, 1.0),
+    "similar": NeighbourPlan("similar", 500, 1.0),
+    "similar_recent": NeighbourPlan("similar", 10, 0.85),
+    "next_last": NeighbourPlan("next", 1, 1.0),
+    "next_recent": NeighbourPlan("next", 5, 0.7),
+}
+POPULAR_PLANS: Final[Mapping[str, int]] = {
+    "popular": POPULAR,
+    "trend_1d": TRENDS.index("1d"),
+    "trend_14d": TRENDS.index("14d"),
+}
+PERSONAL: Final = ("als", *NEIGHBOUR_PLANS)
+"""Sources that read the user's history; each gives the ranker two columns."""
+SOURCES: Final = (*PERSONAL, *POPULAR_PLANS)
+"""All sources, in the order of `source_names` of every bundle."""
+
+
+def build_sources(index: faiss.Index, tables: Mapping[str, NeighbourTable]) -> tuple[Source, ...]:
+    """Return all sources in the order of `SOURCES`."""
+    neighbours = (
+        NeighbourSource(name, tables[plan.table], plan.window, plan.decay) for name, plan in NEIGHBOUR_PLANS.items()
+    )
+    popular = (PopularSource(name, order) for name, order in POPULAR_PLANS.items())
+    return (AlsSource(index), *neighbours, *popular)

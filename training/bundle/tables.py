@@ -1,0 +1,65 @@
+"""Neighbour tables: for each item the items that go with it, as a sparse matrix that a bundle can map from disk."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+MAX_NEIGHBOURS: Final = 64
+
+_DENSE_SHARE: Final = 8
+"""Entries are summed in a dense array once there are more than n_items / 8 of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourTable:
+    """Weighted neighbours of each item, CSR: item i goes with index[offsets[i]:offsets[i + 1]].
+
+    `offsets` is int64 (n_items + 1,), `index` int32 internal indices, `value` float16 weights, best first in a row.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    index: npt.NDArray[np.int32]
+    value: npt.NDArray[np.float16]
+
+    @classmethod
+    def from_matrix(cls, matrix: sparse.csr_matrix, limit: int = MAX_NEIGHBOURS) -> "NeighbourTable":
+        """Return the table of the largest `limit` positive entries of each row of an items x items matrix."""
+        matrix = matrix.tocoo()
+        keep = (matrix.data > 0) & (matrix.row != matrix.col)
+        row, col, value = matrix.row[keep], matrix.col[keep].astype(np.int32), matrix.data[keep]
+        order = np.lexsort((col, -value, row))
+        row, col, value = row[order], col[order], value[order]
+        count = np.bincount(row, minlength=matrix.shape[0])
+        within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        best = within < limit
+        offsets = np.zeros(matrix.shape[0] + 1, dtype=np.int64)
+        np.cumsum(np.minimum(count, limit), out=offsets[1:])
+        return cls(offsets, col[best], value[best].astype(np.float16))
+
+    def rows(
+        self, items: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return the neighbours of some items end to end: position of the owner in `items`, neighbour, weight."""
+        count = self.offsets[items + 1] - self.offsets[items]
+        owner = np.repeat(np.arange(len(items)), count)
+        start = self.offsets[items] - (np.cumsum(count) - count)
+        flat = np.arange(len(owner)) + start[owner]
+        return owner, self.index[flat], self.value[flat].astype(np.float32)
+
+    def score(
+        self, items: npt.NDArray[np.int32], weight: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Return all items that go with weighted items and the sums of their weights, by index ascending."""
+        owner, neighbour, value = self.rows(items)
+        contribution: npt.NDArray[np.float64] = value * weight[owner]
+        n_items = len(self.offsets) - 1
+        if len(neighbour) * _DENSE_SHARE > n_items:
+            sums = np.asarray(np.bincount(neighbour, contribution, n_items), dtype=np.float64)
+            found = np.flatnonzero(sums > 0).astype(np.int32)
+            return found, sums[found]
+        found, position = np.unique(neighbour, return_inverse=True)
+        sums = np.asarray(np.bincount(position, contribution, len(found)), dtype=np.float64)
+        return found[sums > 0], sums[sums > 0]

@@ -1,0 +1,88 @@
+"""Writing a bundle: every part to its file, the manifest last."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import faiss
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from features.vectorize import feature_spec
+from training.bundle.golden import make_golden
+from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
+from training.bundle.parts import Parts
+from training.bundle.sources import PERSONAL, SOURCES
+
+
+def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_version: str, seed: int) -> str:
+    """Write a bundle into an empty or new folder and return its digest.
+
+    Raises
+    ------
+    BundleError
+        If the folder holds anything already: a bundle is written once.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise BundleError(f"bundle folder {folder} is not empty; bundles are never written over, choose a new folder")
+    for name, array in arrays_of(parts).items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    faiss.write_index(parts.index, str(folder / "index.faiss"))
+    if parts.ranker is not None:
+        parts.ranker.save_model(folder / "ranker.txt")
+    golden = make_golden(parts.recommender(), parts.state.at(parts.closed_at_us, has_clock=parts.has_clock), seed)
+    (folder / "golden.json").write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1))
+    (folder / "categories.json").write_text(json.dumps(list(parts.categories.names)), encoding="utf-8")
+    spec = feature_spec(PERSONAL)
+    (folder / "feature_spec.json").write_text(
+        json.dumps([vars_of(feature) for feature in spec.features], indent=1), encoding="utf-8"
+    )
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        created_at=created_at.isoformat(),
+        trained_until_us=parts.trained_until_us,
+        spec_hash=spec.digest,
+        source_names=SOURCES,
+        plan=parts.plan,
+        weights=parts.weights.to_json(),
+        index=parts.index_info,
+        alpha=parts.fold_in.alpha,
+        bucket_us=parts.bucket_us,
+        has_clock=parts.has_clock,
+        n_items=len(parts.items),
+        n_users=parts.n_users,
+        n_interactions=parts.n_interactions,
+        code_version=code_version,
+        files={path.name: file_digest(path) for path in sorted(folder.iterdir())},
+    )
+    raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    (folder / MANIFEST).write_bytes(raw)
+    return manifest_digest(raw)
+
+
+def vars_of(feature: object) -> dict[str, str]:
+    """Return a feature's fields as JSON values."""
+    return {name: getattr(feature, name) for name in ("name", "meaning", "unit", "origin")}
+
+
+def arrays_of(parts: Parts) -> dict[str, npt.NDArray[np.generic]]:
+    """Return all arrays of a bundle by file name (without ``.npy``)."""
+    utf8, offsets = parts.items.to_arrays()
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "item_ids": utf8,
+        "item_id_offsets": offsets,
+        "factors": parts.fold_in.factors,
+        "gram": parts.fold_in.gram,
+        "category_offsets": parts.categories.offsets,
+        "category_index": parts.categories.index,
+        "statistics_count": parts.state.count,
+        "statistics_decayed": parts.state.decayed,
+        "statistics_first_at": parts.state.first_at_us,
+        "statistics_last_at": parts.state.last_at_us,
+        "statistics_closed_at": np.array([parts.closed_at_us], dtype=np.int64),
+    }
+    for name, table in parts.tables.items():
+        arrays |= {f"{name}_offsets": table.offsets, f"{name}_index": table.index, f"{name}_value": table.value}
+    return arrays
