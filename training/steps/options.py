@@ -1,0 +1,62 @@
+"""What a person may choose for a training run; written by its first step, read by all others."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from training.steps.state import RunError, RunFolder, write_atomically
+
+FILE: Final = "options.json"
+
+MIN_EVENTS: Final = 1000
+"""Fewer interactions than this teach nothing that popularity does not say: the run is skipped."""
+
+
+class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of one training run; the limits are those of the form in Airflow.
+
+    Attributes
+    ----------
+    window_days
+        Days of history to train on, back from the newest event; None = all there is.
+    factors
+        Latent dimensions of ALS.
+    promote
+        Whether the champion alias may move when the gate says `promoted`.
+    min_events
+        With fewer interactions in the snapshot the run is skipped.
+    seed
+        Of every generator in the run: one seed and one snapshot give one model.
+    """
+
+    window_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+    factors: Annotated[int, Meta(ge=8, le=512)] = 64
+    promote: bool = True
+    min_events: Annotated[int, Meta(ge=1)] = MIN_EVENTS
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+
+
+def write_options(run: RunFolder, options: RunOptions) -> None:
+    """Keep the options with the run's files."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.path / FILE, msgspec.json.format(msgspec.json.encode(options)))
+
+
+def read_options(run: RunFolder) -> RunOptions:
+    """Return the options that the run's first step wrote.
+
+    Raises
+    ------
+    RunError
+        If they are missing or malformed.
+    """
+    file = run.path / FILE
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=RunOptions)
+    except FileNotFoundError:
+        raise RunError(
+            f"run {run.run!r}: no {FILE} in {run.path}. Run `python -m training step snapshot --run {run.run}` first."
+        ) from None
+    except msgspec.DecodeError as error:
+        raise RunError(f"{file}: {error}. Start another run: options may not change within one.") from error
