@@ -32,11 +32,13 @@ ALIAS_PREVIOUS: Final = "previous"
 
 _PAGE: Final = 200
 
-_REQUEST_LIMITS: Final = {
+_CLIENT_DEFAULTS: Final = {
     # MLflow's own defaults (120 s, 7 retries with a doubling pause) would hold an alias poll for minutes.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    # Logs are read by people and machines: neither needs a line per file.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 _AWAY_CODES: Final = frozenset(
@@ -69,7 +71,7 @@ class Registry:
     """
 
     def __init__(self, tracking_uri: str, model_name: str) -> None:
-        for name, value in _REQUEST_LIMITS.items():
+        for name, value in _CLIENT_DEFAULTS.items():
             os.environ.setdefault(name, value)
         self.tracking_uri = tracking_uri.rstrip("/")
         self.model_name = model_name
@@ -145,16 +147,17 @@ class Registry:
         try:
             return call(*args, **kwargs)
         except (MlflowException, requests.RequestException, ValueError) as error:
-            raise self._translated(error) from error
+            raise translated(error, f"model {self.model_name!r} in MLflow at {self.tracking_uri}") from error
 
-    def _translated(self, error: Exception) -> MarqueeError:
-        subject = f"model {self.model_name!r} in MLflow at {self.tracking_uri}"
-        code = getattr(error, "error_code", "INTERNAL_ERROR")
-        if code == "RESOURCE_DOES_NOT_EXIST":
-            return _NotThereError(f"{subject}: {error}. `python -m training versions` lists what is there.")
-        if isinstance(error, RestException) and code not in _AWAY_CODES:
-            return RegistryError(f"{subject}: refused with {code}: {error}")
-        return UnavailableError(f"{subject}: no usable answer ({error}); expected a running MLflow server")
+
+def translated(error: Exception, subject: str) -> MarqueeError:
+    """Return our error for one that MLflow's client raised: whether it is away, refuses, or lacks what was asked."""
+    code = getattr(error, "error_code", "INTERNAL_ERROR")
+    if code == "RESOURCE_DOES_NOT_EXIST":
+        return _NotThereError(f"{subject}: {error}. `python -m training versions` lists what is there.")
+    if isinstance(error, RestException) and code not in _AWAY_CODES:
+        return RegistryError(f"{subject}: refused with {code}: {error}")
+    return UnavailableError(f"{subject}: no usable answer ({error}). Try again when the MLflow server is up.")
 
 
 class _NotThereError(RegistryError):

@@ -1,0 +1,203 @@
+"""Publishing: one MLflow run and one model version per training run, the bundle inside it as a pyfunc model."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+import pandas as pd
+import requests
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import DataType
+from mlflow.types.schema import AnyType, ColSpec, Schema
+
+from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
+from features.contracts.errors import ContractError
+from training.bundle.registry import BUNDLE_FOLDER, TAG_DIGEST, TAG_RUN, RegisteredVersion, Registry, translated
+from training.code_version import ROOT
+
+EXPERIMENT: Final = "marquee"
+MODEL_CODE: Final = ROOT / "training" / "pyfunc_model.py"
+PACKAGES: Final = ("features", "training")
+"""Copied into the model, so that `mlflow.pyfunc.load_model` works where no checkout is."""
+
+_REQUIREMENTS: Final = ("mlflow", "pandas", "numpy", "scipy", "msgspec", "lightgbm", "faiss-cpu")
+
+_RUN_TAG: Final = "training_run"
+
+_LIMITS: Final = {
+    # Uploads of a bundle of more than a gigabyte may keep the server busy for a while between two answers.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "120",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    # A uv.lock of the checkout names registries of this machine: it stays out of the model.
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+SIGNATURE: Final = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec(DataType.string, USER),
+            ColSpec(AnyType(), "history"),  # type: ignore[no-untyped-call]  # a list, or its JSON text
+            ColSpec(DataType.long, "k", required=False),
+            ColSpec(DataType.string, "as_of", required=False),
+        ]
+    ),
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, USER),
+            ColSpec(DataType.string, ITEM),
+            ColSpec(DataType.long, RANK),
+            ColSpec(DataType.double, SCORE),
+            ColSpec(DataType.string, SOURCE),
+        ]
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What is published of one training run.
+
+    Attributes
+    ----------
+    run
+        Name of the training run; one run gives one version, however often it is published.
+    bundle, digest
+        Folder named `bundle` that holds the files, and the SHA-256 of its manifest.
+    parameters, metrics
+        Of the MLflow run.
+    tags
+        Of the model version, set when it is created; digest and run are added.
+    files
+        Folder of plots and report, logged as artifacts of the run; None for none.
+    dataset
+        File of the interactions that the run was fitted on, and its SHA-256; None where there is none.
+    example_items
+        A few known item ids for the input example.
+    description
+        Markdown about the version.
+    """
+
+    run: str
+    bundle: Path
+    digest: str
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    files: Path | None = None
+    dataset: tuple[Path, str] | None = None
+    example_items: tuple[str, ...] = ()
+    description: str = ""
+
+
+def publish(registry: Registry, publication: Publication) -> RegisteredVersion:
+    """Return the model version of a training run: the one that it has already, or a new one.
+
+    Raises
+    ------
+    UnavailableError
+        If MLflow cannot be reached; publishing again goes on with the same MLflow run.
+    """
+    _check(publication)
+    known = registry.find_by_run(publication.run)
+    if known is not None:
+        return known
+    allow_long_requests()
+    try:
+        mlflow.set_tracking_uri(registry.tracking_uri)
+        return registry.version(_register(registry, publication))
+    except (MlflowException, requests.RequestException) as error:
+        raise translated(error, f"publishing run {publication.run!r} to MLflow at {registry.tracking_uri}") from error
+
+
+def metric_key(name: str) -> str:
+    """Return a metric's name as MLflow takes it, which knows no @.
+
+    >>> metric_key("ndcg@10")
+    'ndcg_at_10'
+    """
+    return name.replace("@", "_at_")
+
+
+def allow_long_requests() -> None:
+    """Let this process wait for MLflow as long as a batch job may; variables that are set already win."""
+    for name, value in _LIMITS.items():
+        os.environ.setdefault(name, value)
+
+
+def _check(publication: Publication) -> None:
+    if publication.bundle.name != BUNDLE_FOLDER:
+        raise ContractError(
+            f"bundle folder {publication.bundle} is named {publication.bundle.name!r}; servers look for "
+            f"{BUNDLE_FOLDER!r} among a version's artifacts. Write the bundle to a folder of that name."
+        )
+
+
+def _register(registry: Registry, publication: Publication) -> str:
+    client = MlflowClient()
+    experiment = mlflow.set_experiment(EXPERIMENT).experiment_id
+    with mlflow.start_run(
+        run_id=_interrupted(client, experiment, publication.run),
+        run_name=publication.run,
+        tags={_RUN_TAG: publication.run},
+        description=publication.description or None,
+    ) as run:
+        mlflow.log_params(dict(publication.parameters))
+        mlflow.log_metrics({metric_key(name): value for name, value in publication.metrics.items()})
+        if publication.dataset is not None:
+            mlflow.log_input(_dataset(*publication.dataset), context="training")
+        if publication.files is not None:
+            mlflow.log_artifacts(str(publication.files), "report")
+        model = _log_model(publication)
+        return _create_version(client, registry.model_name, model, run.info.run_id, publication)
+
+
+def _interrupted(client: MlflowClient, experiment: str, training_run: str) -> str | None:
+    """Return the MLflow run that an earlier, broken-off publication of the same training run began."""
+    found = client.search_runs([experiment], f"tags.{_RUN_TAG} = '{training_run}'", max_results=1)
+    return found[0].info.run_id if found else None
+
+
+def _dataset(file: Path, sha256: str) -> MetaDataset:
+    # MLflow keeps 36 characters of a digest.
+    return MetaDataset(  # type: ignore[abstract]  # its profile is optional
+        CodeDatasetSource(tags={"file": file.name, "sha256": sha256}), name=file.stem, digest=sha256[:32]
+    )
+
+
+def _log_model(publication: Publication) -> Any:
+    example = pd.DataFrame({USER: ["someone"], "history": [list(publication.example_items)], "k": [10]})
+    return mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(MODEL_CODE),
+        artifacts={BUNDLE_FOLDER: str(publication.bundle.resolve())},
+        code_paths=[str(ROOT / package) for package in PACKAGES],
+        model_config={"digest": publication.digest},
+        signature=SIGNATURE,
+        input_example=example if publication.example_items else None,
+        pip_requirements=[f"{name}=={installed_version(name)}" for name in _REQUIREMENTS],
+    )
+
+
+def _create_version(client: MlflowClient, name: str, model: Any, run_id: str, publication: Publication) -> str:
+    """Return the number of a new version that has its tags from the first moment: a server never sees it without."""
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description="Bundles of the recommender; `champion` is served.")
+    created = client.create_model_version(
+        name,
+        source=model.model_uri,
+        run_id=run_id,
+        model_id=model.model_id,
+        tags={**publication.tags, TAG_DIGEST: publication.digest, TAG_RUN: publication.run},
+        description=publication.description or None,
+        await_creation_for=60,
+    )
+    return str(created.version)
