@@ -1,0 +1,43 @@
+# Thin on purpose: each target is one command; the logic is in ops/.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv/bin
+RUN := $(VENV)/python -m
+
+.PHONY: help setup demo test lint bench up down status logs clean lock
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## environment, Java, Kafka's jars: whatever is missing
+	@python=$$(sh ops/setup/python.sh) && "$$python" -m ops.setup
+
+demo: setup  ## the whole line on real events, from Kafka to a changed recommendation (DATA=FOLDER for your own)
+	@$(RUN) ops.demo $(if $(DATA),--data "$(DATA)")
+
+test: setup  ## every test, with real Postgres, Kafka, MLflow and Airflow
+	@$(RUN) ops.checks test
+
+lint: setup  ## style, types, import directions, notebooks
+	@$(RUN) ops.checks lint
+
+bench: setup  ## the figures of the README, to committed JSON
+	@$(RUN) benchmarks
+
+up: setup  ## start the whole stack on this machine
+	@$(RUN) ops.local up
+
+down:  ## stop it; data stays
+	@$(RUN) ops.local down
+
+status:  ## processes, ports, addresses and logins
+	@$(RUN) ops.local status
+
+logs:  ## follow the logs of all processes (S=name for one)
+	@$(RUN) ops.local logs $(S)
+
+clean:  ## stop the stack and remove its data
+	@$(RUN) ops.local clean
+
+lock:  ## resolve pyproject.toml anew into the three lock files
+	@python=$$(sh ops/setup/python.sh) && "$$python" -m ops.setup lock

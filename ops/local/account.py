@@ -1,0 +1,80 @@
+"""Which account runs Postgres, which refuses to run as root, and what that account can reach."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TypedDict
+
+SYSTEM_CACHE = Path("/var/cache/marquee")
+SYSTEM_STATE = Path("/var/lib/marquee")
+
+
+def service_account() -> str | None:
+    """Return the unprivileged account for Postgres: None (our own) unless we are root; then postgres, else nobody."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in names)
+
+
+class Identity(TypedDict, total=False):
+    """The arguments with which `subprocess` becomes another account."""
+
+    user: int
+    group: int
+    extra_groups: tuple[int, ...]
+
+
+def run_as(account: str | None) -> Identity:
+    """Return what `subprocess` needs to become `account`; nothing for our own."""
+    if account is None:
+        return {}
+    entry = pwd.getpwnam(account)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": ()}
+
+
+def can_enter(account: str | None, folder: Path) -> bool:
+    """Return whether `account` may go into `folder`; root's home, for example, is closed to others."""
+    if account is None:
+        return True
+    test = [shutil.which("test") or "/usr/bin/test", "-x", str(folder)]
+    return subprocess.run(test, cwd="/", check=False, **run_as(account)).returncode == 0
+
+
+def give(account: str | None, folder: Path) -> None:
+    """Make `folder` belong to `account`, closed to all others."""
+    folder.chmod(0o700)
+    if account is not None:
+        shutil.chown(folder, account, pwd.getpwnam(account).pw_gid)
+
+
+def private_folder(account: str | None, wanted: Path, digest: str) -> Path:
+    """Return a folder that belongs to `account`: `wanted`, or where the way there is closed to it, one it links to."""
+    if wanted.is_symlink():
+        wanted.resolve().mkdir(parents=True, exist_ok=True)
+    elif not wanted.exists():
+        if can_enter(account, wanted.parent):
+            wanted.mkdir()
+        else:
+            elsewhere = SYSTEM_STATE / digest
+            elsewhere.mkdir(parents=True, exist_ok=True)
+            wanted.symlink_to(elsewhere)
+    give(account, wanted.resolve())
+    return wanted.resolve()
+
+
+def reachable_copy(account: str | None, installed: Path, name: str) -> Path:
+    """Return `installed`, or where `account` cannot reach it, a copy of it in the system's cache."""
+    if can_enter(account, installed):
+        return installed
+    copy = SYSTEM_CACHE / name
+    if not copy.is_dir():
+        SYSTEM_CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=SYSTEM_CACHE) as temporary:
+            fresh = Path(temporary) / name
+            shutil.copytree(installed, fresh, symlinks=True)
+            fresh.rename(copy)
+    return copy

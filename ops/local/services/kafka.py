@@ -1,0 +1,94 @@
+"""Kafka: one broker that is its own controller (KRaft), from Maven's jars."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from ops.local.errors import StackError
+from ops.local.layout import ROOT
+from ops.local.ports import LOOPBACK, Ports
+from ops.local.readiness import kafka_answers
+from ops.local.service import Service
+from ops.local.stack import Stack
+from ops.setup.jars import KAFKA_FILES, jars_are_whole, kafka_jars
+from ops.setup.java import find_java, java_version
+
+NATIVE_ACCESS_FLAG_SINCE = 24  # from this Java on, libraries in C need leave or a warning is printed
+
+
+def properties(ports: Ports, data: Path) -> dict[str, str]:
+    """Return the broker's configuration."""
+    broker, controller = f"{LOOPBACK}:{ports.kafka}", f"{LOOPBACK}:{ports.kafka_controller}"
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{broker}",
+        "log.dirs": str(data),
+        # A topic with a misspelt name is an error, not a new topic.
+        "auto.create.topics.enable": "false",
+        # One node: nothing to replicate to, so what a power cut may take is bounded by writing to disk each second.
+        "log.flush.interval.ms": "1000",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.num.partitions": "4",
+        "group.initial.rebalance.delay.ms": "0",
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+        "log.cleaner.dedupe.buffer.size": str(16 * 2**20),  # of a heap of 512 MiB; the default takes a quarter
+    }
+
+
+def _java_command(*options: str) -> list[str]:
+    """Return ``java`` with Kafka's class path.
+
+    Raises
+    ------
+    StackError
+        Where Java or the jars are missing.
+    """
+    java, jars = find_java(Path(sys.prefix)), kafka_jars()
+    if java is None or not jars_are_whole(jars):
+        lack = "Java 17" if java is None else f"Kafka's jars in {jars}"
+        raise StackError(f"{lack} missing: run `make setup`, which fetches it")
+    native = ["--enable-native-access=ALL-UNNAMED"] if (java_version(java) or 0) >= NATIVE_ACCESS_FLAG_SINCE else []
+    logging = f"-Dlog4j2.configurationFile={KAFKA_FILES / 'log4j2.properties'}"
+    return [str(java), *native, *options, logging, "-cp", f"{jars}/*"]
+
+
+def service(stack: Stack) -> Service:
+    """Return the service."""
+    home = stack.layout.run_dir / "kafka"
+    config, data = home / "server.properties", home / "data"
+
+    def prepare() -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        lines = [f"{name}={value}" for name, value in properties(stack.state.ports, data).items()]
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        _format(config, data, stack.state.secrets.kafka_cluster_id)
+
+    return Service(
+        name="kafka",
+        argv=(*_java_command("-Xms256m", "-Xmx512m"), "kafka.Kafka", str(config)),
+        cwd=ROOT,
+        port=stack.state.ports.kafka,
+        ready=kafka_answers(stack.state.ports.kafka),
+        prepare=prepare,
+    )
+
+
+def _format(config: Path, data: Path, cluster_id: str) -> None:
+    """Give the data folder its cluster id, once."""
+    if (data / "meta.properties").exists():
+        return
+    command = [*_java_command(), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        raise StackError(f"Kafka could not format {data}: {(done.stderr or done.stdout).strip()}")

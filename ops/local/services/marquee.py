@@ -1,0 +1,54 @@
+"""Our own processes: the landing consumer and the API; and the commands that prepare their stores."""
+
+import subprocess
+import sys
+
+from ops.local.errors import StackError
+from ops.local.layout import ROOT
+from ops.local.readiness import http_ok
+from ops.local.service import Service
+from ops.local.stack import Stack
+
+
+def landing(stack: Stack) -> Service:
+    """Return the consumer that lands events in Postgres."""
+    del stack
+    return Service(
+        name="landing",
+        argv=(sys.executable, "-m", "features", "land"),
+        depends_on=("schema", "topics"),
+        ready=lambda _started: None,
+    )
+
+
+def api(stack: Stack) -> Service:
+    """Return the API server."""
+    port = stack.state.ports.api
+    return Service(
+        name="api",
+        argv=(sys.executable, "-m", "serving"),
+        port=port,
+        depends_on=("schema", "topics", "mlflow"),
+        ready=http_ok(port, "/health/live"),
+    )
+
+
+def run_features(stack: Stack, command: str) -> None:
+    """Run ``python -m features COMMAND`` to its end.
+
+    Raises
+    ------
+    StackError
+        Where it fails, with what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "features", command],
+        env=stack.process_environment(),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StackError(f"`python -m features {command}` failed:\n{(done.stderr + done.stdout).strip()[-2000:]}")

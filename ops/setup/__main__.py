@@ -1,0 +1,48 @@
+"""`make setup` and `make lock`; imports the standard library only, since it runs before the environment exists."""
+
+import sys
+import time
+from pathlib import Path
+
+from ops.setup import jars, java, packages, system
+from ops.setup.errors import SetupError
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+
+
+def setup() -> None:
+    """Bring environment, Java and Kafka's jars to what the checkout asks for; quick when they are."""
+    started = time.monotonic()
+    system.install_system_needs()
+    if not (VENV / "requirements.sha256").is_file():
+        system.check_disk(ROOT)
+    packages.ensure_venv(VENV)
+    if packages.sync(ROOT, VENV):
+        print(f"environment filled from requirements.lock ({time.monotonic() - started:.0f} s)", flush=True)
+    if java.find_java(VENV) is None:
+        print("no Java 17 on this machine: installing one into the environment", flush=True)
+        packages.install_java(ROOT, VENV)
+    found = java.find_java(VENV)
+    if found is None:
+        raise SetupError("Java 17 or later is missing", "apt-get install default-jre-headless")
+    jars.fetch_jars(found)
+    print(f"ready: {VENV / 'bin' / 'python'}, {found}, Kafka {jars.KAFKA_VERSION} ({time.monotonic() - started:.1f} s)")
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code of ``python -m ops.setup [lock]``."""
+    try:
+        if arguments == ["lock"]:
+            packages.ensure_venv(VENV)
+            packages.write_locks(ROOT, VENV)
+        else:
+            setup()
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
