@@ -111,6 +111,8 @@ class Options:
         int32 or None: rank exactly these items instead of retrieving.
     include_seen
         Whether items that the user already had may come back.
+    fill
+        Whether a list that retrieval leaves short is filled up with any eligible items.
     """
 
     k: int = 20
@@ -118,3 +120,4 @@ class Options:
     eligible: npt.NDArray[np.bool_] | None = None
     candidates: npt.NDArray[np.int32] | None = None
     include_seen: bool = False
+    fill: bool = True

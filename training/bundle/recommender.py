@@ -106,7 +106,7 @@ class Recommender:
         sources = best_sources(found.ranks[order])
         reason = "no_history" if cold else None
         ranked = _List(items, picked, sources, self._because(who, items), reason)
-        if len(items) < options.k and options.candidates is None:
+        if options.fill and len(items) < options.k and options.candidates is None:
             ranked = self._fill(ranked, view, blocked, options.k)
         return ranked, Trace(found.items, rows, found.ranks, scores)
 

@@ -1,0 +1,133 @@
+"""Interactions in arrays: what training, evaluation and backtests compute with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.ids import IdMap
+from features.contracts.profiles import Profiles
+from features.contracts.statistics import BUCKET_US, DAY_US
+
+VIRTUAL_SPAN_US: Final = 180 * DAY_US
+"""Span of the virtual clock, for times that only order or that span less than `SHORTEST_SPAN_US`."""
+SHORTEST_SPAN_US: Final = 7 * DAY_US
+BUCKETS_PER_BACKTEST: Final = 1000
+
+Rows = npt.NDArray[np.int64]
+"""Row numbers of `Interactions`, ascending."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Interactions ordered by time (ties: as the input ordered them).
+
+    Attributes
+    ----------
+    users, items
+        Ids behind the internal indices; both may hold more than the rows use.
+    user, item
+        int32 (n,), internal indices.
+    weight
+        float32 (n,), preference weights.
+    at_us
+        int64 (n,), ascending: min(occurred_at, known_at) in microseconds since 1970 UTC, or a number that only orders.
+    known_us
+        int64 (n,), when the event became known.
+    bucket_us
+        Width of a statistics bucket.
+    has_clock
+        False where times are virtual or only order.
+    """
+
+    users: IdMap
+    items: IdMap
+    user: npt.NDArray[np.int32]
+    item: npt.NDArray[np.int32]
+    weight: npt.NDArray[np.float32]
+    at_us: npt.NDArray[np.int64]
+    known_us: npt.NDArray[np.int64]
+    bucket_us: int = BUCKET_US
+    has_clock: bool = True
+
+    def __len__(self) -> int:
+        """Return the number of interactions."""
+        return len(self.user)
+
+    def take(self, rows: Rows) -> "Interactions":
+        """Return some of the rows, with the same ids."""
+        return replace(
+            self,
+            user=self.user[rows],
+            item=self.item[rows],
+            weight=self.weight[rows],
+            at_us=self.at_us[rows],
+            known_us=self.known_us[rows],
+        )
+
+    def with_items_of_rows(self) -> tuple["Interactions", npt.NDArray[np.int32]]:
+        """Return the same rows over only the items that they touch, and those items' former indices."""
+        kept, item = np.unique(self.item, return_inverse=True)
+        items = IdMap(self.items.external(kept))
+        return replace(self, items=items, item=item.astype(np.int32)), kept.astype(np.int32)
+
+    def on_backtest_clock(self) -> "Interactions":
+        """Return the rows with buckets of 1/1,000 of their span; on a virtual clock where real times are no use.
+
+        The virtual clock spaces the rows evenly over `VIRTUAL_SPAN_US`: gaps of numbers that only order mean nothing.
+        """
+        span = int(self.at_us[-1] - self.at_us[0]) if len(self) else 0
+        if self.has_clock and span >= SHORTEST_SPAN_US:
+            return replace(self, bucket_us=max(span // BUCKETS_PER_BACKTEST, 1))
+        at_us = (np.arange(len(self)) * (VIRTUAL_SPAN_US / max(len(self), 1))).astype(np.int64)
+        return replace(
+            self, at_us=at_us, known_us=at_us, bucket_us=VIRTUAL_SPAN_US // BUCKETS_PER_BACKTEST, has_clock=False
+        )
+
+    @cached_property
+    def by_user(self) -> tuple[Rows, npt.NDArray[np.int64]]:
+        """Return all rows grouped by user, oldest first within one, and the users' offsets (n_users + 1,)."""
+        order = np.argsort(self.user, kind="stable")
+        offsets = np.zeros(len(self.users) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(self.user, minlength=len(self.users)), out=offsets[1:])
+        return order, offsets
+
+    @cached_property
+    def by_known(self) -> Rows:
+        """Return all rows in the order in which they became known."""
+        return np.argsort(self.known_us, kind="stable")
+
+    def profiles(self, users: npt.NDArray[np.integer], limit: int) -> Profiles:
+        """Return the profiles that these rows give some users (internal indices): the latest `limit` events of each."""
+        order, offsets = self.by_user
+        counts = offsets[users + 1] - offsets[users]
+        recent = np.minimum(counts, limit)
+        ends = np.zeros(len(users) + 1, dtype=np.int64)
+        np.cumsum(recent, out=ends[1:])
+        newest = np.repeat(offsets[users + 1] - 1 + ends[:-1], recent) - np.arange(ends[-1])
+        rows = order[newest]
+        seen_owner = np.repeat(np.arange(len(users)), counts)
+        seen_rows = order[np.arange(counts.sum()) + np.repeat(offsets[users] - (np.cumsum(counts) - counts), counts)]
+        seen = np.unique(seen_owner * len(self.items) + self.item[seen_rows])
+        seen_owner, seen_item = seen // max(len(self.items), 1), seen % max(len(self.items), 1)
+        seen_offsets = np.zeros(len(users) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(seen_owner, minlength=len(users)), out=seen_offsets[1:])
+        return Profiles(
+            user_ids=tuple(self.users.external(users)),
+            offsets=ends,
+            item=self.item[rows],
+            weight=self.weight[rows],
+            at_us=self.at_us[rows],
+            seen_offsets=seen_offsets,
+            seen_item=seen_item.astype(np.int32),
+        )
+
+
+def flat_lists(lists: Sequence[npt.NDArray[np.int32]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Return int32 lists end to end, and their offsets (n + 1,)."""
+    offsets = np.zeros(len(lists) + 1, dtype=np.int64)
+    np.cumsum([len(entry) for entry in lists], out=offsets[1:])
+    return offsets, np.concatenate([np.empty(0, np.int32), *lists])

@@ -1,0 +1,23 @@
+"""One training from interactions to the parts of a bundle: retrieval, moments, ranker, and the choice what serves."""
+
+from collections.abc import Callable
+
+from training.bundle.parts import Parts
+from training.config import TrainingConfig
+from training.moments import Moment
+from training.ranker import RankerFit, fit_ranker
+from training.retrieval import Training, fit_retrieval
+
+Progress = Callable[[str], None]
+
+
+def fit(
+    training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = lambda _: None
+) -> tuple[Parts, RankerFit]:
+    """Return the parts of a bundle, and how the ranker did on its validation slice.
+
+    The ranker learns at the moments; retrieval is then fitted on all of the training data and the ranker is kept.
+    """
+    ranker = fit_ranker(training, moments, config, progress)
+    progress("retrieval on all training data")
+    return ranker.choose(fit_retrieval(training, config)), ranker

@@ -1,0 +1,173 @@
+"""Interaction and item files as arrays: columns checked once, when they enter."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+from pandas.api import types
+
+from features.contracts.columns import (
+    ACTION,
+    CATEGORIES,
+    EVENT_ID,
+    ITEM,
+    KNOWN_AT,
+    OCCURRED_AT,
+    TITLE,
+    USER,
+    VALUE,
+)
+from features.contracts.errors import ContractError
+from features.contracts.ids import MISSING, IdMap
+from features.contracts.weights import ActionWeights, rating_scale
+from features.vectorize import Categories
+from training.data import Interactions, flat_lists
+
+_REQUIRED: Final = (USER, ITEM, OCCURRED_AT)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Interactions of a file, with the ids as the file writes them and the weights that its values led to."""
+
+    interactions: Interactions
+    user_values: npt.NDArray[Any]
+    item_values: npt.NDArray[Any]
+    weights: ActionWeights
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Return a parquet file as a frame.
+
+    Raises
+    ------
+    ContractError
+        If the file is missing or no parquet.
+    """
+    try:
+        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+    except (OSError, ValueError) as error:
+        raise ContractError(f"{path}: cannot be read as parquet: {error}") from error
+    return frame
+
+
+def load_interactions(path: Path, weights: ActionWeights | None = None) -> Loaded:
+    """Return the interactions of a parquet file, ordered by time.
+
+    Columns: `user_id`, `item_id`, `occurred_at`; optional `action`, `value`, `known_at`, `event_id`. Without `action`
+    it is `rating` where there are values, else `view`. Ties in time keep the file's order, or that of `event_id`.
+
+    Raises
+    ------
+    ContractError
+        Naming the file, the column and what is wrong with it.
+    """
+    frame = read_frame(path)
+    _check_columns(frame, path)
+    occurred, has_clock = _times(frame[OCCURRED_AT], path, OCCURRED_AT)
+    known = _times(frame[KNOWN_AT], path, KNOWN_AT)[0] if KNOWN_AT in frame else occurred
+    at_us = np.minimum(occurred, known)
+    ties = frame[EVENT_ID].to_numpy(dtype=str) if EVENT_ID in frame else np.zeros(len(frame), dtype=np.int8)
+    order = np.lexsort((ties, at_us))
+    user, user_values = pd.factorize(frame[USER].iloc[order])
+    item, item_values = pd.factorize(frame[ITEM].iloc[order])
+    actions, values = _actions(frame.iloc[order])
+    weights = weights or _weights_for(actions, values)
+    interactions = Interactions(
+        users=IdMap([str(value) for value in user_values]),
+        items=IdMap([str(value) for value in item_values]),
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        weight=weights.weigh(actions, values),
+        at_us=at_us[order],
+        known_us=known[order],
+        has_clock=has_clock,
+    )
+    return Loaded(interactions, np.asarray(user_values), np.asarray(item_values), weights)
+
+
+def load_categories(path: Path | None, items: IdMap) -> Categories:
+    """Return the categories of items from a parquet file (`item_id`, `categories`: list or ``|``-separated).
+
+    Items that the file lacks have none.
+    """
+    lists: list[list[str]] = [[] for _ in range(len(items))]
+    if path is not None:
+        frame = read_frame(path)
+        _require(frame, path, ITEM)
+        if CATEGORIES in frame:
+            rows = items.index_or_missing(frame[ITEM].astype(str))
+            for row, entry in zip(rows.tolist(), frame[CATEGORIES], strict=True):
+                if row != MISSING:
+                    lists[row] = _category_list(entry)
+    names = sorted({name for entry in lists for name in entry})
+    position = {name: index for index, name in enumerate(names)}
+    offsets, index = flat_lists([np.array([position[name] for name in entry], dtype=np.int32) for entry in lists])
+    return Categories(tuple(names), offsets, index)
+
+
+def load_titles(path: Path | None) -> dict[str, str]:
+    """Return item titles by external id, from a parquet file with `item_id` and `title`."""
+    if path is None:
+        return {}
+    frame = read_frame(path)
+    _require(frame, path, ITEM)
+    if TITLE not in frame:
+        return {}
+    titled = frame[frame[TITLE].notna()]
+    return dict(zip(titled[ITEM].astype(str), titled[TITLE].astype(str), strict=True))
+
+
+def _category_list(entry: object) -> list[str]:
+    if entry is None or isinstance(entry, float):
+        return []
+    parts = entry.split("|") if isinstance(entry, str) else [str(part) for part in np.asarray(entry).tolist()]
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _require(frame: pd.DataFrame, path: Path, *columns: str) -> None:
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ContractError(f"{path}: columns {missing} are missing; found {list(frame.columns)}")
+
+
+def _check_columns(frame: pd.DataFrame, path: Path) -> None:
+    _require(frame, path, *_REQUIRED)
+    if frame.empty:
+        raise ContractError(f"{path}: no rows; at least one interaction is needed")
+    for column in _REQUIRED:
+        missing = int(frame[column].isna().sum())
+        if missing:
+            row = int(np.flatnonzero(frame[column].isna())[0])
+            raise ContractError(f"{path}: column {column} is empty in {missing} rows, first in row {row}; drop them")
+    for column in (USER, ITEM):
+        if types.is_float_dtype(frame[column]) or types.is_bool_dtype(frame[column]):
+            raise ContractError(f"{path}: column {column} is {frame[column].dtype}; ids are strings or integers")
+
+
+def _times(column: "pd.Series[Any]", path: Path, name: str) -> tuple[npt.NDArray[np.int64], bool]:
+    """Return times as int64 microseconds UTC, or integers as they are; and whether they are times."""
+    if types.is_integer_dtype(column):
+        return column.to_numpy(dtype=np.int64), False
+    if not types.is_datetime64_any_dtype(column):
+        raise ContractError(f"{path}: column {name} is {column.dtype}; expected timestamps (naive = UTC) or integers")
+    aware = column.dt.tz_localize("UTC") if column.dt.tz is None else column.dt.tz_convert("UTC")
+    return aware.dt.as_unit("us").astype("int64").to_numpy(), True
+
+
+def _actions(frame: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.float64]]:
+    values = frame[VALUE].to_numpy(dtype=np.float64) if VALUE in frame else np.full(len(frame), np.nan)
+    if ACTION in frame:
+        return frame[ACTION].astype(str).tolist(), values
+    return ["rating" if VALUE in frame else "view"] * len(frame), values
+
+
+def _weights_for(actions: list[str], values: npt.NDArray[np.float64]) -> ActionWeights:
+    """Return default weights on the rating scale that the values follow."""
+    rated = np.fromiter((action == "rating" for action in actions), dtype=bool, count=len(actions))
+    largest = np.nanmax(values[rated], initial=0.0) if rated.any() else 0.0
+    return ActionWeights(rating_scale=rating_scale(float(largest))) if largest > 0 else ActionWeights()

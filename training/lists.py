@@ -1,0 +1,92 @@
+"""Ranked lists of many users at their moments: groups users by statistics bucket and calls the recommender for each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from features.build.replay import replay_statistics
+from features.contracts.ids import MISSING
+from features.contracts.profiles import Options, Profiles
+from features.contracts.statistics import ItemStatistics
+from training.bundle.recommender import Recommender
+from training.bundle.result import Recommendations
+from training.data import Interactions
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Users whose moments fall behind the same bucket edge: their positions among the users asked for."""
+
+    position: npt.NDArray[np.int64]
+    profiles: Profiles
+    as_of_us: npt.NDArray[np.int64]
+    statistics: ItemStatistics
+
+
+def groups(
+    history: Interactions, users: npt.NDArray[np.integer], as_of_us: npt.NDArray[np.int64], limit: int
+) -> Iterator[Group]:
+    """Yield users grouped by the bucket edge before their moment, edges ascending, with the statistics of that edge.
+
+    Parameters
+    ----------
+    history
+        What was known; of each user only what lies before the user's moment.
+    users, as_of_us
+        Internal indices and moments, (n_users,).
+    limit
+        Latest events of a user that count.
+    """
+    if not len(users):
+        return
+    edges = as_of_us - as_of_us % history.bucket_us
+    order = np.argsort(edges, kind="stable")
+    distinct, starts = np.unique(edges[order], return_index=True)
+    rows = history.by_known
+    replayed = replay_statistics(
+        history.item[rows],
+        history.weight[rows],
+        history.known_us[rows],
+        len(history.items),
+        distinct,
+        bucket_us=history.bucket_us,
+        has_clock=history.has_clock,
+    )
+    profiles = history.profiles(users, limit)
+    for statistics, position in zip(replayed, np.split(order, starts[1:]), strict=True):
+        yield Group(position, profiles.take(position), as_of_us[position], statistics)
+
+
+def recommend_all(
+    recommender: Recommender,
+    history: Interactions,
+    users: npt.NDArray[np.integer],
+    as_of_us: npt.NDArray[np.int64],
+    options: Options,
+    *,
+    progress: Progress | None = None,
+) -> Recommendations:
+    """Return ranked lists of users at their moments, rows in the order of `users`; parameters as in `groups`."""
+    shape = (len(users), options.k)
+    items, because = np.full(shape, MISSING, np.int32), np.full(shape, MISSING, np.int32)
+    scores, sources = np.full(shape, np.nan, np.float32), np.full(shape, MISSING, np.int8)
+    reasons: list[str | None] = [None] * len(users)
+    for group in groups(history, users, as_of_us, recommender.plan.history_limit):
+        found = recommender.recommend(group.profiles, group.statistics, group.as_of_us, options)
+        items[group.position], because[group.position] = found.items, found.because
+        scores[group.position], sources[group.position] = found.scores, found.sources
+        for position, reason in zip(group.position.tolist(), found.fallback_reason, strict=True):
+            reasons[position] = reason
+        if progress is not None:
+            progress(len(group.position))
+    return Recommendations(items, scores, sources, because, tuple(reasons))
+
+
+def ordered_by(recommender: Recommender, order_by: str) -> Recommender:
+    """Return the same recommender with another order of its candidates: one source's, or "blend"."""
+    return replace(recommender, plan=msgspec.structs.replace(recommender.plan, order_by=order_by), ranker=None)

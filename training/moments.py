@@ -1,0 +1,104 @@
+"""Moments: past points in time at which a ranker learns what came next, cut as the judging split is cut."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from features.contracts.errors import ContractError
+from features.contracts.statistics import DAY_US, bucket_edge
+from training.data import Interactions
+from training.split import Split, cutoff_split, holdout_split, new_liked_items
+
+log = structlog.get_logger(__name__)
+
+ENOUGH_USERS: Final = 500
+"""Users with history and labels that a moment should have; DECISIONS.md."""
+
+Cutter = Callable[[Interactions], list["Moment"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What was known at a time, and what the users did next.
+
+    Attributes
+    ----------
+    history
+        Interactions known before.
+    users
+        int32 (n,), internal indices of users with history and at least one label.
+    as_of_us
+        int64 (n,), the moment of each user: later than all of that user's history.
+    labels
+        Per user the new items liked next, int32 ascending.
+    """
+
+    history: Interactions
+    users: npt.NDArray[np.int32]
+    as_of_us: npt.NDArray[np.int64]
+    labels: list[npt.NDArray[np.int32]]
+
+
+def moment_of(interactions: Interactions, split: Split, as_of_us: int | None) -> Moment:
+    """Return the moment of a split; without a common time, each user's moment is just after the newest history row."""
+    history, later = interactions.take(split.history), interactions.take(split.later)
+    users = np.intersect1d(history.user, later.user[later.weight > 0]).astype(np.int32)
+    labels = new_liked_items(history, later, users)
+    some = np.array([len(entry) > 0 for entry in labels], dtype=bool)
+    users = users[some]
+    moments = newest_us(history)[users] + 1 if as_of_us is None else np.full(len(users), as_of_us, dtype=np.int64)
+    return Moment(history, users, moments, [entry for entry, keep in zip(labels, some, strict=True) if keep])
+
+
+def newest_us(history: Interactions) -> npt.NDArray[np.int64]:
+    """Return the time of each user's newest row, int64 (n_users,); 0 for users without one."""
+    newest = np.zeros(len(history.users), dtype=np.int64)
+    newest[history.user] = history.at_us  # rows ascend in time, the last one written stays
+    return newest
+
+
+def position_moments(interactions: Interactions, share: float, count: int) -> list[Moment]:
+    """Return moments that cut each user by position, the latest first: each holds out `share` of what is left."""
+    moments = []
+    for _ in range(count):
+        split = holdout_split(interactions, share)
+        moments.append(moment_of(interactions, split, None))
+        interactions = moments[-1].history
+    return moments
+
+
+def time_moments(interactions: Interactions, until_us: int, count: int) -> list[Moment]:
+    """Return moments at common times before `until_us`, the latest first, each with one window of labels.
+
+    The window is a tenth of the span and at least a day; it is doubled until the latest moment has `ENOUGH_USERS`,
+    at most to a third of the span. Where even that is not enough, users are cut by position instead, and that is
+    logged.
+    """
+    span = until_us - int(interactions.at_us[0])
+    window = max(span // 10, DAY_US)
+    while window * (count + 1) <= span:
+        moments = _windows(interactions, until_us, window, count)
+        if moments and len(moments[0].users) >= ENOUGH_USERS:
+            return moments
+        window *= 2
+    fallback = position_moments(interactions, 0.2, count)
+    log.info("moments by position", users=len(fallback[0].users), wanted=ENOUGH_USERS, span_days=span / DAY_US)
+    return fallback
+
+
+def _windows(interactions: Interactions, until_us: int, window_us: int, count: int) -> list[Moment]:
+    moments: list[Moment] = []
+    for number in range(1, count + 1):
+        end = until_us - (number - 1) * window_us
+        start = bucket_edge(end - window_us, interactions.bucket_us)
+        known = interactions.take(np.flatnonzero(interactions.at_us < end))
+        try:
+            split = cutoff_split(known, start)
+        except ContractError:
+            break
+        moments.append(moment_of(known, split, start))
+    return moments

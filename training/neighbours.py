@@ -1,0 +1,82 @@
+"""Neighbour tables from co-occurrence: what goes together, what comes next, and EASE."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg, sparse
+
+from training.bundle.tables import NeighbourTable
+from training.data import Interactions
+
+SHRINK: Final = 20.0
+"""Added to the norms of a cosine: pairs seen a few times only are worth little."""
+NEXT_STEPS: Final = 8
+NEXT_DECAY: Final = 0.8
+NEXT_SHRINK: Final = 5.0
+EASE_MAX_ITEMS: Final = 4_000
+"""Most liked items that EASE covers: its matrix is dense, and its inverse costs n cubed."""
+EASE_NEIGHBOURS: Final = 256
+
+
+def similar_table(confidence: sparse.csr_matrix) -> NeighbourTable:
+    """Return items by shrunk cosine over the users who liked both, from a users x items matrix."""
+    liked = _binary(confidence)
+    together = (liked.T @ liked).tocoo()
+    norm = np.sqrt(np.asarray(liked.sum(axis=0)).ravel())
+    value = together.data / (norm[together.row] * norm[together.col] + SHRINK)
+    return NeighbourTable.from_matrix(sparse.coo_matrix((value, (together.row, together.col)), together.shape))
+
+
+def next_table(interactions: Interactions) -> NeighbourTable:
+    """Return what users like within the next `NEXT_STEPS` liked events after an item, the nearer the heavier."""
+    n_items = len(interactions.items)
+    liked = interactions.take(np.flatnonzero(interactions.weight > 0))
+    order, _ = liked.by_user
+    user, item = liked.user[order], liked.item[order]
+    total = sparse.csr_matrix((n_items, n_items), dtype=np.float32)
+    for step in range(1, NEXT_STEPS + 1):
+        same = user[step:] == user[:-step]
+        weight = np.full(int(same.sum()), NEXT_DECAY ** (step - 1), dtype=np.float32)
+        pairs = (item[:-step][same], item[step:][same])
+        total = total + sparse.csr_matrix((weight, pairs), shape=total.shape)
+    out = np.asarray(total.sum(axis=1)).ravel() + NEXT_SHRINK
+    return NeighbourTable.from_matrix(sparse.diags_array(1 / out).tocsr() @ total)
+
+
+def ease_table(confidence: sparse.csr_matrix, regularization: float) -> NeighbourTable:
+    """Return EASE's item weights over the most liked items (Steck, WWW 2019), the largest of each row.
+
+    Row i holds what liking item i adds to each other item.
+    """
+    liked = _binary(confidence)
+    count = np.asarray(liked.sum(axis=0)).ravel()
+    chosen = np.sort(np.argsort(-count, kind="stable")[:EASE_MAX_ITEMS])
+    chosen = chosen[count[chosen] > 0]
+    weights = _ease(liked[:, chosen], regularization)
+    limit = min(EASE_NEIGHBOURS, len(chosen))
+    top = np.argpartition(-weights, limit - 1, axis=1)[:, :limit]
+    value = np.take_along_axis(weights, top, axis=1)
+    row = np.repeat(chosen, limit)
+    shape = (confidence.shape[1], confidence.shape[1])
+    matrix = sparse.coo_matrix((value.ravel(), (row, chosen[top.ravel()])), shape=shape)
+    return NeighbourTable.from_matrix(matrix, EASE_NEIGHBOURS)
+
+
+def _ease(liked: sparse.csr_matrix, regularization: float) -> npt.NDArray[np.float32]:
+    gram = (liked.T @ liked).toarray().astype(np.float32)
+    gram[np.diag_indices_from(gram)] += regularization
+    factor, _ = linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+    inverse, info = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+    if info:
+        raise linalg.LinAlgError(f"EASE: the Gram matrix of {len(gram)} items cannot be inverted (spotri: {info})")
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    weights: npt.NDArray[np.float32] = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def _binary(confidence: sparse.csr_matrix) -> sparse.csr_matrix:
+    liked = confidence.tocsr(copy=True)
+    liked.data = np.ones_like(liked.data, dtype=np.float32)
+    return liked

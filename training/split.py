@@ -1,0 +1,73 @@
+"""Cuts between what is known and what is to be predicted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.errors import ContractError
+from training.data import Interactions, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows before and after a cut (row numbers of `Interactions`, ascending)."""
+
+    history: Rows
+    later: Rows
+
+
+def cutoff_split(interactions: Interactions, cutoff_us: int) -> Split:
+    """Return the split history < cutoff <= later.
+
+    Raises
+    ------
+    ContractError
+        If one side is empty.
+    """
+    position = int(np.searchsorted(interactions.at_us, cutoff_us, side="left"))
+    return _checked(interactions, np.arange(position), np.arange(position, len(interactions)), f"cutoff {cutoff_us}")
+
+
+def holdout_split(interactions: Interactions, share: float) -> Split:
+    """Return the split in which the first ceil((1 - share) n) rows of each user are history.
+
+    Raises
+    ------
+    ContractError
+        If the share is not between 0 and 1, or one side is empty.
+    """
+    if not 0 < share < 1:
+        raise ContractError(f"holdout share {share}: expected a number between 0 and 1, such as 0.2")
+    order, offsets = interactions.by_user
+    counts = np.diff(offsets)
+    # The tolerance keeps 0.8 x 5 = 4.000000000000001 from being rounded up to 5.
+    kept = np.ceil((1 - share) * counts - 1e-9).astype(np.int64)
+    within = np.arange(len(order)) - np.repeat(offsets[:-1], counts)
+    is_history = np.zeros(len(interactions), dtype=bool)
+    is_history[order] = within < np.repeat(kept, counts)
+    return _checked(interactions, np.flatnonzero(is_history), np.flatnonzero(~is_history), f"holdout {share}")
+
+
+def _checked(interactions: Interactions, history: Rows, later: Rows, what: str) -> Split:
+    if not len(history) or not len(later):
+        raise ContractError(
+            f"{what} leaves {len(history)} interactions before and {len(later)} after it, of {len(interactions)}; "
+            "both sides need some: choose a cut inside the data"
+        )
+    return Split(history, later)
+
+
+def new_liked_items(
+    history: Interactions, later: Interactions, users: npt.NDArray[np.integer], *, include_seen: bool = False
+) -> list[npt.NDArray[np.int32]]:
+    """Return for each user the distinct items liked later, without those had in the history; ascending int32."""
+    width = max(len(history.items), len(later.items), 1)
+    liked = later.weight > 0
+    pairs = np.unique(later.user[liked].astype(np.int64) * width + later.item[liked])
+    if not include_seen:
+        had = np.unique(history.user.astype(np.int64) * width + history.item)
+        pairs = pairs[~np.isin(pairs, had, assume_unique=True)]
+    owner, item = pairs // width, (pairs % width).astype(np.int32)
+    starts, ends = np.searchsorted(owner, users), np.searchsorted(owner, users, side="right")
+    return [item[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
