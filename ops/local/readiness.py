@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -87,6 +88,8 @@ def kafka_answers(port: int) -> Callable[[float], None]:
     def probe(_started: float) -> None:
         client = None
         try:
+            # A look of our own first: kafka-python leaves the sockets of refused attempts open.
+            socket.create_connection((LOOPBACK, port), timeout=PROBE_TIMEOUT_S).close()
             client = kafka.KafkaAdminClient(
                 bootstrap_servers=f"{LOOPBACK}:{port}", bootstrap_timeout_ms=PROBE_TIMEOUT_S * 1000
             )

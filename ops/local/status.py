@@ -31,7 +31,7 @@ def status(layout: Layout, console: Console) -> bool:
     for service, ready in zip(every, seen, strict=True):
         table.add_row(*_row(service, known.get(service.name)), ready)
     console.print(table)
-    console.print(addresses(stack))
+    console.print(addresses(stack), soft_wrap=True, markup=False)
     if not known:
         console.print("the supervisor does not run: `make up` starts the stack")
     return all(ready == "yes" for ready in seen)
@@ -58,17 +58,17 @@ def _row(service: Service, info: ProcessInfo | None) -> tuple[str, str, str, str
     return service.name, info.state.lower(), str(info.pid), lasted, address
 
 
-def addresses(stack: Stack) -> Table:
-    """Return where people and programs reach the stack, with logins."""
+def addresses(stack: Stack) -> str:
+    """Return where people and programs reach the stack, with logins: one line each, to be copied."""
     settings = stack.settings()
     login = f"{settings['MARQUEE_AIRFLOW_USERNAME']} / {settings['MARQUEE_AIRFLOW_PASSWORD']}"
-    table = Table("what", "where", "login", title="addresses", show_lines=False)
-    table.add_row("Airflow", settings["MARQUEE_AIRFLOW_URL"], login)
-    table.add_row("MLflow", settings["MARQUEE_MLFLOW_TRACKING_URI"], "none needed")
-    table.add_row("API", f"{settings['MARQUEE_API_URL']}/docs", f"admin token {settings['MARQUEE_ADMIN_TOKEN']}")
-    table.add_row("Kafka", settings["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"], "none needed")
-    table.add_row("Postgres", settings["MARQUEE_DATABASE_URL"], "in the address")
-    table.add_row("Postgres, superuser", admin_url(stack), "in the address")
-    for column in table.columns:
-        column.overflow = "fold"
-    return table
+    lines = (
+        ("Airflow", f"{settings['MARQUEE_AIRFLOW_URL']}   {login}"),
+        ("MLflow", settings["MARQUEE_MLFLOW_TRACKING_URI"]),
+        ("API", f"{settings['MARQUEE_API_URL']}/docs"),
+        ("admin token", settings["MARQUEE_ADMIN_TOKEN"]),
+        ("Kafka", settings["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"]),
+        ("Postgres", settings["MARQUEE_DATABASE_URL"]),
+        ("  as superuser", admin_url(stack)),
+    )
+    return "\n".join(f"{what:<15} {where}" for what, where in lines)

@@ -9,8 +9,8 @@ from ops.local.service import Service
 from ops.local.stack import Stack
 
 
-def service(stack: Stack, backend_store_uri: str | None = None) -> Service:
-    """Return the service; its metadata lie in Postgres unless `backend_store_uri` names another database."""
+def service(stack: Stack) -> Service:
+    """Return the service; its metadata lie in Postgres, its artifacts in the stack's folder of `mlruns`."""
     port = stack.state.ports.mlflow
     return Service(
         name="mlflow",
@@ -20,7 +20,7 @@ def service(stack: Stack, backend_store_uri: str | None = None) -> Service:
         ),
         env={
             # In the environment, where other users of the machine do not see the password.
-            "MLFLOW_BACKEND_STORE_URI": backend_store_uri or stack.database_url("mlflow", "postgresql+psycopg"),
+            "MLFLOW_BACKEND_STORE_URI": stack.database_url("mlflow", "postgresql+psycopg"),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": stack.state.secrets.mlflow_secret,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that nobody here uses, and an open job API
             "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -1,0 +1,75 @@
+"""What every test may use, and the summary that names the groups."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS = ("unit", "property", "contract", "integration", "dags", "acceptance", "docs")
+PAUSE_S = 0.05
+
+WaitUntil = Callable[..., Any]
+
+# No test sends anything to anyone, and numeric libraries share the machine with the services under test.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def pytest_sessionstart() -> None:
+    """End on SIGTERM as on Ctrl-C, so that fixtures stop their services then too."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line a group: how many tests of it passed, failed, were skipped."""
+    counts: dict[str, Counter[str]] = {}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.getreports(outcome):
+            parts = Path(report.nodeid.split("::")[0]).parts
+            if len(parts) > 1:
+                counts.setdefault(parts[1], Counter())[outcome] += 1
+    terminalreporter.section("groups")
+    for group in sorted(counts, key=lambda name: GROUPS.index(name) if name in GROUPS else len(GROUPS)):
+        told = ", ".join(f"{number} {outcome}" for outcome, number in counts[group].items())
+        terminalreporter.write_line(f"{group:<12} {told}")
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> WaitUntil:
+    """Return ``wait_until(condition, timeout, what)``: the condition's first true value, or a failure saying `what`."""
+
+    def wait(condition: Callable[[], Any], timeout: float, what: str) -> Any:
+        deadline = time.monotonic() + timeout
+        pause = threading.Event()
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {timeout:g} s: {what}")
+            pause.wait(PAUSE_S)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of public data sets (beside the checkout, or ``MARQUEE_SHARED_DATA``), skip without it."""
+    folder = Path(os.environ.get("MARQUEE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets in {folder}: MARQUEE_SHARED_DATA names their folder")
+    return folder
