@@ -66,10 +66,14 @@ def load_interactions(path: Path, weights: ActionWeights | None = None) -> Loade
     ContractError
         Naming the file, the column and what is wrong with it.
     """
-    frame = read_frame(path)
+    return interactions_of(read_frame(path), path, weights)
+
+
+def interactions_of(frame: pd.DataFrame, path: Path, weights: ActionWeights | None = None) -> Loaded:
+    """Return the interactions of a frame that came from `path`; see `load_interactions`."""
     _check_columns(frame, path)
-    occurred, has_clock = _times(frame[OCCURRED_AT], path, OCCURRED_AT)
-    known = _times(frame[KNOWN_AT], path, KNOWN_AT)[0] if KNOWN_AT in frame else occurred
+    occurred, has_clock = times(frame[OCCURRED_AT], path, OCCURRED_AT)
+    known = times(frame[KNOWN_AT], path, KNOWN_AT)[0] if KNOWN_AT in frame else occurred
     at_us = np.minimum(occurred, known)
     ties = frame[EVENT_ID].to_numpy(dtype=str) if EVENT_ID in frame else np.zeros(len(frame), dtype=np.int8)
     order = np.lexsort((ties, at_us))
@@ -98,7 +102,7 @@ def load_categories(path: Path | None, items: IdMap) -> Categories:
     lists: list[list[str]] = [[] for _ in range(len(items))]
     if path is not None:
         frame = read_frame(path)
-        _require(frame, path, ITEM)
+        require(frame, path, ITEM)
         if CATEGORIES in frame:
             rows = items.index_or_missing(frame[ITEM].astype(str))
             for row, entry in zip(rows.tolist(), frame[CATEGORIES], strict=True):
@@ -115,7 +119,7 @@ def load_titles(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     frame = read_frame(path)
-    _require(frame, path, ITEM)
+    require(frame, path, ITEM)
     if TITLE not in frame:
         return {}
     titled = frame[frame[TITLE].notna()]
@@ -129,14 +133,15 @@ def _category_list(entry: object) -> list[str]:
     return list(dict.fromkeys(part for part in parts if part))
 
 
-def _require(frame: pd.DataFrame, path: Path, *columns: str) -> None:
+def require(frame: pd.DataFrame, path: Path, *columns: str) -> None:
+    """Refuse a frame that lacks one of the columns, naming them and the file."""
     missing = [column for column in columns if column not in frame]
     if missing:
         raise ContractError(f"{path}: columns {missing} are missing; found {list(frame.columns)}")
 
 
 def _check_columns(frame: pd.DataFrame, path: Path) -> None:
-    _require(frame, path, *_REQUIRED)
+    require(frame, path, *_REQUIRED)
     if frame.empty:
         raise ContractError(f"{path}: no rows; at least one interaction is needed")
     for column in _REQUIRED:
@@ -149,7 +154,7 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
             raise ContractError(f"{path}: column {column} is {frame[column].dtype}; ids are strings or integers")
 
 
-def _times(column: "pd.Series[Any]", path: Path, name: str) -> tuple[npt.NDArray[np.int64], bool]:
+def times(column: "pd.Series[Any]", path: Path, name: str) -> tuple[npt.NDArray[np.int64], bool]:
     """Return times as int64 microseconds UTC, or integers as they are; and whether they are times."""
     if types.is_integer_dtype(column):
         return column.to_numpy(dtype=np.int64), False
