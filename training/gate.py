@@ -2,20 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from features.contracts.errors import ContractError
+from training.metrics import Estimate, Floats, bootstrap_mean
 
 Outcome = Literal["promoted", "refused", "needs_human"]
 Verdict = Literal["passed", "failed", "undecided"]
-
-Values = npt.NDArray[np.float64]
-
-_BLOCK_CELLS: Final = 4_000_000
-"""Resampled values held at a time: 48 MB with their positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +23,13 @@ class GateRules:
         Name of the per-user metric that decides.
     min_users
         With fewer judged users an interval says too little: a person decides.
-    level
-        Share of resamples within an interval.
     resamples
-        Bootstrap resamples of users.
+        Bootstrap resamples of users behind each interval of 95 %.
     """
 
     metric: str = "ndcg@10"
     min_users: int = 100
-    level: float = 0.95
     resamples: int = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean over users and the bootstrap interval around it."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Return the three numbers as people read them."""
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +39,14 @@ class RuleResult:
     rule: str
     verdict: Verdict
     reason: str
-    interval: Interval | None = None
+    difference: Estimate | None = None
+
+    def to_json(self) -> dict[str, str | float]:
+        """Return the rule's words and numbers as JSON values."""
+        words: dict[str, str | float] = {"rule": self.rule, "verdict": self.verdict, "reason": self.reason}
+        if self.difference is None:
+            return words
+        return words | {"difference": self.difference.mean, "low": self.difference.low, "high": self.difference.high}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +62,15 @@ class Decision:
         """Return one line per rule, as the model version's tag and the task log hold them."""
         return "\n".join(f"{rule.rule}: {rule.verdict}: {rule.reason}" for rule in self.rules)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the decision as JSON values."""
+        return {"outcome": self.outcome, "users": self.users, "rules": [rule.to_json() for rule in self.rules]}
+
 
 def decide(
-    candidate: Mapping[str, Values],
-    champion: Mapping[str, Values] | None,
-    popularity: Mapping[str, Values],
+    candidate: Mapping[str, Floats],
+    champion: Mapping[str, Floats] | None,
+    popularity: Mapping[str, Floats],
     rules: GateRules,
     rng: np.random.Generator,
 ) -> Decision:
@@ -106,14 +96,14 @@ def decide(
     theirs = None if champion is None else _values(champion, rules, "champion")
     _same_users(ours, base, "popularity")
     results = [_enough_users(len(ours), rules)]
-    draw = _Resampler(len(ours), rules, rng)
+    seed = int(rng.integers(2**32))
     if len(ours):
-        results.append(_beats_popularity(draw.interval(ours - base), rules))
+        results.append(_beats_popularity(bootstrap_mean(ours - base, seed, rules.resamples), rules))
     if theirs is None:
         results.append(RuleResult("champion", "passed", "no version is served yet: nothing to compare with"))
     elif len(ours):
         _same_users(ours, theirs, "champion")
-        results.append(_not_worse_than_champion(draw.interval(ours - theirs), rules))
+        results.append(_not_worse_than_champion(bootstrap_mean(ours - theirs, seed, rules.resamples), rules))
     return Decision(_outcome(results), len(ours), tuple(results))
 
 
@@ -136,19 +126,23 @@ def _enough_users(users: int, rules: GateRules) -> RuleResult:
     return RuleResult("users", "undecided", reason)
 
 
-def _beats_popularity(difference: Interval, rules: GateRules) -> RuleResult:
+def _beats_popularity(difference: Estimate, rules: GateRules) -> RuleResult:
     clear = difference.low > 0
-    numbers = f"{rules.metric} {difference} against popularity, lower bound must be above 0"
+    numbers = f"{rules.metric} {_shown(difference)} against popularity, lower bound must be above 0"
     return RuleResult("popularity", "passed" if clear else "failed", numbers, difference)
 
 
-def _not_worse_than_champion(difference: Interval, rules: GateRules) -> RuleResult:
+def _not_worse_than_champion(difference: Estimate, rules: GateRules) -> RuleResult:
     clearly_worse = difference.high < 0
-    numbers = f"{rules.metric} {difference} against the champion, upper bound may not be below 0"
+    numbers = f"{rules.metric} {_shown(difference)} against the champion, upper bound may not be below 0"
     return RuleResult("champion", "failed" if clearly_worse else "passed", numbers, difference)
 
 
-def _values(metrics: Mapping[str, Values], rules: GateRules, whose: str) -> Values:
+def _shown(difference: Estimate) -> str:
+    return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+
+
+def _values(metrics: Mapping[str, Floats], rules: GateRules, whose: str) -> Floats:
     if rules.metric not in metrics:
         raise ContractError(
             f"gate: the {whose}'s metrics hold {sorted(metrics)}, not {rules.metric!r}. Evaluate it with that metric."
@@ -156,34 +150,9 @@ def _values(metrics: Mapping[str, Values], rules: GateRules, whose: str) -> Valu
     return np.asarray(metrics[rules.metric], dtype=np.float64)
 
 
-def _same_users(ours: Values, theirs: Values, whose: str) -> None:
+def _same_users(ours: Floats, theirs: Floats, whose: str) -> None:
     if ours.shape != theirs.shape:
         raise ContractError(
             f"gate: {len(ours)} users of the candidate, {len(theirs)} of the {whose}; expected the same users in the "
             "same order. Evaluate both on one window."
         )
-
-
-class _Resampler:
-    """Bootstrap means of paired differences; every difference sees resamples from the same seed."""
-
-    def __init__(self, users: int, rules: GateRules, rng: np.random.Generator) -> None:
-        self._users, self._rules = users, rules
-        self._seed = int(rng.integers(2**63))
-
-    def interval(self, difference: Values) -> Interval:
-        """Return mean and bounds of a difference (n_users,)."""
-        rng = np.random.default_rng(self._seed)
-        users, resamples = self._users, self._rules.resamples
-        block = max(1, _BLOCK_CELLS // users)
-        means = np.concatenate(
-            [
-                difference[rng.integers(users, size=(min(block, resamples - start), users), dtype=np.int32)].mean(
-                    axis=1
-                )
-                for start in range(0, resamples, block)
-            ]
-        )
-        tail = (1 - self._rules.level) / 2
-        low, high = np.quantile(means, [tail, 1 - tail])
-        return Interval(float(difference.mean()), float(low), float(high))

@@ -1,0 +1,29 @@
+"""The commands of `python -m training`, put together."""
+
+import sys
+
+import typer
+
+from features.contracts.errors import MarqueeError
+from training.cli import recommending, steps, versions
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Tables in, one verified bundle out. Settings are MARQUEE_* variables; `. .run/env` sets those of the stack.",
+)
+app.command()(steps.step)
+app.command()(steps.run)
+app.command("versions")(versions.list_versions)
+app.command()(versions.promote)
+app.command()(versions.rollback)
+app.command()(recommending.recommend)
+
+
+def main() -> None:
+    """Run the command; an error of ours is one clear message and exit code 2."""
+    try:
+        app()
+    except MarqueeError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,98 @@
+"""`step` and `run`: one step of a training run, as Airflow calls it, or all of them by hand."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from features.log import configure_logging
+from features.settings import load_settings
+from training.steps.options import MIN_EVENTS, RunOptions
+from training.steps.runner import SKIP_EXIT_CODE, run_step
+from training.steps.state import SKIPPED, STEPS, RunError, StepRecord
+
+RunId = Annotated[str, typer.Option("--run", help="Names the run's folder below MARQUEE_WORK_DIR.")]
+WindowDays = Annotated[
+    int | None, typer.Option(help="Days of history to train on, back from now. [default: all there is]")
+]
+Factors = Annotated[int | None, typer.Option(help="Latent dimensions of ALS, 8 to 512. [default: 64]")]
+Promote = Annotated[
+    bool | None,
+    typer.Option("--promote/--no-promote", help="May the champion alias move if the gate allows? [default: promote]"),
+]
+MinEvents = Annotated[
+    int | None, typer.Option(help=f"With fewer interactions the run is skipped. [default: {MIN_EVENTS}]")
+]
+Seed = Annotated[int | None, typer.Option(help="Of every generator in the run. [default: 0]")]
+
+
+def step(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(STEPS)}.")],
+    run_id: RunId,
+    *,
+    window_days: WindowDays = None,
+    factors: Factors = None,
+    promote: Promote = None,
+    min_events: MinEvents = None,
+    seed: Seed = None,
+) -> None:
+    """Do one step of a training run; one that has finished is not done again.
+
+    Options are taken by `snapshot` only, and hold for the whole run. Exit code 99: nothing to do (too few events).
+    """
+    settings = load_settings()
+    configure_logging(settings.log_format)
+    options = _options(
+        window_days=window_days, factors=factors, promote=promote, min_events=min_events, seed=seed
+    )
+    record = run_step(name, run_id, settings, options)
+    typer.echo(f"{record.step}: {record.outcome}: {record.summary}")
+    if record.outcome == SKIPPED:
+        raise typer.Exit(SKIP_EXIT_CODE)
+
+
+def run(
+    run_id: Annotated[str | None, typer.Option("--run", help="Goes on with a run that broke off.")] = None,
+    *,
+    window_days: WindowDays = None,
+    factors: Factors = None,
+    promote: Promote = None,
+    min_events: MinEvents = None,
+    seed: Seed = None,
+) -> None:
+    """Do all steps of a training run, one after the other."""
+    settings = load_settings()
+    configure_logging(settings.log_format)
+    name = run_id or f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    options = _options(
+        window_days=window_days, factors=factors, promote=promote, min_events=min_events, seed=seed
+    )
+    console = Console()
+    console.print(f"training run [bold]{name}[/] in {settings.work_dir / name}")
+    for position, current in enumerate(STEPS, start=1):
+        with console.status(f"{position}/{len(STEPS)} {current}"):
+            record = run_step(current, name, settings, options if current == STEPS[0] else None)
+        console.print(_line(position, record), highlight=False)
+        if record.outcome == SKIPPED:
+            raise typer.Exit(SKIP_EXIT_CODE)
+
+
+def _line(position: int, record: StepRecord) -> str:
+    return f"{position}/{len(STEPS)} {record.step:<9} {record.took_s:7.1f} s  {record.outcome}: {record.summary}"
+
+
+def _options(**values: int | bool | None) -> RunOptions | None:
+    """Return the options that were given, checked; None where none was.
+
+    Raises
+    ------
+    RunError
+        Naming the option whose value is out of its limits.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return msgspec.convert(given, RunOptions) if given else None
+    except msgspec.ValidationError as error:
+        raise RunError(f"options {given}: {error}. `python -m training step --help` tells the limits.") from error

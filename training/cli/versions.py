@@ -1,0 +1,45 @@
+"""`versions`, `promote`, `rollback`: which model version serves, and moving that by hand."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from features.log import configure_logging
+from features.settings import Settings, load_settings
+from training.bundle.registry import TAG_GATE, TAG_RUN, TAG_TRAINED_UNTIL, Registry
+from training.promotion import move_alias, roll_back
+
+
+def list_versions() -> None:
+    """List all versions of the model: aliases, gate, end of training, training run."""
+    registry, _ = _registry()
+    table = Table("version", "aliases", "gate", "trained until", "run", "digest")
+    aliases = registry.aliases()
+    for version in registry.versions():
+        names = ", ".join(sorted(name for name, target in aliases.items() if target == version.version))
+        told = (version.tags.get(tag, "") for tag in (TAG_GATE, TAG_TRAINED_UNTIL, TAG_RUN))
+        table.add_row(version.version, names, *told, (version.digest or "none")[:12])
+    Console().print(table)
+
+
+def promote(version: Annotated[str, typer.Argument(help="Number of the version.")]) -> None:
+    """Let a version serve, whatever the gate said; the one before it is kept for `rollback`."""
+    registry, settings = _registry()
+    before = move_alias(registry, settings.model_alias, version)
+    typer.echo(f"alias {settings.model_alias!r} -> version {version} (was {before or 'not set'})")
+
+
+def rollback() -> None:
+    """Let the version before the present one serve again."""
+    registry, settings = _registry()
+    before = registry.aliases().get(settings.model_alias)
+    version = roll_back(registry, settings.model_alias)
+    typer.echo(f"alias {settings.model_alias!r} -> version {version} (was {before or 'not set'})")
+
+
+def _registry() -> tuple[Registry, Settings]:
+    settings = load_settings()
+    configure_logging(settings.log_format)
+    return Registry(str(settings.mlflow_tracking_uri), settings.model_name), settings

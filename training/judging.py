@@ -1,0 +1,80 @@
+"""The judging window of a training: where fitting ends, and what a bundle is judged on after that."""
+
+from typing import Final
+
+import numpy as np
+
+from features.contracts.errors import ContractError
+from features.contracts.ids import MISSING, IdMap
+from features.contracts.statistics import DAY_US, bucket_edge
+from training.data import Interactions
+from training.evaluate import Judged
+from training.moments import moment_of
+from training.split import cutoff_split
+
+WANTED_USERS: Final = 1000
+"""Users with labels that a judging window should have."""
+_WIDEST_SHARE: Final = 4
+"""The window takes at most one part of so many of the whole span: the rest is for learning."""
+
+
+def judging_start(interactions: Interactions) -> int:
+    """Return where the judging window begins, microseconds since 1970 UTC: nothing may be fitted on what follows.
+
+    The window is the last day of the data, doubled until `WANTED_USERS` have labels in it, at most a quarter of the
+    span.
+
+    Raises
+    ------
+    ContractError
+        If all interactions happened at one time.
+    """
+    first, end = int(interactions.at_us[0]), int(interactions.at_us[-1]) + 1
+    widest = (end - first) // _WIDEST_SHARE
+    window = min(DAY_US, widest)
+    while window < widest and _users_with_labels(interactions, end - window) < WANTED_USERS:
+        window = min(2 * window, widest)
+    start = bucket_edge(end - window, interactions.bucket_us)
+    if start <= first:
+        raise ContractError(
+            f"{len(interactions)} interactions span {(end - first) / 1e6:.0f} s; a judging window needs events before "
+            "and after it. Import events with their own times, or train later."
+        )
+    return start
+
+
+def judged_after(interactions: Interactions, start_us: int, items: IdMap) -> Judged:
+    """Return whom a bundle with these items is judged on, and on what, from a time on.
+
+    All bundles are judged on the same users and labels: a liked item that a bundle does not hold is one that it
+    misses, and stands as `MISSING` among the labels.
+    """
+    moment = moment_of(interactions, cutoff_split(interactions, start_us), start_us)
+    of_bundle = items.index_or_missing(interactions.items.external(np.arange(len(interactions.items))))
+    return Judged(
+        history=in_items_of(moment.history, items),
+        users=moment.users,
+        as_of_us=moment.as_of_us,
+        labels=[of_bundle[entry] for entry in moment.labels],
+    )
+
+
+def in_items_of(interactions: Interactions, items: IdMap) -> Interactions:
+    """Return the rows whose item a bundle holds, in its internal indices."""
+    position = items.index_or_missing(interactions.items.external(np.arange(len(interactions.items))))
+    kept = interactions.take(np.flatnonzero(position[interactions.item] != MISSING))
+    return Interactions(
+        users=kept.users,
+        items=items,
+        user=kept.user,
+        item=position[kept.item],
+        weight=kept.weight,
+        at_us=kept.at_us,
+        known_us=kept.known_us,
+        bucket_us=kept.bucket_us,
+        has_clock=kept.has_clock,
+    )
+
+
+def _users_with_labels(interactions: Interactions, start_us: int) -> int:
+    return len(moment_of(interactions, cutoff_split(interactions, start_us), start_us).users)

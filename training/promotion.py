@@ -1,0 +1,54 @@
+"""Moving the alias that servers watch: to a version, or back to the one before."""
+
+import structlog
+
+from training.bundle.registry import ALIAS_PREVIOUS, Registry, RegistryError
+
+log = structlog.get_logger(__name__)
+
+
+def move_alias(registry: Registry, alias: str, version: str) -> str | None:
+    """Let the alias point to a version, and `previous` to the one that it pointed to, which is returned.
+
+    `previous` moves first: if the second move fails, the version that is served is also the one to roll back to,
+    and moving again mends it.
+
+    Raises
+    ------
+    RegistryError
+        If the version is not there or has no digest, which servers refuse.
+    """
+    wanted = registry.version(version)
+    if wanted.digest is None:
+        raise RegistryError(
+            f"version {version} of model {registry.model_name!r} has no tag `digest`: servers would refuse it. "
+            "Promote a version that `python -m training step register` published."
+        )
+    current = registry.aliases().get(alias)
+    if current == version:
+        log.info("alias points there already", alias=alias, version=version)
+        return current
+    if current is not None:
+        registry.set_alias(ALIAS_PREVIOUS, current)
+    registry.set_alias(alias, version)
+    log.info("alias moved", alias=alias, version=version, was=current)
+    return current
+
+
+def roll_back(registry: Registry, alias: str) -> str:
+    """Return the version that the alias points to after going back to `previous`; a second roll-back goes forth again.
+
+    Raises
+    ------
+    RegistryError
+        If there is no earlier version to go back to.
+    """
+    aliases = registry.aliases()
+    previous = aliases.get(ALIAS_PREVIOUS)
+    if previous is None or previous == aliases.get(alias):
+        raise RegistryError(
+            f"model {registry.model_name!r}: no version before {aliases.get(alias)!r} to go back to (aliases "
+            f"{aliases}). `python -m training versions` lists all; `python -m training promote VERSION` names one."
+        )
+    move_alias(registry, alias, previous)
+    return previous

@@ -1,0 +1,59 @@
+"""What several steps read from a run's folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from features.contracts.weights import ActionWeights
+from training.als import AlsConfig
+from training.bundle.bundle import Bundle
+from training.bundle.read import open_bundle
+from training.bundle.registry import BUNDLE_FOLDER
+from training.config import TrainingConfig
+from training.data import Interactions
+from training.frames import load_categories, load_interactions
+from training.retrieval import Training
+from training.steps.options import RunOptions
+from training.steps.runner import StepContext
+
+SNAPSHOT: Final = Path("snapshot")
+INTERACTIONS: Final = SNAPSHOT / "interactions.parquet"
+ITEMS: Final = SNAPSHOT / "items.parquet"
+BUNDLE: Final = Path(BUNDLE_FOLDER)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The snapshot of a run in arrays, and the configuration that its options and values lead to."""
+
+    interactions: Interactions
+    config: TrainingConfig
+    items_file: Path
+
+    def training(self, until_us: int) -> Training:
+        """Return what is learned from: the interactions before a time, over the items that they touch."""
+        rows = self.interactions.at_us < until_us
+        known, _ = self.interactions.take(rows.nonzero()[0]).with_items_of_rows()
+        return Training(known, load_categories(self.items_file, known.items), until_us)
+
+
+def read_inputs(context: StepContext) -> Inputs:
+    """Return the snapshot of the run."""
+    loaded = load_interactions(context.run.path / INTERACTIONS)
+    config = training_config(context.options, loaded.weights)
+    return Inputs(loaded.interactions, config, context.run.path / ITEMS)
+
+
+def training_config(options: RunOptions, weights: ActionWeights) -> TrainingConfig:
+    """Return the configuration of a run."""
+    return TrainingConfig(als=AlsConfig(factors=options.factors), weights=weights, seed=options.seed)
+
+
+def trained_until_us(context: StepContext) -> int:
+    """Return where fitting ended in this run: the start of its judging window."""
+    return int(context.run.finished("retrieval").results["trained_until_us"])
+
+
+def read_bundle(context: StepContext) -> Bundle:
+    """Return the bundle of the run, verified against the digest that the step `ranker` recorded."""
+    return open_bundle(context.run.path / BUNDLE, str(context.run.finished("ranker").results["digest"]))

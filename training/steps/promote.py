@@ -1,0 +1,24 @@
+"""Step `promote`: the alias moves to the new version if the gate and the run's options allow it, else nothing moves."""
+
+from training.promotion import move_alias
+from training.steps.register import registry_of
+from training.steps.runner import StepContext, StepResult
+
+
+def run(context: StepContext) -> StepResult:
+    """Move the alias, or say why it stays."""
+    gate = context.run.finished("gate")
+    version = str(gate.results["version"])
+    alias = context.settings.model_alias
+    if gate.outcome != "promoted":
+        return _stays(version, f"alias {alias!r} stays: the gate said {gate.outcome}. {gate.summary}")
+    if not context.options.promote:
+        how = f"`python -m training promote {version}` moves it"
+        return _stays(version, f"alias {alias!r} stays: this run was asked not to promote; {how}")
+    before = move_alias(registry_of(context), alias, version)
+    was = f", was {before}" if before is not None else ""
+    return StepResult(f"alias {alias!r} -> version {version}{was}", {"version": version, "from": before}, "promoted")
+
+
+def _stays(version: str, why: str) -> StepResult:
+    return StepResult(why, {"version": version}, "kept")

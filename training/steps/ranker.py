@@ -1,0 +1,43 @@
+"""Step `ranker`: LightGBM on candidates of past moments, and the finished bundle."""
+
+from datetime import UTC, datetime
+
+import structlog
+
+from training.bundle.read import check_golden, open_bundle
+from training.bundle.write import write_bundle
+from training.code_version import code_version
+from training.moments import time_moments
+from training.ranker import fit_ranker
+from training.steps import retrieval
+from training.steps.folders import fresh_folder
+from training.steps.inputs import BUNDLE, read_inputs, trained_until_us
+from training.steps.runner import StepContext, StepResult
+
+log = structlog.get_logger(__name__)
+
+
+def run(context: StepContext) -> StepResult:
+    """Write the bundle: retrieval of the step before, and the ranker, or the source that did better than it."""
+    inputs = read_inputs(context)
+    until_us = trained_until_us(context)
+    training = inputs.training(until_us)
+    moments = time_moments(training.interactions, until_us, inputs.config.moments)
+    fit = fit_ranker(training, moments, inputs.config, lambda what: log.info("fitting", what=what))
+    digest = str(context.run.finished("retrieval").results["digest"])
+    parts = fit.choose(open_bundle(context.run.path / retrieval.FOLDER, digest).parts)
+    path = fresh_folder(context.run.path / BUNDLE)
+    digest = write_bundle(
+        path, parts, created_at=datetime.now(UTC), code_version=code_version(), seed=inputs.config.seed
+    )
+    check_golden(open_bundle(path, digest))
+    return StepResult(
+        f"{fit.n_rows} rows of {fit.n_groups} users; served order: {parts.plan.order_by}",
+        {
+            "digest": digest,
+            "rows": fit.n_rows,
+            "groups": fit.n_groups,
+            "order_by": parts.plan.order_by,
+            "validation_ndcg@10": fit.validation,
+        },
+    )

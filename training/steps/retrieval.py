@@ -1,0 +1,42 @@
+"""Step `retrieval`: item factors, neighbour tables and index, fitted on everything before the judging window."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from training.bundle.write import write_bundle
+from training.code_version import code_version
+from training.judging import judging_start
+from training.retrieval import fit_retrieval
+from training.steps.folders import fresh_folder
+from training.steps.inputs import read_inputs
+from training.steps.runner import StepContext, StepResult
+
+FOLDER: Final = Path("retrieval")
+
+
+def run(context: StepContext) -> StepResult:
+    """Write a bundle without a ranker, which the next step reads."""
+    inputs = read_inputs(context)
+    until_us = judging_start(inputs.interactions)
+    training = inputs.training(until_us)
+    parts = fit_retrieval(training, inputs.config)
+    digest = write_bundle(
+        fresh_folder(context.run.path / FOLDER),
+        parts,
+        created_at=datetime.now(UTC),
+        code_version=code_version(),
+        seed=inputs.config.seed,
+    )
+    trained_until = datetime.fromtimestamp(until_us / 1e6, tz=UTC).isoformat(timespec="seconds")
+    return StepResult(
+        f"{len(training.interactions)} interactions before {trained_until}, {len(parts.items)} items, "
+        f"{parts.index_info.kind} index",
+        {
+            "digest": digest,
+            "trained_until": trained_until,
+            "trained_until_us": until_us,
+            "judged_until_us": int(inputs.interactions.at_us[-1]) + 1,
+            "interactions": len(training.interactions),
+        },
+    )

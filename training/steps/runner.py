@@ -1,0 +1,110 @@
+"""Running one step of a training run: once, after the step before it, and with a record at the end."""
+
+import importlib
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, cast
+
+import structlog
+
+from features.settings import Settings
+from training.steps.options import RunOptions, read_options, write_options
+from training.steps.state import DONE, SKIPPED, STEPS, RunError, RunFolder, StepRecord
+
+log = structlog.get_logger(__name__)
+
+SKIP_EXIT_CODE: Final = 99
+"""Exit code of a step that had nothing to do: Airflow's BashOperator shows its task as skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """What a step may use."""
+
+    settings: Settings
+    run: RunFolder
+    options: RunOptions
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step did: one line for people, and JSON values for the steps after it."""
+
+    summary: str
+    results: dict[str, Any]
+    outcome: str = DONE
+
+
+class _StepModule(Protocol):
+    def run(self, context: StepContext) -> StepResult:
+        """Do the step's work in the run's folder; safe to begin anew after it broke off."""
+        ...
+
+
+def run_step(name: str, run_id: str, settings: Settings, options: RunOptions | None = None) -> StepRecord:
+    """Return the record of a step, doing its work unless it has finished before.
+
+    Parameters
+    ----------
+    name
+        One of `STEPS`.
+    options
+        Of the run; given to the first step only, which writes them down.
+
+    Raises
+    ------
+    RunError
+        If the step is unknown, the one before it has not finished, or options come too late.
+    """
+    if name not in STEPS:
+        raise RunError(f"step {name!r} does not exist; expected one of {', '.join(STEPS)}")
+    run = RunFolder(settings.work_dir, run_id)
+    with run.locked(), structlog.contextvars.bound_contextvars(run=run.run, step=name):
+        known = run.record(name)
+        if known is not None:
+            log.info("finished before, nothing to do", finished_at=known.finished_at, summary=known.summary)
+            return known
+        record = _record(name, run, settings, options)
+        run.finish(record)
+        log.info(record.outcome, summary=record.summary, took_s=record.took_s)
+        return record
+
+
+def _record(name: str, run: RunFolder, settings: Settings, options: RunOptions | None) -> StepRecord:
+    started = time.monotonic()
+    result = _skipped_before(name, run) or _work(name, StepContext(settings, run, _options(name, run, options)))
+    return StepRecord(
+        step=name,
+        outcome=result.outcome,
+        summary=result.summary,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        took_s=round(time.monotonic() - started, 3),
+        results=result.results,
+    )
+
+
+def _skipped_before(name: str, run: RunFolder) -> StepResult | None:
+    """Return a skipped result where the step before was skipped, None where this one may work."""
+    position = STEPS.index(name)
+    if position == 0:
+        return None
+    before = run.finished(STEPS[position - 1])
+    return StepResult(before.summary, before.results, SKIPPED) if before.outcome == SKIPPED else None
+
+
+def _options(name: str, run: RunFolder, options: RunOptions | None) -> RunOptions:
+    if name == STEPS[0]:
+        write_options(run, options or RunOptions())
+    elif options is not None:
+        raise RunError(
+            f"step {name!r} takes no options: those of run {run.run!r} were fixed by its step {STEPS[0]!r}. "
+            "Start another run to change them."
+        )
+    return read_options(run)
+
+
+def _work(name: str, context: StepContext) -> StepResult:
+    # Imported by name: a step loads only the libraries that it uses.
+    module = cast("_StepModule", importlib.import_module(f"training.steps.{name}"))
+    return module.run(context)
