@@ -4,7 +4,8 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -82,24 +83,43 @@ def postgres_answers(url: str) -> Callable[[float], None]:
     return probe
 
 
+@contextmanager
+def _kafka_admin(port: int) -> Iterator[kafka.KafkaAdminClient]:
+    """Yield an admin client of the broker; whatever goes wrong with it is NotReadyError."""
+    client = None
+    try:
+        # A look of our own first: kafka-python leaves the sockets of refused attempts open.
+        socket.create_connection((LOOPBACK, port), timeout=PROBE_TIMEOUT_S).close()
+        client = kafka.KafkaAdminClient(
+            bootstrap_servers=f"{LOOPBACK}:{port}", bootstrap_timeout_ms=PROBE_TIMEOUT_S * 1000
+        )
+        yield client
+    except (kafka.errors.KafkaError, OSError) as error:
+        raise NotReadyError(f"Kafka on port {port}: {error}") from error
+    finally:
+        if client is not None:
+            client.close()
+
+
 def kafka_answers(port: int) -> Callable[[float], None]:
     """Return a probe that wants the broker to describe its cluster, controller included."""
 
     def probe(_started: float) -> None:
-        client = None
-        try:
-            # A look of our own first: kafka-python leaves the sockets of refused attempts open.
-            socket.create_connection((LOOPBACK, port), timeout=PROBE_TIMEOUT_S).close()
-            client = kafka.KafkaAdminClient(
-                bootstrap_servers=f"{LOOPBACK}:{port}", bootstrap_timeout_ms=PROBE_TIMEOUT_S * 1000
-            )
+        with _kafka_admin(port) as client:
             if not client.describe_cluster()["brokers"]:
                 raise NotReadyError(f"Kafka on port {port} knows of no broker yet")
-        except (kafka.errors.KafkaError, OSError) as error:
-            raise NotReadyError(f"Kafka on port {port}: {error}") from error
-        finally:
-            if client is not None:
-                client.close()
+
+    return probe
+
+
+def kafka_group_reads(port: int, group: str) -> Callable[[float], None]:
+    """Return a probe that wants consumers in `group`, with partitions assigned to them."""
+
+    def probe(_started: float) -> None:
+        with _kafka_admin(port) as client:
+            described = client.describe_groups([group])[group]
+            if described["group_state"] != "Stable" or not described["members"]:
+                raise NotReadyError(f"consumer group {group} is {described['group_state'] or 'unknown'}")
 
     return probe
 

@@ -3,21 +3,21 @@
 import subprocess
 import sys
 
+from features.kafka import LANDING_GROUP
 from ops.local.errors import StackError
 from ops.local.layout import ROOT
-from ops.local.readiness import http_ok
+from ops.local.readiness import http_ok, kafka_group_reads
 from ops.local.service import Service
 from ops.local.stack import Stack
 
 
 def landing(stack: Stack) -> Service:
     """Return the consumer that lands events in Postgres."""
-    del stack
     return Service(
         name="landing",
         argv=(sys.executable, "-m", "features", "land"),
         depends_on=("schema", "topics"),
-        ready=lambda _started: None,
+        ready=kafka_group_reads(stack.state.ports.kafka, LANDING_GROUP),
     )
 
 
