@@ -31,7 +31,7 @@ def make_golden(recommender: Recommender, statistics: ItemStatistics, seed: int)
     chance = statistics.count + 1.0
     requests = []
     for length in _LENGTHS:
-        size = min(length, recommender.n_items)
+        size = min(length, recommender.n_items // 2)
         item = rng.choice(recommender.n_items, size, replace=False, p=chance / chance.sum()).tolist()
         ages = np.sort(rng.uniform(0.1, 30.0, size)).round(3).tolist()
         request = GoldenRequest(item, [1.0] * size, ages, [])

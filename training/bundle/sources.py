@@ -60,7 +60,7 @@ class AlsSource:
     def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
         """Return the items of largest inner product; blocked ones are left out inside the search."""
         del view
-        if user.vector is None:
+        if user.vector is None or not limit:
             return NOTHING
         selector = faiss.IDSelectorBitmap(np.packbits(~blocked, bitorder="little"))
         scores, items = self.index.search(

@@ -1,0 +1,64 @@
+"""Made-up interactions with a known structure, and a bundle trained on them in a second or two."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import lightgbm as lgb
+import msgspec
+import numpy as np
+
+from features.contracts.ids import IdMap
+from features.contracts.statistics import DAY_US
+from features.vectorize import Categories
+from training.als import AlsConfig
+from training.bundle.parts import Parts
+from training.config import RankerConfig, TrainingConfig
+from training.data import Interactions
+from training.fit import fit
+from training.moments import position_moments
+from training.retrieval import Training
+
+START_US = 20_000 * DAY_US
+N_GROUPS = 4
+
+SMALL = TrainingConfig(als=AlsConfig(factors=8, iterations=5), ranker=RankerConfig(trees=20, min_rows_in_leaf=5))
+
+
+def make_interactions(seed: int = 0, n_users: int = 60, n_items: int = 80, per_user: int = 20) -> Interactions:
+    """Return interactions over 40 days: users like items of one group (number modulo 4) four times of five."""
+    rng = np.random.default_rng(seed)
+    user = np.repeat(np.arange(n_users), per_user)
+    own = rng.integers(n_items // N_GROUPS, size=len(user)) * N_GROUPS + user % N_GROUPS
+    item = np.where(rng.random(len(user)) < 0.8, own, rng.integers(n_items, size=len(user)))
+    at_us = START_US + rng.integers(40 * DAY_US, size=len(user))
+    order = np.argsort(at_us, kind="stable")
+    return Interactions(
+        users=IdMap([f"u{number}" for number in range(n_users)]),
+        items=IdMap([f"i{number}" for number in range(n_items)]),
+        user=user[order].astype(np.int32),
+        item=item[order].astype(np.int32),
+        weight=rng.choice(np.array([0.0, 0.7, 0.8, 1.0], np.float32), len(user)),
+        at_us=at_us[order],
+        known_us=at_us[order],
+    )
+
+
+def make_categories(n_items: int = 80) -> Categories:
+    """Return one category per item, its group; every fifth item has none."""
+    has = np.arange(n_items) % 5 != 0
+    offsets = np.concatenate(([0], np.cumsum(has))).astype(np.int64)
+    return Categories(("g0", "g1", "g2", "g3"), offsets, (np.flatnonzero(has) % N_GROUPS).astype(np.int32))
+
+
+@lru_cache(maxsize=1)
+def trained() -> tuple[Interactions, Parts]:
+    """Return interactions and the parts of a bundle with a ranker that was trained on all of them."""
+    interactions = make_interactions().on_backtest_clock()
+    training = Training(interactions, make_categories(), int(interactions.at_us[-1]) + 1)
+    parts, ranker = fit(training, position_moments(interactions, 0.2, 2), SMALL)
+    return interactions, with_ranker(parts, ranker.booster)
+
+
+def with_ranker(parts: Parts, booster: lgb.Booster) -> Parts:
+    """Return the parts ordered by the ranker, whatever the validation slice said: tests want that path."""
+    return replace(parts, plan=msgspec.structs.replace(parts.plan, order_by="ranker"), ranker=booster)
