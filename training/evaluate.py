@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
-from training.bundle.recommender import Recommender
-from training.bundle.result import Recommendations
+from training.bundle.recommender import Recommender, order_scores
 from training.data import Interactions
-from training.lists import ordered_by, recommend_all
-from training.metrics import Estimate, Floats, bootstrap_mean, coverage, estimates, hits, per_user
+from training.lists import groups
+from training.metrics import Estimate, Floats, bootstrap_mean, coverage, estimates, per_user
 
 K: Final = 20
 SERVED: Final = "marquee"
@@ -89,33 +88,29 @@ class Evaluation:
 def evaluate(
     recommender: Recommender, judged: Judged, *, seed: int, progress: Callable[[str], None] = lambda _: None
 ) -> Evaluation:
-    """Return how the recommender does on judged users, beside each baseline."""
-    values, covered = {}, {}
-    progress(f"{len(judged.users)} users: {SERVED}")
-    served = _lists(recommender, judged)
-    values[SERVED], covered[SERVED] = _values(served, judged), _coverage(served, judged)
-    for name, source in BASELINES.items():
-        progress(f"{len(judged.users)} users: {name}")
-        found = _lists(ordered_by(recommender, source), judged)
-        values[name], covered[name] = _values(found, judged), _coverage(found, judged)
-    shown = np.bincount(served.items[served.items != MISSING], minlength=len(judged.history.items))
-    return Evaluation(values, covered, candidate_recall(recommender, judged), shown, seed)
+    """Return how the recommender does on judged users, beside each baseline.
 
-
-def candidate_recall(recommender: Recommender, judged: Judged) -> Floats:
-    """Return the share of each user's labels among all candidates, whatever their order: float64 (n_users,)."""
-    everything = _lists(ordered_by(recommender, "blend"), judged, k=sum(recommender.plan.budgets.values()), fill=False)
-    hit = hits(everything.items, judged.labels)
-    return np.asarray(hit.sum(axis=1) / np.array([max(len(entry), 1) for entry in judged.labels]), dtype=np.float64)
-
-
-def _lists(recommender: Recommender, judged: Judged, k: int = K, *, fill: bool = True) -> Recommendations:
-    return recommend_all(recommender, judged.history, judged.users, judged.as_of_us, Options(k=k, fill=fill))
-
-
-def _values(found: Recommendations, judged: Judged) -> dict[str, Floats]:
-    return per_user(found.items, judged.labels)
-
-
-def _coverage(found: Recommendations, judged: Judged) -> float:
-    return coverage(found.items, len(judged.history.items), 10)
+    A baseline's list is what one source alone offers the user, in its order; all come from one retrieval per user.
+    """
+    lists = {method: np.full((len(judged.users), K), MISSING, dtype=np.int32) for method in (SERVED, *BASELINES)}
+    recalled = np.zeros(len(judged.users))
+    done = 0
+    for group in groups(judged.history, judged.users, judged.as_of_us, recommender.plan.history_limit):
+        found = recommender.recommend(group.profiles, group.statistics, group.as_of_us, Options(k=K), trace=True)
+        lists[SERVED][group.position] = found.items
+        for position, trace in zip(group.position.tolist(), found.traces, strict=True):
+            labels = judged.labels[position]
+            recalled[position] = np.isin(trace.candidates, labels).sum() / len(labels)
+            for method, source in BASELINES.items():
+                top = trace.candidates[np.argsort(-order_scores(trace.ranks, source), kind="stable")[:K]]
+                lists[method][position, : len(top)] = top
+        done += len(group.position)
+        progress(f"judging: {done} of {len(judged.users)} users")
+    served = lists[SERVED]
+    return Evaluation(
+        values={method: per_user(items, judged.labels) for method, items in lists.items()},
+        coverage={method: coverage(items, len(judged.history.items), 10) for method, items in lists.items()},
+        candidate_recall=recalled,
+        shown=np.bincount(served[served != MISSING], minlength=len(judged.history.items)),
+        seed=seed,
+    )

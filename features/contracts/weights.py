@@ -35,7 +35,7 @@ DEFAULT_ACTIONS: Final[Mapping[str, ActionWeight]] = {
     "rating": ActionWeight("rating", 1.0),
     "favorite": ActionWeight("signed", 2.0),
     "like": ActionWeight("signed", 1.0),
-    "dislike": ActionWeight("signed", 1.0),
+    "dislike": ActionWeight("constant", -1.0),
     "cart": ActionWeight("constant", 2.0),
     "purchase": ActionWeight("constant", 1.0),
 }
@@ -82,7 +82,7 @@ class ActionWeights:
                 share = np.nan_to_num(value, nan=0.0) / self.rating_scale
                 strength = np.where(share >= self.rating_threshold, share, 0.0)
             case "signed":
-                strength = np.sign(np.nan_to_num(value, nan=-1.0 if action == "dislike" else 1.0))
+                strength = np.sign(np.nan_to_num(value, nan=1.0))
         return (weight.base * strength).astype(np.float32)
 
     def to_json(self) -> dict[str, object]:

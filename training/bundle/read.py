@@ -109,7 +109,8 @@ def _manifest(path: Path, expected_digest: str) -> Manifest:
 
 def _parts(path: Path, manifest: Manifest) -> Parts:
     def load(name: str) -> npt.NDArray[Any]:
-        array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        # As a plain array over the same mapping: a memmap pays for being a subclass at every slice.
+        array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
         return array
 
     def table(name: str) -> NeighbourTable:

@@ -162,11 +162,10 @@ class Recommender:
         if not len(liked) or not len(items):
             return cause
         owner, neighbour, value = self.cause.rows(liked)
-        order = np.argsort(value, kind="stable")
-        position = {item: row for row, item in enumerate(items.tolist())}
-        for who, item in zip(owner[order].tolist(), neighbour[order].tolist(), strict=True):
-            if item in position:
-                cause[position[item]] = liked[who]
+        among = np.flatnonzero(np.isin(neighbour, items))
+        among = among[np.argsort(value[among], kind="stable")]  # the strongest neighbour writes last
+        by_item = np.argsort(items)
+        cause[by_item[np.searchsorted(items, neighbour[among], sorter=by_item)]] = liked[owner[among]]
         return cause
 
     def _fill(self, ranked: "_List", view: ItemView, blocked: Blocked, k: int) -> "_List":

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.contracts.errors import ContractError
+from features.contracts.ids import IdMap
+from training.frames import load_categories, load_interactions, load_titles
+
+
+def written(tmp_path: Path, **columns: object) -> Path:
+    path = tmp_path / "f.parquet"
+    pd.DataFrame(columns).to_parquet(path)
+    return path
+
+
+def test_times_of_every_unit_and_zone_become_microseconds_utc(tmp_path: Path) -> None:
+    naive = pd.to_datetime(["2026-01-02", "2026-01-01"])
+    for times in (naive, naive.astype("datetime64[ms]"), naive.tz_localize("UTC"), naive.tz_localize("Asia/Tokyo")):
+        loaded = load_interactions(written(tmp_path, user_id=["a", "b"], item_id=[1, 2], occurred_at=times))
+        expected = (times.tz_convert("UTC") if times.tz else times.tz_localize("UTC")).as_unit("us").astype("int64")
+        assert loaded.interactions.at_us.tolist() == sorted(expected)
+        assert loaded.interactions.has_clock
+
+
+def test_integers_only_order_and_ties_keep_the_files_order(tmp_path: Path) -> None:
+    loaded = load_interactions(written(tmp_path, user_id=[7, 7, 7], item_id=[3, 2, 1], occurred_at=[5, 5, 1]))
+    found = loaded.interactions
+    assert not found.has_clock
+    assert found.items.external(found.item) == ["1", "3", "2"]
+    assert loaded.item_values.tolist() == [1, 3, 2]
+
+
+def test_events_known_later_count_from_their_own_time_and_order_by_event_id(tmp_path: Path) -> None:
+    at = pd.to_datetime(["2026-01-01"] * 2)
+    later = at + pd.Timedelta(hours=1)
+    path = written(
+        tmp_path, user_id=["a", "a"], item_id=["x", "y"], occurred_at=later, known_at=at, event_id=["2", "1"]
+    )
+    found = load_interactions(path).interactions
+    assert found.items.external(found.item) == ["y", "x"]
+    assert (found.at_us == found.known_us).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "actions", "expected"),
+    [
+        (None, None, [1.0, 1.0]),
+        ([3.5, 5.0], None, [0.7, 1.0]),
+        ([2.0, 9.0], None, [0.0, 0.9]),
+        ([0.5, None], ["watch", "purchase"], [1.0, 1.0]),
+        ([1.0, -1.0], ["favorite", "favorite"], [2.0, -2.0]),
+        ([1.0, 1.0], ["search", "dislike"], [0.0, -1.0]),
+    ],
+)
+def test_actions_and_values_become_weights(
+    tmp_path: Path, values: list[float] | None, actions: list[str] | None, expected: list[float]
+) -> None:
+    columns: dict[str, object] = {"user_id": ["a", "b"], "item_id": ["x", "y"], "occurred_at": [1, 2]}
+    if values is not None:
+        columns["value"] = values
+    if actions is not None:
+        columns["action"] = actions
+    np.testing.assert_allclose(load_interactions(written(tmp_path, **columns)).interactions.weight, expected)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"user_id": ["a"], "occurred_at": [1]}, r"columns \['item_id'\] are missing"),
+        ({"user_id": [], "item_id": [], "occurred_at": []}, "no rows"),
+        (
+            {"user_id": ["a", None], "item_id": [1, 2], "occurred_at": [1, 2]},
+            "empty in 1 rows, first in row 1",
+        ),
+        ({"user_id": [1.5], "item_id": [1], "occurred_at": [1]}, "user_id is float64; ids are strings or integers"),
+        ({"user_id": [1], "item_id": [1], "occurred_at": ["now"]}, "occurred_at is str; expected timestamps"),
+    ],
+)
+def test_a_broken_file_is_refused_by_name(tmp_path: Path, columns: dict[str, object], message: str) -> None:
+    path = written(tmp_path, **columns)
+    with pytest.raises(ContractError, match=message) as refused:
+        load_interactions(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_text("no")
+    with pytest.raises(ContractError, match="cannot be read as parquet"):
+        load_interactions(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("entries", [["b|a", "", None], [["b", "a"], [], None]])
+def test_categories_come_as_lists_or_text(tmp_path: Path, entries: list[object]) -> None:
+    path = written(tmp_path, item_id=["x", "y", "z"], categories=entries, title=["X", None, "Z"])
+    found = load_categories(path, IdMap(["w", "x"]))
+    assert found.names == ("a", "b")
+    assert found.offsets.tolist() == [0, 0, 2]
+    assert [found.names[index] for index in found.index] == ["b", "a"]
+    assert load_titles(path) == {"x": "X", "z": "Z"}
+    assert load_titles(None) == {}

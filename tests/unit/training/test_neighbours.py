@@ -1,0 +1,57 @@
+import numpy as np
+from scipy import sparse
+
+from tests.unit.training.test_split_and_moments import rows
+from training.bundle.tables import NeighbourTable
+from training.neighbours import NEXT_DECAY, NEXT_SHRINK, SHRINK, ease_table, next_table, similar_table
+
+
+def dense(table: NeighbourTable) -> np.ndarray:
+    n_items = len(table.offsets) - 1
+    matrix = sparse.csr_matrix((table.value.astype(np.float64), table.index, table.offsets), shape=(n_items, n_items))
+    return matrix.toarray()
+
+
+def test_similar_is_a_shrunk_cosine() -> None:
+    liked = sparse.csr_matrix(np.array([[1, 1, 0], [1, 1, 1], [1, 0, 0]], np.float32))
+    found = dense(similar_table(liked))
+    expected = np.array([[0, 2 / (6**0.5 + SHRINK), 1 / (3**0.5 + SHRINK)], [0, 0, 1 / (2**0.5 + SHRINK)], [0, 0, 0]])
+    np.testing.assert_allclose(found, expected + expected.T, rtol=1e-3)
+
+
+def test_next_goes_in_one_direction_and_prefers_the_nearer() -> None:
+    found = dense(next_table(rows((0, 0, 1, 1.0), (0, 1, 2, 1.0), (0, 3, 3, 0.0), (0, 2, 4, 1.0))))
+    out = 1 + NEXT_DECAY + NEXT_SHRINK
+    np.testing.assert_allclose(found[0], [0, 1 / out, NEXT_DECAY / out, 0], rtol=1e-3)
+    assert found[2].sum() == 0
+
+
+def test_ease_equals_its_closed_form() -> None:
+    rng = np.random.default_rng(0)
+    liked = (rng.random((50, 12)) < 0.3).astype(np.float64)
+    precision = np.linalg.inv(liked.T @ liked + 10 * np.eye(12))
+    weights = precision / -np.diag(precision)
+    np.fill_diagonal(weights, 0)
+    found = dense(ease_table(sparse.csr_matrix(liked), 10.0))
+    np.testing.assert_allclose(found, np.maximum(weights, 0), rtol=2e-3, atol=1e-4)
+
+
+def test_a_table_keeps_the_largest_of_each_row_and_never_the_item_itself() -> None:
+    matrix = sparse.csr_matrix(np.array([[9.0, 1, 3, 2], [0, 9, 0, -1], [0, 0, 9, 0], [1, 1, 1, 9]]))
+    table = NeighbourTable.from_matrix(matrix, 2)
+    assert table.offsets.tolist() == [0, 2, 2, 2, 4]
+    assert table.index.tolist() == [2, 3, 0, 1]
+
+
+def test_scores_are_the_same_sparse_and_dense() -> None:
+    rng = np.random.default_rng(1)
+    matrix = sparse.random(400, 400, 0.2, format="csr", random_state=2)
+    table = NeighbourTable.from_matrix(matrix)
+    full = dense(table)
+    for size in (1, 2, 60):
+        items = rng.choice(400, size, replace=False).astype(np.int32)
+        weight = rng.random(size)
+        found, scores = table.score(items, weight)
+        expected = (full[items] * weight[:, None]).sum(axis=0)
+        assert found.tolist() == np.flatnonzero(expected > 0).tolist()
+        np.testing.assert_allclose(scores, expected[found], rtol=1e-5)

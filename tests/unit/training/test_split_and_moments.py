@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from features.contracts.errors import ContractError
+from features.contracts.ids import IdMap
+from features.contracts.statistics import DAY_US
+from tests.support.synthetic import START_US, make_interactions
+from training.data import VIRTUAL_SPAN_US, Interactions
+from training.moments import ENOUGH_USERS, moment_of, position_moments, time_moments
+from training.split import cutoff_split, holdout_split, new_liked_items
+
+
+def rows(*entries: tuple[int, int, int, float]) -> Interactions:
+    """Return interactions from (user, item, time, weight), already in time order."""
+    user, item, at_us, weight = (np.array(column) for column in zip(*entries, strict=True))
+    return Interactions(
+        users=IdMap([f"u{number}" for number in range(int(user.max()) + 1)]),
+        items=IdMap([f"i{number}" for number in range(int(item.max()) + 1)]),
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        weight=weight.astype(np.float32),
+        at_us=at_us.astype(np.int64),
+        known_us=at_us.astype(np.int64),
+    )
+
+
+@pytest.mark.parametrize(("n_rows", "kept"), [(1, 1), (2, 2), (4, 4), (5, 4), (6, 5), (10, 8), (11, 9)])
+def test_holdout_keeps_the_first_ceil_of_four_fifths(n_rows: int, kept: int) -> None:
+    other = [(1, 0, 100 + number, 1.0) for number in range(5)]
+    split = holdout_split(rows(*[(0, 0, number, 1.0) for number in range(n_rows)], *other), 0.2)
+    assert (split.history < n_rows).sum() == kept
+
+
+def test_holdout_cuts_in_time_order_with_ties_in_file_order() -> None:
+    split = holdout_split(rows(*[(0, item, 7, 1.0) for item in range(5)]), 0.2)
+    assert split.history.tolist() == [0, 1, 2, 3]
+    assert split.later.tolist() == [4]
+
+
+def test_cutoff_is_the_first_later_time() -> None:
+    split = cutoff_split(rows((0, 0, 1, 1.0), (0, 1, 5, 1.0), (1, 2, 5, 1.0), (1, 2, 9, 1.0)), 5)
+    assert split.history.tolist() == [0]
+    assert split.later.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("cutoff", [0, 100])
+def test_a_cut_outside_the_data_is_refused(cutoff: int) -> None:
+    with pytest.raises(ContractError, match="choose a cut inside the data"):
+        cutoff_split(rows((0, 0, 1, 1.0), (0, 1, 5, 1.0)), cutoff)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -1.0, 3.0])
+def test_a_senseless_share_is_refused(share: float) -> None:
+    with pytest.raises(ContractError, match="expected a number between 0 and 1"):
+        holdout_split(rows((0, 0, 1, 1.0), (0, 1, 5, 1.0)), share)
+
+
+def test_labels_are_new_liked_and_distinct() -> None:
+    history = rows((0, 0, 1, 1.0), (1, 3, 1, 1.0))
+    later = rows((0, 0, 2, 1.0), (0, 2, 3, 1.0), (0, 2, 4, 1.0), (0, 1, 5, 0.0), (1, 3, 6, 1.0))
+    assert [entry.tolist() for entry in new_liked_items(history, later, np.array([0, 1]))] == [[2], []]
+    again = new_liked_items(history, later, np.array([0, 1]), include_seen=True)
+    assert [entry.tolist() for entry in again] == [[0, 2], [3]]
+
+
+def test_each_users_moment_is_just_after_the_newest_history_row() -> None:
+    interactions = make_interactions()
+    for moment in position_moments(interactions, 0.2, 2):
+        newest = dict.fromkeys(moment.users.tolist(), 0)
+        for user, at in zip(moment.history.user.tolist(), moment.history.at_us.tolist(), strict=True):
+            newest[user] = max(newest.get(user, 0), at)
+        assert [newest[user] + 1 for user in moment.users.tolist()] == moment.as_of_us.tolist()
+        assert all(len(entry) for entry in moment.labels)
+
+
+def test_later_moments_hold_out_from_what_earlier_ones_knew() -> None:
+    latest, earlier = position_moments(make_interactions(), 0.2, 2)
+    assert len(earlier.history) < len(latest.history) < len(make_interactions())
+
+
+def test_moments_in_time_do_not_look_beyond_their_own_window() -> None:
+    interactions = make_interactions(n_users=700)
+    until = START_US + 40 * DAY_US
+    moments = time_moments(interactions, until, 2)
+    assert len(moments) == 2
+    latest, earlier = moments
+    assert len(latest.users) >= ENOUGH_USERS
+    assert latest.history.at_us.max() < latest.as_of_us.min() <= until
+    assert earlier.history.at_us.max() < earlier.as_of_us.min() < latest.as_of_us.min()
+
+
+def test_too_few_users_lead_to_moments_by_position() -> None:
+    moments = time_moments(make_interactions(n_users=30), START_US + 40 * DAY_US, 2)
+    assert len({int(at) for at in moments[0].as_of_us}) > 1
+
+
+def test_users_without_labels_are_left_out() -> None:
+    interactions = rows((0, 0, 1, 1.0), (1, 0, 1, 1.0), (0, 1, 9, 1.0), (1, 1, 9, 0.0))
+    moment = moment_of(interactions, cutoff_split(interactions, 5), 5)
+    assert moment.users.tolist() == [0]
+    assert [entry.tolist() for entry in moment.labels] == [[1]]
+
+
+def test_numbers_that_only_order_run_on_a_virtual_clock() -> None:
+    interactions = rows(*[(0, 0, 10**number, 1.0) for number in range(10)])
+    clocked = interactions.on_backtest_clock()
+    assert not clocked.has_clock
+    assert len(set(np.diff(clocked.at_us).tolist())) == 1
+    assert clocked.at_us.max() < VIRTUAL_SPAN_US
+
+
+def test_real_times_keep_their_clock_with_buckets_of_a_thousandth() -> None:
+    clocked = make_interactions().on_backtest_clock()
+    span = int(clocked.at_us[-1] - clocked.at_us[0])
+    assert clocked.has_clock
+    assert clocked.bucket_us == span // 1000
+
+
+def test_profiles_are_newest_first_cut_to_the_limit_with_all_that_was_seen() -> None:
+    interactions = rows((0, 3, 1, 1.0), (1, 0, 2, 1.0), (0, 1, 3, 0.5), (0, 2, 4, 0.0), (0, 1, 5, 1.0))
+    profiles = interactions.profiles(np.array([1, 0]), 2)
+    assert profiles.user_ids == ("u1", "u0")
+    assert profiles.offsets.tolist() == [0, 1, 3]
+    assert profiles.item.tolist() == [0, 1, 2]
+    assert profiles.at_us.tolist() == [2, 5, 4]
+    assert profiles.seen(1).tolist() == [1, 2, 3]
+    assert profiles.take(np.array([1])).item.tolist() == [1, 2]
