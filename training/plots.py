@@ -91,13 +91,24 @@ def plot_popularity(interactions: npt.NDArray[np.int64], recommended: npt.NDArra
     return _png(figure)
 
 
+def metric_title(metric: str) -> str:
+    """Return a metric's name as people write it.
+
+    >>> metric_title("ndcg@10"), metric_title("hit_rate@10")
+    ('NDCG@10', 'hit rate@10')
+    """
+    return metric.replace("ndcg", "NDCG").replace("_", " ")
+
+
 def _metric_panel(panel: Axes, rows: Sequence[MetricRow], ours: str) -> None:
     ordered = sorted(rows, key=lambda row: row.mean)
     means = np.array([row.mean for row in ordered])
     reach = np.array([[row.mean - row.low, row.high - row.mean] for row in ordered]).T.clip(min=0)
     colours = [OURS if row.model == ours else OTHERS for row in ordered]
     panel.barh([row.model for row in ordered], means, color=colours, height=0.62)
-    panel.errorbar(means, range(len(ordered)), xerr=reach, fmt="none", ecolor="#222222", elinewidth=1.2, capsize=3)
+    has_interval = bool(reach.any())
+    if has_interval:
+        panel.errorbar(means, range(len(ordered)), xerr=reach, fmt="none", ecolor="#222222", elinewidth=1.2, capsize=3)
     for position, row in enumerate(ordered):
         panel.annotate(
             f"{row.mean:.3f}",
@@ -107,8 +118,9 @@ def _metric_panel(panel: Axes, rows: Sequence[MetricRow], ours: str) -> None:
             va="center",
             fontsize=8,
         )
-    panel.set_title(ordered[0].metric, loc="left", fontweight="bold")
-    panel.set_xlabel("mean over judged users, 95 % interval", fontsize=8)
+    panel.set_title(metric_title(ordered[0].metric), loc="left", fontweight="bold")
+    unit = "mean over judged users, 95 % interval" if has_interval else "of all lists together"
+    panel.set_xlabel(unit, fontsize=8)
     panel.set_xlim(0, max(1e-6, *(max(row.high, row.mean) for row in ordered)) * 1.18)
     panel.spines[["top", "right"]].set_visible(False)
     panel.tick_params(labelsize=8)

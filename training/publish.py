@@ -1,6 +1,7 @@
 """Publishing: one MLflow run and one model version per training run, the bundle inside it as a pyfunc model."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -29,6 +30,8 @@ PACKAGES: Final = ("features", "training")
 """Copied into the model, so that `mlflow.pyfunc.load_model` works where no checkout is."""
 
 _REQUIREMENTS: Final = ("mlflow", "pandas", "numpy", "scipy", "msgspec", "lightgbm", "faiss-cpu")
+
+_UNNAMEABLE: Final = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
 _RUN_TAG: Final = "training_run"
 
@@ -119,12 +122,12 @@ def publish(registry: Registry, publication: Publication) -> RegisteredVersion:
 
 
 def metric_key(name: str) -> str:
-    """Return a metric's name as MLflow takes it, which knows no @.
+    """Return a metric's name as MLflow takes it, which knows neither @ nor brackets.
 
-    >>> metric_key("ndcg@10")
-    'ndcg_at_10'
+    >>> metric_key("recent popularity (1 day)/ndcg@10")
+    'recent popularity 1 day/ndcg_at_10'
     """
-    return name.replace("@", "_at_")
+    return _UNNAMEABLE.sub("", name.replace("@", "_at_"))
 
 
 def allow_long_requests() -> None:

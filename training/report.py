@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from training.plots import MetricRow
+from training.plots import MetricRow, metric_title
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
@@ -57,7 +57,7 @@ def render(report: Report) -> str:
     metrics = list(dict.fromkeys(row.metric for row in report.metrics))
     models = list(dict.fromkeys(row.model for row in report.metrics))
     cells = {(row.model, row.metric): row for row in report.metrics}
-    return template.render(report=report, metrics=metrics, models=models, cells=cells)
+    return template.render(report=report, metrics=metrics, models=models, cells=cells, title=metric_title)
 
 
 def write_report(report: Report, folder: Path) -> Path:

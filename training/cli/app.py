@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 app.command()(steps.step)
 app.command()(steps.run)
+app.command()(steps.outcome)
 app.command("versions")(versions.list_versions)
 app.command()(versions.promote)
 app.command()(versions.rollback)

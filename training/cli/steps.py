@@ -10,8 +10,9 @@ from rich.console import Console
 from features.log import configure_logging
 from features.settings import load_settings
 from training.steps.options import MIN_EVENTS, RunOptions
+from training.steps.outcome import run_outcome
 from training.steps.runner import SKIP_EXIT_CODE, run_step
-from training.steps.state import SKIPPED, STEPS, RunError, StepRecord
+from training.steps.state import SKIPPED, STEPS, RunError, RunFolder, StepRecord
 
 RunId = Annotated[str, typer.Option("--run", help="Names the run's folder below MARQUEE_WORK_DIR.")]
 WindowDays = Annotated[
@@ -44,9 +45,7 @@ def step(
     """
     settings = load_settings()
     configure_logging(settings.log_format)
-    options = _options(
-        window_days=window_days, factors=factors, promote=promote, min_events=min_events, seed=seed
-    )
+    options = _options(window_days=window_days, factors=factors, promote=promote, min_events=min_events, seed=seed)
     record = run_step(name, run_id, settings, options)
     typer.echo(f"{record.step}: {record.outcome}: {record.summary}")
     if record.outcome == SKIPPED:
@@ -66,9 +65,7 @@ def run(
     settings = load_settings()
     configure_logging(settings.log_format)
     name = run_id or f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    options = _options(
-        window_days=window_days, factors=factors, promote=promote, min_events=min_events, seed=seed
-    )
+    options = _options(window_days=window_days, factors=factors, promote=promote, min_events=min_events, seed=seed)
     console = Console()
     console.print(f"training run [bold]{name}[/] in {settings.work_dir / name}")
     for position, current in enumerate(STEPS, start=1):
@@ -77,6 +74,22 @@ def run(
         console.print(_line(position, record), highlight=False)
         if record.outcome == SKIPPED:
             raise typer.Exit(SKIP_EXIT_CODE)
+
+
+def outcome(
+    run_id: RunId,
+    *,
+    arguments: Annotated[
+        bool, typer.Option("--arguments", help="As NUL-separated arguments of `python -m features announce completed`.")
+    ] = False,
+) -> None:
+    """Tell how a training run ended."""
+    settings = load_settings()
+    ended = run_outcome(RunFolder(settings.work_dir, run_id))
+    if arguments:
+        typer.echo("\0".join(ended.announcement(settings.model_name)), nl=False)
+    else:
+        typer.echo(f"{ended.status}: {ended.why}")
 
 
 def _line(position: int, record: StepRecord) -> str:

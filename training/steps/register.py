@@ -5,7 +5,6 @@ from typing import Any
 from features.contracts.spec import FeatureSpec
 from training.bundle.bundle import Bundle
 from training.bundle.registry import TAG_SPEC_HASH, TAG_TRAINED_UNTIL, Registry
-from training.code_version import code_version
 from training.publish import Publication, allow_long_requests, publish
 from training.steps.evaluate import REPORT
 from training.steps.inputs import BUNDLE, INTERACTIONS, read_bundle, training_config
@@ -64,7 +63,7 @@ def _parameters(
         "trained_items": bundle.manifest.n_items,
         "spec_hash": bundle.manifest.spec_hash,
         "order_by": bundle.manifest.plan.order_by,
-        "code_version": code_version(),
+        "code_version": bundle.manifest.code_version,
         "bundle_digest": bundle.digest,
     }
 

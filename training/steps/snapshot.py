@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from features.build.snapshot import write_snapshot
 from training.steps.folders import fresh_folder
-from training.steps.inputs import SNAPSHOT
+from training.steps.inputs import INTERACTIONS, ITEMS, SNAPSHOT
 from training.steps.runner import StepContext, StepResult
 from training.steps.state import DONE, SKIPPED
 
@@ -13,22 +13,20 @@ def run(context: StepContext) -> StepResult:
     """Write interactions and items of the run's window from Postgres."""
     folder = fresh_folder(context.run.path / SNAPSHOT)
     info = write_snapshot(context.settings, folder, None, _since_us(context.options.window_days))
+    first, last = _iso(info.first_occurred_us), _iso(info.last_occurred_us)
     results = {
         "interactions": info.interactions,
-        "users": info.users,
         "items": info.items,
-        "first_at": _iso(info.first_us),
-        "last_at": _iso(info.last_us),
-        "sha256": info.sha256,
+        "first_at": first,
+        "last_at": last,
+        "known_until": _iso(info.until_us),
+        "sha256": info.sha256[INTERACTIONS.name],
+        "items_sha256": info.sha256[ITEMS.name],
     }
     if info.interactions < context.options.min_events:
         needed = f"{info.interactions} interactions, {context.options.min_events} needed (option min_events)"
         return StepResult(f"too few events to train: {needed}", results, SKIPPED)
-    summary = (
-        f"{info.interactions} interactions of {info.users} users, {info.items} items, "
-        f"{results['first_at']} to {results['last_at']}"
-    )
-    return StepResult(summary, results, DONE)
+    return StepResult(f"{info.interactions} interactions from {first} to {last}, {info.items} items", results, DONE)
 
 
 def _since_us(window_days: int | None) -> int | None:
