@@ -59,10 +59,11 @@ def diagnose(raw: bytes, forms: Mapping[str, type[msgspec.Struct]]) -> EventErro
         return EventError("not_json", [("$", f"{error}; expected one JSON object in UTF-8")])
     if not isinstance(fields, dict):
         return EventError("not_object", [("$", f"a JSON {type(fields).__name__}; expected one JSON object")])
-    return _diagnose_fields(fields, forms)
+    return diagnose_fields(fields, forms)
 
 
-def _diagnose_fields(fields: dict[str, Any], forms: Mapping[str, type[msgspec.Struct]]) -> EventError:
+def diagnose_fields(fields: dict[str, Any], forms: Mapping[str, type[msgspec.Struct]]) -> EventError:
+    """Return why fields that the decoder refused are no event; parameters as in `diagnose`."""
     tag = fields.get("type")
     form = forms.get(tag) if isinstance(tag, str) else None
     if form is None:

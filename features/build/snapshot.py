@@ -1,0 +1,147 @@
+"""A frozen copy of what training reads: interactions and items as parquet, with counts and digests."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.build.live_statistics import EPOCH, from_us, landed_before, to_us
+from features.db.connection import Connection, connect, database_errors
+from features.db.queries import queries
+from features.settings import Settings
+
+ROWS_AT_ONCE: Final = 50_000
+"""Rows held in memory at a time, and of a row group."""
+
+INTERACTIONS: Final = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("action", pa.string()),
+        ("value", pa.float64()),
+        ("occurred_at", pa.timestamp("us", tz="UTC")),
+        ("known_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+ITEMS: Final = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("title", pa.string()),
+        ("text", pa.string()),
+        ("categories", pa.list_(pa.string())),
+        ("attributes", pa.string()),
+    ]
+)
+FILES: Final = {INTERACTIONS: "interactions.parquet", ITEMS: "items.parquet"}
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """What a snapshot holds; times in microseconds since 1970 UTC, None where there are no rows.
+
+    Attributes
+    ----------
+    since_us, until_us
+        The half-open range of `known_at` that was taken.
+    interactions, items
+        Rows of each file.
+    first_known_us, last_known_us
+        The earliest and the latest `known_at` in it.
+    first_occurred_us, last_occurred_us
+        The earliest and the latest `occurred_at` in it.
+    largest_rating
+        The largest value of an action `rating`, 0 without any: tells the scale.
+    sha256
+        Digest of each file, by name.
+    """
+
+    since_us: int
+    until_us: int
+    interactions: int
+    items: int
+    first_known_us: int | None
+    last_known_us: int | None
+    first_occurred_us: int | None
+    last_occurred_us: int | None
+    largest_rating: float
+    sha256: dict[str, str]
+
+
+def write_snapshot(
+    settings: Settings, folder: Path, until_us: int | None = None, since_us: int | None = None
+) -> SnapshotInfo:
+    """Return what was written: `interactions.parquet` by (known_at, event_id), and `items.parquet` by item_id.
+
+    Parameters
+    ----------
+    settings
+        Where Postgres is.
+    folder
+        Where the files go; it must exist.
+    until_us
+        Only what was known before it, microseconds since 1970 UTC; everything landed so far by default.
+    since_us
+        Only interactions known at or after it.
+
+    Raises
+    ------
+    UnavailableError
+        If Postgres is away; files in the folder are incomplete then.
+    """
+    connection = connect(settings, name="snapshot", statement_timeout_s=1_800)
+    with connection, database_errors("writing a snapshot"):
+        landed_until = landed_before(connection)
+        until = landed_until if until_us is None else min(from_us(until_us), landed_until)
+        since = EPOCH if since_us is None else from_us(since_us)
+        with connection.transaction():
+            queries.one_snapshot(connection)
+            counts = queries.snapshot_summary(connection, since=since, until=until)
+            interactions = {"since": since, "until": until}
+            _stream(connection, queries.snapshot_interactions.sql, interactions, INTERACTIONS, folder)
+            items = _stream(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder)
+    rows, *times, largest_rating = counts
+    first_known, last_known, first_occurred, last_occurred = (None if at is None else to_us(at) for at in times)
+    return SnapshotInfo(
+        since_us=to_us(since),
+        until_us=to_us(until),
+        interactions=rows,
+        items=items,
+        first_known_us=first_known,
+        last_known_us=last_known,
+        first_occurred_us=first_occurred,
+        last_occurred_us=last_occurred,
+        largest_rating=largest_rating,
+        sha256={name: _digest(folder / name) for name in FILES.values()},
+    )
+
+
+def _stream(
+    connection: Connection, query: str, parameters: dict[str, datetime], schema: pa.Schema, folder: Path
+) -> int:
+    """Return how many rows of a query were written, never holding more than some of them."""
+    written = 0
+    with (
+        connection.cursor("snapshot") as cursor,
+        pq.ParquetWriter(folder / FILES[schema], schema, compression="zstd") as file,
+    ):
+        cursor.execute(query, parameters, binary=True)
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            file.write_table(_table(rows, schema))
+            written += len(rows)
+    return written
+
+
+def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,32 @@
+"""The commands of `python -m features`, put together."""
+
+import sys
+
+import typer
+
+from features.cli import announce, dead_letters, importing, landing, reconcile, schemas, setup, statistics
+from features.contracts.errors import MarqueeError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Events in, trustworthy tables out. Settings are MARQUEE_* variables; `. .run/env` sets those of the stack.",
+)
+app.command()(setup.migrate)
+app.command()(setup.topics)
+app.command()(landing.land)
+app.command("import")(importing.import_files)
+app.command()(statistics.statistics)
+app.command()(reconcile.reconcile)
+app.command()(schemas.schemas)
+app.command()(announce.announce)
+app.add_typer(dead_letters.app, name="dead-letters")
+
+
+def main() -> None:
+    """Run the command; an error of ours is one clear message and exit code 2."""
+    try:
+        app()
+    except MarqueeError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

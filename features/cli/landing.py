@@ -1,0 +1,28 @@
+"""`land`: the Kafka consumer."""
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from features.landing.run import Landing, LandingOptions
+from features.log import configure_logging
+from features.settings import load_settings
+
+
+def land(
+    *,
+    batch_size: Annotated[int, typer.Option(min=1, help="Messages at which a batch is written.")] = 5_000,
+    batch_seconds: Annotated[float, typer.Option(min=0.01, help="Longest time that a batch collects.")] = 1.0,
+    slot: Annotated[str | None, typer.Option(help="Name that survives restarts, one per process of the group.")] = None,
+    until_caught_up: Annotated[bool, typer.Option(help="Stop once everything is landed.")] = False,
+) -> None:
+    """Land events from Kafka in Postgres, exactly once in effect, until SIGTERM or SIGINT."""
+    settings = load_settings()
+    configure_logging(settings.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    options = LandingOptions(batch_size, batch_seconds, slot, until_caught_up)
+    Landing(settings, options, stop).run()

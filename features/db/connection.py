@@ -1,0 +1,95 @@
+"""Connections to Marquee's database, and the one place where the driver's errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg.types.json import set_json_dumps
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from features.contracts.errors import ContractError, UnavailableError
+from features.settings import Settings
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[tuple[Any, ...]]]
+
+CONNECT_TIMEOUT_S: Final = 3
+"""A server that does not answer within this is away; libpq counts at least two seconds."""
+POOL_TIMEOUT_S: Final = 0.5
+"""How long a request waits for a free connection: longer than any query of ours takes, shorter than patience."""
+LIVENESS: Final[dict[str, Any]] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A peer that vanished without a word is noticed within about ten seconds (seconds, but the last: milliseconds)."""
+
+
+class RefusedError(ContractError):
+    """The database refuses a value: what was sent is at fault, and trying again will not help."""
+
+
+@contextmanager
+def database_errors(doing: str) -> Iterator[None]:
+    """Turn the driver's errors into ours while doing what the words say.
+
+    Raises
+    ------
+    UnavailableError
+        If the server is away, overloaded, full, or broke off the transaction: trying again may succeed.
+    RefusedError
+        If the server refuses a value.
+    """
+    try:
+        yield
+    except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex) as error:
+        raise RefusedError(f"Postgres, {doing}: {error}") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        raise UnavailableError(f"Postgres, {doing}: {error}") from error
+
+
+def connect(settings: Settings, *, name: str, autocommit: bool = False, statement_timeout_s: float = 60) -> Connection:
+    """Return a connection of one's own, for commands; `name` is what `pg_stat_activity` shows.
+
+    Raises
+    ------
+    UnavailableError
+        If Postgres cannot be reached.
+    """
+    with database_errors("connecting"):
+        connection = psycopg.connect(
+            settings.database_url.get_secret_value(),
+            autocommit=autocommit,
+            application_name=f"marquee-{name}",
+            connect_timeout=CONNECT_TIMEOUT_S,
+            options=f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC",
+            **LIVENESS,
+        )
+    set_json_dumps(msgspec.json.encode, connection)
+    return connection
+
+
+def open_pool(settings: Settings, *, max_size: int = 8, statement_timeout_s: float = 2) -> AsyncPool:
+    """Return an async pool in autocommit, not yet open: `await pool.open()` in the event loop that will use it.
+
+    Opening succeeds while Postgres is away; the pool goes on trying.
+    """
+    return AsyncConnectionPool(
+        settings.database_url.get_secret_value(),
+        kwargs={
+            "autocommit": True,
+            "application_name": "marquee-serving",
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC",
+            **LIVENESS,
+        },
+        min_size=1,
+        max_size=max_size,
+        timeout=POOL_TIMEOUT_S,
+        reconnect_timeout=10,
+        check=None,
+        open=False,
+    )

@@ -1,0 +1,72 @@
+-- name: snapshot_interactions(since, until)
+-- Interactions with an item that were known in [since, until), in the order in which they became known.
+SELECT event_id, user_id, item_id, action, value, occurred_at, known_at
+FROM interactions
+WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until
+ORDER BY known_at, event_id;
+
+-- name: snapshot_summary(since, until)^
+-- Count, range of times and largest rating of the interactions that a snapshot takes.
+SELECT count(*), min(known_at), max(known_at), min(occurred_at), max(occurred_at),
+    coalesce(max(value) FILTER (WHERE action = 'rating'), 0)
+FROM interactions
+WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until;
+
+-- name: snapshot_items(until)
+-- Each item as its latest version known before an instant says.
+SELECT DISTINCT ON (item_id) item_id, title, text, categories, attributes::text
+FROM item_versions
+WHERE known_at < :until
+ORDER BY item_id, occurred_at DESC, event_id DESC;
+
+-- name: largest_rating(since, until)$
+-- The largest rating among rows landed in [since, until).
+SELECT coalesce(max(value), 0) FROM interactions
+WHERE landed_at >= :since AND landed_at < :until AND action = 'rating';
+
+-- name: late_items(read_since, read_until, closed_at)
+-- Items with rows landed in [read_since, read_until) that belong to buckets already closed.
+SELECT DISTINCT item_id FROM interactions
+WHERE landed_at >= :read_since AND landed_at < :read_until AND known_at < :closed_at AND item_id IS NOT NULL;
+
+-- name: events_between(known_since, known_until)
+-- Events with an item that became known in [known_since, known_until), in that order.
+SELECT item_id, action, coalesce(value, 'NaN'), known_at FROM interactions
+WHERE known_at >= :known_since AND known_at < :known_until AND item_id IS NOT NULL
+ORDER BY known_at, event_id;
+
+-- name: events_of_items(item_ids, known_until)
+-- All events of some items that became known before an instant, in the order in which they became known.
+SELECT item_id, action, coalesce(value, 'NaN'), known_at FROM interactions
+WHERE item_id = ANY(:item_ids) AND known_at < :known_until
+ORDER BY known_at, event_id;
+
+-- name: newest_states(item_ids)
+-- The newest statistics row of each of some items.
+SELECT DISTINCT ON (item_id) item_id, closed_at, count, decayed, first_at FROM item_statistics
+WHERE item_id = ANY(:item_ids)
+ORDER BY item_id, closed_at DESC;
+
+-- name: forget_item_statistics(item_ids)!
+-- Remove the rows of items that are about to be rebuilt.
+DELETE FROM item_statistics WHERE item_id = ANY(:item_ids);
+
+-- name: forget_all_statistics()!
+-- Remove every row: the weights changed, nothing of the old holds.
+TRUNCATE item_statistics;
+
+-- name: copy_item_statistics()!
+-- Add rows of closed buckets.
+COPY item_statistics (item_id, closed_at, count, decayed, first_at) FROM STDIN (FORMAT BINARY);
+
+-- name: keep_progress(closed_at, read_until, largest_rating, weights)!
+-- Remember how far statistics have come.
+INSERT INTO statistics_progress (closed_at, read_until, largest_rating, weights)
+VALUES (:closed_at, :read_until, :largest_rating, :weights)
+ON CONFLICT (only_row) DO UPDATE
+SET closed_at = excluded.closed_at, read_until = excluded.read_until, largest_rating = excluded.largest_rating,
+    weights = excluded.weights;
+
+-- name: lock_statistics()!
+-- Let one refresh work at a time; readers go on.
+LOCK TABLE statistics_progress IN SHARE ROW EXCLUSIVE MODE;

@@ -1,0 +1,66 @@
+-- name: copy_dead_letters()!
+-- Keep what could not be landed.
+COPY dead_letters (
+    cluster_id, topic, topic_id, partition, kafka_offset, reason, message, key, raw, backfill, landed_at
+) FROM STDIN (FORMAT BINARY);
+
+-- name: unpublished_dead_letters(at_most)
+-- The oldest dead letters that are not in their topic yet, locked against a second publisher.
+SELECT dead_letter_id, cluster_id, topic, partition, kafka_offset, reason, message, raw
+FROM dead_letters
+WHERE published_at IS NULL
+ORDER BY dead_letter_id
+LIMIT :at_most
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: mark_published(dead_letter_ids)!
+-- Remember that dead letters are in their topic.
+UPDATE dead_letters SET published_at = now() WHERE dead_letter_id = ANY(:dead_letter_ids);
+
+-- name: list_dead_letters(reason, topic, since, until, only_open, at_most)
+-- Dead letters by reason, topic and time of landing, newest first; null filters nothing.
+SELECT dead_letter_id, topic, partition, kafka_offset, reason, message, landed_at, published_at, replayed_at
+FROM dead_letters
+WHERE (:reason::text IS NULL OR reason = :reason)
+    AND (:topic::text IS NULL OR topic = :topic)
+    AND (:since::timestamptz IS NULL OR landed_at >= :since)
+    AND (:until::timestamptz IS NULL OR landed_at < :until)
+    AND (NOT :only_open::boolean OR replayed_at IS NULL)
+ORDER BY dead_letter_id DESC
+LIMIT :at_most;
+
+-- name: show_dead_letter(dead_letter_id)^
+-- One dead letter with its bytes.
+SELECT dead_letter_id, topic, partition, kafka_offset, reason, message, landed_at, published_at, replayed_at, key,
+    raw, backfill
+FROM dead_letters
+WHERE dead_letter_id = :dead_letter_id;
+
+-- name: dead_letters_to_replay(dead_letter_ids, reason, topic, since, until, at_most)
+-- The oldest open dead letters, chosen by id, reason, topic and time; null filters nothing.
+SELECT dead_letter_id, topic, key, raw, backfill
+FROM dead_letters
+WHERE replayed_at IS NULL
+    AND (:dead_letter_ids::bigint[] IS NULL OR dead_letter_id = ANY(:dead_letter_ids))
+    AND (:reason::text IS NULL OR reason = :reason)
+    AND (:topic::text IS NULL OR topic = :topic)
+    AND (:since::timestamptz IS NULL OR landed_at >= :since)
+    AND (:until::timestamptz IS NULL OR landed_at < :until)
+ORDER BY dead_letter_id
+LIMIT :at_most
+FOR NO KEY UPDATE;
+
+-- name: count_dead_letters_to_replay(dead_letter_ids, reason, topic, since, until)$
+-- How many open dead letters are chosen.
+SELECT count(*)
+FROM dead_letters
+WHERE replayed_at IS NULL
+    AND (:dead_letter_ids::bigint[] IS NULL OR dead_letter_id = ANY(:dead_letter_ids))
+    AND (:reason::text IS NULL OR reason = :reason)
+    AND (:topic::text IS NULL OR topic = :topic)
+    AND (:since::timestamptz IS NULL OR landed_at >= :since)
+    AND (:until::timestamptz IS NULL OR landed_at < :until);
+
+-- name: mark_replayed(dead_letter_ids)!
+-- Remember that dead letters were sent to their topic again.
+UPDATE dead_letters SET replayed_at = now() WHERE dead_letter_id = ANY(:dead_letter_ids);

@@ -1,0 +1,179 @@
+-- name: create_staging#
+-- Make the session's staging tables; each transaction finds them empty.
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_interactions (
+    event_id text COLLATE "C", user_id text COLLATE "C", item_id text COLLATE "C", action text, value double precision,
+    occurred_at timestamptz, known_at timestamptz, schema_version smallint, recommendation_id text, context jsonb,
+    topic text COLLATE "C", partition integer, kafka_offset bigint
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_impressions (
+    event_id text COLLATE "C", user_id text, recommendation_id text, model_version text, experiment_id text,
+    variant text, policy text, item_ids text[], positions integer[], sources text[], scores double precision[],
+    propensities double precision[], occurred_at timestamptz, known_at timestamptz, schema_version smallint,
+    context jsonb, topic text COLLATE "C", partition integer, kafka_offset bigint
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_feedback (
+    event_id text COLLATE "C", recommendation_id text, user_id text, item_id text, outcome text,
+    occurred_at timestamptz, known_at timestamptz, schema_version smallint,
+    topic text COLLATE "C", partition integer, kafka_offset bigint
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_items (
+    event_id text COLLATE "C", item_id text COLLATE "C", title text, text text, categories text[], attributes jsonb,
+    hidden boolean, published_at timestamptz, expires_at timestamptz, occurred_at timestamptz, known_at timestamptz,
+    schema_version smallint, topic text COLLATE "C", partition integer, kafka_offset bigint
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_users (
+    event_id text COLLATE "C", user_id text COLLATE "C", attributes jsonb, occurred_at timestamptz,
+    known_at timestamptz, schema_version smallint, topic text COLLATE "C", partition integer, kafka_offset bigint
+) ON COMMIT DELETE ROWS;
+
+-- name: copy_interactions()!
+-- Stage interactions.
+COPY staged_interactions FROM STDIN (FORMAT BINARY);
+
+-- name: copy_impressions()!
+-- Stage impressions.
+COPY staged_impressions FROM STDIN (FORMAT BINARY);
+
+-- name: copy_feedback()!
+-- Stage feedback.
+COPY staged_feedback FROM STDIN (FORMAT BINARY);
+
+-- name: copy_items()!
+-- Stage item versions.
+COPY staged_items FROM STDIN (FORMAT BINARY);
+
+-- name: copy_users()!
+-- Stage user versions.
+COPY staged_users FROM STDIN (FORMAT BINARY);
+
+-- name: store_interactions(landed_at)
+-- Keep staged interactions whose event_id is new, and count them by topic and partition. Of equal ids in one batch the
+-- earliest stays; the common order of all landings also keeps them from waiting for each other in a circle.
+WITH kept AS (
+    INSERT INTO interactions (
+        event_id, user_id, item_id, action, value, occurred_at, known_at, landed_at, schema_version,
+        recommendation_id, context, topic, partition, kafka_offset
+    )
+    SELECT event_id, user_id, item_id, action, value, occurred_at, least(known_at, :landed_at), :landed_at,
+        schema_version, recommendation_id, context, topic, partition, kafka_offset
+    FROM staged_interactions
+    ORDER BY event_id, topic, partition, kafka_offset
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING topic, partition
+)
+SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
+
+-- name: store_impressions(landed_at)
+-- Keep staged impressions whose event_id is new, and count them by topic and partition.
+WITH kept AS (
+    INSERT INTO impressions (
+        event_id, user_id, recommendation_id, model_version, experiment_id, variant, policy, item_ids, positions,
+        sources, scores, propensities, occurred_at, known_at, landed_at, schema_version, context, topic, partition,
+        kafka_offset
+    )
+    SELECT event_id, user_id, recommendation_id, model_version, experiment_id, variant, policy, item_ids, positions,
+        sources, scores, propensities, occurred_at, least(known_at, :landed_at), :landed_at, schema_version, context,
+        topic, partition, kafka_offset
+    FROM staged_impressions
+    ORDER BY event_id, topic, partition, kafka_offset
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING topic, partition
+)
+SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
+
+-- name: store_feedback(landed_at)
+-- Keep staged feedback whose event_id is new, and count it by topic and partition.
+WITH kept AS (
+    INSERT INTO feedback (
+        event_id, recommendation_id, user_id, item_id, outcome, occurred_at, known_at, landed_at, schema_version,
+        topic, partition, kafka_offset
+    )
+    SELECT event_id, recommendation_id, user_id, item_id, outcome, occurred_at, least(known_at, :landed_at),
+        :landed_at, schema_version, topic, partition, kafka_offset
+    FROM staged_feedback
+    ORDER BY event_id, topic, partition, kafka_offset
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING topic, partition
+)
+SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
+
+-- name: store_items(landed_at)
+-- Keep staged item versions whose event_id is new, and count them by topic and partition.
+WITH kept AS (
+    INSERT INTO item_versions (
+        event_id, item_id, title, text, categories, attributes, hidden, published_at, expires_at, occurred_at,
+        known_at, landed_at, schema_version, topic, partition, kafka_offset
+    )
+    SELECT event_id, item_id, title, text, categories, attributes, hidden, published_at, expires_at, occurred_at,
+        least(known_at, :landed_at), :landed_at, schema_version, topic, partition, kafka_offset
+    FROM staged_items
+    ORDER BY event_id, topic, partition, kafka_offset
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING topic, partition
+)
+SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
+
+-- name: store_users(landed_at)
+-- Keep staged user versions whose event_id is new, and count them by topic and partition.
+WITH kept AS (
+    INSERT INTO user_versions (
+        event_id, user_id, attributes, occurred_at, known_at, landed_at, schema_version, topic, partition, kafka_offset
+    )
+    SELECT event_id, user_id, attributes, occurred_at, least(known_at, :landed_at), :landed_at, schema_version, topic,
+        partition, kafka_offset
+    FROM staged_users
+    ORDER BY event_id, topic, partition, kafka_offset
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING topic, partition
+)
+SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
+
+-- name: keep_seen()!
+-- Add the staged interactions' items to what their users have seen; rows that learn nothing new stay untouched.
+INSERT INTO user_seen AS seen (user_id, item_ids)
+SELECT user_id, array_agg(DISTINCT item_id)
+FROM staged_interactions
+WHERE item_id IS NOT NULL
+GROUP BY user_id
+ORDER BY user_id
+ON CONFLICT (user_id) DO UPDATE
+SET item_ids = seen.item_ids || ARRAY(SELECT unnest(excluded.item_ids) EXCEPT SELECT unnest(seen.item_ids))
+WHERE NOT seen.item_ids @> excluded.item_ids;
+
+-- name: keep_newest_items(landed_at)!
+-- Let each item be what its latest version by (occurred_at, event_id) says, in whatever order the versions come.
+INSERT INTO items AS current (
+    item_id, event_id, title, text, categories, attributes, hidden, published_at, expires_at, occurred_at, changed_at
+)
+SELECT DISTINCT ON (item_id)
+    item_id, event_id, title, text, categories, attributes, hidden, published_at, expires_at, occurred_at, :landed_at
+FROM staged_items
+ORDER BY item_id, occurred_at DESC, event_id DESC
+ON CONFLICT (item_id) DO UPDATE
+SET event_id = excluded.event_id, title = excluded.title, text = excluded.text, categories = excluded.categories,
+    attributes = excluded.attributes, hidden = excluded.hidden, published_at = excluded.published_at,
+    expires_at = excluded.expires_at, occurred_at = excluded.occurred_at, changed_at = excluded.changed_at
+WHERE (current.occurred_at, current.event_id) < (excluded.occurred_at, excluded.event_id);
+
+-- name: keep_newest_users(landed_at)!
+-- Let each user be what their latest version by (occurred_at, event_id) says.
+INSERT INTO users AS current (user_id, event_id, attributes, occurred_at, changed_at)
+SELECT DISTINCT ON (user_id) user_id, event_id, attributes, occurred_at, :landed_at
+FROM staged_users
+ORDER BY user_id, occurred_at DESC, event_id DESC
+ON CONFLICT (user_id) DO UPDATE
+SET event_id = excluded.event_id, attributes = excluded.attributes, occurred_at = excluded.occurred_at,
+    changed_at = excluded.changed_at
+WHERE (current.occurred_at, current.event_id) < (excluded.occurred_at, excluded.event_id);
+
+-- name: enter_gate(gate)$
+-- Take the landing gate, shared until the transaction ends; who holds it alone knows that no landing is under way.
+SELECT pg_advisory_xact_lock_shared(:gate);
+
+-- name: clock()$
+-- The server's time now, not the transaction's start.
+SELECT clock_timestamp();
+
+-- name: close_gate(gate)$
+-- Wait until no landing is under way and keep new ones waiting until the transaction ends.
+SELECT pg_advisory_xact_lock(:gate);

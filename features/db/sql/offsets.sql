@@ -1,0 +1,64 @@
+-- name: begin_partition(cluster_id, topic, topic_id, partition, first_offset)!
+-- Start counting a partition at its first readable offset, unless it is known already.
+INSERT INTO consumer_offsets (cluster_id, topic, topic_id, partition, first_offset, next_offset)
+VALUES (:cluster_id, :topic, :topic_id, :partition, :first_offset, :first_offset)
+ON CONFLICT DO NOTHING;
+
+-- name: next_offset(cluster_id, topic, topic_id, partition)$
+-- Where landing goes on in a partition.
+SELECT next_offset FROM consumer_offsets
+WHERE cluster_id = :cluster_id AND topic = :topic AND topic_id = :topic_id AND partition = :partition;
+
+-- name: lock_offsets(cluster_id, topics, topic_ids, partitions)
+-- Where landing stands in some partitions, which no one else can move until the transaction ends.
+SELECT known.topic, known.partition, known.next_offset
+FROM consumer_offsets AS known
+JOIN unnest(:topics::text[], :topic_ids::text[], :partitions::integer[]) AS wanted (topic, topic_id, partition)
+    ON known.topic = wanted.topic AND known.topic_id = wanted.topic_id AND known.partition = wanted.partition
+WHERE known.cluster_id = :cluster_id
+ORDER BY known.topic, known.topic_id, known.partition
+FOR NO KEY UPDATE OF known;
+
+-- name: move_offset(cluster_id, topic, topic_id, partition, expected, next_offset, stored, duplicate, dead, skipped)!
+-- Move a partition on and count what became of the offsets passed, only from where it is expected to stand.
+UPDATE consumer_offsets
+SET next_offset = :next_offset, stored = stored + :stored, duplicate = duplicate + :duplicate, dead = dead + :dead,
+    skipped = skipped + :skipped, moved_at = now()
+WHERE cluster_id = :cluster_id AND topic = :topic AND topic_id = :topic_id AND partition = :partition
+    AND next_offset = :expected;
+
+-- name: one_snapshot()!
+-- Let all that this transaction reads be of one moment.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: counters()
+-- What became of the offsets passed, by topic and partition, over all lives of the topic.
+SELECT topic, partition, sum(next_offset - first_offset)::bigint, sum(stored)::bigint, sum(duplicate)::bigint,
+    sum(dead)::bigint, sum(skipped)::bigint, sum(erased)::bigint, sum(expired)::bigint
+FROM consumer_offsets
+GROUP BY topic, partition;
+
+-- name: positions(cluster_id)
+-- Where landing stands in each partition of a cluster.
+SELECT topic, topic_id, partition, next_offset FROM consumer_offsets WHERE cluster_id = :cluster_id;
+
+-- name: rows_present()
+-- How many event rows of each topic and partition stand in the tables now.
+SELECT topic, partition, sum(rows)::bigint
+FROM (
+    SELECT topic, partition, count(*) AS rows FROM interactions GROUP BY topic, partition
+    UNION ALL
+    SELECT topic, partition, count(*) FROM impressions GROUP BY topic, partition
+    UNION ALL
+    SELECT topic, partition, count(*) FROM feedback GROUP BY topic, partition
+    UNION ALL
+    SELECT topic, partition, count(*) FROM item_versions GROUP BY topic, partition
+    UNION ALL
+    SELECT topic, partition, count(*) FROM user_versions GROUP BY topic, partition
+) AS counted
+GROUP BY topic, partition
+ORDER BY topic, partition;
+
+-- name: dead_letters_present()
+-- How many dead letters of each topic and partition stand in the table.
+SELECT topic, partition, count(*) FROM dead_letters GROUP BY topic, partition;

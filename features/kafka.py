@@ -1,0 +1,316 @@
+"""The one place that knows the broker: topics, client settings, producing, looking up ids and offsets."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import IllegalStateError, KafkaConfigurationError, KafkaError, TopicAlreadyExistsError
+
+from features.contracts.errors import MarqueeError, UnavailableError
+from features.contracts.events import Event, Feedback, Impression, Interaction, Item, User, encode_event
+from features.settings import Settings
+
+INTERACTIONS: Final = "interaction_events"
+ITEMS: Final = "catalog_items"
+USERS: Final = "catalog_users"
+IMPRESSIONS: Final = "impressions"
+FEEDBACK: Final = "model_feedback"
+EVENT_TOPICS: Final = (INTERACTIONS, ITEMS, USERS, IMPRESSIONS, FEEDBACK)
+
+TRAINING_STARTED: Final = "recommendation-service.model-training-started"
+TRAINING_COMPLETED: Final = "recommendation-service.model-training-completed"
+REFRESHED: Final = "recommendation-service.recommendations-refreshed"
+PROCESSED_FEATURES: Final = "processed_features"
+PUBLISHED_TOPICS: Final = (TRAINING_STARTED, TRAINING_COMPLETED, REFRESHED, PROCESSED_FEATURES)
+
+PARTITIONS: Final = 4
+DLQ_SUFFIX: Final = "_dlq"
+BACKFILL: Final = ("backfill", b"1")
+"""The header of history: such an event is known since it occurred, not since it landed."""
+LANDING_GROUP: Final = "marquee-landing"
+
+MAX_MESSAGE_BYTES: Final = 2_097_152
+"""Largest message that our producers send: twice the broker's usual limit, for dead letters with their reason."""
+
+Header = tuple[str, bytes]
+
+
+class TopicError(MarqueeError):
+    """A topic is not what it has to be."""
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Return the name of the topic that takes another's dead letters."""
+    return topic + DLQ_SUFFIX
+
+
+def address(event: Event) -> tuple[str, bytes]:
+    """Return the topic and the key under which an event travels: what must stay in order shares a key."""
+    match event:
+        case Interaction():
+            return INTERACTIONS, str(event.user_id).encode()
+        case Impression():
+            return IMPRESSIONS, str(event.user_id).encode()
+        case Item():
+            return ITEMS, str(event.item_id).encode()
+        case User():
+            return USERS, str(event.user_id).encode()
+        case Feedback():
+            return FEEDBACK, event.recommendation_id.encode()
+
+
+def _client(settings: Settings) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
+        # Brokers come back after seconds; kafka-python's default waits up to 30 s before it looks again.
+        "reconnect_backoff_max_ms": 1_000,
+    }
+
+
+@contextmanager
+def kafka_errors(doing: str) -> Iterator[None]:
+    """Turn the client's errors into ours while doing what the words say.
+
+    Raises
+    ------
+    UnavailableError
+        If the client could not do it.
+    """
+    try:
+        yield
+    except (KafkaConfigurationError, IllegalStateError):
+        raise  # our own mistakes: trying again would not help
+    except KafkaError as error:
+        raise UnavailableError(f"Kafka, {doing}: {type(error).__name__}: {error}") from error
+
+
+def open_consumer(settings: Settings, *, slot: str | None = None) -> KafkaConsumer:
+    """Return landing's consumer: offsets are ours to keep, so Kafka commits nothing by itself.
+
+    Parameters
+    ----------
+    settings
+        Where the brokers are.
+    slot
+        A name that survives restarts (static membership): the next process of that name takes over at once.
+
+    Raises
+    ------
+    UnavailableError
+        If no broker answers.
+    """
+    with kafka_errors("opening the consumer"):
+        return KafkaConsumer(
+            **_client(settings),
+            metrics_enabled=False,
+            group_id=LANDING_GROUP,
+            group_instance_id=slot,
+            client_id="marquee-landing",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            bootstrap_timeout_ms=5_000,
+            # A killed member's partitions move on after this; the broker allows no less than 6 s.
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=1_500,
+            # Far above a batch; a database that is away for longer costs us the partitions, which the fence covers.
+            max_poll_interval_ms=120_000,
+            max_poll_records=10_000,
+            fetch_max_wait_ms=200,
+            max_partition_fetch_bytes=4_194_304,
+            allow_auto_create_topics=False,
+        )
+
+
+class EventProducer:
+    """Sends events and waits for `acks=all`; safe to share between threads, and to make while Kafka is away.
+
+    It connects at the first send, and again after a failure to connect. A send that timed out may still arrive later:
+    the event's id makes sending it again harmless.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._producer: KafkaProducer | None = None
+
+    def _connected(self) -> KafkaProducer:
+        with self._lock, kafka_errors("connecting the producer"):
+            if self._producer is None:
+                self._producer = KafkaProducer(
+                    **_client(self._settings),
+                    metrics_enabled=False,
+                    acks="all",
+                    compression_type="lz4",
+                    # Waiting a little fills batches when events come densely, and is not felt when they do not.
+                    linger_ms=5,
+                    batch_size=262_144,
+                    max_request_size=MAX_MESSAGE_BYTES,
+                    bootstrap_timeout_ms=1_000,
+                    # No metadata within this: Kafka is away, and the caller should hear it soon.
+                    max_block_ms=1_000,
+                    request_timeout_ms=3_000,
+                    delivery_timeout_ms=6_000,
+                    allow_auto_create_topics=False,
+                )
+            return self._producer
+
+    def send(self, event: Event, headers: Sequence[Header] = ()) -> "Future[None]":
+        """Return a future that is done once all replicas have the event, or holds an `UnavailableError`.
+
+        Raises
+        ------
+        UnavailableError
+            If no broker could be reached within about a second.
+        """
+        topic, key = address(event)
+        return self.send_bytes(topic, key, encode_event(event), headers)
+
+    def send_bytes(self, topic: str, key: bytes | None, value: bytes, headers: Sequence[Header] = ()) -> "Future[None]":
+        """Return the same future for a message that is bytes already.
+
+        Raises
+        ------
+        UnavailableError
+            If no broker could be reached within about a second.
+        """
+        done: Future[None] = Future()
+        producer = self._connected()
+        with kafka_errors(f"sending to {topic!r}"):
+            sent = producer.send(topic, key=key, value=value, headers=list(headers))
+        sent.add_callback(lambda _: done.set_result(None))
+        sent.add_errback(lambda error: done.set_exception(UnavailableError(f"Kafka did not take it: {error!r}")))
+        return done
+
+    def publish(self, events: Iterable[Event], timeout_s: float = 5, headers: Sequence[Header] = ()) -> None:
+        """Send events and return once all replicas have all of them.
+
+        Raises
+        ------
+        UnavailableError
+            If that did not happen within the time; some of them may have arrived, or may still.
+        """
+        deadline = time.monotonic() + timeout_s
+        wait_all([self.send(event, headers) for event in events], deadline)
+
+    def close(self, timeout_s: float = 5) -> None:
+        """Send what is still waiting and disconnect."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close(timeout=timeout_s)
+
+
+def wait_all(sent: Iterable["Future[None]"], deadline: float) -> None:
+    """Return once all futures of sends are done.
+
+    Parameters
+    ----------
+    sent
+        What `EventProducer.send` returned.
+    deadline
+        On the clock of `time.monotonic`.
+
+    Raises
+    ------
+    UnavailableError
+        If one failed, or the deadline passed.
+    """
+    for future in sent:
+        try:
+            future.result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError as error:
+            raise UnavailableError("Kafka did not acknowledge in time; sending again is harmless") from error
+
+
+@dataclass(frozen=True, slots=True)
+class TopicIdentity:
+    """What tells a topic from another of the same name: its id changes when it is made anew."""
+
+    cluster_id: str
+    topic_ids: Mapping[str, str]
+
+
+class Admin:
+    """Looks up and creates topics; a context manager, so that its connections close.
+
+    Raises
+    ------
+    UnavailableError
+        From every method, if the brokers cannot be reached.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        with kafka_errors("connecting"):
+            self._admin = KafkaAdminClient(**_client(settings), bootstrap_timeout_ms=5_000)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect."""
+        self._admin.close()
+
+    def create_topics(self, partitions: int = PARTITIONS) -> list[str]:
+        """Create all topics that do not exist yet and return their names.
+
+        Dead letter topics have one partition: order across partitions is no one's wish there.
+        """
+        wanted = {topic: _new_topic(partitions) for topic in (*EVENT_TOPICS, *PUBLISHED_TOPICS)}
+        wanted |= {
+            dead_letter_topic(topic): _new_topic(1, **{"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+            for topic in EVENT_TOPICS
+        }
+        with kafka_errors("creating topics"):
+            missing = {name: new for name, new in wanted.items() if name not in self._admin.list_topics()}
+            created = [name for name, new in missing.items() if self._create(name, new)]
+            self._admin.wait_for_topics(created)
+        return created
+
+    def _create(self, name: str, new: Mapping[str, object]) -> bool:
+        try:
+            self._admin.create_topics({name: new})
+        except TopicAlreadyExistsError:
+            return False
+        return True
+
+    def identify(self, topics: Iterable[str] = EVENT_TOPICS) -> TopicIdentity:
+        """Return the cluster's id and the ids of topics.
+
+        Raises
+        ------
+        TopicError
+            Naming a topic that does not exist.
+        """
+        with kafka_errors("looking up topics"):
+            cluster_id = self._admin.describe_cluster()["cluster_id"]
+            described = self._admin.describe_topics(list(topics))
+        if missing := sorted(topic["name"] for topic in described if topic["error_code"]):
+            raise TopicError(f"Kafka has no topic {', '.join(missing)}; `python -m features topics` creates them")
+        return TopicIdentity(cluster_id, {topic["name"]: str(topic["topic_id"]) for topic in described})
+
+    def end_offsets(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+        """Return the offset that the next message of each partition of some topics will get."""
+        with kafka_errors("looking up end offsets"):
+            partitions = [
+                TopicPartition(topic["name"], partition["partition_index"])
+                for topic in self._admin.describe_topics(list(topics))
+                if not topic["error_code"]
+                for partition in topic["partitions"]
+            ]
+            latest = self._admin.list_partition_offsets(dict.fromkeys(partitions, LATEST))
+        return {(at.topic, at.partition): offset.offset for at, offset in latest.items()}
+
+
+LATEST: Final = -1
+"""Kafka's way to ask for the end of a partition."""
+
+
+def _new_topic(partitions: int, **configs: str) -> dict[str, object]:
+    return {"num_partitions": partitions, "replication_factor": -1, "configs": configs}

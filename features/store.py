@@ -1,0 +1,164 @@
+"""What serving reads of Postgres: typed, one query each, errors already ours."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from psycopg import AsyncConnection
+
+from features.contracts.profiles import HISTORY_LIMIT, UserHistory
+from features.contracts.statistics import HALF_LIVES_US, NEVER_US
+from features.db.connection import AsyncPool, database_errors
+from features.db.queries import async_queries
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+OVERLAP: Final = timedelta(seconds=60)
+"""A change shows only when its transaction commits, up to a statement's timeout after its time was taken: reading
+again from a little earlier misses none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemState:
+    """What rules need to know of an item now."""
+
+    item_id: str
+    title: str
+    categories: tuple[str, ...]
+    hidden: bool
+    expires_at: datetime | None
+    published_at: datetime | None
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsRows:
+    """Item statistics as parallel columns, each item's newest row.
+
+    Attributes
+    ----------
+    item_ids
+        External ids.
+    closed_at_us
+        int64 (n,), edge of the bucket at which the row was written, microseconds since 1970 UTC.
+    count
+        int64 (n,), events with a positive weight.
+    decayed
+        float64 (n, len(HALF_LIVES_US)), as they stood at `closed_at_us`.
+    first_at_us
+        int64 (n,), edge of the item's first bucket.
+    newest_closed_at_us
+        The newest bucket edge that the statistics have reached; `NEVER_US` before the first refresh.
+    weights
+        The action weights by which they were computed, as `ActionWeights.to_json` writes them; empty before the
+        first refresh.
+    """
+
+    item_ids: Sequence[str]
+    closed_at_us: npt.NDArray[np.int64]
+    count: npt.NDArray[np.int64]
+    decayed: npt.NDArray[np.float64]
+    first_at_us: npt.NDArray[np.int64]
+    newest_closed_at_us: int
+    weights: Mapping[str, object]
+
+
+class Store:
+    """Typed readers over the async pool.
+
+    Parameters
+    ----------
+    pool
+        From `features.db.connection.open_pool`, opened in the event loop that uses the store.
+
+    Raises
+    ------
+    UnavailableError
+        From every method, if Postgres is away or too slow.
+    """
+
+    def __init__(self, pool: AsyncPool) -> None:
+        self._pool = pool
+
+    async def history(self, user_id: str, limit: int = HISTORY_LIMIT) -> UserHistory:
+        """Return a user's latest interactions and the complete set of items seen; empty for users never seen."""
+        async with self._connection("reading a history") as connection:
+            cursor = await connection.execute(
+                async_queries.user_history.sql, {"user_id": user_id, "at_most": limit}, binary=True
+            )
+            row = await cursor.fetchone()
+        if row is None or row[0] is None:
+            return UserHistory(user_id)
+        event_ids, item_ids, actions, values, at, seen = row
+        return UserHistory(user_id, event_ids, item_ids, actions, values, [_to_us(one) for one in at], seen or ())
+
+    async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
+        """Return items that changed after an instant, by id; some that changed up to a minute before it again.
+
+        Parameters
+        ----------
+        changed_after
+            The latest `changed_at` read so far; None for all items.
+        """
+        since = None if changed_after is None else changed_after - OVERLAP
+        async with self._connection("reading item states") as connection:
+            rows = [row async for row in async_queries.item_states(connection, changed_after=since)]
+        return [ItemState(item_id, title, tuple(categories), *rest) for item_id, title, categories, *rest in rows]
+
+    async def item_statistics(self, after_us: int) -> StatisticsRows:
+        """Return the newest row of each item that has one which closed after an edge.
+
+        Parameters
+        ----------
+        after_us
+            The newest edge read so far, microseconds since 1970 UTC; `NEVER_US` for all. Statistics that were rebuilt
+            (new weights, late events) have new rows before it: read all of them from time to time.
+        """
+        after = EPOCH if after_us <= 0 else EPOCH + timedelta(microseconds=after_us)
+        async with self._connection("reading item statistics") as connection:
+            progress = await async_queries.statistics_progress(connection)
+            cursor = await connection.execute(
+                async_queries.newest_item_statistics.sql, {"closed_after": after}, binary=True
+            )
+            rows = await cursor.fetchall()
+        return _statistics_rows(rows, progress)
+
+    async def popular_items(self, limit: int) -> list[str]:
+        """Return the ids of the most popular items, best first: for answers when no bundle is at hand."""
+        async with self._connection("reading popular items") as connection:
+            rows = [row[0] async for row in async_queries.popular_items(connection, at_most=limit)]
+            if rows:
+                return rows
+            return [row[0] async for row in async_queries.frequent_items(connection, at_most=limit)]
+
+    async def ping(self) -> None:
+        """Return once Postgres has answered."""
+        async with self._connection("answering a ping") as connection:
+            await async_queries.ping(connection)
+
+    @asynccontextmanager
+    async def _connection(self, doing: str) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+        with database_errors(doing):
+            async with self._pool.connection() as connection:
+                yield connection
+
+
+def _to_us(at: datetime) -> int:
+    return (at - EPOCH) // _MICROSECOND
+
+
+def _statistics_rows(rows: Sequence[tuple[Any, ...]], progress: tuple[Any, ...] | None) -> StatisticsRows:
+    item_ids, closed_at, count, decayed, first_at = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    return StatisticsRows(
+        item_ids=item_ids,
+        closed_at_us=np.fromiter(map(_to_us, closed_at), dtype=np.int64, count=len(rows)),
+        count=np.asarray(count, dtype=np.int64),
+        decayed=np.asarray(decayed, dtype=np.float64).reshape(len(rows), len(HALF_LIVES_US)),
+        first_at_us=np.fromiter(map(_to_us, first_at), dtype=np.int64, count=len(rows)),
+        newest_closed_at_us=NEVER_US if progress is None else _to_us(progress[0]),
+        weights={} if progress is None else progress[3],
+    )
