@@ -1,6 +1,6 @@
 """`versions`, `promote`, `rollback`: which model version serves, and moving that by hand."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -8,12 +8,15 @@ from rich.table import Table
 
 from features.log import configure_logging
 from features.settings import Settings, load_settings
-from training.bundle.registry import TAG_GATE, TAG_RUN, TAG_TRAINED_UNTIL, Registry
-from training.promotion import move_alias, roll_back
+
+if TYPE_CHECKING:
+    from training.bundle.registry import Registry
 
 
 def list_versions() -> None:
     """List all versions of the model: aliases, gate, end of training, training run."""
+    from training.bundle.registry import TAG_GATE, TAG_RUN, TAG_TRAINED_UNTIL  # noqa: PLC0415  # MLflow is slow to import
+
     registry, _ = _registry()
     table = Table("version", "aliases", "gate", "trained until", "run", "digest")
     aliases = registry.aliases()
@@ -26,6 +29,8 @@ def list_versions() -> None:
 
 def promote(version: Annotated[str, typer.Argument(help="Number of the version.")]) -> None:
     """Let a version serve, whatever the gate said; the one before it is kept for `rollback`."""
+    from training.promotion import move_alias  # noqa: PLC0415
+
     registry, settings = _registry()
     before = move_alias(registry, settings.model_alias, version)
     typer.echo(f"alias {settings.model_alias!r} -> version {version} (was {before or 'not set'})")
@@ -33,13 +38,17 @@ def promote(version: Annotated[str, typer.Argument(help="Number of the version."
 
 def rollback() -> None:
     """Let the version before the present one serve again."""
+    from training.promotion import roll_back  # noqa: PLC0415
+
     registry, settings = _registry()
     before = registry.aliases().get(settings.model_alias)
     version = roll_back(registry, settings.model_alias)
     typer.echo(f"alias {settings.model_alias!r} -> version {version} (was {before or 'not set'})")
 
 
-def _registry() -> tuple[Registry, Settings]:
+def _registry() -> "tuple[Registry, Settings]":
+    from training.bundle.registry import Registry  # noqa: PLC0415
+
     settings = load_settings()
     configure_logging(settings.log_format)
     return Registry(str(settings.mlflow_tracking_uri), settings.model_name), settings
