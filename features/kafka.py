@@ -180,6 +180,8 @@ class EventProducer:
             If no broker could be reached within about a second.
         """
         done: Future[None] = Future()
+        # From here on it cannot be cancelled: the client's thread will set it.
+        done.set_running_or_notify_cancel()
         producer = self._connected()
         with kafka_errors(f"sending to {topic!r}"):
             sent = producer.send(topic, key=key, value=value, headers=list(headers))

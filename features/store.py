@@ -43,15 +43,15 @@ class StatisticsRows:
     ----------
     item_ids
         External ids.
-    closed_at_us
+    closed_at_us_of_rows
         int64 (n,), edge of the bucket at which the row was written, microseconds since 1970 UTC.
     count
         int64 (n,), events with a positive weight.
     decayed
-        float64 (n, len(HALF_LIVES_US)), as they stood at `closed_at_us`.
+        float64 (n, len(HALF_LIVES_US)), as they stood at the row's own edge.
     first_at_us
         int64 (n,), edge of the item's first bucket.
-    newest_closed_at_us
+    closed_at_us
         The newest bucket edge that the statistics have reached; `NEVER_US` before the first refresh.
     weights
         The action weights by which they were computed, as `ActionWeights.to_json` writes them; empty before the
@@ -59,11 +59,11 @@ class StatisticsRows:
     """
 
     item_ids: Sequence[str]
-    closed_at_us: npt.NDArray[np.int64]
+    closed_at_us_of_rows: npt.NDArray[np.int64]
     count: npt.NDArray[np.int64]
     decayed: npt.NDArray[np.float64]
     first_at_us: npt.NDArray[np.int64]
-    newest_closed_at_us: int
+    closed_at_us: int
     weights: Mapping[str, object]
 
 
@@ -155,10 +155,10 @@ def _statistics_rows(rows: Sequence[tuple[Any, ...]], progress: tuple[Any, ...] 
     item_ids, closed_at, count, decayed, first_at = zip(*rows, strict=True) if rows else ((), (), (), (), ())
     return StatisticsRows(
         item_ids=item_ids,
-        closed_at_us=np.fromiter(map(_to_us, closed_at), dtype=np.int64, count=len(rows)),
+        closed_at_us_of_rows=np.fromiter(map(_to_us, closed_at), dtype=np.int64, count=len(rows)),
         count=np.asarray(count, dtype=np.int64),
         decayed=np.asarray(decayed, dtype=np.float64).reshape(len(rows), len(HALF_LIVES_US)),
         first_at_us=np.fromiter(map(_to_us, first_at), dtype=np.int64, count=len(rows)),
-        newest_closed_at_us=NEVER_US if progress is None else _to_us(progress[0]),
+        closed_at_us=NEVER_US if progress is None else _to_us(progress[0]),
         weights={} if progress is None else progress[3],
     )

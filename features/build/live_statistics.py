@@ -170,7 +170,7 @@ def _write(connection: Connection, events: _Events, state: StatisticsState) -> i
     """Return how many rows were added after taking in the events, one row for each item of each bucket."""
     closes_us = events.known_us - events.known_us % BUCKET_US + BUCKET_US
     starts = np.flatnonzero(np.diff(closes_us, prepend=NEVER_US))
-    ends = np.append(starts[1:], len(closes_us))
+    ends = np.append(starts, len(closes_us))[1:]
     external = events.ids.external(np.arange(len(events.ids)))
     written = 0
     with connection.cursor() as cursor, cursor.copy(queries.copy_item_statistics.sql) as copy:

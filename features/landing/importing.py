@@ -47,7 +47,9 @@ class _Ids:
     _repeats: Counter[int] = field(default_factory=Counter)
 
     def derive(self, kind: type[BaseEvent], fields: Fields) -> str:
-        content = msgspec.json.encode([kind.__name__, *fields.items()])
+        # An id is the same whether a file holds it as a number or as text.
+        plain = {name: str(value) if name.endswith("_id") else value for name, value in fields.items()}
+        content = msgspec.json.encode([kind.__name__, plain])
         digest = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())
         if digest in self._seen:
             self._repeats[digest] += 1
