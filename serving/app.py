@@ -1,0 +1,61 @@
+"""The API, assembled from parts that are passed in."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from serving.health import Checkup
+from serving.middleware import BodyLimitMiddleware, MetricsMiddleware, RequestIdMiddleware
+from serving.openapi import install_openapi
+from serving.parts import Parts
+from serving.problems import install_problem_handlers
+from serving.routes.docs import install_docs
+from serving.routes.events import PostedBatch, PostedEvent, events_router
+from serving.routes.items import items_router
+from serving.routes.model import model_router
+from serving.routes.operations import operations_router
+from serving.routes.recommend import recommend_router
+from serving.schemas import RecommendRequest
+
+DESCRIPTION: Final = """\
+Send events, get recommendations that take them into account within a second.
+
+Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents. Ids are text, any Unicode but U+0000.
+An answer says when something behind it was missing: `degraded`, `fallback_reason`."""
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """Return the ASGI app of one server."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        async with parts.running():
+            yield
+
+    app = FastAPI(
+        title="Marquee",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        middleware=[
+            Middleware(RequestIdMiddleware),
+            Middleware(MetricsMiddleware, metrics=parts.metrics),
+            Middleware(BodyLimitMiddleware),
+        ],
+    )
+    checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka_guard, parts.keeper.slot)
+    app.include_router(recommend_router(parts.pipeline))
+    app.include_router(events_router(parts.poster))
+    app.include_router(items_router(parts.similar))
+    app.include_router(model_router(parts.current, parts.keeper, parts.model_name, parts.admin_token))
+    app.include_router(operations_router(checkup, parts.metrics))
+    install_docs(app)
+    install_openapi(app, [RecommendRequest, PostedEvent, PostedBatch])
+    install_problem_handlers(app)
+    return app

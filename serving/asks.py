@@ -1,0 +1,49 @@
+"""What a request asks for, once its form is checked: the input of the pipeline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MAX_K: Final = 500
+DEFAULT_K: Final = 20
+MAX_CANDIDATES: Final = 1000
+MAX_EXCLUDED: Final = 1000
+MAX_CATEGORIES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class InlineEvent:
+    """An act that the request itself brings along; without a time it is the newest."""
+
+    item_id: str
+    action: str = "view"
+    value: float | None = None
+    at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One wish for recommendations.
+
+    Attributes
+    ----------
+    user_id
+        None for an anonymous session.
+    history
+        Acts of this session, in the order in which they happened.
+    candidates
+        Rank exactly these instead of retrieving.
+    categories
+        Only items in at least one of them; empty = all.
+    """
+
+    user_id: str | None
+    k: int = DEFAULT_K
+    history: Sequence[InlineEvent] = ()
+    candidates: Sequence[str] | None = None
+    categories: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    include_seen: bool = False
+    experiment_id: str | None = None
+    explain: bool = False
+    context: Mapping[str, Any] = field(default_factory=dict)

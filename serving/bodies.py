@@ -1,0 +1,60 @@
+"""Reading JSON bodies: syntax and depth here, meaning in the schemas."""
+
+from typing import Any, Final, TypeVar
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from serving.problems import ProblemError
+
+MAX_DEPTH: Final = 32
+"""Nesting of objects and arrays; honest bodies have five levels, and recursive code is safe at this depth."""
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+async def read_json(request: Request) -> Any:
+    """Return the body as plain data.
+
+    Raises
+    ------
+    ProblemError
+        400, if it is not JSON or nested too deeply.
+    """
+    raw = await request.body()
+    try:
+        data = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise ProblemError(400, "the body is not JSON in UTF-8, or is nested too deeply") from None
+    if not _shallow(data):
+        raise ProblemError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
+    return data
+
+
+async def read_body(request: Request, form: type[Body]) -> Body:
+    """Return the body as a checked form.
+
+    Raises
+    ------
+    RequestValidationError
+        If it does not have the form.
+    """
+    data = await read_json(request)
+    try:
+        return form.model_validate(data)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]
+        ) from None
+
+
+def _shallow(data: Any) -> bool:
+    level = [data]
+    for _ in range(MAX_DEPTH + 1):
+        nested = [part for part in level if isinstance(part, dict | list)]
+        if not nested:
+            return True
+        level = [child for part in nested for child in (part.values() if isinstance(part, dict) else part)]
+    return False

@@ -1,0 +1,176 @@
+"""Which version is served: follows the alias, step by step, and never gives up a good version for a bad one."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import structlog
+
+from features.contracts.errors import MarqueeError, UnavailableError
+from serving.bundle_cache import BundleCache, LastGood
+from serving.bundle_loader import BundleLoader, RefusedError
+from serving.clock import Clock
+from serving.seams import Model, VersionSource
+from training.bundle.registry import RegisteredVersion
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_US: Final = 2_000_000
+_LONGEST_PAUSE_US: Final = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An open bundle and the registered version that it is."""
+
+    version: str
+    run_id: str
+    model: Model
+    loaded_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A version that is not served, and why."""
+
+    version: str
+    digest: str | None
+    reason: str
+    at_us: int
+
+
+class Outcome(Enum):
+    """What one look at the alias came to."""
+
+    UNCHANGED = "unchanged"
+    LOADED = "loaded"
+    NO_ALIAS = "no_alias"
+    REFUSED = "refused"
+    AWAY = "away"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The outcome of one look, the bundle to serve from now on if there is one, and the reason if there is none."""
+
+    outcome: Outcome
+    served: Served | None = None
+    reason: str | None = None
+
+
+class BundleSlot:
+    """Follows one alias of the registry; blocking, for one thread at a time.
+
+    `look` finds what to serve next, and `keep` is told once requests go to it. Between the two nothing is written
+    down, so that a crash leaves the old version as the last good one.
+
+    Parameters
+    ----------
+    source
+        The registry.
+    alias
+        The alias to follow.
+    loader, cache
+        Open bundles, and keep them.
+    clock
+        The present moment.
+    """
+
+    def __init__(
+        self, source: VersionSource, alias: str, loader: BundleLoader, cache: BundleCache, clock: Clock
+    ) -> None:
+        self.alias = alias
+        self.served: Served | None = None
+        self.refusal: Refusal | None = None
+        self.away: str | None = None
+        self._previous_digest: str | None = None
+        self._source = source
+        self._loader = loader
+        self._cache = cache
+        self._clock = clock
+        self._pause = _Pause()
+
+    def resume(self) -> Served | None:
+        """Return the last good version from disk, None where there is none that is whole."""
+        try:
+            good = self._cache.last_good()
+        except MarqueeError as error:
+            log.warning("last_good_unreadable", error=str(error))
+            return None
+        model = None if good is None else self._loader.reopen(good.digest)
+        if good is None or model is None:
+            return None
+        return Served(good.version, good.run_id, model, self._clock())
+
+    def look(self, *, insist: bool = False) -> Look:
+        """Look at the alias and open what it points to, if that is new.
+
+        Parameters
+        ----------
+        insist
+            Try again what was refused, and what failed a moment ago.
+        """
+        if insist:
+            self.refusal = None
+            self._pause = _Pause()
+        elif self._pause.holds(self._clock()):
+            return Look(Outcome.AWAY, reason=self.away)
+        try:
+            look = self._follow()
+        except UnavailableError as error:
+            self.away = str(error)
+            self._pause = self._pause.longer(self._clock())
+            return Look(Outcome.AWAY, reason=self.away)
+        self.away = None
+        self._pause = _Pause()
+        return look
+
+    def keep(self, served: Served) -> None:
+        """Note that requests go to a version now; older bundles but the one before go from disk."""
+        if self.served is not None and self.served.model.digest != served.model.digest:
+            self._previous_digest = self.served.model.digest
+        self.served = served
+        self.refusal = None
+        self._cache.remember(LastGood(served.version, served.model.digest, served.run_id))
+        self._cache.prune({served.model.digest, self._previous_digest or served.model.digest})
+
+    def _follow(self) -> Look:
+        target = self._source.by_alias(self.alias)
+        if target is None:
+            return Look(Outcome.NO_ALIAS, reason=f"no version has the alias {self.alias!r}")
+        if self.served is not None and self.served.model.digest == target.digest:
+            return self._same_bytes(self.served, target)
+        if self.refusal is not None and (self.refusal.version, self.refusal.digest) == (target.version, target.digest):
+            return Look(Outcome.UNCHANGED, reason=self.refusal.reason)
+        return self._open(target)
+
+    def _same_bytes(self, served: Served, target: RegisteredVersion) -> Look:
+        self.refusal = None
+        if served.version == target.version:
+            return Look(Outcome.UNCHANGED)
+        return Look(Outcome.LOADED, Served(target.version, target.run_id, served.model, self._clock()))
+
+    def _open(self, target: RegisteredVersion) -> Look:
+        try:
+            model = self._loader.load(target)
+        except RefusedError as error:
+            self.refusal = Refusal(target.version, target.digest, str(error), self._clock())
+            log.warning("version_refused", version=target.version, reason=str(error))
+            return Look(Outcome.REFUSED, reason=str(error))
+        return Look(Outcome.LOADED, Served(target.version, target.run_id, model, self._clock()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """How long to leave a failing registry alone: twice as long after each failure, up to 4 s."""
+
+    length_us: int = 0
+    until_us: int = 0
+
+    def holds(self, now_us: int) -> bool:
+        # A clock that was set back must not stretch the pause.
+        return now_us < self.until_us <= now_us + self.length_us
+
+    def longer(self, now_us: int) -> "_Pause":
+        length = min(max(self.length_us * 2, _PAUSE_US), _LONGEST_PAUSE_US)
+        return _Pause(length, now_us + length)

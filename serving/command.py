@@ -1,0 +1,22 @@
+"""The command `python -m serving`."""
+
+import typer
+
+from features.contracts.errors import MarqueeError
+from features.log import configure_logging
+from features.settings import load_settings
+from serving.server import serve
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main() -> None:
+    """Serve the API on MARQUEE_API_HOST and MARQUEE_API_PORT, until SIGTERM."""
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_format)
+        serve(settings)
+    except MarqueeError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,92 @@
+"""Why an item is in a list: a sentence for everyone, ranks and features for those who ask."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from features.contracts.ids import MISSING
+from serving.live import LiveModel
+from training.bundle.result import Recommendations, Trace
+
+FILLER: Final = "filler"
+"""Source of items that no source offered and that only fill the list up."""
+
+_CAUSED: Final = {"next": "Often follows", "als": "Because you liked", "ease": "Because you liked"}
+_PLAIN: Final = {
+    "popular": "Popular with everyone",
+    "trend_1d": "Trending today",
+    "trend_14d": "Popular now",
+    FILLER: "Popular with everyone",
+}
+
+
+def reason_of(source: str, because: str | None) -> str:
+    """Return in words why a source offers an item.
+
+    Parameters
+    ----------
+    source
+        Name of the source that ranked it best.
+    because
+        Title of the item in the user's history that speaks most for it, None where none does.
+
+    >>> reason_of("next_last", "Heat"), reason_of("als", None)
+    ('Often follows Heat', 'Matches your taste')
+    """
+    if source in _PLAIN:
+        return _PLAIN[source]
+    if because is None:
+        return "Matches your taste"
+    return f"{_CAUSED.get(source.partition('_')[0], 'Because you liked')} {because}"
+
+
+def list_items(live: LiveModel, answer: Recommendations, *, explain: bool) -> list[dict[str, Any]]:
+    """Return the first user's list in its wire form, best first."""
+    size = int((answer.items[0] != MISSING).sum())
+    rows = answer.items[0, :size]
+    listed = [
+        {"item_id": item_id, "rank": rank, "score": score} | _said(live, row, source, because)
+        for rank, (item_id, score, row, source, because) in enumerate(
+            zip(
+                live.model.items.external(rows),
+                answer.scores[0, :size].tolist(),
+                rows.tolist(),
+                answer.sources[0, :size].tolist(),
+                answer.because[0, :size].tolist(),
+                strict=True,
+            ),
+            1,
+        )
+    ]
+    if explain and answer.traces:
+        for entry, row in zip(listed, rows.tolist(), strict=True):
+            entry["explanation"] = _explanation(live, answer.traces[0], row)
+    return listed
+
+
+def _said(live: LiveModel, row: int, source: int, because: int) -> dict[str, Any]:
+    name = FILLER if source == MISSING else live.model.source_names[source]
+    cause = None if because == MISSING else name_of(live, because)
+    return {"source": name, "reason": reason_of(name, cause), "title": live.items.title(row)}
+
+
+def name_of(live: LiveModel, row: int) -> str:
+    """Return the title of an item, or its id where no title is known."""
+    return live.items.title(row) or live.model.items.external(np.array([row]))[0]
+
+
+def _explanation(live: LiveModel, trace: Trace, row: int) -> dict[str, Any]:
+    """Return each source's rank of an item and the feature values that the ranker saw; only what is known."""
+    found = int(np.searchsorted(trace.candidates, row))
+    if found == len(trace.candidates) or trace.candidates[found] != row:
+        return {"ranks": {}, "features": {}}
+    features = trace.rows[found].tolist() if len(trace.rows) else []
+    return {
+        "ranks": {name: int(rank) for name, rank in _known(live.model.source_names, trace.ranks[found].tolist())},
+        "features": dict(_known(live.model.spec.names, features)),
+    }
+
+
+def _known(names: Sequence[str], values: Sequence[float]) -> list[tuple[str, float]]:
+    return [(name, value) for name, value in zip(names, values, strict=False) if value == value]  # noqa: PLR0124  # NaN

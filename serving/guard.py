@@ -1,0 +1,65 @@
+"""A guard around a service that may be away: a deadline for each call, and quick refusals while it is away."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from features.contracts.errors import UnavailableError
+
+Answer = TypeVar("Answer")
+
+
+class Guard:
+    """Lets calls through until one fails, then refuses at once for a while, then lets one through to try.
+
+    Without it every request would wait for its own deadline while the service is away.
+
+    Parameters
+    ----------
+    name
+        The service, for messages.
+    timeout_s
+        Longest time that a call may take, in seconds.
+    rest_s
+        How long calls are refused after one failed, in seconds.
+    clock_s
+        Monotonic time in seconds.
+    """
+
+    def __init__(
+        self, name: str, *, timeout_s: float, rest_s: float, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.name = name
+        self._timeout_s = timeout_s
+        self._rest_s = rest_s
+        self._clock_s = clock_s
+        self._closed_until_s = float("-inf")
+
+    @property
+    def away(self) -> bool:
+        """Return whether calls are being refused now."""
+        return self._clock_s() < self._closed_until_s
+
+    async def call(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Return what the service answers.
+
+        Raises
+        ------
+        UnavailableError
+            If it is away, too slow, or failed a moment ago.
+        """
+        if self.away:
+            raise UnavailableError(f"{self.name}: failed less than {self._rest_s} s ago; not asked again yet")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await ask()
+        except TimeoutError:
+            self._rest()
+            raise UnavailableError(f"{self.name}: no answer within {self._timeout_s} s") from None
+        except UnavailableError:
+            self._rest()
+            raise
+
+    def _rest(self) -> None:
+        self._closed_until_s = self._clock_s() + self._rest_s

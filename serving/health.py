@@ -1,0 +1,56 @@
+"""How the server and what it depends on are doing."""
+
+from typing import Any
+
+from features.contracts.errors import UnavailableError
+from serving.bundle_slot import BundleSlot
+from serving.guard import Guard
+from serving.live import Current
+from serving.seams import Store
+
+
+class Checkup:
+    """Looks at everything that an answer depends on.
+
+    Kafka is known by the latest sends, the registry by the latest look at the alias; Postgres is asked.
+    """
+
+    def __init__(
+        self, current: Current, store: Store, store_guard: Guard, kafka_guard: Guard, slot: BundleSlot
+    ) -> None:
+        self._current = current
+        self._store = store
+        self._store_guard = store_guard
+        self._kafka_guard = kafka_guard
+        self._slot = slot
+
+    @property
+    def ready(self) -> bool:
+        """Return whether a model is served."""
+        return self._current.live is not None
+
+    async def health(self) -> dict[str, Any]:
+        """Return the wire form of `/health`."""
+        postgres = await self._postgres()
+        checks = {
+            "model": _word(well=self.ready),
+            "postgres": _word(well=postgres),
+            "kafka": _word(well=not self._kafka_guard.away),
+            "registry": _word(well=self._slot.away is None),
+        }
+        if all(word == "ok" for word in checks.values()):
+            status = "ok"
+        else:
+            status = "degraded" if self.ready or postgres else "unavailable"
+        return {"status": status, "ready": self.ready, "checks": checks}
+
+    async def _postgres(self) -> bool:
+        try:
+            await self._store_guard.call(self._store.ping)
+        except UnavailableError:
+            return False
+        return True
+
+
+def _word(*, well: bool) -> str:
+    return "ok" if well else "away"

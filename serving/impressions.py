@@ -1,0 +1,99 @@
+"""What was shown goes to Kafka after the answer: never delays it, is bounded, and counts what it had to drop."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from features.contracts.errors import UnavailableError
+from features.contracts.events import Impression, ShownItem
+from serving.guard import Guard
+from serving.metrics import Metrics
+from serving.seams import EventSink
+
+log = structlog.get_logger(__name__)
+
+QUEUE_LIMIT: Final = 10_000
+BATCH: Final = 500
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def impression_of(
+    answer: dict[str, Any], *, event_id: str, as_of_us: int, experiment_id: str | None, context: dict[str, Any]
+) -> Impression:
+    """Return the event that tells what an answer showed.
+
+    Parameters
+    ----------
+    answer
+        The wire form of a list for a user who has an id.
+    event_id
+        Of the impression.
+    as_of_us
+        When the list was made, microseconds since 1970 UTC.
+    """
+    return Impression(
+        event_id=event_id,
+        occurred_at=_EPOCH + timedelta(microseconds=as_of_us),
+        schema_version=1,
+        user_id=answer["user_id"],
+        recommendation_id=answer["recommendation_id"],
+        model_version=answer["model_version"],
+        experiment_id=experiment_id,
+        context=context,
+        items=[
+            ShownItem(item_id=item["item_id"], position=item["rank"], source=item["source"], score=item["score"])
+            for item in answer["items"]
+        ],
+    )
+
+
+class Impressions:
+    """A bounded queue of impressions on their way to Kafka.
+
+    Parameters
+    ----------
+    sink, guard
+        Where they go, and what keeps a dead broker from being asked again and again.
+    metrics
+        Counts the outcomes `sent` and `dropped`.
+    """
+
+    def __init__(self, sink: EventSink, guard: Guard, metrics: Metrics, limit: int = QUEUE_LIMIT) -> None:
+        self._sink = sink
+        self._guard = guard
+        self._metrics = metrics
+        self._queue: asyncio.Queue[Impression] = asyncio.Queue(limit)
+
+    def offer(self, impression: Impression) -> None:
+        """Take an impression for sending; when the queue is full it is dropped and counted."""
+        try:
+            self._queue.put_nowait(impression)
+        except asyncio.QueueFull:
+            self._count("dropped", 1)
+
+    async def run(self) -> None:
+        """Send what is offered, until cancelled."""
+        while True:
+            await self._send([await self._queue.get(), *self._waiting(BATCH - 1)])
+
+    async def flush(self) -> None:
+        """Send what still waits, in one attempt."""
+        while batch := self._waiting(BATCH):
+            await self._send(batch)
+
+    async def _send(self, batch: list[Impression]) -> None:
+        try:
+            await self._guard.call(lambda: self._sink.send(batch))
+        except UnavailableError as error:
+            self._count("dropped", len(batch))
+            log.warning("impressions_dropped", count=len(batch), error=str(error))
+        else:
+            self._count("sent", len(batch))
+
+    def _waiting(self, at_most: int) -> list[Impression]:
+        return [self._queue.get_nowait() for _ in range(min(at_most, self._queue.qsize()))]
+
+    def _count(self, outcome: str, number: int) -> None:
+        self._metrics.impressions.labels(outcome).inc(number)

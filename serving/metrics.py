@@ -1,0 +1,87 @@
+"""Prometheus series of one server, in a registry of its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+_SECONDS: Final = (0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.025, 0.05, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0)
+
+
+class Metrics:
+    """All series that serving exports; `render` gives their text."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.requests = Counter(
+            "marquee_http_requests_total",
+            "Requests by route template.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "marquee_http_request_seconds",
+            "Time to the end of the answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("marquee_http_requests_in_flight", "Requests being answered.", registry=registry)
+        self.stages = Histogram(
+            "marquee_stage_seconds",
+            "Time of each step of a recommendation.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.recommendations = Counter(
+            "marquee_recommendations_total", "Lists served.", ("degraded", "fallback_reason"), registry=registry
+        )
+        self.events = Counter(
+            "marquee_events_posted_total", "Events posted, by outcome.", ("outcome",), registry=registry
+        )
+        self.impressions = Counter(
+            "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry
+        )
+        self.bundle = Gauge(
+            "marquee_bundle_info", "The served bundle: 1 for the present one.", ("version", "digest"), registry=registry
+        )
+        self.bundle_trained_until = Gauge(
+            "marquee_bundle_trained_until_seconds", "End of the training data, seconds since 1970.", registry=registry
+        )
+        self.bundle_loads = Counter(
+            "marquee_bundle_loads_total", "Attempts to load a version.", ("outcome",), registry=registry
+        )
+        self.refreshes = Counter(
+            "marquee_live_refreshes_total", "Refreshes of live state.", ("state", "outcome"), registry=registry
+        )
+        self.statistics_closed_at = Gauge(
+            "marquee_statistics_closed_at_seconds",
+            "Bucket edge of the item statistics, seconds since 1970.",
+            registry=registry,
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one step of a recommendation."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.stages.labels(name).observe(perf_counter() - started)
+
+    def show_bundle(self, version: str, digest: str, trained_until_us: int) -> None:
+        """Export which bundle is served from now on."""
+        self.bundle.clear()
+        self.bundle.labels(version, digest).set(1)
+        self.bundle_trained_until.set(trained_until_us / 1e6)
+
+    def render(self) -> bytes:
+        """Return all series in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,83 @@
+"""The OpenAPI document: schemas of bodies that routes read themselves, problem documents by their media type."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from serving.problems import MEDIA_TYPE, Problem
+
+_REF: Final = "#/components/schemas/{model}"
+_JSON: Final = "application/json"
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    422: {"model": Problem, "description": "A value is missing or malformed."},
+    500: {"model": Problem, "description": "The server failed."},
+    503: {
+        "model": Problem,
+        "description": "Something behind the server is away; `Retry-After` says when to try again.",
+    },
+}
+"""Refusals that every route of the API may answer."""
+
+BODY_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": Problem, "description": "The body is not JSON."},
+    413: {"model": Problem, "description": "The body is too large."},
+}
+
+
+def json_body(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+    """Return the `openapi_extra` of a route that reads its JSON body itself.
+
+    Parameters
+    ----------
+    schema
+        JSON schema; see `ref`.
+    examples
+        Example bodies by summary.
+    """
+    named = {summary: {"summary": summary, "value": value} for summary, value in examples.items()}
+    return {"requestBody": {"required": True, "content": {_JSON: {"schema": schema, "examples": named}}}}
+
+
+def ref(model: type[BaseModel]) -> dict[str, str]:
+    """Return a reference to a model's schema; the model must be among those given to `install_openapi`."""
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+def install_openapi(app: FastAPI, bodies: list[type[BaseModel]]) -> None:
+    """Let the app describe itself, made once when first asked for.
+
+    Parameters
+    ----------
+    bodies
+        Models that routes refer to by `ref`.
+    """
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app, bodies)
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]  # FastAPI's documented way to extend OpenAPI
+
+
+def _described(app: FastAPI, bodies: list[type[BaseModel]]) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for model in bodies:
+        schema = model.model_json_schema(ref_template=_REF)
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
+    for path in document["paths"].values():
+        for operation in path.values():
+            _mark_problems(operation["responses"])
+    return document
+
+
+def _mark_problems(responses: dict[str, Any]) -> None:
+    for status, response in responses.items():
+        content = response.get("content", {})
+        if int(status) >= 400 and _JSON in content:
+            content[MEDIA_TYPE] = content.pop(_JSON)

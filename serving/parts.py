@@ -1,0 +1,40 @@
+"""What the app is assembled from: every part is made elsewhere and passed in."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from serving.guard import Guard
+from serving.keeper import Keeper
+from serving.live import Current
+from serving.metrics import Metrics
+from serving.pipeline import Pipeline
+from serving.posting import Poster
+from serving.seams import Store
+from serving.similar import Similar
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one server.
+
+    Attributes
+    ----------
+    model_name, admin_token
+        Of the registry, and of admin routes; an empty token closes these.
+    running
+        Opens what the parts need and closes it at the end; held by the app for its lifetime.
+    """
+
+    model_name: str
+    admin_token: str
+    store: Store
+    store_guard: Guard
+    kafka_guard: Guard
+    current: Current
+    keeper: Keeper
+    pipeline: Pipeline
+    poster: Poster
+    similar: Similar
+    metrics: Metrics
+    running: Callable[[], AbstractAsyncContextManager[None]]

@@ -1,0 +1,202 @@
+"""The way of one request for recommendations, step by step: profile, rules, encode, recommend, explain, impression."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from features.contracts.errors import UnavailableError
+from features.contracts.profiles import HISTORY_LIMIT, Options, UserHistory
+from features.contracts.statistics import ItemStatistics
+from serving import fallback
+from serving.asks import Ask
+from serving.clock import Clock
+from serving.explain import list_items
+from serving.guard import Guard
+from serving.impressions import Impressions, impression_of
+from serving.live import Current, LiveModel
+from serving.metrics import Metrics
+from serving.problems import unavailable
+from serving.profile import merge_history, moment_of
+from serving.rules import options_of
+from serving.seams import Store
+from training.bundle.result import Recommendations
+
+ANONYMOUS = ""
+"""Stands for the user id inside the recommender where a request has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a list is computed from: taken once, so that nothing changes on the way."""
+
+    live: LiveModel
+    history: UserHistory
+    statistics: ItemStatistics
+    as_of_us: int
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list in its wire form, why it is no better, and what it was made from, for those who ask."""
+
+    items: list[dict[str, Any]]
+    model_version: str | None
+    reasons: tuple[str | None, ...]
+    explanation: dict[str, Any] | None = None
+
+
+class Pipeline:
+    """Answers requests from the current bundle, and from less where something is away.
+
+    Parameters
+    ----------
+    store, guard
+        Postgres, and what keeps a dead Postgres from holding up requests.
+    current
+        The served version; a request keeps the one that it started with.
+    impressions
+        Takes what was shown.
+    executor
+        Threads for the recommender, so that the event loop stays free.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        guard: Guard,
+        current: Current,
+        impressions: Impressions,
+        metrics: Metrics,
+        executor: Executor,
+        clock: Clock,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._store = store
+        self._guard = guard
+        self._current = current
+        self._impressions = impressions
+        self._metrics = metrics
+        self._executor = executor
+        self._clock = clock
+        self._new_id = new_id
+
+    async def recommend(self, ask: Ask) -> dict[str, Any]:
+        """Return the answer in its wire form.
+
+        Raises
+        ------
+        ProblemError
+            503, if there is neither a bundle nor Postgres.
+        """
+        started, now_us = perf_counter(), self._clock()
+        live = self._current.live
+        listed = await (self._without_model(ask) if live is None else self._with_model(ask, live, now_us))
+        degraded, reason = fallback.verdict(listed.reasons)
+        answer: dict[str, Any] = {
+            "user_id": ask.user_id,
+            "recommendation_id": self._new_id(),
+            "model_version": listed.model_version,
+            "items": listed.items,
+            "degraded": degraded,
+            "fallback_reason": reason,
+        }
+        if ask.experiment_id is not None:
+            answer["experiment_id"] = ask.experiment_id
+        if listed.explanation is not None:
+            answer["explanation"] = listed.explanation
+        self._metrics.recommendations.labels(str(degraded).lower(), reason or "").inc()
+        self._show(ask, answer, now_us)
+        answer["took_ms"] = round((perf_counter() - started) * 1000, 3)
+        return answer
+
+    async def _with_model(self, ask: Ask, live: LiveModel, now_us: int) -> Listed:
+        limit = live.model.manifest.history_limit
+        with self._metrics.stage("profile"):
+            stored, missing = await self._stored_history(ask.user_id, limit)
+            history = merge_history(stored, ask.history, now_us, limit)
+        with self._metrics.stage("rules"):
+            inputs = _inputs(ask, live, history, now_us)
+        loop = asyncio.get_running_loop()
+        ranked = await loop.run_in_executor(self._executor, self._ranked, inputs, ask.explain)
+        with self._metrics.stage("explain"):
+            items = [] if ranked is None else list_items(live, ranked, explain=ask.explain)
+        reasons = (missing, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
+        return Listed(items, live.version, reasons, _made_from(inputs) if ask.explain else None)
+
+    async def _stored_history(self, user_id: str | None, limit: int) -> tuple[UserHistory, str | None]:
+        """Return what Postgres knows of a user, or an empty history and the reason."""
+        if user_id is None:
+            return UserHistory(ANONYMOUS), None
+        try:
+            return await self._guard.call(lambda: self._store.history(user_id, limit)), None
+        except UnavailableError:
+            return UserHistory(user_id), fallback.PROFILE_UNAVAILABLE
+
+    def _ranked(self, inputs: Inputs, explain: bool) -> Recommendations | None:  # noqa: FBT001  # executors pass positions
+        """Return the ranked list of one user, None where no candidate is left; runs in a thread."""
+        model, options = inputs.live.model, inputs.options
+        if options.candidates is not None and not options.candidates.size:
+            return None
+        with self._metrics.stage("encode"):
+            profiles = model.encode([inputs.history])
+        with self._metrics.stage("recommend"):
+            return model.recommend(profiles, inputs.statistics, inputs.as_of_us, options, trace=explain)
+
+    async def _without_model(self, ask: Ask) -> Listed:
+        """Return what is popular; nothing where the request filters by what only a bundle and its state can tell."""
+        if ask.categories or ask.candidates is not None:
+            return Listed([], None, (fallback.NO_MODEL,))
+        history, missing = await self._stored_history(ask.user_id, HISTORY_LIMIT)
+        seen = () if ask.include_seen else (*history.seen_item_ids, *(event.item_id for event in ask.history))
+        leave_out = {*ask.exclude, *seen}
+        try:
+            popular = await self._guard.call(lambda: self._store.popular_items(ask.k + len(leave_out)))
+        except UnavailableError:
+            raise unavailable("there is no model yet, and the event store is away; try again soon") from None
+        return Listed(fallback.popular_list(popular, leave_out, ask.k), None, (fallback.NO_MODEL, missing))
+
+    def _show(self, ask: Ask, answer: dict[str, Any], now_us: int) -> None:
+        """Hand in what is shown; an anonymous list has no one to belong to, and an empty one shows nothing."""
+        if ask.user_id is None or not answer["items"]:
+            return
+        with self._metrics.stage("impression"):
+            self._impressions.offer(
+                impression_of(
+                    answer,
+                    event_id=self._new_id(),
+                    as_of_us=now_us,
+                    experiment_id=ask.experiment_id,
+                    context=dict(ask.context),
+                )
+            )
+
+
+def _inputs(ask: Ask, live: LiveModel, history: UserHistory, now_us: int) -> Inputs:
+    statistics = live.statistics.current
+    as_of_us = moment_of(history, statistics.closed_at_us, now_us)
+    return Inputs(live, history, statistics, as_of_us, options_of(ask, live, as_of_us))
+
+
+def _missing_state(live: LiveModel) -> tuple[str | None, ...]:
+    """Return why live state could not be used, where it never came."""
+    return (
+        None if live.items.loaded else fallback.ITEM_STATES_UNAVAILABLE,
+        None if live.statistics.loaded else fallback.STATISTICS_UNAVAILABLE,
+    )
+
+
+def _made_from(inputs: Inputs) -> dict[str, Any]:
+    """Return what identifies the inputs of an answer: enough to compute it again."""
+    return {
+        "as_of_us": inputs.as_of_us,
+        "statistics_closed_at_us": inputs.statistics.closed_at_us,
+        "bundle_digest": inputs.live.model.digest,
+        "spec_hash": inputs.live.model.manifest.spec_hash,
+        "history_event_ids": list(inputs.history.event_ids),
+    }

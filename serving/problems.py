@@ -1,0 +1,129 @@
+"""Errors on the wire: RFC 9457 problem documents for everything that is refused, and nothing of our insides."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from serving.responses import JsonResponse
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+RETRY_AFTER_S: Final = 1
+"""What `Retry-After` asks of a client while something behind us is away."""
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["1 value is malformed"])
+    instance: str = Field(description="Path of the request.", examples=["/api/v1/recommend/u1"])
+    request_id: str | None = Field(None, description="Identifies the request in the server's log.")
+
+
+class ProblemError(Exception):
+    """A refusal that a route raises; it becomes a problem document.
+
+    Attributes
+    ----------
+    status
+        HTTP status.
+    detail
+        One sentence for the caller; never a driver's message.
+    members
+        Further members of the document.
+    headers
+        Further headers of the response.
+    """
+
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: object
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+
+def unavailable(detail: str) -> ProblemError:
+    """Return the 503 that asks the client to come again."""
+    return ProblemError(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def problem_response(
+    scope_path: str,
+    request_id: str | None,
+    status: int,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] | None = None,
+) -> JsonResponse:
+    """Return a problem document as a response."""
+    document: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": scope_path,
+        "request_id": request_id,
+        **(members or {}),
+    }
+    return JsonResponse(document, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def validation_members(problems: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Return the member `errors` of a problem document from pydantic's errors: where and what, never the input."""
+    return {
+        "errors": [
+            {"path": ".".join(str(part) for part in problem["loc"]), "message": str(problem["msg"])}
+            for problem in problems
+        ]
+    }
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Let every error of the app leave as a problem document."""
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_defect)
+
+
+def _respond(request: Request, status: int, detail: str, **more: Any) -> JsonResponse:
+    request_id = request.scope.get("state", {}).get("request_id")
+    return problem_response(request.url.path, request_id, status, detail, **more)
+
+
+async def _on_problem(request: Request, error: Exception) -> JsonResponse:
+    assert isinstance(error, ProblemError)  # noqa: S101  # registered for this class only
+    return _respond(request, error.status, error.detail, headers=error.headers, members=error.members)
+
+
+async def _on_validation(request: Request, error: Exception) -> JsonResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for this class only
+    problems = error.errors()
+    count = f"{len(problems)} value is" if len(problems) == 1 else f"{len(problems)} values are"
+    return _respond(request, 422, f"{count} missing or malformed", members=validation_members(problems))
+
+
+async def _on_http(request: Request, error: Exception) -> JsonResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for this class only
+    detail = {404: "there is nothing at this path", 405: "this path does not take this method"}
+    return _respond(request, error.status_code, detail.get(error.status_code, error.detail), headers=error.headers)
+
+
+async def _on_defect(request: Request, error: Exception) -> JsonResponse:
+    log.error("request_failed", path=request.url.path, exc_info=error)
+    return _respond(request, 500, "the server failed; the request id finds the cause in its log")

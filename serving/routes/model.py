@@ -1,0 +1,102 @@
+"""What is served, and a push to look for something newer."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from serving.bundle_slot import Outcome, Refusal
+from serving.keeper import Keeper
+from serving.live import Current
+from serving.openapi import PROBLEMS
+from serving.problems import Problem, ProblemError, unavailable
+from serving.responses import JsonResponse
+from serving.schemas import ModelInfo, ReloadAnswer
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ADMIN: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Problem, "description": "No bearer token."},
+    403: {"model": Problem, "description": "Not the admin's token."},
+    409: {"model": Problem, "description": "The alias points to a version that must not be served, or to none."},
+}
+
+
+def model_router(current: Current, keeper: Keeper, model_name: str, admin_token: str) -> APIRouter:
+    """Return the routes about the served version."""
+    router = APIRouter(tags=["model"], responses=PROBLEMS)
+    bearer = HTTPBearer(auto_error=False, description="MARQUEE_ADMIN_TOKEN")
+
+    def require_admin(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if given is None:
+            raise ProblemError(401, "this route needs a bearer token", headers={"WWW-Authenticate": "Bearer"})
+        if not admin_token or not secrets.compare_digest(given.credentials.encode(), admin_token.encode()):
+            raise ProblemError(403, "this token does not open this route")
+
+    @router.get("/model/info", operation_id="model_info", summary="The served version", response_model=ModelInfo)
+    async def model_info() -> JsonResponse:
+        """Answer with the served version, and with the one that is refused if the alias points to such."""
+        return JsonResponse(describe_model(current, keeper, model_name))
+
+    @router.post(
+        "/model/reload",
+        operation_id="model_reload",
+        summary="Look at the alias now",
+        response_model=ReloadAnswer,
+        responses=_ADMIN,
+        dependencies=[Depends(require_admin)],
+    )
+    async def model_reload() -> JsonResponse:
+        """Load what the alias points to, trying again even what was refused; answer once it is served."""
+        look = await keeper.look(insist=True)
+        if look.outcome is Outcome.AWAY:
+            raise unavailable("the model registry is away; what is served stays")
+        if look.outcome in {Outcome.REFUSED, Outcome.NO_ALIAS}:
+            raise ProblemError(409, look.reason or "there is nothing to load")
+        live = current.live
+        return JsonResponse({"outcome": look.outcome.value, "version": None if live is None else live.version})
+
+    return router
+
+
+def describe_model(current: Current, keeper: Keeper, model_name: str) -> dict[str, Any]:
+    """Return the wire form of `/model/info`."""
+    live, slot = current.live, keeper.slot
+    known: dict[str, Any] = dict.fromkeys(ModelInfo.model_fields)
+    if live is not None:
+        manifest = live.model.manifest
+        known |= {
+            "version": live.version,
+            "digest": live.model.digest,
+            "run_id": live.served.run_id,
+            "trained_until": _time(manifest.trained_until_us),
+            "loaded_at": _time(live.served.loaded_at_us),
+            "spec_hash": manifest.spec_hash,
+            "items": manifest.n_items,
+            "code_version": manifest.code_version,
+            "statistics_closed_at": _time(live.statistics.current.closed_at_us),
+        }
+    return known | {
+        "model_name": model_name,
+        "alias": slot.alias,
+        "refused": None if slot.refusal is None else _refused(slot.refusal),
+        "registry_error": slot.away,
+    }
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "version": refusal.version,
+        "digest": refusal.digest,
+        "reason": refusal.reason,
+        "at": _time(refusal.at_us),
+    }
+
+
+def _time(at_us: int) -> str | None:
+    """Return an instant in RFC 3339, None where it is no date (a virtual clock's)."""
+    try:
+        return (_EPOCH + timedelta(microseconds=at_us)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return None

@@ -1,0 +1,87 @@
+"""Recommendations: by user id, or with a body that brings history, candidates and context."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import AfterValidator
+
+from serving.asks import DEFAULT_K, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask
+from serving.bodies import read_body
+from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
+from serving.pipeline import Pipeline
+from serving.responses import JsonResponse
+from serving.schemas import ExperimentId, Kind, RecommendAnswer, RecommendRequest, without_nul
+
+PathId = Annotated[
+    str, Path(min_length=1, max_length=256, description="Any text without U+0000."), AfterValidator(without_nul)
+]
+
+_EXAMPLES: Final[dict[str, Any]] = {
+    "anonymous session": {"history": [{"item_id": "i1", "action": "like"}, {"item_id": "i2"}], "k": 10},
+    "rank a list of one's own": {"user_id": "u1", "candidates": ["i1", "i2", "i3"]},
+    "filtered and explained": {"user_id": "u1", "categories": ["Drama"], "exclude": ["i9"], "explain": True},
+}
+
+
+def recommend_router(pipeline: Pipeline) -> APIRouter:
+    """Return the routes that recommend."""
+    router = APIRouter(tags=["recommendations"], responses=PROBLEMS)
+
+    @router.get(
+        "/api/v1/recommend/{user_id:path}",
+        operation_id="recommend_for_user",
+        summary="Recommend items to a user",
+        response_model=RecommendAnswer,
+    )
+    async def recommend_for_user(  # noqa: PLR0917  # FastAPI passes names
+        user_id: PathId,
+        k: Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted.")] = DEFAULT_K,
+        type: Annotated[Kind, Query(description="Kind of list.")] = "feed",  # noqa: A002  # the API's word
+        categories: Annotated[
+            list[str],
+            Query(max_length=MAX_CATEGORIES, description="Only items in at least one; repeated or by commas."),
+        ] = [],  # noqa: B006  # FastAPI copies defaults
+        exclude: Annotated[
+            list[str],
+            Query(max_length=MAX_EXCLUDED, description="Items that must not come back; repeated or by commas."),
+        ] = [],  # noqa: B006  # FastAPI copies defaults
+        experiment_id: Annotated[
+            ExperimentId | None, Query(description="Echoed, and kept with the impression.")
+        ] = None,
+        explain: Annotated[bool, Query(description="Adds ranks by source and feature values.")] = False,  # noqa: FBT002
+    ) -> JsonResponse:
+        """Answer with a ranked list from the user's latest interactions; what is missing is said, never an error."""
+        del type
+        ask = Ask(
+            user_id=user_id,
+            k=k,
+            categories=by_commas(categories),
+            exclude=by_commas(exclude),
+            experiment_id=experiment_id,
+            explain=explain,
+        )
+        return JsonResponse(await pipeline.recommend(ask))
+
+    @router.post(
+        "/api/v1/recommend",
+        operation_id="recommend",
+        summary="Recommend with inline history, candidates or context",
+        response_model=RecommendAnswer,
+        responses=BODY_PROBLEMS,
+        openapi_extra=json_body(ref(RecommendRequest), _EXAMPLES),
+    )
+    async def recommend(request: Request) -> JsonResponse:
+        """Answer with a ranked list for a known user, an anonymous session, or a list to be ranked."""
+        body = await read_body(request, RecommendRequest)
+        return JsonResponse(await pipeline.recommend(body.ask()))
+
+    return router
+
+
+def by_commas(values: list[str]) -> list[str]:
+    """Return values as they are and, where they hold commas, their parts too: an id may hold a comma itself.
+
+    >>> by_commas(["a,b", "c"])
+    ['a,b', 'a', 'b', 'c']
+    """
+    return [part for value in values for part in ((value, *value.split(",")) if "," in value else (value,))]

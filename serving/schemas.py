@@ -1,0 +1,219 @@
+"""Bodies of requests and answers: the checks of the one, the documentation of both."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from serving.asks import (
+    DEFAULT_K,
+    MAX_CANDIDATES,
+    MAX_CATEGORIES,
+    MAX_EXCLUDED,
+    MAX_K,
+    Ask,
+    InlineEvent,
+)
+
+MAX_CONTEXT_BYTES: Final = 16_384
+MAX_INLINE_EVENTS: Final = 500
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def id_text(value: Any) -> Any:
+    """Return an id as text: JSON integers become decimal strings, the rest is left to the type check."""
+    return str(value) if type(value) is int else value
+
+
+def without_nul(value: str) -> str:
+    """Return an id as it is, if Postgres can keep it."""
+    if "\0" in value:
+        raise ValueError("holds U+0000, which no id may")
+    return value
+
+
+def _small(context: dict[str, Any]) -> dict[str, Any]:
+    if len(orjson.dumps(context)) > MAX_CONTEXT_BYTES:
+        raise ValueError(f"is larger than {MAX_CONTEXT_BYTES} bytes of JSON")
+    return context
+
+
+IdText = Annotated[
+    str,
+    BeforeValidator(id_text, json_schema_input_type=str | int),
+    Field(min_length=1, max_length=256),
+    AfterValidator(without_nul),
+]
+ExperimentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+Kind = Literal["feed"]
+
+
+class HistoryEvent(BaseModel):
+    """One act of the session, as an interaction event has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item_id: IdText = Field(examples=["i1"])
+    action: str = Field("view", pattern=r"^[a-z_]{1,32}$")
+    value: float | None = Field(None, allow_inf_nan=False)
+    occurred_at: AwareDatetime | None = Field(None, description="Missing = just now.")
+
+    def inline(self) -> InlineEvent:
+        """Return the act as the pipeline takes it."""
+        at_us = None if self.occurred_at is None else (self.occurred_at - _EPOCH) // timedelta(microseconds=1)
+        return InlineEvent(self.item_id, self.action, self.value, at_us)
+
+
+class RecommendRequest(BaseModel):
+    """What `POST /api/v1/recommend` takes; an empty object is an anonymous visitor without history."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: IdText | None = Field(None, description="Missing = anonymous session.", examples=["u1"])
+    k: int = Field(DEFAULT_K, ge=1, le=MAX_K, description="Items wanted.")
+    type: Kind = "feed"
+    history: list[HistoryEvent] = Field(
+        [], max_length=MAX_INLINE_EVENTS, description="Acts of this session, in the order in which they happened."
+    )
+    candidates: list[IdText] | None = Field(
+        None, max_length=MAX_CANDIDATES, description="Rank these only; ids that the model does not know are left out."
+    )
+    categories: list[str] = Field([], max_length=MAX_CATEGORIES, description="Only items in at least one of these.")
+    exclude: list[IdText] = Field([], max_length=MAX_EXCLUDED, description="Items that must not come back.")
+    include_seen: bool = Field(default=False, description="Whether items that the user already had may come back.")
+    experiment_id: ExperimentId | None = None
+    explain: bool = Field(default=False, description="Adds ranks by source and feature values.")
+    context: Annotated[dict[str, Any], AfterValidator(_small)] = Field(
+        {}, description="Goes into the impression event as it is."
+    )
+
+    def ask(self) -> Ask:
+        """Return the wish that the body expresses."""
+        return Ask(
+            user_id=self.user_id,
+            k=self.k,
+            history=[event.inline() for event in self.history],
+            candidates=self.candidates,
+            categories=self.categories,
+            exclude=self.exclude,
+            include_seen=self.include_seen,
+            experiment_id=self.experiment_id,
+            explain=self.explain,
+            context=self.context,
+        )
+
+
+class ItemExplanation(BaseModel):
+    """How one item came into the list."""
+
+    ranks: dict[str, int] = Field(description="Rank from 1 by each source that offered it.", examples=[{"als": 3}])
+    features: dict[str, float] = Field(description="What the ranker saw, by name; unknown ones left out.")
+
+
+class RecommendedItem(BaseModel):
+    """One place of a list."""
+
+    item_id: str = Field(examples=["i1"])
+    rank: int = Field(description="From 1.", examples=[1])
+    score: float | None = Field(description="Comparable within this list only.", examples=[0.93])
+    source: str = Field(description="What ranked the item best.", examples=["als"])
+    reason: str = Field(examples=["Because you liked Heat"])
+    title: str | None = Field(None, examples=["Collateral"])
+    explanation: ItemExplanation | None = Field(None, description="Only with `explain`.")
+
+
+class ListExplanation(BaseModel):
+    """What a list was made from: enough to compute it again."""
+
+    as_of_us: int = Field(description="Moment of the answer, microseconds since 1970 UTC.")
+    statistics_closed_at_us: int = Field(description="Bucket edge of the item statistics.")
+    bundle_digest: str
+    spec_hash: str
+    history_event_ids: list[str] = Field(description="Newest first; `inline-...` are those of the request.")
+
+
+class RecommendAnswer(BaseModel):
+    """A ranked list."""
+
+    user_id: str | None = Field(examples=["u1"])
+    recommendation_id: str = Field(examples=["2f1c8f0e-8f0f-4b8e-9c60-6f3a4f5d7a11"])
+    model_version: str | None = Field(description="Null where there is no model yet.", examples=["7"])
+    items: list[RecommendedItem]
+    degraded: bool = Field(description="Whether something was missing that makes the list worse.", examples=[False])
+    fallback_reason: str | None = Field(
+        description="`no_history`, or what was missing: `profile_unavailable`, `statistics_unavailable`, "
+        "`item_states_unavailable`, `no_model`.",
+        examples=[None],
+    )
+    took_ms: float = Field(examples=[4.1])
+    experiment_id: str | None = Field(None, description="As given.")
+    explanation: ListExplanation | None = Field(None, description="Only with `explain`.")
+
+
+class SimilarAnswer(BaseModel):
+    """Items that the same users like."""
+
+    item_id: str = Field(examples=["i1"])
+    model_version: str = Field(examples=["7"])
+    items: list[RecommendedItem]
+    degraded: bool
+    fallback_reason: str | None
+    took_ms: float
+
+
+class EventResult(BaseModel):
+    """What became of one event."""
+
+    event_id: str | None = Field(examples=["8f4f4f0e"])
+    status: Literal["accepted", "refused"]
+    code: str | None = Field(None, description="Why it was refused.", examples=["invalid_field"])
+    errors: list[dict[str, str]] | None = Field(None, examples=[[{"path": "item_id", "message": "is missing"}]])
+
+
+class EventsAnswer(BaseModel):
+    """Results in the order of the events."""
+
+    results: list[EventResult]
+
+
+class RefusedVersion(BaseModel):
+    """A version that the alias points to, but that is not served."""
+
+    version: str
+    digest: str | None
+    reason: str
+    at: str
+
+
+class ModelInfo(BaseModel):
+    """What is served."""
+
+    model_name: str
+    alias: str
+    version: str | None
+    digest: str | None
+    run_id: str | None
+    trained_until: str | None
+    loaded_at: str | None
+    spec_hash: str | None
+    items: int | None
+    code_version: str | None
+    statistics_closed_at: str | None
+    refused: RefusedVersion | None = Field(description="The alias points to this one, but it must not be served.")
+    registry_error: str | None = Field(description="Why the registry cannot be read now.")
+
+
+class ReloadAnswer(BaseModel):
+    """What a look at the alias came to."""
+
+    outcome: Literal["unchanged", "loaded"]
+    version: str | None
+
+
+class Health(BaseModel):
+    """State of the server and of what it depends on."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    ready: bool
+    checks: dict[str, str] = Field(examples=[{"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}])
