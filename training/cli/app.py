@@ -5,7 +5,7 @@ import sys
 import typer
 
 from features.contracts.errors import MarqueeError
-from training.cli import recommending, steps, versions
+from training.cli import backtest, recommending, steps, versions
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +19,7 @@ app.command("versions")(versions.list_versions)
 app.command()(versions.promote)
 app.command()(versions.rollback)
 app.command()(recommending.recommend)
+app.command()(backtest.backtest)
 
 
 def main() -> None:

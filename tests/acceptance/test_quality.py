@@ -1,0 +1,86 @@
+"""The backtest on real data, judged by a script of its own: own split, own metric, from the written lists only."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+Prepare = Callable[[Path], tuple[pd.DataFrame, tuple[str, str]]]
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def movielens(folder: Path) -> tuple[pd.DataFrame, tuple[str, str]]:
+    ratings = pd.read_parquet(folder / "ml-latest-small" / "ratings.parquet")
+    ratings = ratings[ratings.rating >= 3.5]
+    frame = pd.DataFrame(
+        {
+            "user_id": ratings.user_id,
+            "item_id": ratings.item_id,
+            "occurred_at": pd.to_datetime(ratings.timestamp, unit="s"),
+            "value": ratings.rating,
+        }
+    )
+    return frame, ("--holdout", "0.2")
+
+
+def retail(folder: Path) -> tuple[pd.DataFrame, tuple[str, str]]:
+    rows = pd.read_parquet(folder / "online-retail" / "transactions.parquet")
+    bought = rows.customer_id.notna() & (rows.quantity > 0) & (rows.unit_price > 0)
+    rows = rows[bought & ~rows.invoice_no.str.startswith("C")]
+    frame = pd.DataFrame(
+        {
+            "user_id": rows.customer_id.astype("int64"),
+            "item_id": rows.stock_code,
+            "occurred_at": rows.invoice_ts,
+            "action": "purchase",
+        }
+    )
+    return frame, ("--cutoff", "2011-09-20")
+
+
+def split(frame: pd.DataFrame, how: str, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    frame = frame.sort_values("occurred_at", kind="stable")
+    if how == "--cutoff":
+        return frame[frame.occurred_at < where], frame[frame.occurred_at >= where]
+    place, size = frame.groupby("user_id").cumcount(), frame.groupby("user_id").item_id.transform("size")
+    return frame[place < np.ceil((1 - float(where)) * size)], frame[place >= np.ceil((1 - float(where)) * size)]
+
+
+def ndcg_at_10(lists: pd.DataFrame, known: pd.DataFrame, later: pd.DataFrame) -> float:
+    """Return the mean over users with history and at least one new, known item."""
+    had = known.groupby("user_id").item_id.agg(set).to_dict()
+    items = set(known.item_id)
+    top = lists[lists["rank"] <= 10].sort_values("rank").groupby("user_id").item_id.agg(list).to_dict()
+    values = []
+    for user, wanted in later.groupby("user_id").item_id.agg(set).items():
+        if user not in had:
+            continue
+        relevant = (wanted & items) - had[user]
+        if relevant:
+            gain = sum(1 / np.log2(rank + 1) for rank, item in enumerate(top[user], start=1) if item in relevant)
+            values.append(gain / sum(1 / np.log2(rank + 1) for rank in range(1, min(10, len(relevant)) + 1)))
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize(
+    ("data", "bar"), [(movielens, 0.100), (retail, 0.100)], ids=["ml-latest-small", "online-retail"]
+)
+def test_lists_reach_the_bar(data: Prepare, bar: float, shared_data: Path, tmp_path: Path) -> None:
+    frame, cut = data(shared_data)
+    frame.to_parquet(tmp_path / "interactions.parquet")
+    out = tmp_path / "out"
+    files = ["--interactions", str(tmp_path / "interactions.parquet"), "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "training", "backtest", *files, *cut, "--k", "20"], check=True, timeout=800)
+    lists = pd.read_parquet(out / "recommendations.parquet")
+    known, later = split(frame, *cut)
+    pairs = lists.merge(known[["user_id", "item_id"]].drop_duplicates(), on=["user_id", "item_id"])
+    assert pairs.empty
+    assert set(lists.item_id) <= set(known.item_id)
+    assert set(lists.user_id) == set(later.user_id)
+    assert lists.groupby("user_id").size().eq(20).all()
+    assert ndcg_at_10(lists, known, later) >= bar

@@ -1,0 +1,121 @@
+"""The backtest command on made-up data: columns, counts and rules of its files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.support.synthetic import START_US, make_interactions
+
+N_USERS = 40
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with interactions (integer users, text items), items and lists."""
+    folder = tmp_path_factory.mktemp("data")
+    made = make_interactions(5, n_users=N_USERS, n_items=60, per_user=15)
+    frame = pd.DataFrame(
+        {
+            "user_id": made.user.astype(np.int64),
+            "item_id": made.items.external(made.item),
+            "occurred_at": pd.to_datetime(made.at_us, unit="us"),
+        }
+    )
+    frame.sample(frac=1, random_state=0).to_parquet(folder / "interactions.parquet")
+    names = made.items.external(np.arange(60))
+    pd.DataFrame({"item_id": names, "title": names, "categories": [f"g{n % 4}" for n in range(60)]}).to_parquet(
+        folder / "items.parquet"
+    )
+    rng = np.random.default_rng(0)
+    lists = pd.DataFrame(
+        [
+            {"list_id": f"l{n}", "user_id": n % N_USERS, "item_id": f"i{item}", "position": position}
+            | {"occurred_at": frame.occurred_at.min() + pd.Timedelta(hours=8 * n), "clicked": item % 4 == n % 4}
+            for n in range(100)
+            for position, item in enumerate([*rng.choice(60, 7, replace=False), 999], start=1)
+        ]
+    )
+    lists.to_parquet(folder / "impressions.parquet")
+    return folder
+
+
+def backtest(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "training", "backtest", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
+
+
+def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
+    files = ("--interactions", str(data / "interactions.parquet"), "--items", str(data / "items.parquet"))
+    run = backtest(*files, "--holdout", "0.2", "--k", "10", "--out", str(tmp_path / "one"))
+    assert run.returncode == 0, run.stderr
+    lists = pd.read_parquet(tmp_path / "one" / "recommendations.parquet")
+    assert lists.columns.tolist() == ["user_id", "item_id", "rank", "score", "source"]
+    assert lists.user_id.dtype == np.int64
+    history = pd.read_parquet(data / "interactions.parquet").sort_values("occurred_at", kind="stable")
+    place, size = history.groupby("user_id").cumcount(), history.groupby("user_id").item_id.transform("size")
+    history = history[place < np.ceil(0.8 * size)]
+    assert set(lists.user_id) == set(range(N_USERS))
+    assert (lists.groupby("user_id")["rank"].apply(list) == [list(range(1, 11))] * N_USERS).all()
+    assert lists.groupby("user_id").item_id.nunique().eq(10).all()
+    assert lists.groupby("user_id").score.apply(lambda scores: scores.is_monotonic_decreasing).all()
+    had = set(zip(history.user_id, history.item_id, strict=True))
+    assert not had & set(zip(lists.user_id, lists.item_id, strict=True))
+    assert set(lists.item_id) <= set(history.item_id)
+    metrics = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert metrics["data"]["trained_on"] == len(history)
+    assert set(metrics["evaluation"]["methods"]) > {"marquee", "popularity", "ALS"}
+    again = backtest(*files, "--holdout", "0.2", "--k", "10", "--out", str(tmp_path / "two"))
+    assert again.returncode == 0, again.stderr
+    pd.testing.assert_frame_equal(lists, pd.read_parquet(tmp_path / "two" / "recommendations.parquet"))
+
+
+def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
+    cutoff = str(pd.to_datetime(START_US, unit="us") + pd.Timedelta(days=30))
+    run = backtest(
+        *("--interactions", str(data / "interactions.parquet"), "--impressions", str(data / "impressions.parquet")),
+        *("--cutoff", cutoff, "--include-seen", "--out", str(tmp_path / "out")),
+    )
+    assert run.returncode == 0, run.stderr
+    interactions = pd.read_parquet(data / "interactions.parquet")
+    later = interactions[interactions.occurred_at >= cutoff]
+    lists = pd.read_parquet(tmp_path / "out" / "recommendations.parquet")
+    assert set(lists.user_id) == set(later.user_id)
+    assert lists.groupby("user_id").size().eq(20).all()
+    shown = pd.read_parquet(data / "impressions.parquet")
+    shown = shown[shown.occurred_at >= cutoff]
+    ranked = pd.read_parquet(tmp_path / "out" / "ranked_lists.parquet")
+    assert ranked.columns.tolist() == ["list_id", "user_id", "item_id", "rank", "score"]
+    columns = ["list_id", "user_id", "item_id"]
+    assert set(map(tuple, ranked[columns].to_numpy())) == set(map(tuple, shown[columns].to_numpy()))
+    assert (ranked[ranked.item_id == "i999"]["rank"] == 8).all()
+
+
+def test_lists_alone_teach_by_their_clicks(data: Path, tmp_path: Path) -> None:
+    lists = ("--impressions", str(data / "impressions.parquet"))
+    run = backtest(*lists, "--holdout", "0.2", "--out", str(tmp_path / "out"))
+    assert run.returncode == 0, run.stderr
+    assert pd.read_parquet(tmp_path / "out" / "ranked_lists.parquet").list_id.nunique() == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--holdout", "0.2"), "give --interactions F.parquet"),
+        (("--interactions", "{data}"), "give one of --cutoff TIME and --holdout SHARE"),
+        (("--interactions", "{data}", "--holdout", "2"), "holdout share 2.0: expected a number between 0 and 1"),
+        (("--interactions", "{data}", "--cutoff", "soon"), "--cutoff 'soon': expected an ISO 8601 time"),
+        (("--interactions", "{data}", "--cutoff", "1999-01-01"), "choose a cut inside the data"),
+        (("--interactions", "no.parquet", "--holdout", "0.2"), "no.parquet: cannot be read as parquet"),
+    ],
+)
+def test_wrong_options_are_named(data: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    path = str(data / "interactions.parquet")
+    run = backtest(*(option.format(data=path) for option in options), "--out", str(tmp_path / "out"))
+    assert run.returncode == 2
+    assert message in " ".join(run.stderr.replace("│", " ").split())
+    assert "Traceback" not in run.stderr

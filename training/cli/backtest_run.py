@@ -1,0 +1,128 @@
+"""What ``python -m training backtest`` does: checks its options, runs, writes, prints the table."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from features.contracts.errors import ContractError
+from features.contracts.profiles import Options
+from training.backtest import Backtest, Cut, run_backtest, write_results
+from training.config import TrainingConfig
+from training.evaluate import SERVED
+from training.frames import Loaded, load_interactions
+from training.impressions import Shown, list_cut, load_impressions, rerank, write_ranked
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestOptions:
+    """The options of the command, as a person gave them."""
+
+    out: Path
+    interactions: Path | None = None
+    items: Path | None = None
+    impressions: Path | None = None
+    cutoff: str | None = None
+    holdout: float | None = None
+    k: int = 20
+    include_seen: bool = False
+    seed: int = 0
+
+
+def execute(asked: BacktestOptions) -> None:
+    """Run a backtest and leave its files in the folder asked for.
+
+    Raises
+    ------
+    ContractError
+        If options contradict each other or a file breaks its contract.
+    """
+    _check(asked)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    shown = None if asked.impressions is None else load_impressions(asked.impressions)
+    loaded = _interactions(asked, shown)
+    cut = Cut(cutoff=_cutoff(asked.cutoff, has_clock=loaded.interactions.has_clock), holdout=asked.holdout)
+    if shown is not None and asked.interactions is None:
+        cut = Cut(cutoff=list_cut(shown, cut))
+    config = TrainingConfig(weights=loaded.weights, seed=asked.seed)
+    with console.status("backtest") as status:
+        result = run_backtest(
+            loaded,
+            asked.items,
+            cut,
+            config,
+            folder=asked.out,
+            options=Options(k=asked.k, include_seen=asked.include_seen),
+            progress=lambda what: _tell(status, what),
+        )
+        write_results(result, loaded, config, asked.out)
+        if shown is not None:
+            write_ranked(rerank(shown, result.bundle, loaded.interactions, list_cut(shown, cut)), asked.out)
+    Console().print(_table(result))
+    Console().print(f"lists of {len(result.users)} users: {asked.out / 'recommendations.parquet'}", soft_wrap=True)
+
+
+def _check(asked: BacktestOptions) -> None:
+    if (asked.cutoff is None) == (asked.holdout is None):
+        raise ContractError("backtest: give one of --cutoff TIME and --holdout SHARE, such as --holdout 0.2")
+    if asked.interactions is None and asked.impressions is None:
+        raise ContractError("backtest: give --interactions F.parquet, or --impressions F.parquet, or both")
+    if (asked.out / "bundle").exists():
+        raise ContractError(f"backtest: {asked.out} holds the bundle of another run; choose a new folder for --out")
+
+
+def _interactions(asked: BacktestOptions, shown: Shown | None) -> Loaded:
+    if asked.interactions is not None:
+        return load_interactions(asked.interactions)
+    if shown is None:
+        raise ContractError("backtest: no interactions and no lists to take clicks from")
+    return shown.clicks()
+
+
+def _tell(status: Status, what: str) -> None:
+    """Show what is being done: as a spinner to a person, as lines to a log."""
+    status.update(what)
+    if not console.is_terminal:
+        console.print(what)
+
+
+def _cutoff(given: str | None, *, has_clock: bool) -> int | None:
+    """Return the cut in the file's own times: microseconds since 1970 UTC, or its integer."""
+    if given is None:
+        return None
+    try:
+        if not has_clock:
+            return int(given)
+        at = datetime.fromisoformat(given)
+    except ValueError:
+        kind = "ISO 8601 time, such as 2011-09-20" if has_clock else "integer, as occurred_at holds integers"
+        raise ContractError(f"--cutoff {given!r}: expected an {kind}") from None
+    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return round(aware.timestamp() * 1_000_000)
+
+
+def _table(result: Backtest) -> Table:
+    evaluation = result.evaluation
+    table = Table(title=f"{evaluation.n_users} users with history and new known items; served by: {_order(result)}")
+    for column in ("", "NDCG@10", "95 % interval", "recall@20", "hit rate@10", "coverage@10"):
+        table.add_column(column, justify="left" if not column else "right")
+    for method, found in evaluation.metrics().items():
+        ndcg = found["ndcg@10"]
+        table.add_row(
+            f"[bold]{method}[/bold]" if method == SERVED else method,
+            f"{ndcg.mean:.4f}",
+            f"{ndcg.low:.4f} to {ndcg.high:.4f}",
+            f"{found['recall@20'].mean:.4f}",
+            f"{found['hit_rate@10'].mean:.4f}",
+            f"{evaluation.coverage[method]:.3f}",
+        )
+    return table
+
+
+def _order(result: Backtest) -> str:
+    return result.bundle.manifest.plan.order_by
