@@ -74,7 +74,7 @@ def run_name(run_id: str) -> str:
     if not run_id.strip():
         raise RunError("run id is empty; expected a name such as `nightly-7`: pass --run ID")
     digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
-    return f"{_UNSAFE.sub('-', run_id).lstrip('_.-')[:100]}-{digest}"
+    return f"{_UNSAFE.sub('-', run_id).strip('_.-')[:100] or 'run'}-{digest}"
 
 
 class RunFolder:

@@ -1,0 +1,79 @@
+"""What every DAG of ours keeps to, and the shape of the two that there are."""
+
+from typing import Any
+
+import pytest
+
+DAGS = ("train_recommender", "refresh_item_statistics")
+STEPS = ["snapshot", "retrieval", "ranker", "evaluate", "register", "gate", "promote"]
+
+Folder = dict[str, Any]
+
+
+def test_the_folder_holds_our_dags_without_errors(dag_folder: Folder) -> None:
+    assert dag_folder["errors"] == {}
+    assert sorted(dag_folder["dags"]) == sorted(DAGS)
+
+
+def test_parsing_loads_no_heavy_library_and_nothing_of_ours(dag_folder: Folder) -> None:
+    assert dag_folder["loaded"] == []
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_each_dag_is_explained_and_bounded(dag_folder: Folder, name: str) -> None:
+    dag = dag_folder["dags"][name]
+    assert len(dag["doc"]) > 200
+    assert dag["description"]
+    assert "marquee" in dag["tags"]
+    assert dag["max_active_runs"] == 1
+    assert dag["timeout_s"]
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_unpausing_starts_no_run_at_once(dag_folder: Folder, name: str) -> None:
+    dag = dag_folder["dags"][name]
+    assert dag["schedule"] == "CronTriggerTimetable"
+    assert dag["run_immediately"] is False
+    # With a start date Airflow would make up for the tick before it, whatever run_immediately says.
+    assert dag["start_date"] is None
+    assert dag["catchup"] is False
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_each_task_has_owner_retries_timeout_and_docs(dag_folder: Folder, name: str) -> None:
+    for task_id, task in dag_folder["dags"][name]["tasks"].items():
+        assert task["owner"] == "marquee", task_id
+        assert 0 < task["timeout_s"] <= dag_folder["dags"][name]["timeout_s"], task_id
+        assert task["retries"] is not None, task_id
+        assert task["doc"], task_id
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_each_task_runs_one_command_and_values_reach_it_as_variables_only(dag_folder: Folder, name: str) -> None:
+    for task_id, task in dag_folder["dags"][name]["tasks"].items():
+        assert "{{" not in task["command"], task_id
+        assert '"$MARQUEE_PYTHON" -m ' in task["command"], task_id
+        assert task["env"]["MARQUEE_PYTHON"] == "/some/python", task_id
+
+
+def test_training_is_one_chain_and_is_announced_at_both_ends(dag_folder: Folder) -> None:
+    dag = dag_folder["dags"]["train_recommender"]
+    assert dag["order"] == ["announce_started", *STEPS, "announce"]
+    tasks = dag["tasks"]
+    assert tasks["snapshot"]["trigger_rule"] == "all_done"
+    assert tasks["announce"]["is_teardown"]
+    assert all(tasks[name]["trigger_rule"] == "all_success" for name in STEPS[1:])
+
+
+def test_registering_is_never_repeated_by_itself(dag_folder: Folder) -> None:
+    assert dag_folder["dags"]["train_recommender"]["tasks"]["register"]["retries"] == 0
+
+
+def test_the_form_tells_limits_and_purpose_of_every_option(dag_folder: Folder) -> None:
+    params = dag_folder["dags"]["train_recommender"]["params"]
+    assert sorted(params) == ["factors", "min_events", "promote", "seed", "window_days"]
+    for name, schema in params.items():
+        assert schema["title"], name
+        assert len(schema["description"]) > 20, name
+        if "integer" in schema["type"]:
+            assert schema["minimum"] < schema["maximum"], name

@@ -1,0 +1,80 @@
+"""Airflow in a process of its own: `describe` tells what the DAG folder holds, `test DAG CONF` runs a DAG once.
+
+Usage: ``python tests/support/airflow_dags.py RESULT_FILE describe`` or ``... RESULT_FILE test DAG_ID CONF_JSON``. The
+environment names AIRFLOW_HOME and the database; the result is JSON.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from airflow.dag_processing.dagbag import DagBag
+from airflow.utils.db import initdb
+
+HEAVY = ("pandas", "numpy", "lightgbm", "implicit", "mlflow", "features", "training", "serving")
+
+
+def _task(task: Any) -> dict[str, Any]:
+    return {
+        "owner": task.owner,
+        "retries": task.retries,
+        "timeout_s": None if task.execution_timeout is None else task.execution_timeout.total_seconds(),
+        "doc": task.doc_md,
+        "command": task.bash_command,
+        "env": task.env,
+        "trigger_rule": str(task.trigger_rule.value),
+        "is_teardown": task.is_teardown,
+        "upstream": sorted(task.upstream_task_ids),
+    }
+
+
+def _param(param: Any) -> dict[str, Any]:
+    return {**param.schema, "description": param.description}
+
+
+def _dag(dag: Any) -> dict[str, Any]:
+    return {
+        "doc": dag.doc_md,
+        "description": dag.description,
+        "tags": sorted(dag.tags),
+        "catchup": dag.catchup,
+        "start_date": None if dag.start_date is None else dag.start_date.isoformat(),
+        "max_active_runs": dag.max_active_runs,
+        "timeout_s": None if dag.dagrun_timeout is None else dag.dagrun_timeout.total_seconds(),
+        "schedule": type(dag.timetable).__name__,
+        "run_immediately": getattr(dag.timetable, "run_immediately", None),
+        "params": {name: _param(dag.params.get_param(name)) for name in dag.params},
+        "tasks": {task.task_id: _task(task) for task in dag.tasks},
+        "order": [task.task_id for task in dag.topological_sort()],
+    }
+
+
+def describe() -> dict[str, Any]:
+    """Return what the DAG folder holds, and which libraries parsing it loaded."""
+    loaded = set(sys.modules)
+    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    return {
+        "errors": bag.import_errors,
+        "loaded": sorted(name for name in HEAVY if name in set(sys.modules) - loaded),
+        "dags": {name: _dag(dag) for name, dag in bag.dags.items()},
+    }
+
+
+def test(dag_id: str, conf: str) -> dict[str, Any]:
+    """Run a DAG once in this process, and return the states of the run and of its tasks."""
+    dag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]).dags[dag_id]
+    run = dag.test(run_conf=json.loads(conf))
+    return {
+        "state": str(run.state),
+        "run_id": run.run_id,
+        "tasks": {instance.task_id: str(instance.state) for instance in run.get_task_instances()},
+    }
+
+
+if __name__ == "__main__":
+    result_file, action, *arguments = sys.argv[1:]
+    initdb()
+    result = describe() if action == "describe" else test(*arguments)
+    Path(result_file).write_text(json.dumps(result), encoding="utf-8")
