@@ -28,6 +28,14 @@ LIVENESS: Final[dict[str, Any]] = {
 """A peer that vanished without a word is noticed within about ten seconds (seconds, but the last: milliseconds)."""
 
 
+_REFUSALS: Final = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
+
+
 class RefusedError(ContractError):
     """The database refuses a value: what was sent is at fault, and trying again will not help."""
 
@@ -45,7 +53,7 @@ def database_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex) as error:
+    except _REFUSALS as error:
         raise RefusedError(f"Postgres, {doing}: {error}") from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         raise UnavailableError(f"Postgres, {doing}: {error}") from error

@@ -1,0 +1,265 @@
+"""From Kafka to Postgres with the real things: once whatever happens, and every message accounted for."""
+
+import json
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from features.contracts.events import encode_event, stamp_event
+from features.db.connection import connect
+from features.kafka import BACKFILL, IMPRESSIONS, INTERACTIONS, Admin
+from features.landing.protocol import FenceError, Span, land
+from features.landing.write import prepare
+from features.settings import Settings
+from tests.conftest import WaitUntil
+from tests.support.landing import Rig, interaction, recreate_topics
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def rig(database_url: str, kafka_bootstrap: str) -> Iterator[Rig]:
+    """Yield a rig over a fresh database and fresh topics of two partitions."""
+    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    recreate_topics(settings, partitions=2)
+    rig = Rig(settings)
+    yield rig
+    rig.end()
+
+
+def reconciled(rig: Rig) -> bool:
+    done = rig.command("reconcile", "--json", check=False)
+    assert done.returncode in {0, 1}, done.stderr
+    assert json.loads(done.stdout)["holds"] == (done.returncode == 0)
+    return done.returncode == 0
+
+
+def test_events_land_with_their_place_and_duplicates_are_counted(rig: Rig) -> None:
+    events = [interaction(number) for number in range(200)]
+    rig.produce([*events, *events[:30]])
+
+    rig.land_all()
+    rig.produce(events[:10])
+    rig.land_all()
+
+    assert rig.counters() == {"stored": 200, "duplicate": 40, "dead": 0, "skipped": 0}
+    ids = {row[0] for row in rig.rows("SELECT event_id FROM interactions")}
+    assert ids == {event.event_id for event in events}
+    [(places,)] = rig.rows("SELECT count(DISTINCT (topic, partition, kafka_offset)) FROM interactions")
+    assert places == 200
+    assert reconciled(rig)
+
+
+def test_live_events_are_known_since_they_landed_and_history_since_it_happened(rig: Rig) -> None:
+    rig.produce([interaction(1)])
+    rig.produce([interaction(2)], headers=[BACKFILL])
+
+    rig.land_all()
+
+    live, history = rig.rows("SELECT known_at, landed_at, occurred_at FROM interactions ORDER BY occurred_at")
+    assert live[0] == live[1]
+    assert history[0] == history[2]
+
+
+def test_users_know_what_they_have_seen_and_only_once(rig: Rig) -> None:
+    fields = {"user_id": "u", "action": "view"}
+    rig.produce([interaction(number, **fields, item_id=f"i{number % 3}") for number in range(9)])
+    rig.land_all()
+    rig.produce([interaction(100, **fields, item_id="i9"), interaction(101, **fields, item_id="i1")])
+    rig.produce([interaction(102, user_id="u", action="search", item_id=None)])
+    rig.land_all()
+
+    [(seen,)] = rig.rows("SELECT item_ids FROM user_seen WHERE user_id = 'u'")
+    assert sorted(seen) == ["i0", "i1", "i2", "i9"]
+
+
+def test_the_latest_version_of_an_item_holds_in_whatever_order_they_come(rig: Rig) -> None:
+    def version(number: int, title: str) -> None:
+        at = datetime(2026, 1, number, tzinfo=UTC)
+        rig.produce([stamp_event({"type": "item", "item_id": 5, "title": title}, now=at, event_id=f"v{number}")])
+        rig.land_all()
+
+    version(2, "second")
+    version(1, "first")
+    assert rig.rows("SELECT title FROM items") == [("second",)]
+    version(3, "third")
+
+    assert rig.rows("SELECT title FROM items") == [("third",)]
+    assert rig.rows("SELECT count(*) FROM item_versions") == [(3,)]
+    assert reconciled(rig)
+
+
+def test_every_kind_of_event_lands_in_its_table(rig: Rig) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    rig.produce(
+        [
+            stamp_event(
+                {
+                    "type": "impression",
+                    "user_id": "u",
+                    "recommendation_id": "r",
+                    "items": [
+                        {"item_id": 3, "position": 1, "source": "als", "score": 0.5},
+                        {"item_id": "b", "position": 2},
+                    ],
+                },
+                now=now,
+                event_id="a",
+            ),
+            stamp_event({"type": "user", "user_id": "u", "attributes": {"age": 3}}, now=now, event_id="a"),
+            stamp_event(
+                {"type": "feedback", "recommendation_id": "r", "item_id": 3, "outcome": "clicked"},
+                now=now,
+                event_id="a",
+            ),
+        ]
+    )
+
+    rig.land_all()
+
+    assert rig.rows("SELECT item_ids, positions, sources, scores FROM impressions") == [
+        (["3", "b"], [1, 2], ["als", None], [0.5, None])
+    ]
+    assert rig.rows("SELECT attributes FROM users") == [({"age": 3},)]
+    assert rig.rows("SELECT item_id, outcome FROM feedback") == [("3", "clicked")]
+    assert rig.counters()["stored"] == 3
+
+
+def test_bad_events_go_to_table_and_topic_and_the_good_ones_land(rig: Rig) -> None:
+    good = [interaction(number) for number in range(20)]
+    far = datetime.now(UTC) + timedelta(days=2)
+    template = json.loads(encode_event(interaction(1000)))
+    bad = {
+        "not_json": b"{",
+        "not_object": b"[1]",
+        "unknown_type": json.dumps({**template, "type": "order"}).encode(),
+        "wrong_version": json.dumps({**template, "schema_version": 2}).encode(),
+        "invalid_field": json.dumps({**template, "user_id": "a\0b"}).encode(),
+        "far_future": json.dumps({**template, "occurred_at": far.isoformat()}).encode(),
+        "too_large": json.dumps({**template, "context": {"text": "x" * 300_000}}).encode(),
+        "refused_by_database": encode_event(interaction(1000, user_id="nobody wants me")),
+    }
+    rig.rows("ALTER TABLE interactions ADD CHECK (user_id <> 'nobody wants me')", fetch=False)
+    rig.produce(good[:10])
+    rig.produce_raw(bad.values())
+    rig.produce(good[10:])
+
+    rig.land_all()
+
+    assert rig.counters() == {"stored": 20, "duplicate": 0, "dead": len(bad), "skipped": 0}
+    assert dict(rig.rows("SELECT reason, raw FROM dead_letters")) == bad
+    letters = rig.messages(f"{INTERACTIONS}_dlq")
+    assert {dict(letter.headers)["reason"].decode(): letter.value for letter in letters} == bad
+    assert {letter.key.decode().split(":")[0] for letter in letters} == {INTERACTIONS}
+    assert reconciled(rig)
+
+
+def test_a_dead_letter_that_was_mended_lands_once_however_often_it_is_replayed(rig: Rig) -> None:
+    rig.produce_raw([b"{broken", encode_event(interaction(5))])
+    rig.land_all()
+    rig.rows("UPDATE dead_letters SET raw = %s RETURNING 1", encode_event(interaction(6)))
+
+    assert "1 dead letters would" in rig.command("dead-letters", "replay", "--dry-run").stdout
+    rig.command("dead-letters", "replay")
+    rig.rows("UPDATE dead_letters SET replayed_at = NULL RETURNING 1")
+    rig.command("dead-letters", "replay", "--reason", "not_json")
+    rig.land_all()
+
+    assert rig.counters() == {"stored": 2, "duplicate": 1, "dead": 1, "skipped": 0}
+    [letter] = json.loads(rig.command("dead-letters", "list", "--json").stdout)
+    assert letter["replayed_at"] is not None
+    shown = json.loads(rig.command("dead-letters", "show", str(letter["dead_letter_id"])).stdout)
+    assert shown["key"] == "key"
+
+
+def test_sigterm_ends_the_batch_and_leaves_within_seconds(rig: Rig, wait_until: WaitUntil) -> None:
+    rig.produce([interaction(number) for number in range(500)])
+    process = rig.start_landing("--slot", "test")
+    wait_until(lambda: rig.counters()["stored"] == 500, timeout=40, what="500 events landed")
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(timeout=8) == 0
+    assert reconciled(rig)
+
+
+def test_kill_9_again_and_again_loses_nothing_and_doubles_nothing(rig: Rig, wait_until: WaitUntil) -> None:
+    events = [interaction(number) for number in range(100_000)]
+    rig.produce(events[:60_000])
+    rig.produce_raw([b"bad"] * 50, topic=IMPRESSIONS)
+    rig.produce([*events[50_000:], *events[:1_000]])
+    sent = 60_000 + 50 + 51_000
+
+    for kill in range(5):
+        process = rig.start_landing("--slot", "test", "--batch-size", "1000")
+        goal = (kill + 1) * 12_000
+        wait_until(lambda: sum(rig.counters().values()) >= goal, timeout=60, what=f"{goal} events landed")  # noqa: B023
+        process.kill()
+        process.wait()
+    rig.land_all()
+
+    assert {row[0] for row in rig.rows("SELECT event_id FROM interactions")} == {event.event_id for event in events}
+    counters = rig.counters()
+    assert sum(counters.values()) == sent
+    assert counters == {"stored": 100_000, "duplicate": 11_000, "dead": 50, "skipped": 0}
+    assert reconciled(rig)
+
+
+def test_who_lost_its_partition_cannot_write_or_move_offsets(rig: Rig) -> None:
+    rig.produce([interaction(number, user_id="u") for number in range(10)])
+    records = rig.messages(INTERACTIONS)
+    with Admin(rig.settings) as admin:
+        identity = admin.identify()
+    topic_id = identity.topic_ids[INTERACTIONS]
+    span = Span(INTERACTIONS, topic_id, records[0].partition, 0, records)
+    shorter = Span(INTERACTIONS, topic_id, records[0].partition, 0, records[:5])
+    rig.land_all()
+    before = rig.counters()
+
+    with connect(rig.settings, name="zombie") as connection:
+        prepare(connection)
+        for late in (span, shorter):
+            with pytest.raises(FenceError, match="another one landed it"):
+                land(connection, identity.cluster_id, [late], datetime.now(UTC))
+
+    assert rig.counters() == before
+    assert before["stored"] == 10
+    assert reconciled(rig)
+
+
+def test_reconcile_finds_a_row_deleted_and_an_offset_moved_by_hand(rig: Rig) -> None:
+    rig.produce([interaction(number) for number in range(10)])
+    rig.land_all()
+    assert reconciled(rig)
+
+    rig.rows("DELETE FROM interactions WHERE event_id = %s RETURNING 1", interaction(3).event_id)
+    assert not reconciled(rig)
+    rig.rows(
+        "UPDATE consumer_offsets SET erased = erased + 1 WHERE partition = (SELECT min(partition) FROM "
+        "consumer_offsets WHERE stored > 0) AND topic = %s RETURNING 1",
+        INTERACTIONS,
+    )
+    rig.rows("UPDATE consumer_offsets SET next_offset = next_offset - 1 WHERE stored > 0 RETURNING 1")
+
+    assert not reconciled(rig)
+
+
+def test_landing_waits_for_postgres_and_goes_on(rig: Rig, wait_until: WaitUntil) -> None:
+    process = rig.start_landing("--slot", "test")
+    rig.produce([interaction(1)])
+    wait_until(lambda: rig.counters()["stored"] == 1, timeout=40, what="the first event landed")
+    name = rig.settings.database_url.get_secret_value().rsplit("/", 1)[1]
+
+    with psycopg.connect(rig.settings.database_url.get_secret_value(), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+            [name],
+        )
+    rig.produce([interaction(2)])
+
+    wait_until(lambda: rig.counters()["stored"] == 2, timeout=20, what="the event after the outage landed")
+    assert process.poll() is None
