@@ -52,7 +52,7 @@ class Api:
         deadline = time.monotonic() + within_s
         while True:
             info = self._json(self._client.get("/model/info"))
-            if str(info.get("model_version")) == version:
+            if str(info.get("version")) == version:
                 return info
             if time.monotonic() > deadline:
                 raise ApiError(f"after {within_s:.0f} s the API serves {info} instead of version {version}")

@@ -33,7 +33,9 @@ def promoted(settings: Mapping[str, str], console: Console) -> RegisteredVersion
     versions = registry.versions()
     if versions:
         newest = max(versions, key=lambda one: int(one.version))
-        console.print(f"  version {newest.version}: gate {newest.tags.get('gate')}: {newest.tags.get('gate_reasons')}")
+        console.print(f"  version {newest.version}: gate {newest.tags.get('gate')}")
+        for reason in newest.tags.get("gate_reasons", "").splitlines():
+            console.print(f"    {reason}", markup=False, soft_wrap=True)
     champion = registry.by_alias(settings["MARQUEE_MODEL_ALIAS"])
     if champion is not None:
         console.print(f"  {settings['MARQUEE_MODEL_ALIAS']} is version {champion.version}")

@@ -1,0 +1,137 @@
+"""The stack of `make up`: comes up whole, again after anything was killed, and leaves nothing behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import kafka
+import psutil
+import psycopg
+import pytest
+
+from ops.local.layout import ROOT, Layout
+from ops.local.ports import free_ports, is_busy, variable
+from ops.local.processes import stack_processes
+from ops.local.stack import Stack, open_stack
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+
+class Commands:
+    """`python -m ops.local` on a stack in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.layout = Layout(folder)
+        self.ports = free_ports()
+        chosen = {variable(name): str(port) for name, port in vars(self.ports).items()}
+        self._environment = {**os.environ, "MARQUEE_RUN_DIR": str(folder), **chosen}
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Return the ended command, its output captured."""
+        command = [sys.executable, "-m", "ops.local", *arguments]
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def succeed(self, *arguments: str) -> str:
+        """Return what the command printed; fail the test where it failed."""
+        done = self(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @property
+    def stack(self) -> Stack:
+        """The stack that was started."""
+        stack = open_stack(self.layout)
+        assert stack is not None
+        return stack
+
+    def pid(self, word: str) -> int:
+        """Return the process of the stack that has `word` in its command, the eldest of several."""
+        found = [process for process in stack_processes(self.layout) if word in " ".join(process.cmdline())]
+        return min(found, key=psutil.Process.create_time).pid
+
+    def left(self) -> list[object]:
+        """Return the processes and listening ports that are there."""
+        return [*stack_processes(self.layout), *(port for port in vars(self.ports).values() if is_busy(port))]
+
+
+@pytest.fixture
+def local() -> Iterator[Commands]:
+    folder = Path(tempfile.mkdtemp(prefix="marquee-stack-"))
+    folder.chmod(0o711)  # Postgres runs as another account where tests run as root
+    commands = Commands(folder / "run")
+    yield commands
+    cleaned = commands("clean")
+    shutil.rmtree(folder, ignore_errors=True)
+    assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+    assert not commands.left()
+    assert not commands.layout.artifacts.exists()
+
+
+def test_the_whole_stack_comes_up_once_shows_itself_and_goes_down(local: Commands) -> None:
+    local.succeed("up")
+    shown = local.succeed("status")
+    assert shown.count("yes") == 8
+    assert local.stack.state.secrets.airflow_login in shown
+    assert "is up already" in local.succeed("up")
+    listening = [one for process in stack_processes(local.layout) for one in process.net_connections("tcp")]
+    assert {one.laddr[0] for one in listening if one.status == psutil.CONN_LISTEN} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert "no process and no listening port is left" in local.succeed("down")
+    assert not local.left()
+
+
+def test_it_comes_up_with_its_data_after_anything_was_killed(local: Commands) -> None:
+    local.succeed("up", "kafka", "postgres")
+    _write(local)
+    for word in ("bin/postgres", "kafka.Kafka", "supervisord"):
+        os.kill(local.pid(word), signal.SIGKILL)
+        local.succeed("up", "kafka", "postgres")
+    everyone = stack_processes(local.layout)
+    for process in everyone:
+        process.kill()
+    psutil.wait_procs(everyone, timeout=30)
+    local.succeed("up", "kafka", "postgres")
+    with psycopg.connect(local.stack.database_url("marquee")) as connection:
+        assert connection.execute("SELECT * FROM kept").fetchall() == [(7,)]
+    consumer = kafka.KafkaConsumer(bootstrap_servers=local.stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"])
+    assert consumer.end_offsets([kafka.TopicPartition("kept", 0)]) == {kafka.TopicPartition("kept", 0): 1}
+    consumer.close()
+
+
+def _write(local: Commands) -> None:
+    """Leave one row and one message."""
+    with psycopg.connect(local.stack.database_url("marquee")) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+    brokers = local.stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"]
+    admin = kafka.KafkaAdminClient(bootstrap_servers=brokers)
+    admin.create_topics(["kept"])
+    admin.close()
+    producer = kafka.KafkaProducer(bootstrap_servers=brokers, acks="all")
+    producer.send("kept", b"value").get(timeout=30)
+    producer.close()
+
+
+def test_a_running_stack_refuses_other_ports_and_a_second_one_says_who_holds_them(local: Commands) -> None:
+    local.succeed("up", "postgres")
+    moved = Commands(local.layout.run_dir)
+    refused = moved("up", "postgres")
+    assert refused.returncode == 2
+    assert "make down" in refused.stdout
+    second = Commands(local.layout.run_dir.with_name("second"))
+    second._environment |= {variable("postgres"): str(local.ports.postgres)}
+    busy = second("up", "postgres")
+    assert busy.returncode == 2
+    assert f"port {local.ports.postgres} (postgres) is held by process" in busy.stdout
+    assert "MARQUEE_POSTGRES_PORT=NUMBER" in busy.stdout
