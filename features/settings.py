@@ -41,7 +41,7 @@ def load_settings() -> Settings:
         Naming each missing or malformed variable and what it is for; never a secret's value.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # pydantic reads the environment
+        return Settings()  # pydantic reads the environment
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_input=False, include_url=False):

@@ -62,6 +62,6 @@ def test_fold_in_without_liking_has_no_vector() -> None:
 def test_one_liked_item_pulls_the_vector_towards_it() -> None:
     fold_in = FoldIn(np.eye(3, dtype=np.float32), 2 * np.eye(3, dtype=np.float32), 1.0)
     vector = fold_in.vector(np.array([1], np.int32), np.array([1.0], np.float32))
-    np.testing.assert_allclose(vector, [0, 0.5, 0])
+    np.testing.assert_allclose(np.asarray(vector), np.array([0, 0.5, 0]))
     stronger = replace(fold_in, alpha=3.0).vector(np.array([1], np.int32), np.array([1.0], np.float32))
-    np.testing.assert_allclose(stronger, [0, 0.75, 0])
+    np.testing.assert_allclose(np.asarray(stronger), np.array([0, 0.75, 0]))

@@ -16,8 +16,8 @@ def written(tmp_path: Path, **columns: object) -> Path:
 
 
 def test_times_of_every_unit_and_zone_become_microseconds_utc(tmp_path: Path) -> None:
-    naive = pd.to_datetime(["2026-01-02", "2026-01-01"])
-    for times in (naive, naive.astype("datetime64[ms]"), naive.tz_localize("UTC"), naive.tz_localize("Asia/Tokyo")):
+    naive = pd.DatetimeIndex(["2026-01-02", "2026-01-01"])
+    for times in (naive, naive.as_unit("ms"), naive.tz_localize("UTC"), naive.tz_localize("Asia/Tokyo")):
         loaded = load_interactions(written(tmp_path, user_id=["a", "b"], item_id=[1, 2], occurred_at=times))
         expected = (times.tz_convert("UTC") if times.tz else times.tz_localize("UTC")).as_unit("us").astype("int64")
         assert loaded.interactions.at_us.tolist() == sorted(expected)

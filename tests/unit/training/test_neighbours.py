@@ -9,7 +9,7 @@ from training.neighbours import NEXT_DECAY, NEXT_SHRINK, SHRINK, ease_table, nex
 def dense(table: NeighbourTable) -> np.ndarray:
     n_items = len(table.offsets) - 1
     matrix = sparse.csr_matrix((table.value.astype(np.float64), table.index, table.offsets), shape=(n_items, n_items))
-    return matrix.toarray()
+    return np.asarray(matrix.toarray())
 
 
 def test_similar_is_a_shrunk_cosine() -> None:

@@ -1,0 +1,135 @@
+"""One feature definition: rows that were served come out of the training path again, float for float."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pydantic import SecretStr
+
+from features.build.live_statistics import refresh_statistics
+from features.build.snapshot import write_snapshot
+from features.contracts.events import Event
+from features.contracts.profiles import Options, UserHistory
+from features.contracts.statistics import DAY_US, NEVER_US, ItemStatistics
+from features.db.connection import open_pool
+from features.kafka import BACKFILL
+from features.settings import Settings
+from features.store import Store
+from serving.live_statistics import LiveStatistics
+from tests.support.landing import Rig, interaction, recreate_topics
+from tests.support.synthetic import SMALL, with_ranker
+from training.bundle.bundle import Bundle
+from training.bundle.candidates import Candidates
+from training.bundle.read import open_bundle
+from training.bundle.recommender import view_of
+from training.bundle.write import write_bundle
+from training.fit import fit
+from training.frames import load_categories, load_interactions
+from training.judging import in_items_of
+from training.lists import groups
+from training.moments import position_moments
+from training.retrieval import Training
+
+pytestmark = pytest.mark.integration
+
+Rebuilt = tuple[Candidates, npt.NDArray[np.float32]]
+
+USERS = [f"u{number}" for number in range(40)]
+
+
+@pytest.fixture
+def rig(database_url: str, kafka_bootstrap: str) -> Iterator[Rig]:
+    """Yield a rig over a fresh database and fresh topics."""
+    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    recreate_topics(settings, partitions=2)
+    rig = Rig(settings)
+    yield rig
+    rig.end()
+
+
+def rated(number: int, rng: np.random.Generator) -> Event:
+    """Return a rating within the last 30 days, of an item that mostly fits its user."""
+    at = time.time() - 30 * 86_400 * (1 - number / 3_000)
+    item = int(rng.integers(12)) * 4 + number % 4 if rng.random() < 0.8 else int(rng.integers(48))
+    return interaction(
+        number,
+        user_id=f"u{number % 40}",
+        item_id=f"i{item}",
+        action="rating",
+        value=float(rng.integers(2, 11)) / 2,
+        occurred_at=datetime.fromtimestamp(at, UTC).isoformat(),
+    )
+
+
+def train(settings: Settings, folder: Path) -> Bundle:
+    """Return a bundle trained on everything that has landed."""
+    (folder / "snapshot").mkdir()
+    write_snapshot(settings, folder / "snapshot")
+    loaded = load_interactions(folder / "snapshot" / "interactions.parquet")
+    categories = load_categories(None, loaded.interactions.items)
+    training = Training(loaded.interactions, categories, int(loaded.interactions.known_us.max()) + 1)
+    parts, ranker = fit(training, position_moments(loaded.interactions, 0.2, 2), SMALL)
+    ready = with_ranker(parts, ranker.booster)
+    digest = write_bundle(folder / "bundle", ready, created_at=datetime.now(UTC), code_version="test", seed=0)
+    return open_bundle(folder / "bundle", digest)
+
+
+async def read(settings: Settings, bundle: Bundle) -> tuple[list[UserHistory], ItemStatistics]:
+    """Return histories and statistics as the server reads them."""
+    async with open_pool(settings) as pool:
+        store = Store(pool)
+        live = LiveStatistics(bundle.items, bundle.statistics)
+        live.apply(await store.item_statistics(NEVER_US))
+        return [await store.history(user) for user in USERS], live.current
+
+
+def replayed(bundle: Bundle, snapshot: Path, as_of_us: int, statistics_us: int) -> dict[str, Rebuilt]:
+    """Return candidates and feature rows of all users at a past moment, by the code that builds training sets."""
+    loaded = load_interactions(snapshot / "interactions.parquet", bundle.parts.weights)
+    known = loaded.interactions.take(np.flatnonzero(loaded.interactions.known_us < as_of_us))
+    history = in_items_of(known, bundle.items)
+    users = history.users.index(USERS)
+    found = {}
+    for group in groups(history, users, np.full(len(users), as_of_us), bundle.manifest.history_limit):
+        assert group.statistics.closed_at_us == statistics_us
+        view = view_of(group.statistics, bundle.parts.categories)
+        for row, user_id in enumerate(group.profiles.user_ids):
+            found[user_id] = bundle.recommender.candidates(group.profiles, row, view, Options())
+    return found
+
+
+def test_served_rows_equal_rows_rebuilt_for_training(rig: Rig, tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    events = [rated(number, rng) for number in range(3_000)]
+    rig.produce(events[:2_900], headers=[BACKFILL])
+    rig.land_all()
+    bundle = train(rig.settings, tmp_path)
+    rig.produce(events[2_900:])  # live: known only since they landed
+    rig.land_all()
+    refresh_statistics(rig.settings)
+
+    histories, statistics = asyncio.run(read(rig.settings, bundle))
+    as_of_us = time.time_ns() // 1000
+    served = bundle.recommend(bundle.encode(histories), statistics, as_of_us, Options(), trace=True)
+
+    # The world goes on: what came after the answer must not show in its replay.
+    rig.produce([rated(number, rng) for number in range(3_000, 3_300)])
+    rig.land_all()
+    later = tmp_path / "later"
+    later.mkdir()
+    write_snapshot(rig.settings, later)
+    rebuilt = replayed(bundle, later, as_of_us, statistics.closed_at_us)
+
+    assert statistics.closed_at_us > as_of_us - DAY_US
+    assert sum(len(trace.rows) for trace in served.traces) > 1_000
+    for user_id, trace in zip(USERS, served.traces, strict=True):
+        candidates, rows = rebuilt[user_id]
+        np.testing.assert_array_equal(candidates.items, trace.candidates)
+        np.testing.assert_array_equal(candidates.ranks, trace.ranks)
+        assert rows.dtype == np.float32
+        np.testing.assert_array_equal(rows, trace.rows)
