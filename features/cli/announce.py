@@ -27,6 +27,7 @@ class Status(StrEnum):
     SUCCESS = "success"
     FAILED = "failed"
     REFUSED = "refused"
+    SKIPPED = "skipped"
 
 
 def announce(
