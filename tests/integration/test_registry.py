@@ -1,0 +1,172 @@
+"""Publishing to a real MLflow server, and what servers and people then do with the versions."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from features.contracts.errors import UnavailableError
+from tests.support.tiny_bundle import write_tiny_bundle
+from training.bundle.read import open_bundle
+from training.bundle.registry import RegisteredVersion, Registry, RegistryError
+from training.promotion import move_alias, roll_back
+from training.publish import EXPERIMENT, Publication, publish
+
+pytestmark = pytest.mark.integration
+
+_numbers = count()
+
+
+@pytest.fixture
+def registry(mlflow_uri: str) -> Registry:
+    """Return a model of its own for each test."""
+    return Registry(mlflow_uri, f"model-{next(_numbers)}")
+
+
+def publication(folder: Path, registry: Registry, number: int = 0) -> Publication:
+    """Return a tiny bundle to publish, of a training run of its own for each model."""
+    bundle = folder / str(number) / "bundle"
+    digest = write_tiny_bundle(bundle, seed=number)
+    return Publication(
+        run=f"run-{registry.model_name}-{number}",
+        bundle=bundle,
+        digest=digest,
+        parameters={"factors": 8},
+        metrics={"ndcg@10": 0.25, "recent popularity (1 day)/ndcg@10": 0.2},
+        tags={"spec_hash": "abc"},
+        dataset=(bundle / "manifest.json", digest),
+        example_items=("i1", "i2"),
+        description="A *tiny* bundle",
+    )
+
+
+def publish_some(folder: Path, registry: Registry, how_many: int) -> list[RegisteredVersion]:
+    return [publish(registry, publication(folder, registry, number)) for number in range(how_many)]
+
+
+def test_a_model_that_is_not_there_yet_is_empty(registry: Registry) -> None:
+    assert registry.by_alias("champion") is None
+    assert registry.aliases() == {}
+    assert registry.versions() == []
+    assert registry.find_by_run("run-1") is None
+
+
+def test_a_version_that_is_not_there_is_named(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="training versions"):
+        registry.version("99")
+
+
+def test_publishing_twice_gives_one_version(registry: Registry, tmp_path: Path) -> None:
+    wanted = publication(tmp_path, registry)
+    first, second = publish(registry, wanted), publish(registry, wanted)
+    assert first == second
+    assert [version.version for version in registry.versions()] == ["1"]
+    assert registry.find_by_run(wanted.run) == first
+
+
+def test_a_version_has_digest_run_and_tags(registry: Registry, tmp_path: Path) -> None:
+    wanted = publication(tmp_path, registry)
+    version = publish(registry, wanted)
+    assert version.digest == wanted.digest
+    assert dict(version.tags) == {"spec_hash": "abc", "digest": wanted.digest, "run": wanted.run}
+
+
+def test_a_broken_off_publication_goes_on_in_the_same_mlflow_run(registry: Registry, tmp_path: Path) -> None:
+    wanted = publication(tmp_path, registry)
+    mlflow.set_tracking_uri(registry.tracking_uri)
+    mlflow.set_experiment(EXPERIMENT)
+    with mlflow.start_run(tags={"training_run": wanted.run}) as begun:
+        mlflow.log_params(dict(wanted.parameters))
+    assert publish(registry, wanted).run_id == begun.info.run_id
+
+
+def test_the_run_holds_metrics_under_names_that_mlflow_takes(registry: Registry, tmp_path: Path) -> None:
+    version = publish(registry, publication(tmp_path, registry))
+    run = mlflow.MlflowClient(registry.tracking_uri).get_run(version.run_id)
+    assert run.data.metrics == {"ndcg_at_10": 0.25, "recent popularity 1 day/ndcg_at_10": 0.2}
+    assert run.inputs is not None
+    assert run.inputs.dataset_inputs[0].dataset.name == "manifest"
+
+
+def test_download_gives_the_bundle_that_was_published(registry: Registry, tmp_path: Path) -> None:
+    wanted = publication(tmp_path, registry)
+    version = publish(registry, wanted)
+    folder = registry.download(version.version, tmp_path / "downloaded")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in wanted.bundle.iterdir())
+    assert open_bundle(folder, wanted.digest).digest == wanted.digest
+
+
+def test_promotion_keeps_the_version_before_and_rollback_returns_to_it(registry: Registry, tmp_path: Path) -> None:
+    publish_some(tmp_path, registry, 2)
+    assert move_alias(registry, "champion", "1") is None
+    assert move_alias(registry, "champion", "2") == "1"
+    assert registry.aliases() == {"champion": "2", "previous": "1"}
+    assert roll_back(registry, "champion") == "1"
+    champion = registry.by_alias("champion")
+    assert champion is not None
+    assert champion.version == "1"
+
+
+def test_moving_an_alias_to_where_it_points_changes_nothing(registry: Registry, tmp_path: Path) -> None:
+    publish_some(tmp_path, registry, 2)
+    for version in ("1", "2", "2"):
+        move_alias(registry, "champion", version)
+    assert registry.aliases() == {"champion": "2", "previous": "1"}
+
+
+def test_rollback_without_a_version_before_says_so(registry: Registry, tmp_path: Path) -> None:
+    publish_some(tmp_path, registry, 1)
+    move_alias(registry, "champion", "1")
+    with pytest.raises(RegistryError, match="no version before '1'"):
+        roll_back(registry, "champion")
+
+
+def test_a_version_without_digest_is_not_promoted(registry: Registry, tmp_path: Path) -> None:
+    published = publish(registry, publication(tmp_path, registry))
+    client = mlflow.MlflowClient(registry.tracking_uri)
+    source = client.get_model_version(registry.model_name, published.version).source
+    assert source is not None
+    client.create_model_version(registry.model_name, source=source, run_id=published.run_id)
+    with pytest.raises(RegistryError, match="version 2 .* no tag `digest`"):
+        move_alias(registry, "champion", "2")
+    assert registry.aliases() == {}
+
+
+def test_an_absent_server_is_told_from_a_refusal() -> None:
+    with pytest.raises(UnavailableError, match="no usable answer"):
+        Registry("http://127.0.0.1:9", "marquee").by_alias("champion")
+
+
+def test_the_pyfunc_model_recommends_where_no_checkout_is(registry: Registry, tmp_path: Path) -> None:
+    publish_some(tmp_path, registry, 1)
+    program = (
+        "import json, sys, mlflow, pandas as pd\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[2]}/1')\n"
+        "rows = pd.DataFrame({'user_id': ['a', 'b'], 'history': [['i1', 'i2'], []], 'k': [3, 2]})\n"
+        "print(json.dumps(model.predict(rows).to_dict('list')))\n"
+        "history = json.dumps(['i1', {'item_id': 'i2', 'action': 'view'}])\n"
+        "text = pd.DataFrame({'user_id': ['a'], 'history': [history], 'k': [3]})\n"
+        "print(json.dumps(model.predict(text).to_dict('list')))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, registry.tracking_uri, registry.model_name],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows, text = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    assert list(rows) == ["user_id", "item_id", "rank", "score", "source"]
+    assert rows["user_id"] == ["a", "a", "a", "b", "b"]
+    assert rows["rank"] == [1, 2, 3, 1, 2]
+    assert not {"i1", "i2"} & set(rows["item_id"][:3])
+    assert text["item_id"] == rows["item_id"][:3]

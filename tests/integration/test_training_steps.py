@@ -1,0 +1,234 @@
+"""A training run from events in a real Postgres to a version in a real MLflow, step by step as Airflow calls it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.support.taste_events import EVENTS, taste_events
+from training.bundle.foldin import FoldIn
+from training.bundle.parts import build_index
+from training.bundle.read import open_bundle
+from training.bundle.registry import Registry
+from training.bundle.write import write_bundle
+from training.steps.state import RunFolder
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = ("snapshot", "retrieval", "ranker", "evaluate", "register", "gate", "promote")
+
+Environment = dict[str, str]
+WaitUntil = Callable[..., Any]
+
+
+def command(environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def step(environment: Environment, name: str, run: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return command(environment, "training", "step", name, "--run", run, *options)
+
+
+def folder(environment: Environment, run: str) -> RunFolder:
+    return RunFolder(Path(environment["MARQUEE_WORK_DIR"]), run)
+
+
+def registry(environment: Environment) -> Registry:
+    return Registry(environment["MARQUEE_MLFLOW_TRACKING_URI"], environment["MARQUEE_MODEL_NAME"])
+
+
+@pytest.fixture(scope="module")
+def environment(
+    new_database: Callable[[], str], mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Environment:
+    """Return the settings of a stack whose database holds the events."""
+    work = tmp_path_factory.mktemp("work")
+    settings = {
+        **os.environ,
+        "MARQUEE_DATABASE_URL": new_database(),
+        "MARQUEE_MLFLOW_TRACKING_URI": mlflow_uri,
+        "MARQUEE_MODEL_NAME": "steps",
+        "MARQUEE_WORK_DIR": str(work),
+    }
+    file = work / "events.parquet"
+    taste_events().to_parquet(file, index=False)
+    imported = command(settings, "features", "import", "--interactions", str(file))
+    assert imported.returncode == 0, imported.stderr
+    return settings
+
+
+@pytest.fixture(scope="module")
+def first(environment: Environment) -> Environment:
+    """Return the same settings after a first run `first` went through all steps."""
+    done = command(environment, "training", "run", "--run", "first", "--factors", "8")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return environment
+
+
+def test_a_run_leaves_a_promoted_version_with_everything_that_tells_of_it(first: Environment) -> None:
+    run = folder(first, "first")
+    records = {name: run.finished(name) for name in STEPS}
+    assert records["snapshot"].results["interactions"] == EVENTS
+    assert records["gate"].outcome == "promoted"
+    found = registry(first)
+    version = found.by_alias("champion")
+    assert version is not None
+    assert version.tags["run"] == "first"
+    assert version.tags["gate"] == "promoted"
+    assert "against popularity" in version.tags["gate_reasons"]
+    assert version.digest == records["ranker"].results["digest"]
+    assert (run.path / "evaluate/report/report.html").stat().st_size > 50_000
+
+
+def test_nothing_of_the_judging_window_is_in_the_bundle(first: Environment) -> None:
+    run = folder(first, "first")
+    bundle = open_bundle(run.path / "bundle", str(run.finished("ranker").results["digest"]))
+    frame = pd.read_parquet(run.path / "snapshot/interactions.parquet")
+    before = frame["occurred_at"].astype("int64") < bundle.manifest.trained_until_us
+    assert bundle.manifest.n_interactions == before.sum() < EVENTS
+
+
+def test_a_finished_step_is_not_done_again(first: Environment) -> None:
+    before = (folder(first, "first").path / "ranker.json").read_bytes()
+    again = step(first, "ranker", "first")
+    assert again.returncode == 0
+    assert "finished before, nothing to do" in again.stderr
+    assert (folder(first, "first").path / "ranker.json").read_bytes() == before
+
+
+def test_registering_again_after_a_crash_before_its_record_gives_the_same_version(first: Environment) -> None:
+    record = folder(first, "first").path / "register.json"
+    before = msgspec.json.decode(record.read_bytes())["results"]
+    record.unlink()
+    assert step(first, "register", "first").returncode == 0
+    assert msgspec.json.decode(record.read_bytes())["results"] == before
+    assert [version.tags["run"] for version in registry(first).versions()].count("first") == 1
+
+
+def test_a_step_names_the_one_that_must_run_first(environment: Environment) -> None:
+    done = step(environment, "gate", "never-begun")
+    assert done.returncode == 2
+    assert "Run `python -m training step snapshot --run never-begun` first" in done.stderr
+
+
+def test_too_few_events_skip_the_run_with_the_count(environment: Environment) -> None:
+    done = step(environment, "snapshot", "small", "--min-events", "1000000")
+    assert done.returncode == 99
+    assert f"too few events to train: {EVENTS} interactions, 1000000 needed" in done.stdout
+    assert step(environment, "retrieval", "small").returncode == 99
+    told = command(environment, "training", "outcome", "--run", "small", "--arguments")
+    assert told.stdout.split("\0")[:2] == ["--status", "skipped"]
+
+
+def test_options_out_of_limits_are_named(environment: Environment) -> None:
+    done = step(environment, "snapshot", "wrong", "--factors", "4")
+    assert done.returncode == 2
+    assert "$.factors" in done.stderr
+
+
+def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
+    environment: Environment, wait_until: WaitUntil, tmp_path: Path
+) -> None:
+    for name, options in (("snapshot", ("--factors", "8")), ("retrieval", ())):
+        assert step(environment, name, "killed", *options).returncode == 0
+    run = folder(environment, "killed")
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        doomed = subprocess.Popen(
+            [sys.executable, "-m", "training", "step", "ranker", "--run", "killed"],
+            cwd=ROOT,
+            env=environment,
+            stderr=stream,
+        )
+        wait_until(lambda: "fitting" in log.read_text(), 60, "the ranker begins")
+        doomed.kill()
+        doomed.wait()
+    assert run.record("ranker") is None
+    # What a kill in the middle of writing leaves behind.
+    (run.path / "bundle").mkdir(exist_ok=True)
+    (run.path / "bundle/index.faiss").write_bytes(b"half")
+    assert step(environment, "ranker", "killed").returncode == 0
+    open_bundle(run.path / "bundle", str(run.finished("ranker").results["digest"]))
+
+
+def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> None:
+    _copy_with_random_factors(folder(first, "first"), folder(first, "bad"))
+    for name in ("evaluate", "register", "gate", "promote"):
+        done = step(first, name, "bad")
+        assert done.returncode == 0, done.stderr
+    found = registry(first)
+    version = found.find_by_run("bad")
+    champion = found.by_alias("champion")
+    assert version is not None
+    assert champion is not None
+    assert version.tags["gate"] == "refused"
+    assert "popularity: failed" in version.tags["gate_reasons"]
+    assert "champion: failed" in version.tags["gate_reasons"]
+    assert champion.tags["run"] == "first"
+    assert "alias 'champion' stays: the gate said refused" in done.stdout
+    decision = json.loads((folder(first, "bad").path / "gate/decision.json").read_text())
+    assert decision["users"] == folder(first, "bad").finished("evaluate").results["users"]
+
+
+def test_a_run_that_was_asked_not_to_promote_leaves_the_champion(first: Environment) -> None:
+    run = folder(first, "asked-not-to")
+    shutil.copytree(folder(first, "first").path, run.path)
+    for name in ("register", "gate", "promote"):
+        (run.path / f"{name}.json").unlink()
+    options = json.loads((run.path / "options.json").read_text())
+    (run.path / "options.json").write_text(json.dumps(options | {"promote": False}))
+    for name in ("register", "gate", "promote"):
+        done = step(first, name, "asked-not-to")
+        assert done.returncode == 0, done.stderr
+    assert "this run was asked not to promote" in done.stdout
+    champion = registry(first).by_alias("champion")
+    assert champion is not None
+    assert champion.tags["run"] == "first"
+
+
+def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: Path) -> None:
+    wanted = tmp_path / "users.txt"
+    wanted.write_text("u1\nnobody\nu2\nu1\n")
+    done = command(first, "training", "recommend", "--users", str(wanted), "--k", "5", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_parquet(tmp_path / "out/recommendations.parquet")
+    assert list(rows.columns) == ["user_id", "item_id", "rank", "score", "source"]
+    assert rows["user_id"].tolist() == [user for user in ("u1", "nobody", "u2") for _ in range(5)]
+    assert rows["rank"].tolist() == [1, 2, 3, 4, 5] * 3
+
+
+def _copy_with_random_factors(good: RunFolder, bad: RunFolder) -> None:
+    """Copy a run up to its bundle, and put one in its place that orders by factors which mean nothing."""
+    bad.path.mkdir()
+    for name in ("snapshot", "retrieval"):
+        shutil.copytree(good.path / name, bad.path / name)
+    for name in ("options", "snapshot", "retrieval"):
+        shutil.copy(good.path / f"{name}.json", bad.path)
+    parts = open_bundle(good.path / "bundle", str(good.finished("ranker").results["digest"])).parts
+    factors = np.random.default_rng(0).standard_normal(parts.fold_in.factors.shape).astype(np.float32)
+    index, index_info = build_index(factors, 0)
+    noise = replace(
+        parts,
+        fold_in=FoldIn(factors, parts.fold_in.gram, parts.fold_in.alpha),
+        index=index,
+        index_info=index_info,
+        ranker=None,
+        plan=msgspec.structs.replace(parts.plan, order_by="als"),
+    )
+    digest = write_bundle(bad.path / "bundle", noise, created_at=datetime.now(UTC), code_version="bad", seed=0)
+    record = good.finished("ranker")
+    bad.finish(msgspec.structs.replace(record, results=record.results | {"digest": digest, "order_by": "als"}))
