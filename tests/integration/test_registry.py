@@ -132,7 +132,7 @@ def test_a_version_without_digest_is_not_promoted(registry: Registry, tmp_path: 
     source = client.get_model_version(registry.model_name, published.version).source
     assert source is not None
     client.create_model_version(registry.model_name, source=source, run_id=published.run_id)
-    with pytest.raises(RegistryError, match="version 2 .* no tag `digest`"):
+    with pytest.raises(RegistryError, match=r"version 2 .* no tag `digest`"):
         move_alias(registry, "champion", "2")
     assert registry.aliases() == {}
 
