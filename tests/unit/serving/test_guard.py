@@ -1,0 +1,58 @@
+"""The guard refuses at once while a service is known to be away."""
+
+import asyncio
+
+import pytest
+
+from features.contracts.errors import UnavailableError
+from serving.guard import Guard
+
+
+class Hand:
+    """A clock that is turned by hand."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now_s
+
+
+async def fail() -> str:
+    raise UnavailableError("away")
+
+
+async def answer() -> str:
+    return "here"
+
+
+def test_it_refuses_until_the_rest_is_over_and_then_tries_again() -> None:
+    clock, asked = Hand(), []
+
+    async def counted() -> str:
+        asked.append(clock.now_s)
+        return await answer()
+
+    async def run() -> None:
+        guard = Guard("it", timeout_s=1, rest_s=10, clock_s=clock)
+        with pytest.raises(UnavailableError):
+            await guard.call(fail)
+        assert guard.away
+        with pytest.raises(UnavailableError, match="not asked again"):
+            await guard.call(counted)
+        clock.now_s = 10.0
+        assert await guard.call(counted) == "here"
+        assert not guard.away
+
+    asyncio.run(run())
+    assert asked == [10.0]
+
+
+def test_a_call_that_takes_too_long_counts_as_away() -> None:
+    async def run() -> None:
+        guard = Guard("it", timeout_s=0.01, rest_s=10)
+        with pytest.raises(UnavailableError, match=r"within 0\.01 s"):
+            await guard.call(lambda: asyncio.sleep(5, "late"))
+        assert guard.away
+
+    asyncio.run(run())
