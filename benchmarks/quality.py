@@ -1,0 +1,117 @@
+"""Quality: the backtest on four public data sets, beside its baselines."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from benchmarks.record import RESULTS, record, shared_data
+
+Prepared = tuple[pd.DataFrame, pd.DataFrame | None, tuple[str, str]]
+
+
+def movielens(folder: Path) -> Prepared:
+    """Return MovieLens ml-latest-small: ratings of at least 3.5, the last fifth of each user held out."""
+    ratings = pd.read_parquet(folder / "ml-latest-small" / "ratings.parquet").query("rating >= 3.5")
+    items = pd.read_parquet(folder / "ml-latest-small" / "items.parquet").rename(columns={"genres": "categories"})
+    at = pd.to_datetime(ratings.timestamp, unit="s")
+    return _frame(ratings.user_id, ratings.item_id, at, value=ratings.rating), items, ("--holdout", "0.2")
+
+
+def goodbooks(folder: Path) -> Prepared:
+    """Return goodbooks: ratings of at least 4 in published order, the last fifth of each user held out."""
+    ratings = pd.read_parquet(folder / "goodbooks" / "ratings_5pct_ordered.parquet").query("rating >= 4")
+    frame = _frame(ratings.user_id, ratings.book_id, ratings.seq, value=ratings.rating)
+    return frame, None, ("--holdout", "0.2")
+
+
+def online_retail(folder: Path) -> Prepared:
+    """Return Online Retail: purchases of known customers, cut at 2011-09-20."""
+    rows = pd.read_parquet(folder / "online-retail" / "transactions.parquet")
+    bought = rows.customer_id.notna() & (rows.quantity > 0) & (rows.unit_price > 0)
+    rows = rows[bought & ~rows.invoice_no.str.startswith("C")]
+    users = rows.customer_id.astype("int64")
+    return _frame(users, rows.stock_code, rows.invoice_ts, action="purchase"), None, ("--cutoff", "2011-09-20")
+
+
+def movietweetings(folder: Path) -> Prepared:
+    """Return MovieTweetings: ratings of at least 7, cut at 80 % of them in time."""
+    ratings = pd.read_parquet(folder / "movietweetings-100k" / "ratings.parquet").query("rating >= 7")
+    items = pd.read_parquet(folder / "movietweetings-100k" / "items.parquet").rename(columns={"genres": "categories"})
+    cutoff = pd.Timestamp(float(ratings.timestamp.quantile(0.8)), unit="s")
+    frame = _frame(ratings.user_id, ratings.item_id, pd.to_datetime(ratings.timestamp, unit="s"), value=ratings.rating)
+    return frame, items, ("--cutoff", cutoff.isoformat())
+
+
+DATA: Final[dict[str, Callable[[Path], Prepared]]] = {
+    "ml-latest-small": movielens,
+    "goodbooks": goodbooks,
+    "online-retail": online_retail,
+    "movietweetings-100k": movietweetings,
+}
+
+
+def run() -> None:
+    """Run the four backtests, each in a process of its own, and record their figures and a plot."""
+    folder = shared_data()
+    if folder is None:
+        print("quality: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
+        return
+    figures = {}
+    for name, prepare in DATA.items():
+        print(f"quality: {name}", flush=True)
+        figures[name] = _backtest(*prepare(folder))
+    record("quality", figures)
+    plot(figures, RESULTS / "quality.png")
+
+
+def plot(figures: dict[str, Any], path: Path) -> None:
+    """Draw NDCG@10 of the served line and its baselines with 95 % intervals, one panel per data set."""
+    mpl.use("Agg")
+    figure, panels = plt.subplots(1, len(figures), figsize=(4.2 * len(figures), 3.6), sharey=True)
+    for panel, (name, found) in zip(panels, figures.items(), strict=True):
+        bars = list(_bars(found))
+        names, means, errors = zip(*bars, strict=True)
+        colours = ["#c0392b" if method == "marquee" else "#8aa1b1" for method in names]
+        panel.barh(names, means, xerr=list(zip(*errors, strict=True)), color=colours, capsize=2)
+        panel.set_title(f"{name}\n{found['users']} users", fontsize=10)
+        panel.set_xlabel("NDCG@10")
+        panel.invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _bars(found: dict[str, Any]) -> Iterator[tuple[str, float, tuple[float, float]]]:
+    for method, metrics in found["methods"].items():
+        ndcg = metrics["ndcg@10"]
+        yield method, ndcg["mean"], (ndcg["mean"] - ndcg["low"], ndcg["high"] - ndcg["mean"])
+
+
+def _backtest(frame: pd.DataFrame, items: pd.DataFrame | None, cut: tuple[str, str]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        frame.to_parquet(folder / "interactions.parquet")
+        command = [sys.executable, "-m", "training", "backtest", "--interactions", str(folder / "interactions.parquet")]
+        if items is not None:
+            items.to_parquet(folder / "items.parquet")
+            command += ["--items", str(folder / "items.parquet")]
+        subprocess.run([*command, *cut, "--k", "20", "--out", str(folder / "out")], check=True)
+        metrics = json.loads((folder / "out" / "metrics.json").read_text(encoding="utf-8"))
+    return {
+        "interactions": metrics["data"]["interactions"],
+        "order_by": metrics["order_by"],
+        "seconds": metrics["seconds"],
+        **metrics["evaluation"],
+    }
+
+
+def _frame(users: "pd.Series[Any]", items: "pd.Series[Any]", at: Any, **more: Any) -> pd.DataFrame:
+    return pd.DataFrame({"user_id": users, "item_id": items, "occurred_at": at, **more})
