@@ -17,6 +17,7 @@ import pytest
 from ops.local.layout import ROOT, Layout
 from ops.local.ports import free_ports, is_busy, variable
 from ops.local.processes import stack_processes
+from ops.local.services.postgres import admin_url
 from ops.local.stack import Stack, open_stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -103,7 +104,7 @@ def test_it_comes_up_with_its_data_after_anything_was_killed(local: Commands) ->
         process.kill()
     psutil.wait_procs(everyone, timeout=30)
     local.succeed("up", "kafka", "postgres")
-    with psycopg.connect(local.stack.database_url("marquee")) as connection:
+    with psycopg.connect(admin_url(local.stack)) as connection:
         assert connection.execute("SELECT * FROM kept").fetchall() == [(7,)]
     consumer = kafka.KafkaConsumer(bootstrap_servers=local.stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"])
     assert consumer.end_offsets([kafka.TopicPartition("kept", 0)]) == {kafka.TopicPartition("kept", 0): 1}
@@ -112,7 +113,7 @@ def test_it_comes_up_with_its_data_after_anything_was_killed(local: Commands) ->
 
 def _write(local: Commands) -> None:
     """Leave one row and one message."""
-    with psycopg.connect(local.stack.database_url("marquee")) as connection:
+    with psycopg.connect(admin_url(local.stack)) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
     brokers = local.stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"]
     admin = kafka.KafkaAdminClient(bootstrap_servers=brokers)
@@ -135,3 +136,5 @@ def test_a_running_stack_refuses_other_ports_and_a_second_one_says_who_holds_the
     assert busy.returncode == 2
     assert f"port {local.ports.postgres} (postgres) is held by process" in busy.stdout
     assert "MARQUEE_POSTGRES_PORT=NUMBER" in busy.stdout
+    local.succeed("down")
+    second.succeed("clean")
