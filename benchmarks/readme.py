@@ -62,3 +62,7 @@ def _origin(content: dict[str, Any]) -> str:
         f"Measured {content['measured_at'][:10]} at commit {content['commit']} on {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB."
     )
+
+
+if __name__ == "__main__":
+    write_tables()

@@ -1,0 +1,58 @@
+"""The documents say what the code does: settings, commands, links, figures and examples."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.readme import filled
+from features.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "ARCHITECTURE.md", ROOT / "DECISIONS.md"]
+CODE = [path for name in ("features", "training", "serving") for path in (ROOT / name).rglob("*.py")]
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in CODE
+    if re.search(r"^\s*>>> ", path.read_text(encoding="utf-8"), re.MULTILINE)
+)
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_in_docstrings_hold(name: str) -> None:
+    module = importlib.import_module(name)
+    names = {"np": importlib.import_module("numpy"), **vars(module)}
+    found = doctest.testmod(module, extraglobs=names)
+    assert found.attempted
+    assert not found.failed
+
+
+def test_every_setting_is_documented() -> None:
+    text = README.read_text(encoding="utf-8")
+    missing = [name for name in Settings.model_fields if f"`MARQUEE_{name.upper()}`" not in text]
+    assert not missing
+
+
+def test_every_make_target_is_documented() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    text = README.read_text(encoding="utf-8")
+    assert targets
+    assert not [target for target in targets if f"`make {target}`" not in text]
+
+
+def test_tables_are_those_of_the_committed_figures() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert filled(text) == text, "run `python -m benchmarks.readme`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_named_files_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#:]+)\)", text) if link]
+    named = re.findall(
+        r"`((?:features|training|serving|dags|ops|tests|benchmarks|notebooks)/[\w./-]+\.(?:py|md|ipynb|yml|sh))", text
+    )
+    assert not [name for name in {*links, *named} if not (ROOT / name).exists()]
