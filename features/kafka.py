@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import IllegalStateError, KafkaConfigurationError, KafkaError, TopicAlreadyExistsError
 
-from features.contracts.errors import MarqueeError, UnavailableError
+from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, Feedback, Impression, Interaction, Item, User, encode_event
 from features.settings import Settings
 
@@ -41,8 +41,8 @@ MAX_MESSAGE_BYTES: Final = 2_097_152
 Header = tuple[str, bytes]
 
 
-class TopicError(MarqueeError):
-    """A topic is not what it has to be."""
+class TopicError(UnavailableError):
+    """A topic that is needed does not exist (yet)."""
 
 
 def dead_letter_topic(topic: str) -> str:

@@ -99,8 +99,8 @@ def _refresh(connection: Connection, read_until: datetime, until: datetime) -> R
     before = _progress(connection)
     largest = queries.largest_rating(connection, since=before.read_until, until=read_until)
     largest = max(before.largest_rating, largest)
-    weights = ActionWeights(rating_scale=rating_scale(largest))
-    closed_at = from_us(bucket_edge(to_us(until)))
+    weights = ActionWeights(rating_scale=rating_scale(largest)) if largest > 0 else ActionWeights()
+    closed_at = max(before.closed_at, from_us(bucket_edge(to_us(until))))
     if weights != before.weights:
         queries.forget_all_statistics(connection)
         before = _Progress()

@@ -17,6 +17,10 @@ log = structlog.get_logger()
 
 IDLE_POLL_MS: Final = 200
 """How long a poll waits for the first message; a stop signal is seen this soon."""
+JOIN_POLL_MS: Final = 1_000
+"""The same while this process joins the group."""
+JOIN_ANEW_S: Final = 30.0
+"""Longer than a rebalance takes that waits for a killed member's session to end."""
 
 
 class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # published without types
@@ -24,15 +28,18 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     def __init__(self) -> None:
         self.changed = False
+        self.joining_since: float | None = None
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Note that partitions went."""
+        """Note that partitions went: every rebalance begins with it."""
         self.changed = True
+        self.joining_since = time.monotonic()
         log.info("partitions revoked", partitions=len(list(revoked)))
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Note that partitions came."""
+        """Note that partitions came: every rebalance ends with it."""
         self.changed = True
+        self.joining_since = None
         log.info("partitions assigned", partitions=len(list(assigned)))
 
 
@@ -61,7 +68,14 @@ class Reader:
         self._placed = False
         self._next: dict[TopicPartition, int] = {}
         self._gaps: dict[TopicPartition, int] = {}
-        consumer.subscribe(topics=list(EVENT_TOPICS), listener=self._assignment)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._assignment.joining_since = time.monotonic()
+        self._consumer.subscribe(topics=list(EVENT_TOPICS), listener=self._assignment)
+        # A member that leads the group before it knows the topics assigns nothing, and joins a second time.
+        with kafka_errors("looking up topics"):
+            self._consumer.topics()
 
     def read(self, connection: Callable[[], Connection]) -> list[Span]:
         """Return the next batch; empty if nothing came in a while.
@@ -72,7 +86,8 @@ class Reader:
             If Kafka or, after a change of partitions, Postgres is away; calling again goes on.
         """
         collected: dict[TopicPartition, list[ConsumerRecord]] = {}
-        size, started, wait_ms = 0, time.monotonic(), IDLE_POLL_MS
+        size, started = 0, time.monotonic()
+        wait_ms = IDLE_POLL_MS if self._assignment.joining_since is None else self._join_ms()
         while size < self._batch_size and time.monotonic() - started < self._batch_s:
             with kafka_errors("polling"):
                 polled = self._consumer.poll(timeout_ms=wait_ms, max_records=self._batch_size - size)
@@ -87,6 +102,19 @@ class Reader:
             wait_ms = 0
         spans = (self._span(partition, records) for partition, records in sorted(collected.items()))
         return [span for span in spans if span is not None]
+
+    def _join_ms(self) -> int:
+        """Return how long to poll while joining the group; a group that was not joined for long is joined anew.
+
+        kafka-python 3.0.12 loses an assignment that comes after the poll which asked for it if it asked because a
+        topic had changed: polls longer than a join usually takes make that rare, joining anew mends it.
+        """
+        joining_since = self._assignment.joining_since
+        if joining_since is not None and time.monotonic() - joining_since > JOIN_ANEW_S:
+            log.warning("no assignment came, joining the group anew")
+            self._consumer.unsubscribe()
+            self._subscribe()
+        return JOIN_POLL_MS
 
     def place(self, connection: Connection) -> None:
         """Seek every assigned partition to where Postgres stands, and begin those that it does not know.

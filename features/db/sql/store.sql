@@ -45,7 +45,7 @@ LIMIT :at_most;
 -- name: frequent_items(at_most)
 -- Items by interactions among the first 200,000 rows: what is popular before any statistics exist.
 SELECT item_id
-FROM (SELECT item_id FROM interactions WHERE item_id IS NOT NULL LIMIT 200000) AS some
+FROM (SELECT item_id FROM interactions WHERE item_id IS NOT NULL LIMIT 200000) AS sample
 LEFT JOIN items USING (item_id)
 WHERE NOT coalesce(items.hidden, false) AND coalesce(items.expires_at > now(), true)
 GROUP BY item_id

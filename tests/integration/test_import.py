@@ -1,0 +1,136 @@
+"""Bulk import: the same file again changes nothing, and a wrong value is named by file, row and column."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from features.contracts.events import BaseEvent, Interaction, Item, User
+from features.landing.files import FileError
+from features.landing.importing import Imported, import_file
+from features.settings import Settings
+
+pytestmark = pytest.mark.integration
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    """Return settings of a fresh database."""
+    return Settings(database_url=SecretStr(database_url))
+
+
+def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        return connection.execute(query).fetchall()
+
+
+def parquet(folder: Path, **columns: object) -> Path:
+    path = folder / "file.parquet"
+    pd.DataFrame(columns).to_parquet(path)
+    return path
+
+
+def csv(folder: Path, text: str) -> Path:
+    path = folder / "file.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_importing_twice_is_once_and_equal_rows_stay_apart(settings: Settings, tmp_path: Path) -> None:
+    path = parquet(
+        tmp_path,
+        user_id=[1, 1, 1, 2],
+        item_id=["a", "a", "b", "a"],
+        occurred_at=pd.to_datetime(["2025-01-01", "2025-01-01", "2025-01-02", "2025-01-03"]),
+        value=[3.0, 3.0, None, 5.0],
+    )
+
+    first = import_file(settings, Interaction, path, NOW)
+    second = import_file(settings, Interaction, path, NOW)
+
+    assert (first, second) == (Imported(4, 0), Imported(0, 4))
+    assert rows(settings, "SELECT DISTINCT action, known_at = occurred_at, topic FROM interactions") == [
+        ("rating", True, "import")
+    ]
+    assert rows(settings, "SELECT stored, duplicate, next_offset FROM consumer_offsets") == [(4, 4, 8)]
+    assert rows(settings, "SELECT user_id, item_ids FROM user_seen ORDER BY 1") == [("1", ["a", "b"]), ("2", ["a"])]
+
+
+def test_the_same_rows_as_csv_and_parquet_are_the_same_events(settings: Settings, tmp_path: Path) -> None:
+    numbers = parquet(tmp_path, user_id=[1], item_id=[7], occurred_at=[1_700_000_000], value=[4.0])
+    text = csv(tmp_path, "user_id,item_id,occurred_at,value\n1,7,2023-11-14T22:13:20Z,4\n")
+
+    assert import_file(settings, Interaction, numbers, NOW) == Imported(1, 0)
+    assert import_file(settings, Interaction, text, NOW) == Imported(0, 1)
+
+
+def test_an_event_id_of_the_files_own_is_kept(settings: Settings, tmp_path: Path) -> None:
+    path = csv(tmp_path, "event_id,user_id,item_id,occurred_at,action\nmine,007,i,2025-01-01,like\n")
+
+    import_file(settings, Interaction, path, NOW)
+
+    assert rows(settings, "SELECT event_id, user_id, action FROM interactions") == [("mine", "007", "like")]
+
+
+def test_items_keep_further_columns_as_attributes(settings: Settings, tmp_path: Path) -> None:
+    path = csv(tmp_path, 'item_id,title,categories,year\n1,"A, B",x|y,1999\n2,C,,\n')
+
+    import_file(settings, Item, path, NOW)
+
+    assert rows(settings, "SELECT item_id, title, categories, attributes FROM items ORDER BY 1") == [
+        ("1", "A, B", ["x", "y"], {"year": "1999"}),
+        ("2", "C", [], {}),
+    ]
+
+
+def test_users_are_imported(settings: Settings, tmp_path: Path) -> None:
+    import_file(settings, User, parquet(tmp_path, user_id=[1], age=[33]), NOW)
+
+    assert rows(settings, "SELECT user_id, attributes FROM users") == [("1", {"age": 33})]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (Interaction, "user_id,item_id\n1,2\n", "no column occurred_at among user_id, item_id"),
+        (Interaction, "user_id,item_id,occurred_at\n1,2,soon\n", "row 1, column occurred_at: 'soon'"),
+        (Interaction, "user_id,item_id,occurred_at,value\n1,2,5,1\n1,2,5,x\n", "row 2, column value: 'x'"),
+        (Interaction, "user_id,item_id,occurred_at,value\n1,2,5,inf\n", "column value: 'inf'; expected a finite"),
+        (Interaction, "user_id,item_id,occurred_at\n,2,5\n", "row 1, column user_id: None"),
+        (Interaction, "user_id,item_id,occurred_at,action\n1,2,5,Oh No\n", "column action: 'Oh No'"),
+        (Item, "item_id,hidden\n1,perhaps\n", "column hidden: 'perhaps'; expected true or false"),
+        (User, "", "empty"),
+        (User, "user_id\n1\n2,3\n", "file.csv: CSV parse error"),
+    ],
+)
+def test_what_cannot_be_imported_is_named(
+    settings: Settings, tmp_path: Path, kind: type[BaseEvent], text: str, message: str
+) -> None:
+    path = csv(tmp_path, text)
+
+    with pytest.raises(FileError, match=re.escape(message)) as caught:
+        import_file(settings, kind, path, NOW)
+
+    assert str(path) in str(caught.value)
+    assert rows(settings, "SELECT count(*) FROM interactions") == [(0,)]
+
+
+def test_at_most_ten_problems_are_shown(settings: Settings, tmp_path: Path) -> None:
+    path = csv(tmp_path, "user_id,item_id,occurred_at\n" + "1,2,never\n" * 50)
+
+    with pytest.raises(FileError) as caught:
+        import_file(settings, Interaction, path, NOW)
+
+    assert str(caught.value).count("never") == 10
+
+
+def test_ids_that_are_floats_are_refused(settings: Settings, tmp_path: Path) -> None:
+    path = parquet(tmp_path, user_id=[1.0], item_id=["a"], occurred_at=[5])
+
+    with pytest.raises(FileError, match=r"row 1, column user_id: 1\.0"):
+        import_file(settings, Interaction, path, NOW)

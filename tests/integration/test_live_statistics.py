@@ -1,0 +1,148 @@
+"""Statistics rows are, to the bit, what a replay of the same events gives: however they came in."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from features.build.live_statistics import from_us, refresh_statistics, to_us
+from features.contracts.events import Event, Interaction, stamp_event
+from features.contracts.ids import IdMap
+from features.contracts.statistics import BUCKET_US, StatisticsState
+from features.contracts.weights import ActionWeights
+from features.settings import Settings
+from tests.support.tables import fill
+
+pytestmark = pytest.mark.integration
+START = datetime(2026, 1, 1, tzinfo=UTC)
+StatisticsRow = tuple[str, datetime, int, list[float], datetime]
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    """Return settings of a fresh database."""
+    return Settings(database_url=SecretStr(database_url))
+
+
+def events_of(seed: int, count: int, *, ratings: bool = False) -> list[Event]:
+    """Return events over three days, in order of time, with actions of several weights."""
+    random = np.random.default_rng(seed)
+    minutes = np.sort(random.uniform(0, 3 * 24 * 60, count))
+    actions = ["view", "watch", "purchase", "dislike", "search_like", *(["rating"] if ratings else [])]
+    return [
+        stamp_event(
+            {
+                "user_id": f"u{random.integers(30)}",
+                "item_id": f"i{random.integers(25)}",
+                "action": str(random.choice(actions)),
+                "value": float(random.uniform(0, 5)),
+            },
+            now=START + timedelta(minutes=float(minute)),
+            event_id=f"{seed}-{number}-{random.integers(1 << 30)}",
+        )
+        for number, minute in enumerate(minutes)
+    ]
+
+
+def replayed(known: Sequence[tuple[datetime, Event]], until: datetime, weights: ActionWeights) -> list[StatisticsRow]:
+    """Return the rows that a single pass over all events gives."""
+    interactions = [(to_us(at), event) for at, event in known if isinstance(event, Interaction) and at < until]
+    interactions.sort(key=lambda pair: (pair[0], pair[1].event_id))
+    ids = IdMap(sorted({str(event.item_id) for _, event in interactions}))
+    item = ids.index([str(event.item_id) for _, event in interactions])
+    weight = weights.weigh(
+        [e.action for _, e in interactions], [np.nan if e.value is None else e.value for _, e in interactions]
+    )
+    closes = np.asarray([at - at % BUCKET_US + BUCKET_US for at, _ in interactions])
+    state, rows = StatisticsState.empty(len(ids)), []
+    for edge in np.unique(closes).tolist():
+        touched = state.add(edge, item[closes == edge], weight[closes == edge])
+        rows += [
+            (
+                ids.external(np.asarray([at]))[0],
+                from_us(edge),
+                int(state.count[at]),
+                state.decayed[at].tolist(),
+                from_us(int(state.first_at_us[at])),
+            )
+            for at in touched.tolist()
+        ]
+    return sorted(rows)
+
+
+def stored(settings: Settings) -> list[StatisticsRow]:
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        query = "SELECT item_id, closed_at, count, decayed, first_at FROM item_statistics"
+        return sorted(connection.execute(query).fetchall())
+
+
+def test_one_refresh_equals_the_replay(settings: Settings) -> None:
+    events = events_of(1, 600)
+    fill(settings, events, START + timedelta(days=3), backfill=True)
+
+    until = START + timedelta(days=2)
+    done = refresh_statistics(settings, until=until)
+
+    rows = stored(settings)
+    assert done.closed_at == until
+    assert done.rows == len(rows) > 100
+    assert rows == replayed([(event.occurred_at, event) for event in events], until, ActionWeights())
+
+
+def test_many_refreshes_equal_the_replay(settings: Settings) -> None:
+    events = events_of(2, 400)
+    known = []
+    for first in range(0, len(events), 20):
+        landed_together = events[first : first + 20]
+        landed_at = landed_together[-1].occurred_at
+        fill(settings, landed_together, landed_at)
+        known += [(landed_at, event) for event in landed_together]
+    for hours in (1, 2, 2, 17, 40, 41, 72):
+        refresh_statistics(settings, until=START + timedelta(hours=hours))
+
+    assert stored(settings) == replayed(known, START + timedelta(hours=72), ActionWeights())
+
+
+def test_a_late_backfill_rebuilds_its_items(settings: Settings) -> None:
+    events, late = events_of(3, 300), events_of(4, 20)
+    fill(settings, events, datetime.now(UTC), backfill=True)
+    until = START + timedelta(days=2)
+    refresh_statistics(settings, until=until)
+    fill(settings, late, datetime.now(UTC), backfill=True)
+
+    done = refresh_statistics(settings, until=until)
+    again = refresh_statistics(settings, until=until)
+
+    assert done.items_rebuilt > 0
+    assert again.rows == again.items_rebuilt == 0
+    known = [(event.occurred_at, event) for event in (*events, *late)]
+    assert stored(settings) == replayed(known, until, ActionWeights())
+
+
+def test_a_larger_rating_moves_all_rows_to_its_scale(settings: Settings) -> None:
+    events = events_of(5, 200, ratings=True)
+    until = START + timedelta(days=3)
+    fill(settings, events, datetime.now(UTC), backfill=True)
+    refresh_statistics(settings, until=until)
+    ten = stamp_event({"user_id": "u", "item_id": "i1", "action": "rating", "value": 9.0}, now=START, event_id="ten")
+    fill(settings, [ten], datetime.now(UTC), backfill=True)
+
+    done = refresh_statistics(settings, until=until)
+
+    assert done.weights.rating_scale == 10.0
+    known = [(event.occurred_at, event) for event in (*events, ten)]
+    assert stored(settings) == replayed(known, until, done.weights)
+
+
+def test_a_refresh_never_goes_back(settings: Settings) -> None:
+    fill(settings, events_of(6, 50), datetime.now(UTC), backfill=True)
+    ahead = refresh_statistics(settings, until=START + timedelta(days=3))
+    rows = stored(settings)
+
+    behind = refresh_statistics(settings, until=START + timedelta(days=1))
+
+    assert behind.closed_at == ahead.closed_at
+    assert stored(settings) == rows

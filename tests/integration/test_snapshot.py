@@ -1,0 +1,81 @@
+"""A snapshot holds what was known in its range, in order, and says what it holds."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from features.build.live_statistics import to_us
+from features.build.snapshot import write_snapshot
+from features.contracts.events import Event, stamp_event
+from features.settings import Settings
+from tests.support.tables import fill
+
+pytestmark = pytest.mark.integration
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    """Return settings of a database with five interactions, a search and two versions of an item."""
+    settings = Settings(database_url=SecretStr(database_url))
+    fill(settings, [act("e", 0), act("b", 1, "rating", 4.0), act("d", 2)], START, backfill=True)
+    fill(settings, [act("c", 9), act("a", 9), act("s", 9, "search")], START + timedelta(minutes=5))
+    for minute, title in ((1, "old"), (2, "new")):
+        fields = {"type": "item", "item_id": "i1", "title": title, "categories": ["x"], "attributes": {"year": 1999}}
+        now = START + timedelta(minutes=minute)
+        fill(settings, [stamp_event(fields, now=now, event_id=title)], now)
+    return settings
+
+
+def act(name: str, minute: int, action: str = "view", value: float | None = None) -> Event:
+    item_id = None if action == "search" else "i1"
+    fields = {"user_id": "u", "item_id": item_id, "action": action, "value": value}
+    return stamp_event(fields, now=START + timedelta(minutes=minute), event_id=name)
+
+
+def test_everything_in_the_order_in_which_it_became_known(settings: Settings, tmp_path: Path) -> None:
+    info = write_snapshot(settings, tmp_path)
+
+    frame = pd.read_parquet(tmp_path / "interactions.parquet")
+    assert list(frame.columns) == ["event_id", "user_id", "item_id", "action", "value", "occurred_at", "known_at"]
+    assert frame["event_id"].tolist() == ["b", "d", "e", "a", "c"]
+    assert str(frame["known_at"].dtype) == "datetime64[us, UTC]"
+    assert frame["known_at"].is_monotonic_increasing
+    assert frame["value"].isna().tolist() == [False, True, True, True, True]
+    assert (info.interactions, info.items, info.largest_rating) == (5, 1, 4.0)
+    assert (info.first_known_us, info.last_known_us) == (to_us(START), to_us(START + timedelta(minutes=5)))
+    assert info.last_occurred_us == to_us(START + timedelta(minutes=9))
+    for name, digest in info.sha256.items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+
+
+def test_items_are_as_they_were_known(settings: Settings, tmp_path: Path) -> None:
+    write_snapshot(settings, tmp_path, until_us=to_us(START + timedelta(minutes=2)))
+    [before] = pd.read_parquet(tmp_path / "items.parquet").to_dict("records")
+    write_snapshot(settings, tmp_path)
+    [after] = pd.read_parquet(tmp_path / "items.parquet").to_dict("records")
+
+    assert (before["title"], after["title"]) == ("old", "new")
+    assert list(after["categories"]) == ["x"]
+    assert after["attributes"] == '{"year": 1999}'
+
+
+def test_a_range_is_half_open(settings: Settings, tmp_path: Path) -> None:
+    end = to_us(START + timedelta(minutes=5))
+
+    until = write_snapshot(settings, tmp_path, until_us=end)
+    since = write_snapshot(settings, tmp_path, since_us=end)
+
+    assert (until.interactions, until.until_us) == (3, end)
+    assert (since.interactions, since.since_us) == (2, end)
+
+
+def test_nothing_is_an_empty_snapshot(settings: Settings, tmp_path: Path) -> None:
+    info = write_snapshot(settings, tmp_path, until_us=0)
+
+    assert (info.interactions, info.items, info.first_known_us) == (0, 0, None)
+    assert len(pd.read_parquet(tmp_path / "interactions.parquet")) == 0

@@ -1,0 +1,148 @@
+"""What serving reads, against the real database, and what it gets when that is away."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from features.build.live_statistics import refresh_statistics, to_us
+from features.contracts.errors import UnavailableError
+from features.contracts.events import Event, stamp_event
+from features.contracts.profiles import UserHistory
+from features.contracts.statistics import NEVER_US
+from features.contracts.weights import ActionWeights
+from features.db.connection import open_pool
+from features.settings import Settings
+from features.store import Store
+from tests.support.tables import fill
+
+pytestmark = pytest.mark.integration
+START = datetime(2026, 1, 1, tzinfo=UTC)
+T = TypeVar("T")
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    """Return settings of a fresh database."""
+    return Settings(database_url=SecretStr(database_url))
+
+
+def ask(settings: Settings, question: Callable[[Store], Awaitable[T]]) -> T:
+    """Return what a store answers, in an event loop and a pool of its own."""
+
+    async def asked() -> T:
+        pool = open_pool(settings)
+        await pool.open()
+        try:
+            return await question(Store(pool))
+        finally:
+            await pool.close(timeout=2)
+
+    return asyncio.run(asked())
+
+
+def act(name: str, minute: int, item_id: str | None, action: str = "view", value: float | None = None) -> Event:
+    fields = {"user_id": "u", "item_id": item_id, "action": action, "value": value}
+    return stamp_event(fields, now=START + timedelta(minutes=minute), event_id=name)
+
+
+def test_a_history_is_newest_first_and_seen_items_are_complete(settings: Settings) -> None:
+    landed_at = START + timedelta(minutes=2)
+    fill(
+        settings,
+        [
+            act("a", 1, "old"),
+            act("b", 2, "rated", "rating", 4.5),
+            act("c", 2, "tie"),
+            act("d", 3, None, "search"),
+            act("e", 5, "ahead"),
+        ],
+        landed_at,
+    )
+
+    history = ask(settings, lambda store: store.history("u", 3))
+
+    assert list(history.event_ids) == ["e", "c", "b"]
+    assert list(history.item_ids) == ["ahead", "tie", "rated"]
+    assert list(history.actions) == ["view", "view", "rating"]
+    assert np.isnan(history.values[0])
+    assert history.values[2] == 4.5
+    # An event that claims to lie in our future counts from when it was known.
+    assert list(history.at_us) == [to_us(landed_at)] * 3
+    assert sorted(history.seen_item_ids) == ["ahead", "old", "rated", "tie"]
+
+
+def test_a_user_never_seen_has_an_empty_history(settings: Settings) -> None:
+    assert ask(settings, lambda store: store.history("nobody")) == UserHistory("nobody")
+
+
+def test_item_states_are_all_or_those_that_changed(settings: Settings) -> None:
+    def item(item_id: str, **fields: object) -> Event:
+        return stamp_event({"type": "item", "item_id": item_id, **fields}, now=START, event_id=item_id)
+
+    early, late = START, START + timedelta(hours=1)
+    fill(settings, [item("a", title="A", categories=["x", "y"]), item("b", hidden=True)], early)
+    fill(settings, [item("c", expires_at="2026-02-01T00:00:00Z")], late)
+
+    everything = ask(settings, lambda store: store.item_states(None))
+    changed = ask(settings, lambda store: store.item_states(early + timedelta(minutes=30)))
+
+    assert [state.item_id for state in everything] == ["a", "b", "c"]
+    assert (everything[0].title, everything[0].categories, everything[1].hidden) == ("A", ("x", "y"), True)
+    assert [(state.item_id, state.expires_at, state.changed_at) for state in changed] == [
+        ("c", datetime(2026, 2, 1, tzinfo=UTC), late)
+    ]
+
+
+def test_item_statistics_are_each_items_newest_row_after_an_edge(settings: Settings) -> None:
+    before = ask(settings, lambda store: store.item_statistics(NEVER_US))
+    fill(settings, [act("a", 0, "one"), act("b", 1, "two")], START + timedelta(minutes=1))
+    fill(settings, [act("c", 20, "one")], START + timedelta(minutes=20))
+    refresh_statistics(settings, until=START + timedelta(hours=1))
+
+    everything = ask(settings, lambda store: store.item_statistics(NEVER_US))
+    newer = ask(settings, lambda store: store.item_statistics(to_us(START + timedelta(minutes=15))))
+
+    assert (list(before.item_ids), before.closed_at_us, before.decayed.shape) == ([], NEVER_US, (0, 8))
+    assert everything.closed_at_us == newer.closed_at_us == to_us(START + timedelta(hours=1))
+    assert list(everything.item_ids) == ["one", "two"]
+    assert everything.count.tolist() == [2, 1]
+    assert everything.closed_at_us_of_rows.tolist() == [to_us(START + timedelta(minutes=m)) for m in (30, 15)]
+    assert everything.first_at_us.tolist() == [to_us(START + timedelta(minutes=15))] * 2
+    assert ActionWeights.from_json(everything.weights) == ActionWeights()
+    assert list(newer.item_ids) == ["one"]
+
+
+def test_popular_items_come_without_and_with_statistics_and_never_hidden(settings: Settings) -> None:
+    hidden = stamp_event({"type": "item", "item_id": "c", "hidden": True}, now=START, event_id="c")
+    events = [act(f"{item}{n}", n, item) for item, times in (("a", 1), ("b", 3), ("c", 9)) for n in range(times)]
+    fill(settings, [hidden, *events], START + timedelta(minutes=10))
+
+    counted = ask(settings, lambda store: store.popular_items(5))
+    refresh_statistics(settings)
+    decayed = ask(settings, lambda store: store.popular_items(5))
+
+    assert counted == decayed == ["b", "a"]
+
+
+def test_postgres_away_is_told_within_seconds(settings: Settings) -> None:
+    away = Settings(database_url=SecretStr("postgresql://marquee:x@127.0.0.1:1/marquee"))
+    questions: list[Callable[[Store], Awaitable[object]]] = [
+        lambda store: store.ping(),
+        lambda store: store.history("u"),
+        lambda store: store.item_states(None),
+        lambda store: store.item_statistics(0),
+        lambda store: store.popular_items(3),
+    ]
+
+    assert ask(settings, lambda store: store.ping()) is None
+    for question in questions:
+        started = time.monotonic()
+        with pytest.raises(UnavailableError):
+            ask(away, question)
+        assert time.monotonic() - started < 5
