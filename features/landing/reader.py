@@ -8,6 +8,7 @@ import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from features.contracts.errors import UnavailableError
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
 from features.kafka import EVENT_TOPICS, TopicIdentity, kafka_errors
@@ -178,7 +179,11 @@ class Reader:
         for span in spans:
             self._next[TopicPartition(span.topic, span.partition)] = span.next_offset
         copy = {at: OffsetAndMetadata(offset, "", -1) for at, offset in self._next.items()}
-        self._consumer.commit_async(copy, callback=_copied)
+        try:
+            with kafka_errors("copying offsets"):
+                self._consumer.commit_async(copy, callback=_copied)
+        except UnavailableError as error:
+            _copied(copy, error)
 
     def lag(self) -> int | None:
         """Return how many offsets lie ahead in all assigned partitions; None while none is assigned."""
@@ -190,7 +195,11 @@ class Reader:
 
     def close(self) -> None:
         """Leave the group, so that others take over at once."""
-        self._consumer.close(autocommit=False, timeout_ms=3_000)
+        try:
+            with kafka_errors("leaving the group"):
+                self._consumer.close(autocommit=False, timeout_ms=3_000)
+        except UnavailableError as error:
+            log.warning("left without a word, others take over when the session ends", reason=str(error))
 
 
 def _copied(_: object, response: object) -> None:

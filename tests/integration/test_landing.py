@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from features.contracts.events import encode_event, stamp_event
 from features.db.connection import connect
-from features.kafka import BACKFILL, IMPRESSIONS, INTERACTIONS, Admin
+from features.kafka import BACKFILL, IMPRESSIONS, INTERACTIONS, TRAINING_COMPLETED, TRAINING_STARTED, Admin
 from features.landing.protocol import FenceError, Span, land
 from features.landing.write import prepare
 from features.settings import Settings
@@ -263,3 +263,20 @@ def test_landing_waits_for_postgres_and_goes_on(rig: Rig, wait_until: WaitUntil)
 
     wait_until(lambda: rig.counters()["stored"] == 2, timeout=20, what="the event after the outage landed")
     assert process.poll() is None
+
+
+def test_trainings_are_announced(rig: Rig) -> None:
+    rig.command("announce", "started", "--run", "r1", "--parameters", '{"factors": 64}')
+    rig.command(
+        *("announce", "completed", "--run", "r1", "--status", "refused"),
+        *("--metrics", '{"ndcg": 0.1}', "--artifact-path", "models:/marquee/3"),
+    )
+    wrong = rig.command("announce", "started", "--run", "r1", "--parameters", "[1]", check=False)
+
+    started = json.loads(rig.messages(TRAINING_STARTED)[-1].value)
+    completed = json.loads(rig.messages(TRAINING_COMPLETED)[-1].value)
+    assert started.keys() == {"model_id", "model_type", "training_id", "start_time", "parameters"}
+    assert (started["training_id"], started["parameters"]) == ("r1", {"factors": 64})
+    assert completed.keys() == {"model_id", "training_id", "status", "metrics", "artifact_path", "completion_time"}
+    assert (completed["status"], completed["artifact_path"]) == ("refused", "models:/marquee/3")
+    assert (wrong.returncode, "expected a JSON object" in wrong.stderr) == (2, True)
