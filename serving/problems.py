@@ -125,5 +125,8 @@ async def _on_http(request: Request, error: Exception) -> JsonResponse:
 
 
 async def _on_defect(request: Request, error: Exception) -> JsonResponse:
-    log.error("request_failed", path=request.url.path, exc_info=error)
-    return _respond(request, 500, "the server failed; the request id finds the cause in its log")
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    log.error("request_failed", path=request.url.path, request_id=request_id, exc_info=error)
+    # Starlette answers defects outside of our middleware, which would have set the header.
+    detail = "the server failed; the request id finds the cause in its log"
+    return _respond(request, 500, detail, headers={"X-Request-Id": request_id})

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 
 from serving.asks import DEFAULT_K, MAX_K
 from serving.openapi import PROBLEMS
+from serving.path_ids import ANY
 from serving.problems import Problem
 from serving.responses import JsonResponse
 from serving.routes.recommend import PathId
@@ -19,7 +20,7 @@ def items_router(similar: Similar) -> APIRouter:
     router = APIRouter(tags=["items"], responses=PROBLEMS)
 
     @router.get(
-        "/api/v1/items/{item_id:path}/similar",
+        f"/api/v1/items/{{item_id:{ANY}}}/similar",
         operation_id="similar_items",
         summary="Items that the same users like",
         response_model=SimilarAnswer,

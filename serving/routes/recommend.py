@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 from serving.asks import DEFAULT_K, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask
 from serving.bodies import read_body
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
+from serving.path_ids import ANY
 from serving.pipeline import Pipeline
 from serving.responses import JsonResponse
 from serving.schemas import ExperimentId, Kind, RecommendAnswer, RecommendRequest, without_nul
@@ -28,7 +29,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
     router = APIRouter(tags=["recommendations"], responses=PROBLEMS)
 
     @router.get(
-        "/api/v1/recommend/{user_id:path}",
+        f"/api/v1/recommend/{{user_id:{ANY}}}",
         operation_id="recommend_for_user",
         summary="Recommend items to a user",
         response_model=RecommendAnswer,

@@ -1,0 +1,251 @@
+"""The API process against real Postgres, Kafka and MLflow: fresh answers, hot swaps, refused versions."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from features.contracts.events import Impression, decode_event, stamp_event
+from features.kafka import IMPRESSIONS, ITEMS
+from features.settings import Settings
+from ops.local.ports import free_ports
+from tests.conftest import WaitUntil
+from tests.support.landing import START, Rig, recreate_topics
+from tests.support.serving import TOKEN, Api, items_of, publish_tiny, request_loop, without_digest
+from training.bundle.registry import RegisteredVersion, Registry
+from training.promotion import move_alias
+
+pytestmark = pytest.mark.integration
+
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="module")
+def rig(new_database: Callable[[], str], kafka_bootstrap: str) -> Iterator[Rig]:
+    """Yield a rig over a database of this module and fresh topics, with landing running."""
+    rig = Rig(Settings(database_url=SecretStr(new_database()), kafka_bootstrap_servers=kafka_bootstrap))
+    recreate_topics(rig.settings, partitions=2)
+    rig.start_landing()
+    yield rig
+    rig.end()
+
+
+@pytest.fixture(scope="module")
+def registry(mlflow_uri: str) -> Registry:
+    """Return the registered model of this module."""
+    return Registry(mlflow_uri, "serving-tests")
+
+
+@pytest.fixture(scope="module")
+def new_version(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RegisteredVersion]:
+    """Return a function that publishes another tiny bundle."""
+    seeds = count(100)
+    return lambda **how: publish_tiny(registry, tmp_path_factory.mktemp("published"), next(seeds), **how)
+
+
+@pytest.fixture(scope="module")
+def api(
+    rig: Rig,
+    registry: Registry,
+    new_version: Callable[..., RegisteredVersion],
+    tmp_path_factory: pytest.TempPathFactory,
+    wait_until: WaitUntil,
+) -> Iterator[Api]:
+    """Yield a server that serves a version."""
+    folder = tmp_path_factory.mktemp("api")
+    promoted = new_version()
+    move_alias(registry, "champion", promoted.version)
+    api = Api(
+        free_ports().api,
+        {
+            "MARQUEE_DATABASE_URL": rig.settings.database_url.get_secret_value(),
+            "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": rig.settings.kafka_bootstrap_servers,
+            "MARQUEE_MLFLOW_TRACKING_URI": registry.tracking_uri,
+            "MARQUEE_MODEL_NAME": registry.model_name,
+            "MARQUEE_CACHE_DIR": str(folder / "bundles"),
+        },
+        folder / "api.log",
+    )
+    try:
+        api.start()
+        wait_until(lambda: api.info()["version"] == promoted.version, 30, "the first version is served")
+        yield api
+    finally:
+        api.end()
+
+
+def promote(registry: Registry, version: RegisteredVersion, api: Api, wait_until: WaitUntil) -> float:
+    """Return the seconds from the move of the alias until the server serves the version."""
+    move_alias(registry, "champion", version.version)
+    started = time.monotonic()
+    wait_until(lambda: api.info()["version"] == version.version, 10, f"version {version.version} is served")
+    return time.monotonic() - started
+
+
+def test_a_click_changes_the_next_answer(api: Api, wait_until: WaitUntil) -> None:
+    before = api.recommend("clicker", k=5)
+    assert (before["degraded"], before["fallback_reason"]) == (False, "no_history")
+
+    posted = api.client.post("/api/v1/events", json={"user_id": "clicker", "item_id": "i3", "action": "like"})
+    assert posted.status_code == 202
+    assert [result["status"] for result in posted.json()["results"]] == ["accepted"]
+
+    after = wait_until(
+        lambda: (answer := api.recommend("clicker", k=5))["fallback_reason"] is None and answer, 10, "a personal list"
+    )
+    assert items_of(after) != items_of(before)
+    assert "i3" not in items_of(after)
+    assert after["degraded"] is False
+    assert any("i3" in item["reason"] for item in after["items"])
+
+
+def test_inline_history_counts_as_if_it_had_landed(api: Api, wait_until: WaitUntil) -> None:
+    inline = api.client.post("/api/v1/recommend", json={"history": [{"item_id": "i7", "action": "like"}], "k": 10})
+    api.client.post("/api/v1/events", json={"user_id": "same", "item_id": "i7", "action": "like"})
+    landed = wait_until(
+        lambda: (answer := api.recommend("same", k=10))["fallback_reason"] is None and answer, 10, "a personal list"
+    )
+    assert items_of(inline.json()) == items_of(landed)
+    assert inline.json()["user_id"] is None
+
+
+def test_item_state_is_live(api: Api, rig: Rig, wait_until: WaitUntil) -> None:
+    def say(**fields: object) -> None:
+        rig.produce([stamp_event({"type": "item", "item_id": "i11", **fields}, now=next(moments), event_id=next(ids))])
+
+    moments = (START.replace(hour=hour) for hour in range(10))
+    ids = (f"item-{number}" for number in range(10))
+    say(title="Heat", categories=["Crime"])
+    in_crime = {"k": 30, "categories": "Crime"}
+    wait_until(lambda: items_of(api.recommend("watcher", **in_crime)) == ["i11"], 10, "the category is known")
+    assert api.recommend("watcher", **in_crime)["items"][0]["title"] == "Heat"
+    assert len(items_of(api.recommend("watcher", k=30))) == 30
+
+    say(title="Heat", categories=["Crime"], hidden=True)
+    wait_until(lambda: len(items_of(api.recommend("watcher", k=30))) == 29, 10, "the item is hidden")
+    assert api.recommend("watcher", **in_crime)["items"] == []
+
+    say(title="Heat", categories=["Crime"])
+    wait_until(lambda: len(items_of(api.recommend("watcher", k=30))) == 30, 10, "the item is back")
+
+
+def test_impressions_reach_kafka_with_position_source_and_score(api: Api, rig: Rig, wait_until: WaitUntil) -> None:
+    answer = api.recommend("seer", k=3, experiment_id="exp-1")
+
+    def shown() -> list[Impression]:
+        events = [decode_event(message.value) for message in rig.messages(IMPRESSIONS)]
+        return [e for e in events if isinstance(e, Impression) and e.recommendation_id == answer["recommendation_id"]]
+
+    [impression] = wait_until(shown, 10, "the impression is in Kafka")
+    assert (impression.user_id, impression.experiment_id) == ("seer", "exp-1")
+    assert impression.model_version == answer["model_version"]
+    assert [(i.item_id, i.position, i.source) for i in impression.items] == [
+        (item["item_id"], item["rank"], item["source"]) for item in answer["items"]
+    ]
+    assert [i.score for i in impression.items] == pytest.approx([item["score"] for item in answer["items"]])
+
+
+def test_refused_events_are_named_and_the_others_are_sent(api: Api, rig: Rig, wait_until: WaitUntil) -> None:
+    batch = [{"item_id": "i1", "user_id": "mixed", "action": "view", "event_id": "good-1"}, {"item_id": 1.5}, 7]
+    refused = api.client.post("/api/v1/events", json=batch)
+    assert refused.status_code == 422
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert [result["status"] for result in refused.json()["results"]] == ["accepted", "refused", "refused"]
+    assert {"item_id", "user_id"} <= {error["path"] for error in refused.json()["results"][1]["errors"]}
+    wait_until(lambda: rig.rows("SELECT 1 FROM interactions WHERE event_id = 'good-1'"), 10, "the good event landed")
+
+
+def test_an_idempotency_key_makes_a_retry_harmless(api: Api, rig: Rig, wait_until: WaitUntil) -> None:
+    body = {"events": [{"user_id": "twice", "item_id": f"i{number}", "action": "view"} for number in range(3)]}
+    first, second = (api.client.post("/api/v1/events", json=body, headers={"Idempotency-Key": "K"}) for _ in range(2))
+    assert first.json() == second.json()
+    api.client.post("/api/v1/events", json={"user_id": "twice", "item_id": "i9", "action": "view", "event_id": "last"})
+    wait_until(lambda: rig.rows("SELECT 1 FROM interactions WHERE event_id = 'last'"), 10, "all landed")
+    assert rig.rows("SELECT count(*)::int FROM interactions WHERE user_id = 'twice'") == [(4,)]
+
+
+def test_items_go_to_their_topic(api: Api, rig: Rig) -> None:
+    posted = api.client.post(
+        "/api/v1/events", json={"type": "item", "item_id": "new", "title": "New", "event_id": "n1"}
+    )
+    assert posted.status_code == 202
+    assert "n1" in {decode_event(message.value).event_id for message in rig.messages(ITEMS)}
+
+
+def test_a_promotion_is_served_within_ten_seconds_and_no_request_fails(
+    api: Api, registry: Registry, new_version: Callable[..., RegisteredVersion], wait_until: WaitUntil
+) -> None:
+    old, new = api.info()["version"], new_version()
+    with request_loop(api) as loop:
+        took_s = promote(registry, new, api, wait_until)
+        wait_until(lambda: loop.versions[-1:] == [new.version], 10, "the loop sees it")
+    assert loop.failures == []
+    assert took_s < 10
+    assert set(loop.versions) == {old, new.version}
+    assert loop.versions.count(new.version) > 0
+
+
+@pytest.mark.parametrize(
+    ("how", "tagged", "said"),
+    [
+        ({"flip": True}, True, "factors.npy"),
+        ({"spec": False}, True, "feature spec"),
+        ({}, False, "no tag `digest`"),
+    ],
+    ids=["flipped byte", "other spec", "no digest"],
+)
+def test_a_broken_version_is_refused_and_the_old_one_serves(  # noqa: PLR0917  # pytest passes names
+    how: dict[str, bool],
+    tagged: bool,  # noqa: FBT001  # a parameter of the case
+    said: str,
+    api: Api,
+    registry: Registry,
+    new_version: Callable[..., RegisteredVersion],
+    wait_until: WaitUntil,
+) -> None:
+    sound = api.info()["version"]
+    broken = new_version(**how)
+    if not tagged:
+        without_digest(registry, broken)
+    with request_loop(api) as loop:
+        registry.set_alias("champion", broken.version)
+        refused = wait_until(lambda: api.info()["refused"], 30, "it is refused")
+    assert loop.failures == []
+    assert set(loop.versions) == {sound}
+    assert refused["version"] == broken.version
+    assert said in refused["reason"]
+    assert api.info()["version"] == sound
+    assert 'outcome="refused"' in api.client.get("/metrics").text
+
+    again = api.client.post("/model/reload", headers=ADMIN)
+    assert again.status_code == 409
+    assert said in again.json()["detail"]
+
+    move_alias(registry, "champion", new_version().version)
+    wait_until(lambda: api.info()["refused"] is None and api.info()["version"] != sound, 10, "a sound one is served")
+
+
+def test_reload_needs_the_token_and_says_what_is_served(api: Api) -> None:
+    assert api.client.post("/model/reload").status_code == 401
+    assert api.client.post("/model/reload", headers={"Authorization": "Bearer no"}).status_code == 403
+    answer = api.client.post("/model/reload", headers=ADMIN)
+    assert answer.json() == {"outcome": "unchanged", "version": api.info()["version"]}
+
+
+def test_old_bundles_leave_the_disk(api: Api) -> None:
+    kept = {path.name for path in Path(api.settings["MARQUEE_CACHE_DIR"]).iterdir() if path.is_dir()}
+    assert api.info()["digest"] in kept
+    assert len(kept) <= 2
+
+
+def test_health_names_what_it_depends_on(api: Api) -> None:
+    health = api.client.get("/health")
+    assert health.status_code == 200
+    assert health.json()["checks"] == {"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}
+    assert api.client.get("/health/ready").json() == {"ready": True}
+    metrics = api.client.get("/metrics").text
+    assert 'route="/api/v1/recommend/{user_id}"' in metrics
+    assert 'marquee_stage_seconds_count{stage="recommend"}' in metrics

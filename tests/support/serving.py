@@ -1,0 +1,201 @@
+"""The real API process for tests, and bundles published the way training publishes them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from mlflow.tracking import MlflowClient
+
+from ops.local.ports import LOOPBACK
+from serving.bundle_cache import BundleCache, LastGood
+from tests.support.tiny_bundle import write_tiny_bundle
+from training.bundle.manifest import manifest_digest
+from training.bundle.registry import RegisteredVersion, Registry
+from training.publish import Publication, publish
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "let-me-in"  # noqa: S105  # of servers that live for one test
+NOWHERE = f"http://{LOOPBACK}:9"
+"""An address at which nothing listens (the discard port)."""
+
+
+@dataclass
+class Api:
+    """One `python -m serving` and a client of it."""
+
+    port: int
+    settings: Mapping[str, str]
+    log: Path
+    client: httpx.Client = field(init=False)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def __post_init__(self) -> None:
+        """Make the client; requests fail when they fail, without a retry."""
+        self.client = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=20)
+
+    def start(self) -> None:
+        """Start the process and return once it answers."""
+        environment = {
+            **os.environ,
+            "MARQUEE_API_HOST": LOOPBACK,
+            "MARQUEE_API_PORT": str(self.port),
+            "MARQUEE_ADMIN_TOKEN": TOKEN,
+            **self.settings,
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "serving"], env=environment, cwd=ROOT, stdout=log, stderr=log
+            )
+        self._wait_alive()
+
+    def _wait_alive(self) -> None:
+        deadline, pause = time.monotonic() + 60, threading.Event()
+        while True:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                self.client.get("/health/live")
+            except httpx.TransportError:
+                assert time.monotonic() < deadline, self.log.read_text()
+                pause.wait(0.05)
+            else:
+                return
+
+    def stop(self) -> int:
+        """Return the exit code after SIGTERM."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def end(self) -> None:
+        """End the process in any case."""
+        self.client.close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def recommend(self, user_id: str, **query: Any) -> dict[str, Any]:
+        """Return the answer for a user, which must be a 200."""
+        response = self.client.get(f"/api/v1/recommend/{user_id}", params=query)
+        assert response.status_code == 200, response.text
+        return response.json()  # type: ignore[no-any-return]
+
+    def info(self) -> dict[str, Any]:
+        """Return what `/model/info` says."""
+        return self.client.get("/model/info").json()  # type: ignore[no-any-return]
+
+
+def items_of(answer: Mapping[str, Any]) -> list[str]:
+    """Return the ids of an answer, best first."""
+    return [item["item_id"] for item in answer["items"]]
+
+
+def publish_tiny(
+    registry: Registry, folder: Path, seed: int, *, flip: bool = False, spec: bool = True
+) -> RegisteredVersion:
+    """Return a new version whose bundle was written anew.
+
+    Parameters
+    ----------
+    flip
+        Change one byte of a file after the digest was taken.
+    spec
+        False: let the manifest name another feature spec; the digest fits.
+    """
+    bundle = folder / f"run-{seed}" / "bundle"
+    digest = write_tiny_bundle(bundle, seed)
+    if flip:
+        file = bundle / "factors.npy"
+        raw = bytearray(file.read_bytes())
+        raw[-1] ^= 1
+        file.write_bytes(raw)
+    if not spec:
+        digest = _other_spec(bundle)
+    return publish(
+        registry,
+        Publication(
+            run=f"{folder.name}-{seed}",
+            bundle=bundle,
+            digest=digest,
+            parameters={},
+            metrics={},
+            tags={},
+            example_items=("i1", "i2"),
+        ),
+    )
+
+
+def _other_spec(bundle: Path) -> str:
+    file = bundle / "manifest.json"
+    manifest = msgspec.json.decode(file.read_bytes())
+    raw = msgspec.json.encode({**manifest, "spec_hash": "0" * 64})
+    file.write_bytes(raw)
+    return manifest_digest(raw)
+
+
+def without_digest(registry: Registry, version: RegisteredVersion) -> None:
+    """Take the tag away that a server needs."""
+    client = MlflowClient(registry.tracking_uri, registry.tracking_uri)
+    client.delete_model_version_tag(registry.model_name, version.version, "digest")
+
+
+def seed_cache(folder: Path, seed: int = 0) -> str:
+    """Leave a last good bundle on disk, as a server that served it does, and return its digest."""
+    cache = BundleCache(folder)
+    with cache.incoming() as incoming:
+        digest = write_tiny_bundle(incoming / "bundle", seed)
+        cache.install(incoming / "bundle", digest)
+    cache.remember(LastGood("1", digest, "run"))
+    return digest
+
+
+@dataclass
+class Loop:
+    """Requests, one after another, for as long as a block runs."""
+
+    versions: list[str | None] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def request_loop(api: Api) -> Iterator[Loop]:
+    """Ask for recommendations from two threads, all the time, and yield what came of it."""
+    loop, over = Loop(), threading.Event()
+
+    def ask(number: int) -> None:
+        with httpx.Client(base_url=api.client.base_url, timeout=20) as client:
+            while not over.is_set():
+                try:
+                    response = client.get(f"/api/v1/recommend/loop-{number}")
+                except httpx.HTTPError as error:
+                    loop.failures.append(repr(error))
+                    continue
+                if response.status_code == 200:
+                    loop.versions.append(response.json()["model_version"])
+                else:
+                    loop.failures.append(response.text)
+                over.wait(0.005)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield loop
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,193 @@
+"""The app over parts that a test holds in its hand: a store and a sink in memory, a real small bundle."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+
+from features.contracts.errors import UnavailableError
+from features.contracts.events import Event
+from features.contracts.profiles import UserHistory
+from features.contracts.statistics import HALF_LIVES_US, NEVER_US
+from features.store import ItemState, StatisticsRows
+from serving.app import create_app
+from serving.bundle_cache import BundleCache
+from serving.bundle_loader import BundleLoader
+from serving.bundle_slot import BundleSlot
+from serving.clock import now_us
+from serving.guard import Guard
+from serving.impressions import Impressions
+from serving.keeper import Keeper
+from serving.live import Current
+from serving.metrics import Metrics
+from serving.parts import Parts
+from serving.pipeline import Pipeline
+from serving.posting import Poster
+from serving.similar import Similar
+from tests.support.tiny_bundle import write_tiny_bundle
+from training.bundle.read import open_bundle, verify_bundle
+from training.bundle.registry import RegisteredVersion
+
+TOKEN = "let-me-in"  # noqa: S105  # of apps that live for one test
+
+
+@dataclass
+class MemoryStore:
+    """Histories and item states in memory, and a switch that takes them away."""
+
+    histories: dict[str, UserHistory] = field(default_factory=dict)
+    states: list[ItemState] = field(default_factory=list)
+    popular: list[str] = field(default_factory=list)
+    away: bool = False
+
+    def _check(self) -> None:
+        if self.away:
+            raise UnavailableError("Postgres is away")
+
+    async def history(self, user_id: str, limit: int) -> UserHistory:
+        """Return a user's history."""
+        self._check()
+        assert limit > 0
+        return self.histories.get(user_id, UserHistory(user_id))
+
+    async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
+        """Return all states, whatever is asked for."""
+        self._check()
+        del changed_after
+        return self.states
+
+    async def item_statistics(self, after_us: int) -> StatisticsRows:
+        """Return no row, as before the first refresh."""
+        self._check()
+        del after_us
+        none = np.empty(0, np.int64)
+        return StatisticsRows([], none, none, np.empty((0, len(HALF_LIVES_US))), none, NEVER_US, {})
+
+    async def popular_items(self, limit: int) -> list[str]:
+        """Return popular items."""
+        self._check()
+        return self.popular[:limit]
+
+    async def ping(self) -> None:
+        """Return if it is there."""
+        self._check()
+
+
+@dataclass
+class MemorySink:
+    """Events in memory, and a switch that takes Kafka away."""
+
+    events: list[Event] = field(default_factory=list)
+    away: bool = False
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """Keep events."""
+        if self.away:
+            raise UnavailableError("Kafka is away")
+        self.events.extend(events)
+
+
+@dataclass
+class OneVersion:
+    """A registry of at most one version."""
+
+    folder: Path
+    registered: RegisteredVersion | None = None
+
+    def publish(self) -> None:
+        """Write a tiny bundle and register it as version 1."""
+        self.registered = RegisteredVersion("1", write_tiny_bundle(self.folder), "run-1")
+
+    def by_alias(self, alias: str) -> RegisteredVersion | None:
+        """Return the version."""
+        assert alias == "champion"
+        return self.registered
+
+    def download(self, version: str, folder: Path) -> Path:
+        """Return a copy of the files."""
+        assert version == "1"
+        copy = folder / "bundle"
+        copy.mkdir()
+        for file in self.folder.iterdir():
+            (copy / file.name).write_bytes(file.read_bytes())
+        return copy
+
+
+@dataclass
+class Bench:
+    """The parts of an app, and what they stand on."""
+
+    parts: Parts
+    store: MemoryStore
+    sink: MemorySink
+    registry: OneVersion
+    impressions: Impressions
+
+    @cached_property
+    def app(self) -> FastAPI:
+        """Return the app, made once."""
+        return create_app(self.parts)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Yield a client of the app; the version that is published is loaded first."""
+        await self.parts.keeper.look()
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            yield client
+
+
+@asynccontextmanager
+async def _nothing_to_open() -> AsyncIterator[None]:
+    yield
+
+
+def _trusting(path: Path, digest: str) -> None:
+    """Check nothing: what the child process finds is tested with the real one."""
+    del path, digest
+
+
+@contextmanager
+def bench(folder: Path) -> Iterator[Bench]:
+    """Yield the parts of an app in a folder of its own."""
+    store, sink, registry = MemoryStore(), MemorySink(), OneVersion(folder / "registry")
+    metrics, current, cache = Metrics(), Current(), BundleCache(folder / "cache")
+    loader = BundleLoader(registry, cache, verify=verify_bundle, check=_trusting, open_bundle=open_bundle)
+    slot = BundleSlot(registry, "champion", loader, cache, now_us)
+    keeper = Keeper(slot, store, current, metrics)
+    # No rest: what a test switches back on is asked again at once.
+    store_guard, kafka_guard = Guard("Postgres", timeout_s=5, rest_s=0), Guard("Kafka", timeout_s=5, rest_s=0)
+    impressions = Impressions(sink, kafka_guard, metrics, limit=3)
+    running: AbstractAsyncContextManager[None] = _nothing_to_open()
+    with ThreadPoolExecutor(1) as executor:
+        pipeline = Pipeline(
+            store=store,
+            guard=store_guard,
+            current=current,
+            impressions=impressions,
+            metrics=metrics,
+            executor=executor,
+            clock=now_us,
+        )
+        parts = Parts(
+            model_name="marquee",
+            admin_token=TOKEN,
+            store=store,
+            store_guard=store_guard,
+            kafka_guard=kafka_guard,
+            current=current,
+            keeper=keeper,
+            pipeline=pipeline,
+            poster=Poster(sink, kafka_guard, metrics),
+            similar=Similar(current, executor, now_us),
+            metrics=metrics,
+            running=lambda: running,
+        )
+        yield Bench(parts, store, sink, registry, impressions)

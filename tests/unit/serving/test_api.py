@@ -1,0 +1,316 @@
+"""The app over parts in memory: shapes of answers, fallbacks, refusals, hostile input."""
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from features.contracts.events import Impression
+from features.contracts.profiles import UserHistory
+from features.store import ItemState
+from tests.support.serving_parts import TOKEN, Bench, bench
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+LIKED = UserHistory("u", ["e1"], ["i3"], ["like"], [math.nan], [1_700_000_000_000_000], ["i3", "i4"])
+
+Use = Callable[[httpx.AsyncClient], Awaitable[Any]]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Bench]:
+    """Yield an app that serves a version and knows the user `u`."""
+    with bench(tmp_path) as parts:
+        parts.registry.publish()
+        parts.store.histories["u"] = LIKED
+        yield parts
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Bench]:
+    """Yield an app without any version."""
+    with bench(tmp_path) as parts:
+        yield parts
+
+
+def run(parts: Bench, use: Use) -> Any:
+    """Return what `use` returns for a client of the app."""
+
+    async def inside() -> Any:
+        async with parts.client() as client:
+            return await use(client)
+
+    return asyncio.run(inside())
+
+
+def get(parts: Bench, path: str, **query: Any) -> httpx.Response:
+    return run(parts, lambda client: client.get(path, params=query))  # type: ignore[no-any-return]
+
+
+def post(parts: Bench, path: str, body: Any, **headers: str) -> httpx.Response:
+    return run(parts, lambda client: client.post(path, json=body, headers=headers))  # type: ignore[no-any-return]
+
+
+def ids(response: httpx.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [item["item_id"] for item in response.json()["items"]]
+
+
+def test_the_answer_has_the_documented_members(served: Bench) -> None:
+    answer = get(served, "/api/v1/recommend/u", k=2).json()
+    assert list(answer) == [
+        *("user_id", "recommendation_id", "model_version", "items", "degraded", "fallback_reason", "took_ms")
+    ]
+    assert (answer["user_id"], answer["model_version"]) == ("u", "1")
+    assert (answer["degraded"], answer["fallback_reason"]) == (False, None)
+    assert [item["rank"] for item in answer["items"]] == [1, 2]
+    assert list(answer["items"][0]) == ["item_id", "rank", "score", "source", "reason", "title"]
+
+
+def test_seen_and_excluded_items_stay_out_and_the_list_is_full(served: Bench) -> None:
+    got = ids(get(served, "/api/v1/recommend/u", k=25, exclude=["i1,i2", "i5"]))
+    assert len(got) == len(set(got)) == 25
+    assert not {"i1", "i2", "i3", "i4", "i5"} & set(got)
+
+
+def test_explain_adds_ranks_features_and_what_the_list_was_made_from(served: Bench) -> None:
+    answer = get(served, "/api/v1/recommend/u", explain=True).json()
+    assert answer["explanation"]["history_event_ids"] == ["e1"]
+    assert answer["explanation"]["bundle_digest"] == served.registry.registered.digest  # type: ignore[union-attr]
+    assert answer["items"][0]["explanation"]["ranks"]
+    json.dumps(answer, allow_nan=False)
+
+
+def test_candidates_are_ranked_and_unknown_ones_left_out(served: Bench) -> None:
+    def rank(**body: Any) -> list[str]:
+        return ids(post(served, "/api/v1/recommend", body))
+
+    assert set(rank(candidates=["i1", "i2", "nobody knows"])) == {"i1", "i2"}
+    assert rank(candidates=["nobody knows"]) == []
+    assert rank(candidates=[]) == []
+    assert rank(user_id="u", candidates=["i3", "i4"]) == []
+    assert set(rank(user_id="u", candidates=["i3", "i4"], include_seen=True)) == {"i3", "i4"}
+    assert rank(candidates=["i1", "i2"], exclude=["i1"]) == ["i2"]
+
+
+def test_an_empty_body_is_an_anonymous_visitor_and_leaves_no_impression(served: Bench) -> None:
+    answer = post(served, "/api/v1/recommend", {}).json()
+    assert (answer["user_id"], answer["fallback_reason"]) == (None, "no_history")
+    asyncio.run(served.impressions.flush())
+    assert served.sink.events == []
+
+
+def test_titles_come_from_item_states(served: Bench) -> None:
+    served.store.states = [ItemState("i3", "Heat", (), hidden=False, expires_at=None, published_at=None, changed_at=T0)]
+    reasons = [item["reason"] for item in get(served, "/api/v1/recommend/u", k=30).json()["items"]]
+    assert any("Heat" in reason for reason in reasons)
+
+
+def test_similar_items_never_hold_the_item_itself(served: Bench) -> None:
+    answer = get(served, "/api/v1/items/i3/similar", k=5)
+    assert len(ids(answer)) == 5
+    assert "i3" not in ids(answer)
+    assert get(served, "/api/v1/items/nobody%20knows/similar").status_code == 404
+
+
+def test_without_postgres_the_answer_is_popular_or_inline_and_says_so(served: Bench) -> None:
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        served.store.away = True
+        inline = {"user_id": "u", "history": [{"item_id": "i3", "action": "like"}]}
+        return [await client.get("/api/v1/recommend/u"), await client.post("/api/v1/recommend", json=inline)]
+
+    for response in run(served, use):
+        assert len(ids(response)) == 20
+        assert (response.json()["degraded"], response.json()["fallback_reason"]) == (True, "profile_unavailable")
+
+
+def test_a_version_loaded_without_postgres_says_what_is_missing_until_it_is_there(served: Bench) -> None:
+    async def use(client: httpx.AsyncClient) -> list[Any]:
+        before = (await client.post("/api/v1/recommend", json={})).json()
+        served.store.away = False
+        await served.parts.keeper.refresh_items()
+        middle = (await client.post("/api/v1/recommend", json={})).json()
+        await served.parts.keeper.refresh_statistics()
+        after = (await client.post("/api/v1/recommend", json={})).json()
+        return [answer["fallback_reason"] for answer in (before, middle, after)]
+
+    served.store.away = True
+    assert run(served, use) == ["item_states_unavailable", "statistics_unavailable", "no_history"]
+
+
+def test_without_a_model_popular_items_of_postgres_are_served(bare: Bench) -> None:
+    bare.store.popular = ["a", "b", "c", "i4", "d"]
+    bare.store.histories["u"] = LIKED
+    answer = get(bare, "/api/v1/recommend/u", k=3, exclude="b")
+    assert ids(answer) == ["a", "c", "d"]
+    assert answer.json() | {"degraded": True, "fallback_reason": "no_model", "model_version": None} == answer.json()
+    assert get(bare, "/api/v1/recommend/u", categories="x").json()["items"] == []
+    assert get(bare, "/health/ready").status_code == 503
+
+
+def test_with_nothing_at_all_it_is_a_clear_503(bare: Bench) -> None:
+    bare.store.away = True
+    for path in ("/api/v1/recommend/u", "/api/v1/items/i1/similar"):
+        refused = get(bare, path)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["content-type"] == "application/problem+json"
+    health = get(bare, "/health")
+    assert (health.status_code, health.json()["status"]) == (503, "unavailable")
+
+
+def test_an_impression_is_sent_after_the_answer(served: Bench) -> None:
+    answer = get(served, "/api/v1/recommend/u", k=3, experiment_id="e-1").json()
+    assert served.sink.events == []
+    asyncio.run(served.impressions.flush())
+    [shown] = served.sink.events
+    assert isinstance(shown, Impression)
+    assert (shown.recommendation_id, shown.experiment_id) == (answer["recommendation_id"], "e-1")
+    assert [item.position for item in shown.items] == [1, 2, 3]
+
+
+def test_impressions_beyond_the_queue_are_dropped_and_counted(served: Bench) -> None:
+    for _ in range(5):
+        get(served, "/api/v1/recommend/u", k=1)
+    served.sink.away = True
+    asyncio.run(served.impressions.flush())
+    dropped = 'marquee_impressions_total{outcome="dropped"} 5.0'
+    assert dropped in get(served, "/metrics").text
+
+
+def test_events_are_refused_quickly_while_kafka_is_away(served: Bench) -> None:
+    served.sink.away = True
+    refused = post(served, "/api/v1/events", {"user_id": "u", "item_id": "i1", "action": "view"})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert get(served, "/api/v1/recommend/u").status_code == 200
+
+
+def test_admin_routes_need_the_token(served: Bench) -> None:
+    assert post(served, "/model/reload", None).status_code == 401
+    assert post(served, "/model/reload", None, Authorization="Bearer no").status_code == 403
+    allowed = post(served, "/model/reload", None, Authorization=f"Bearer {TOKEN}")
+    assert allowed.json() == {"outcome": "unchanged", "version": "1"}
+    info = get(served, "/model/info").json()
+    assert (info["version"], info["alias"], info["refused"], info["items"]) == ("1", "champion", None, 30)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/api/v1/events", 405),
+        ("GET", "/api/v1/recommend/", 404),
+        ("GET", "/api/v1/recommend/u?k=0", 422),
+        ("GET", "/api/v1/recommend/u?k=99999999999999999999", 422),
+        ("GET", "/api/v1/recommend/u?k=NaN", 422),
+        ("GET", "/api/v1/recommend/u?type=nonsense", 422),
+        ("GET", "/api/v1/recommend/u?experiment_id=a%20b", 422),
+        ("GET", "/api/v1/recommend/a%00b", 422),
+        ("GET", "/api/v1/recommend/" + "u" * 257, 422),
+    ],
+)
+def test_refusals_are_problem_documents(served: Bench, method: str, path: str, status: int) -> None:
+    response = run(served, lambda client: client.request(method, path))
+    problem = response.json()
+    assert (response.status_code, problem["status"]) == (status, status)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert {"type", "title", "detail", "instance"} <= set(problem)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b'{"k": NaN}', 400),
+        (b'"\xff"', 400),
+        (b"[" * 100_000, 400),
+        (b'{"context":' + b'{"a":' * 40 + b"1" + b"}" * 41, 400),
+        (b"[]", 422),
+        (b'{"k": 1e400}', 400),
+        (b'{"k": 5.5}', 422),
+        (b'{"user_id": true}', 422),
+        (b'{"user_id": 1.5}', 422),
+        (b'{"unknown": 1}', 422),
+        (b'{"history": [{"item_id": ""}]}', 422),
+        (b'{"context": {"a": "' + b"x" * 20_000 + b'"}}', 422),
+        (b" " * (2 * 1024 * 1024 + 1), 413),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/v1/recommend", "/api/v1/events"])
+def test_hostile_bodies_are_refused(served: Bench, path: str, body: bytes, status: int) -> None:
+    refused = run(served, lambda client: client.post(path, content=body))
+    assert refused.status_code in ({status, 422} if path.endswith("events") else {status})
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert "input_value" not in refused.text
+
+
+def test_a_body_that_grows_beyond_the_limit_without_a_length_is_refused(served: Bench) -> None:
+    async def endless() -> Any:
+        for _ in range(40):
+            yield b" " * 100_000
+
+    assert run(served, lambda client: client.post("/api/v1/events", content=endless())).status_code == 413
+
+
+def test_a_defect_leaves_as_a_problem_without_insides(served: Bench) -> None:
+    async def broken(user_id: str, limit: int) -> UserHistory:
+        raise RuntimeError(f"secret of {user_id} {limit}")
+
+    served.store.history = broken  # type: ignore[method-assign]  # a defect in a part
+    failed = get(served, "/api/v1/recommend/u")
+    assert failed.status_code == 500
+    assert failed.headers["content-type"] == "application/problem+json"
+    assert "secret" not in failed.text
+    assert failed.headers["x-request-id"] == failed.json()["request_id"]
+
+
+ODD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.sampled_from(
+    [
+        "'; DROP TABLE items; --",
+        "../../etc/passwd",
+        "a/b/similar",
+        "%00",
+        "\u202e",
+        "\U0001d518",
+        "null",
+        "-1",
+        "a" * 256,
+    ]
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ODD, st.integers(-(10**30), 10**30), st.lists(ODD, max_size=3))
+def test_odd_ids_and_numbers_never_fail(served: Bench, odd: str, k: int, more: list[str]) -> None:
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return [
+            await client.get(f"/api/v1/recommend/{quote(odd, safe='')}", params={"k": k, "exclude": more}),
+            await client.get(f"/api/v1/recommend/{quote(odd, safe='')}", params={"categories": more}),
+            await client.get(f"/api/v1/items/{quote(odd, safe='')}/similar"),
+            await client.post("/api/v1/recommend", json={"user_id": odd, "exclude": more, "candidates": more}),
+            await client.post("/api/v1/events", json={"user_id": odd, "item_id": k, "action": odd}),
+        ]
+
+    responses = run(served, use)
+    assert all(response.status_code < 500 for response in responses), [response.text for response in responses]
+    # Clients resolve dots in paths before they send.
+    if "\0" not in odd and odd not in {".", ".."}:
+        assert responses[1].json()["user_id"] == odd
+
+
+def test_the_docs_page_needs_no_other_host(served: Bench) -> None:
+    page = get(served, "/docs").text
+    assert "//" not in page.replace("<!DOCTYPE html>", "").replace("://", ":").split("<script>")[0].split("</title>")[1]
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        assert f"/docs/assets/{name}" in page
+        assert get(served, f"/docs/assets/{name}").status_code == 200
