@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -12,11 +12,10 @@ from psycopg import AsyncConnection
 
 from features.contracts.profiles import HISTORY_LIMIT, UserHistory
 from features.contracts.statistics import HALF_LIVES_US, NEVER_US
+from features.contracts.times import from_us, to_us
 from features.db.connection import AsyncPool, database_errors
 from features.db.queries import async_queries
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 OVERLAP: Final = timedelta(seconds=60)
 """A change shows only when its transaction commits, up to a statement's timeout after its time was taken: reading
 again from a little earlier misses none."""
@@ -94,7 +93,7 @@ class Store:
         if row is None or row[0] is None:
             return UserHistory(user_id)
         event_ids, item_ids, actions, values, at, seen = row
-        return UserHistory(user_id, event_ids, item_ids, actions, values, [_to_us(one) for one in at], seen or ())
+        return UserHistory(user_id, event_ids, item_ids, actions, values, [to_us(one) for one in at], seen or ())
 
     async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
         """Return items that changed after an instant, by id; some that changed up to a minute before it again.
@@ -118,7 +117,7 @@ class Store:
             The newest edge read so far, microseconds since 1970 UTC; `NEVER_US` for all. Statistics that were rebuilt
             (new weights, late events) have new rows before it: read all of them from time to time.
         """
-        after = EPOCH if after_us <= 0 else EPOCH + timedelta(microseconds=after_us)
+        after = from_us(max(0, after_us))
         async with self._connection("reading item statistics") as connection:
             progress = await async_queries.statistics_progress(connection)
             cursor = await connection.execute(
@@ -147,18 +146,14 @@ class Store:
                 yield connection
 
 
-def _to_us(at: datetime) -> int:
-    return (at - EPOCH) // _MICROSECOND
-
-
 def _statistics_rows(rows: Sequence[tuple[Any, ...]], progress: tuple[Any, ...] | None) -> StatisticsRows:
     item_ids, closed_at, count, decayed, first_at = zip(*rows, strict=True) if rows else ((), (), (), (), ())
     return StatisticsRows(
         item_ids=item_ids,
-        closed_at_us_of_rows=np.fromiter(map(_to_us, closed_at), dtype=np.int64, count=len(rows)),
+        closed_at_us_of_rows=np.fromiter(map(to_us, closed_at), dtype=np.int64, count=len(rows)),
         count=np.asarray(count, dtype=np.int64),
         decayed=np.asarray(decayed, dtype=np.float64).reshape(len(rows), len(HALF_LIVES_US)),
-        first_at_us=np.fromiter(map(_to_us, first_at), dtype=np.int64, count=len(rows)),
-        closed_at_us=NEVER_US if progress is None else _to_us(progress[0]),
+        first_at_us=np.fromiter(map(to_us, first_at), dtype=np.int64, count=len(rows)),
+        closed_at_us=NEVER_US if progress is None else to_us(progress[0]),
         weights={} if progress is None else progress[3],
     )

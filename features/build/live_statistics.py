@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -11,14 +11,13 @@ import numpy.typing as npt
 
 from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, NEVER_US, StatisticsState, bucket_edge
+from features.contracts.times import EPOCH, from_us, to_us
 from features.contracts.weights import ActionWeights, rating_scale
 from features.db.connection import Connection, connect, database_errors
+from features.db.gate import landed_before
 from features.db.queries import queries
-from features.landing.write import GATE
 from features.settings import Settings
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _TYPES: Final = ("text", "timestamptz", "int8", "float8[]", "timestamptz")
 
 
@@ -50,16 +49,6 @@ class _Events:
     known_us: npt.NDArray[np.int64]
 
 
-def to_us(at: datetime) -> int:
-    """Return an aware instant as microseconds since 1970 UTC, exactly."""
-    return (at - EPOCH) // _MICROSECOND
-
-
-def from_us(at_us: int) -> datetime:
-    """Return the instant of some microseconds since 1970 UTC."""
-    return EPOCH + timedelta(microseconds=at_us)
-
-
 def refresh_statistics(settings: Settings, *, until: datetime | None = None) -> Refresh:
     """Return what was added after advancing the rows to the newest closed bucket; safe to repeat.
 
@@ -84,14 +73,6 @@ def refresh_statistics(settings: Settings, *, until: datetime | None = None) -> 
         read_until = landed_before(connection)
         with connection.transaction():
             return _refresh(connection, read_until, min(until or read_until, read_until))
-
-
-def landed_before(connection: Connection) -> datetime:
-    """Return a moment such that all rows landed before it are visible from now on."""
-    with connection.transaction():
-        queries.close_gate(connection, gate=GATE)
-        moment: datetime = queries.clock(connection)
-    return moment
 
 
 def _refresh(connection: Connection, read_until: datetime, until: datetime) -> Refresh:

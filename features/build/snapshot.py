@@ -9,8 +9,9 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.build.live_statistics import EPOCH, from_us, landed_before, to_us
+from features.contracts.times import EPOCH, from_us, to_us
 from features.db.connection import Connection, connect, database_errors
+from features.db.gate import landed_before
 from features.db.queries import queries
 from features.settings import Settings
 

@@ -14,11 +14,12 @@ import msgspec
 from features.contracts.event_problems import SCHEMA_VERSION, diagnose_fields
 from features.contracts.events import EVENT_TYPES, BaseEvent, Interaction, Item, User
 from features.db.connection import Connection, connect, database_errors
+from features.db.gate import enter_gate
 from features.db.queries import queries
 from features.landing.columns import FIELDS, REQUIRED, ColumnError
 from features.landing.files import FileError, Table, open_table
 from features.landing.rows import ROWS, Row
-from features.landing.write import enter_gate, prepare, write_rows
+from features.landing.write import prepare, write_rows
 from features.settings import Settings
 
 IMPORTED: Final = "import"

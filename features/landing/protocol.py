@@ -25,10 +25,11 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from features.contracts.errors import MarqueeError
 from features.db.connection import Connection, RefusedError, database_errors
+from features.db.gate import enter_gate
 from features.db.queries import queries
 from features.landing.dead_letters import keep_dead_letters
 from features.landing.rows import Decoded, Place, decode_records
-from features.landing.write import Partition, enter_gate, find_refused, write_rows
+from features.landing.write import Partition, find_refused, write_rows
 
 
 class FenceError(MarqueeError):

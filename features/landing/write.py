@@ -8,14 +8,12 @@ from typing import Final
 
 from features.contracts.events import BaseEvent, Feedback, Impression, Interaction, Item, User
 from features.db.connection import Connection, RefusedError, database_errors
+from features.db.gate import enter_gate
 from features.db.queries import queries
 from features.landing.rows import Place, Row, place_of
 
 Partition = tuple[str, int]
 """A topic and a partition's number."""
-
-GATE: Final = 7_203_002
-"""Advisory lock that every landing transaction shares: who takes it alone sees all rows landed before a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +78,6 @@ def prepare(connection: Connection) -> None:
     with database_errors("making staging tables"):
         queries.create_staging(connection)
         connection.commit()
-
-
-def enter_gate(connection: Connection) -> datetime:
-    """Return the landing time of the transaction that begins here, and share the gate until it ends.
-
-    Whoever closes the gate at a later moment sees every row with an earlier landing time: rows never appear
-    behind a reader's back.
-    """
-    queries.enter_gate(connection, gate=GATE)
-    landed_at: datetime = queries.clock(connection)
-    return landed_at
 
 
 def write_rows(

@@ -8,10 +8,11 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from features.build.live_statistics import from_us, refresh_statistics, to_us
+from features.build.live_statistics import refresh_statistics
 from features.contracts.events import Event, Interaction, stamp_event
 from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, StatisticsState
+from features.contracts.times import from_us, to_us
 from features.contracts.weights import ActionWeights
 from features.settings import Settings
 from tests.support.tables import fill

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from features.build.live_statistics import to_us
 from features.build.snapshot import write_snapshot
 from features.contracts.events import Event, stamp_event
+from features.contracts.times import to_us
 from features.settings import Settings
 from tests.support.tables import fill
 

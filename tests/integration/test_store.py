@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from features.build.live_statistics import refresh_statistics, to_us
+from features.build.live_statistics import refresh_statistics
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, stamp_event
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import NEVER_US
+from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
 from features.db.connection import open_pool
 from features.settings import Settings

@@ -1,0 +1,21 @@
+"""Instants as numbers: whole microseconds since 1970 UTC, exactly, never through a float."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def to_us(at: datetime) -> int:
+    """Return an aware instant as microseconds since 1970 UTC.
+
+    >>> to_us(datetime(1970, 1, 2, tzinfo=UTC))
+    86400000000
+    """
+    return (at - EPOCH) // _MICROSECOND
+
+
+def from_us(at_us: int) -> datetime:
+    """Return the instant of some microseconds since 1970 UTC."""
+    return EPOCH + timedelta(microseconds=at_us)
