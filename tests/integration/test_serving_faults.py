@@ -1,0 +1,202 @@
+"""The API process while something behind it is away: stopped for real, then started again."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from features.kafka import Admin
+from features.settings import Settings
+from ops.local.databases import create_databases
+from ops.local.direct import running
+from ops.local.layout import ROOT, Layout
+from ops.local.ports import free_ports
+from ops.local.processes import end, stack_processes
+from ops.local.service import Service
+from ops.local.services import kafka, postgres
+from ops.local.stack import Stack
+from ops.local.state import Secrets, State
+from tests.conftest import WaitUntil
+from tests.support.serving import NOWHERE, Api, items_of, request_loop, seed_cache
+
+pytestmark = pytest.mark.integration
+
+LIKE = {"user_id": "u", "item_id": "i3", "action": "like"}
+
+
+@dataclass
+class Backing:
+    """Services of this module's own, which tests may stop."""
+
+    stack: Stack
+    held: dict[str, AbstractContextManager[Any]] = field(default_factory=dict)
+
+    def start(self, service: Service) -> None:
+        """Start a service and return once it is ready."""
+        self.held[service.name] = running(service, self.stack)
+        self.held[service.name].__enter__()
+
+    def stop(self, name: str) -> None:
+        """Stop a service, if it runs."""
+        if name in self.held:
+            self.held.pop(name).__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def backing() -> Iterator[Backing]:
+    """Yield running Postgres and Kafka, migrated and with topics; no MLflow."""
+    folder = Path(tempfile.mkdtemp(prefix="marquee-faults-"))
+    folder.chmod(0o711)  # Postgres runs as another account where tests run as root
+    stack = Stack(Layout(folder / "run", folder / "mlruns"), State(free_ports(), Secrets()))
+    stack.layout.run_dir.mkdir()
+    backing = Backing(stack)
+    try:
+        backing.start(postgres.service(stack))
+        create_databases(stack)
+        command = [sys.executable, "-m", "features", "migrate"]
+        subprocess.run(command, env=stack.process_environment(), cwd=ROOT, check=True)
+        backing.start(kafka.service(stack))
+        with Admin(settings_of(stack)) as admin:
+            admin.create_topics(2)
+        yield backing
+    finally:
+        for name in list(backing.held):
+            backing.stop(name)
+        end(stack_processes(stack.layout))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def settings_of(stack: Stack) -> Settings:
+    return Settings(
+        database_url=SecretStr(stack.database_url("marquee")),
+        kafka_bootstrap_servers=stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"],
+    )
+
+
+@pytest.fixture
+def api(backing: Backing, tmp_path: Path) -> Iterator[Api]:
+    """Yield a server that is not started yet; MLflow is away, and the cache of bundles empty."""
+    settings = {**backing.stack.settings(), "MARQUEE_MLFLOW_TRACKING_URI": NOWHERE}
+    settings |= {"MARQUEE_CACHE_DIR": str(tmp_path / "bundles"), "MARQUEE_ADMIN_TOKEN": "let-me-in"}
+    port = free_ports().api
+    api = Api(port, {**settings, "MARQUEE_API_PORT": str(port)}, tmp_path / "api.log")
+    yield api
+    api.end()
+
+
+def cache_of(api: Api) -> Path:
+    return Path(api.settings["MARQUEE_CACHE_DIR"])
+
+
+def test_without_mlflow_it_starts_from_the_last_good_bundle(api: Api, wait_until: WaitUntil) -> None:
+    digest = seed_cache(cache_of(api))
+    api.start()
+    assert api.client.get("/health/ready").status_code == 200
+    info = wait_until(lambda: (info := api.info())["registry_error"] and info, 20, "the registry's absence is noticed")
+    assert (info["digest"], info["version"]) == (digest, "1")
+    answer = api.recommend("someone")
+    assert len(items_of(answer)) == 20
+    assert (answer["degraded"], answer["fallback_reason"]) == (False, "no_history")
+    assert api.client.get("/health").json()["checks"]["registry"] == "away"
+    assert api.client.post("/model/reload", headers={"Authorization": "Bearer let-me-in"}).status_code == 503
+
+
+def test_with_no_bundle_at_all_it_is_not_ready_and_serves_what_postgres_calls_popular(api: Api) -> None:
+    api.start()
+    assert api.client.get("/health/ready").status_code == 503
+    answer = api.recommend("someone")
+    assert (answer["degraded"], answer["fallback_reason"], answer["model_version"]) == (True, "no_model", None)
+
+
+def test_while_postgres_is_stopped_answers_go_on_and_say_so(api: Api, backing: Backing, wait_until: WaitUntil) -> None:
+    seed_cache(cache_of(api))
+    api.start()
+    assert api.recommend("u")["degraded"] is False
+    try:
+        with request_loop(api) as loop:
+            backing.stop("postgres")
+            answer = wait_until(
+                lambda: (answer := api.recommend("u", k=7))["degraded"] and answer, 10, "the answer is degraded"
+            )
+            inline = {"user_id": "u", "history": [{"item_id": "i3", "action": "like"}]}
+            personal = api.client.post("/api/v1/recommend", json=inline).json()
+            posted = api.client.post("/api/v1/events", json=LIKE)
+            backing.start(postgres.service(backing.stack))
+            wait_until(lambda: api.recommend("u")["degraded"] is False, 20, "all is well again")
+    finally:
+        if "postgres" not in backing.held:
+            backing.start(postgres.service(backing.stack))
+
+    assert loop.failures == []
+    assert answer["fallback_reason"] == personal["fallback_reason"] == "profile_unavailable"
+    assert len(items_of(answer)) == 7
+    assert "i3" not in items_of(personal)
+    assert any("i3" in item["reason"] for item in personal["items"])
+    assert posted.status_code == 202, "events go to Kafka, which is there"
+
+
+def test_a_start_without_postgres_serves_and_catches_up(api: Api, backing: Backing, wait_until: WaitUntil) -> None:
+    seed_cache(cache_of(api))
+    backing.stop("postgres")
+    try:
+        api.start()
+        assert api.recommend("u")["fallback_reason"] == "profile_unavailable"
+        anonymous = api.client.post("/api/v1/recommend", json={}).json()
+        assert anonymous["degraded"] is True
+    finally:
+        backing.start(postgres.service(backing.stack))
+    wait_until(
+        lambda: api.client.post("/api/v1/recommend", json={}).json()["degraded"] is False, 30, "live state is there"
+    )
+    assert api.client.get("/health").json()["checks"]["postgres"] == "ok"
+
+
+def test_while_kafka_is_stopped_events_get_a_quick_503_and_lists_go_on(
+    api: Api, backing: Backing, wait_until: WaitUntil
+) -> None:
+    seed_cache(cache_of(api))
+    api.start()
+    wait_until(lambda: api.client.post("/api/v1/events", json=LIKE).status_code == 202, 20, "Kafka takes events")
+    backing.stop("kafka")
+    try:
+        times = []
+        for _ in range(4):
+            started = time.monotonic()
+            refused = api.client.post("/api/v1/events", json=LIKE)
+            times.append(time.monotonic() - started)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert refused.headers["content-type"] == "application/problem+json"
+        assert max(times) < 5
+        assert min(times) < 0.5
+        started = time.monotonic()
+        assert len(items_of(api.recommend("u"))) == 20
+        assert time.monotonic() - started < 2
+    finally:
+        backing.start(kafka.service(backing.stack))
+    wait_until(lambda: api.client.post("/api/v1/events", json=LIKE).status_code == 202, 60, "Kafka takes events again")
+
+
+def test_sigterm_answers_what_has_begun_and_ends(api: Api) -> None:
+    seed_cache(cache_of(api))
+    api.start()
+    with request_loop(api) as loop:
+        assert api.recommend("u")
+        code = api.stop()
+    assert code in {0, -15}
+    # After the socket is closed nobody is let in, and idle connections end; no answer that had begun was cut off.
+    turned_away = (
+        "ConnectError",
+        "Server disconnected without sending a response",
+        "ConnectionResetError",
+        "ReadError",
+    )
+    assert all(any(word in failure for word in turned_away) for failure in loop.failures), set(loop.failures)
