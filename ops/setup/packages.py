@@ -26,7 +26,9 @@ def _run(command: list[str], **variables: str) -> None:
     SetupError
         Where it fails.
     """
-    done = subprocess.run(command, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, check=False)
+    # uv brings its own root certificates: behind a proxy that signs for itself only the system's are of use.
+    environment = {"UV_SYSTEM_CERTS": "true", **os.environ, **variables}
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         raise SetupError(f"`{' '.join(command)}` failed (its message is above)", "make setup  (once the cause is gone)")
 
@@ -58,7 +60,7 @@ def ensure_uv(venv: Path) -> Path:
     if not (uv.is_file() and stamp.is_file()):
         shutil.rmtree(tools, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(tools)])
-        _run([str(tools / "bin" / "python"), "-m", "pip", "install", "-q", UV])
+        _run([str(tools / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", UV])
         stamp.touch()
     return uv
 
