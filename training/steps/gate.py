@@ -16,11 +16,11 @@ from training.bundle.read import open_bundle
 from training.bundle.recommender import Recommender
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry
 from training.data import Interactions
-from training.evaluate import SERVED, Judged, K
+from training.evaluate import SERVED, Judged, K, evaluate
 from training.gate import Decision, GateRules, decide, undecided
 from training.gate_record import log_decision
 from training.judging import judged_after
-from training.lists import ordered_by, recommend_all
+from training.lists import recommend_all
 from training.metrics import Floats, per_user
 from training.steps.evaluate import POPULARITY, read_values
 from training.steps.folders import fresh_folder
@@ -82,7 +82,7 @@ def _decision(
         start_us = max(bundle.manifest.trained_until_us, served.manifest.trained_until_us)
         if start_us > int(interactions.at_us[-1]):
             return undecided(0, "users", _no_window(champion, served))
-        paired = _pair(interactions, start_us, bundle, served)
+        paired = _pair(interactions, start_us, bundle, served, context.options.seed)
     return decide(
         paired.candidate, paired.champion, paired.popularity, rules, np.random.default_rng(context.options.seed)
     )
@@ -95,14 +95,10 @@ def _no_window(champion: RegisteredVersion, served: Bundle) -> str:
     )
 
 
-def _pair(interactions: Interactions, start_us: int, candidate: Bundle, champion: Bundle) -> Paired:
-    ours = judged_after(interactions, start_us, candidate.items)
+def _pair(interactions: Interactions, start_us: int, candidate: Bundle, champion: Bundle, seed: int) -> Paired:
+    ours = evaluate(candidate.recommender, judged_after(interactions, start_us, candidate.items), seed=seed).values
     theirs = judged_after(interactions, start_us, champion.items)
-    return Paired(
-        values_of(candidate.recommender, ours),
-        values_of(champion.recommender, theirs),
-        values_of(ordered_by(candidate.recommender, "popular"), ours),
-    )
+    return Paired(ours[SERVED], values_of(champion.recommender, theirs), ours[POPULARITY])
 
 
 def values_of(recommender: Recommender, judged: Judged) -> dict[str, Floats]:
