@@ -27,7 +27,7 @@ from serving.similar import Similar
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import Registry
 
-STORE_TIMEOUT_S: Final = 0.5
+STORE_TIMEOUT_S: Final = 1.0
 """A history is read in a millisecond or two; a server that takes this long is ill."""
 KAFKA_TIMEOUT_S: Final = 3.0
 """Longer than a leader's election on a healthy cluster, short enough to call a refusal quick."""
@@ -42,8 +42,9 @@ def assemble(settings: Settings) -> Parts:
     pool = open_pool(settings)
     store, store_guard = Store(pool), Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S)
     sink = ProducerSink(EventProducer(settings))
-    kafka_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S)
-    impressions = Impressions(sink, Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S), metrics)
+    kafka_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
+    impressions_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
+    impressions = Impressions(sink, impressions_guard, metrics)
     executor = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
     keeper = Keeper(_slot(settings), store, current, metrics)
 

@@ -1,5 +1,7 @@
 """The command `python -m serving`."""
 
+import logging
+
 import typer
 
 from features.contracts.errors import MarqueeError
@@ -16,6 +18,8 @@ def main() -> None:
     try:
         settings = load_settings()
         configure_logging(settings.log_format)
+        # It warns of each attempt to reach MLflow; that it is away is said once, by the refresh that failed.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         serve(settings)
     except MarqueeError as error:
         typer.echo(str(error), err=True)

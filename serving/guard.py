@@ -11,7 +11,7 @@ Answer = TypeVar("Answer")
 
 
 class Guard:
-    """Lets calls through until one fails, then refuses at once for a while, then lets one through to try.
+    """Lets calls through until several in a row failed, then refuses at once for a while, then tries again.
 
     Without it every request would wait for its own deadline while the service is away.
 
@@ -22,17 +22,27 @@ class Guard:
     timeout_s
         Longest time that a call may take, in seconds.
     rest_s
-        How long calls are refused after one failed, in seconds.
+        How long calls are refused then, in seconds.
+    failures
+        How many calls in a row must fail before: a single slow one says little.
     clock_s
         Monotonic time in seconds.
     """
 
     def __init__(
-        self, name: str, *, timeout_s: float, rest_s: float, clock_s: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        *,
+        timeout_s: float,
+        rest_s: float,
+        failures: int = 3,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._timeout_s = timeout_s
         self._rest_s = rest_s
+        self._allowed = failures
+        self._failed = 0
         self._clock_s = clock_s
         self._closed_until_s = float("-inf")
 
@@ -53,13 +63,18 @@ class Guard:
             raise UnavailableError(f"{self.name}: failed less than {self._rest_s} s ago; not asked again yet")
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await ask()
+                answer = await ask()
         except TimeoutError:
-            self._rest()
+            self._failure()
             raise UnavailableError(f"{self.name}: no answer within {self._timeout_s} s") from None
         except UnavailableError:
-            self._rest()
+            self._failure()
             raise
+        self._failed = 0
+        return answer
 
-    def _rest(self) -> None:
-        self._closed_until_s = self._clock_s() + self._rest_s
+    def _failure(self) -> None:
+        """Count a failure; after the rest a single one is enough to close again."""
+        self._failed += 1
+        if self._failed >= self._allowed:
+            self._closed_until_s = self._clock_s() + self._rest_s

@@ -11,7 +11,7 @@ import structlog
 from features.contracts.errors import MarqueeError, UnavailableError
 from serving.bundle_slot import BundleSlot, Look, Outcome, Served
 from serving.item_states import ItemTable
-from serving.live import Current, LiveModel
+from serving.live import Current, LiveModel, warm
 from serving.live_statistics import EVER_US, LiveStatistics
 from serving.metrics import Metrics
 from serving.seams import Store
@@ -91,10 +91,13 @@ class Keeper:
         if live.statistics.is_news(news):
             rows = await self._store.item_statistics(EVER_US)
             await asyncio.to_thread(live.statistics.apply, rows)
+            await asyncio.to_thread(warm, live)
             self._metrics.statistics_closed_at.set(live.statistics.current.closed_at_us / 1e6)
 
     async def _look_quietly(self) -> None:
-        await self.look()
+        look = await self.look()
+        if look.outcome is Outcome.AWAY:
+            raise UnavailableError(look.reason or "the registry is away")
 
     async def _swap(self, served: Served) -> None:
         """Let requests go to a version, once its live state is beside it."""
@@ -103,6 +106,7 @@ class Keeper:
             live = LiveModel(served, before.items, before.statistics)
         else:
             live = await self._aligned(served, before)
+            await asyncio.to_thread(warm, live)
         self._current.live = live
         manifest = served.model.manifest
         self._metrics.show_bundle(served.version, served.model.digest, manifest.trained_until_us)

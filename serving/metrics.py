@@ -56,7 +56,10 @@ class Metrics:
             "marquee_bundle_trained_until_seconds", "End of the training data, seconds since 1970.", registry=registry
         )
         self.bundle_loads = Counter(
-            "marquee_bundle_loads_total", "Attempts to load a version.", ("outcome",), registry=registry
+            "marquee_bundle_loads_total",
+            "Looks at the alias that found something other than the served version.",
+            ("outcome",),
+            registry=registry,
         )
         self.refreshes = Counter(
             "marquee_live_refreshes_total", "Refreshes of live state.", ("state", "outcome"), registry=registry

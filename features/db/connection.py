@@ -94,7 +94,8 @@ def open_pool(settings: Settings, *, max_size: int = 8, statement_timeout_s: flo
             "options": f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC",
             **LIVENESS,
         },
-        min_size=1,
+        # Requests, item states and statistics each need one at once; opening another takes longer than a request.
+        min_size=4,
         max_size=max_size,
         timeout=POOL_TIMEOUT_S,
         reconnect_timeout=10,

@@ -34,7 +34,7 @@ def test_it_refuses_until_the_rest_is_over_and_then_tries_again() -> None:
         return await answer()
 
     async def run() -> None:
-        guard = Guard("it", timeout_s=1, rest_s=10, clock_s=clock)
+        guard = Guard("it", timeout_s=1, rest_s=10, failures=1, clock_s=clock)
         with pytest.raises(UnavailableError):
             await guard.call(fail)
         assert guard.away
@@ -50,9 +50,25 @@ def test_it_refuses_until_the_rest_is_over_and_then_tries_again() -> None:
 
 def test_a_call_that_takes_too_long_counts_as_away() -> None:
     async def run() -> None:
-        guard = Guard("it", timeout_s=0.01, rest_s=10)
+        guard = Guard("it", timeout_s=0.01, rest_s=10, failures=1)
         with pytest.raises(UnavailableError, match=r"within 0\.01 s"):
             await guard.call(lambda: asyncio.sleep(5, "late"))
+        assert guard.away
+
+    asyncio.run(run())
+
+
+def test_single_failures_between_good_calls_close_nothing() -> None:
+    async def run() -> None:
+        guard = Guard("it", timeout_s=1, rest_s=10, failures=3)
+        for _ in range(3):
+            for _ in range(2):
+                with pytest.raises(UnavailableError, match="away"):
+                    await guard.call(fail)
+            assert await guard.call(answer) == "here"
+        for _ in range(3):
+            with pytest.raises(UnavailableError, match="away"):
+                await guard.call(fail)
         assert guard.away
 
     asyncio.run(run())
