@@ -1,0 +1,149 @@
+"""``python -m ops.screenshots``: pictures of the running stack's pages, as the README shows them.
+
+Needs a Chromium on the PATH (Debian: ``apt-get install chromium``) and a stack on which `make demo` has run.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from mlflow.tracking import MlflowClient
+from playwright.sync_api import Page, sync_playwright
+
+from features.contracts.errors import MarqueeError
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+FOLDER: Final = ROOT / "docs" / "screenshots"
+# The page loads nothing from elsewhere, and Chromium is kept from trying: no updates, no sync, no background calls.
+FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SIZE: Final = {"width": 1440, "height": 900}
+
+
+class Pages:
+    """The pages of one stack, opened in one browser."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._airflow = os.environ["MARQUEE_AIRFLOW_URL"].rstrip("/")
+        self._mlflow = os.environ["MARQUEE_MLFLOW_TRACKING_URI"].rstrip("/")
+        self._api = os.environ["MARQUEE_API_URL"].rstrip("/")
+        self._client = MlflowClient(self._mlflow)
+
+    def shots(self) -> dict[str, Callable[[], None]]:
+        """Return what opens each page, by the name of its picture."""
+        return {
+            "airflow-run": self.airflow_run,
+            "airflow-form": self.airflow_form,
+            "mlflow-run": self.mlflow_run,
+            "mlflow-plots": self.mlflow_plots,
+            "mlflow-model": self.mlflow_model,
+            "report": self.report,
+            "api-docs": self.api_docs,
+        }
+
+    def log_in(self) -> None:
+        """Log in to Airflow."""
+        self._page.goto(self._airflow)
+        self._page.fill("input[name=username]", os.environ["MARQUEE_AIRFLOW_USERNAME"])
+        self._page.fill("input[name=password]", os.environ["MARQUEE_AIRFLOW_PASSWORD"])
+        self._page.click("button[type=submit]")
+        self._page.wait_for_url(lambda url: "login" not in url)
+
+    def airflow_run(self) -> None:
+        """Open the grid of train_recommender."""
+        self._page.goto(f"{self._airflow}/dags/train_recommender")
+        self._page.get_by_text("snapshot").first.wait_for()
+
+    def airflow_form(self) -> None:
+        """Open the form that starts a run."""
+        self._page.goto(f"{self._airflow}/dags/train_recommender")
+        self._page.get_by_role("button", name="Trigger").first.click()
+        self._page.get_by_text("Promote if the gate allows").first.wait_for()
+
+    def mlflow_run(self) -> None:
+        """Open the champion's MLflow run."""
+        self._open_run("")
+        self._page.get_by_text("Registered models").first.wait_for()
+
+    def mlflow_plots(self) -> None:
+        """Open a plot among the run's artifacts."""
+        self._open_run("/artifacts/report/metrics.png")
+        self._page.locator("img[src*=metrics], img[src^=blob]").first.wait_for()
+
+    def mlflow_model(self) -> None:
+        """Open the registered model."""
+        self._page.goto(f"{self._mlflow}/#/models/{self._model}")
+        self._page.get_by_text("champion").first.wait_for()
+
+    def report(self) -> None:
+        """Open the champion's report."""
+        folder = Path(tempfile.mkdtemp())
+        found = self._client.download_artifacts(self._champion_run(), "report", str(folder))
+        self._page.goto((Path(found) / "report.html").as_uri())
+
+    def api_docs(self) -> None:
+        """Open the API's documentation."""
+        self._page.goto(f"{self._api}/docs")
+        self._page.get_by_text("Recommend items to a user").first.wait_for()
+
+    def _open_run(self, tab: str) -> None:
+        run = self._client.get_run(self._champion_run()).info
+        self._page.goto(f"{self._mlflow}/#/experiments/{run.experiment_id}/runs/{run.run_id}{tab}")
+        assistant = self._page.get_by_role("button", name="Close")
+        if assistant.count():
+            assistant.first.click()
+
+    @property
+    def _model(self) -> str:
+        return os.environ.get("MARQUEE_MODEL_NAME", "marquee")
+
+    def _champion_run(self) -> str:
+        alias = os.environ.get("MARQUEE_MODEL_ALIAS", "champion")
+        return str(self._client.get_model_version_by_alias(self._model, alias).run_id)
+
+
+def main() -> int:
+    """Write all pictures and return the exit code."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise MarqueeError("no chromium on the PATH; `apt-get install chromium` brings one")
+    if "MARQUEE_AIRFLOW_URL" not in os.environ:
+        raise MarqueeError("no stack in the environment; `. .run/env` gives the running one")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=chromium,
+            headless=True,
+            args=list(FLAGS),
+            viewport=SIZE,  # type: ignore[arg-type]
+        )
+        page = context.new_page()
+        pages = Pages(page)
+        pages.log_in()
+        for name, show in pages.shots().items():
+            show()
+            page.wait_for_timeout(4_000)  # charts are drawn after the data has come, and pages poll without end
+            page.screenshot(path=FOLDER / f"{name}.png")
+            print(FOLDER / f"{name}.png")
+        context.close()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except MarqueeError as error:
+        sys.exit(f"error: {error}")
