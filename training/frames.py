@@ -23,7 +23,7 @@ from features.contracts.columns import (
 )
 from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING, IdMap
-from features.contracts.weights import ActionWeights, rating_scale
+from features.contracts.weights import ActionWeights, weights_for
 from features.vectorize import Categories
 from training.data import Interactions, flat_lists
 
@@ -174,5 +174,4 @@ def _actions(frame: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.float64]]:
 def _weights_for(actions: list[str], values: npt.NDArray[np.float64]) -> ActionWeights:
     """Return default weights on the rating scale that the values follow."""
     rated = np.fromiter((action == "rating" for action in actions), dtype=bool, count=len(actions))
-    largest = np.nanmax(values[rated], initial=0.0) if rated.any() else 0.0
-    return ActionWeights(rating_scale=rating_scale(float(largest))) if largest > 0 else ActionWeights()
+    return weights_for(float(np.nanmax(values[rated], initial=0.0)) if rated.any() else 0.0)

@@ -56,7 +56,7 @@ class SnapshotInfo:
     first_occurred_us, last_occurred_us
         The earliest and the latest `occurred_at` in it.
     largest_rating
-        The largest value of an action `rating`, 0 without any: tells the scale.
+        The largest value of an action `rating` that ever landed, 0 without any: tells the scale.
     sha256
         Digest of each file, by name.
     """

@@ -109,6 +109,11 @@ class ActionWeights:
             raise ContractError(f"action weights {stored!r}: {error}; expected what `to_json` writes") from error
 
 
+def weights_for(largest_rating: float) -> ActionWeights:
+    """Return the default weights on the scale of the largest rating; 0 where there are no ratings."""
+    return ActionWeights(rating_scale=rating_scale(largest_rating)) if largest_rating > 0 else ActionWeights()
+
+
 def rating_scale(largest: float) -> float:
     """Return the rating scale that data with this largest rating follows.
 

@@ -72,6 +72,7 @@ def test_a_range_is_half_open(settings: Settings, tmp_path: Path) -> None:
 
     assert (until.interactions, until.until_us) == (3, end)
     assert (since.interactions, since.since_us) == (2, end)
+    assert since.largest_rating == 4.0, "the scale of ratings is that of all of them, whatever the window"
 
 
 def test_nothing_is_an_empty_snapshot(settings: Settings, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def run(context: StepContext) -> StepResult:
         "items": info.items,
         "first_at": first,
         "last_at": last,
+        "largest_rating": info.largest_rating,
         "known_until": _iso(info.until_us),
         "sha256": info.sha256[INTERACTIONS.name],
         "items_sha256": info.sha256[ITEMS.name],

@@ -6,9 +6,10 @@ WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until
 ORDER BY known_at, event_id;
 
 -- name: snapshot_summary(since, until)^
--- Count, range of times and largest rating of the interactions that a snapshot takes.
+-- Count and range of times of the interactions that a snapshot takes, and the largest rating that ever landed: the
+-- scale of all ratings, as live statistics have it, whatever the window.
 SELECT count(*), min(known_at), max(known_at), min(occurred_at), max(occurred_at),
-    coalesce(max(value) FILTER (WHERE action = 'rating'), 0)
+    (SELECT coalesce(max(value), 0) FROM interactions WHERE action = 'rating' AND landed_at < :until)
 FROM interactions
 WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until;
 
