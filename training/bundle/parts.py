@@ -73,13 +73,15 @@ class Parts:
         )
 
 
-def build_index(factors: npt.NDArray[np.float32], seed: int) -> tuple[faiss.Index, IndexInfo]:
+def build_index(
+    factors: npt.NDArray[np.float32], seed: int, exact_limit: int = EXACT_LIMIT
+) -> tuple[faiss.Index, IndexInfo]:
     """Return a FAISS index over item factors (n_items, n_factors) and its kind with measured recall at 200.
 
-    Exact up to `EXACT_LIMIT` items, above it an HNSW graph.
+    Exact up to `exact_limit` items, above it an HNSW graph.
     """
     n_items, n_factors = factors.shape
-    if n_items <= EXACT_LIMIT:
+    if n_items <= exact_limit:
         index = faiss.IndexFlatIP(n_factors)
         index.add(factors)
         return index, IndexInfo("flat", 1.0)

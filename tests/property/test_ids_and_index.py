@@ -1,0 +1,72 @@
+"""Ids go there and back; an index finds what brute force finds, and never what is blocked."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.contracts.errors import ContractError
+from features.contracts.ids import MISSING, IdMap, UnknownIdError
+from features.contracts.statistics import ItemStatistics
+from features.vectorize import Categories, ItemView
+from training.bundle.parts import build_index
+from training.bundle.sources import AlsSource, User
+
+ids = st.lists(st.text(min_size=1, max_size=12).filter(lambda text: text.isprintable()), unique=True, max_size=30)
+
+
+@given(ids)
+def test_ids_survive_arrays_and_the_crossing(external: list[str]) -> None:
+    known = IdMap.from_arrays(*IdMap(external).to_arrays())
+    assert len(known) == len(external)
+    assert known.external(known.index(external)) == external
+    assert known.index_or_missing(external).tolist() == list(range(len(external)))
+
+
+@given(ids, st.text(min_size=13, max_size=20))
+def test_unknown_ids_are_missing_or_refused_as_the_caller_chose(external: list[str], stranger: str) -> None:
+    known = IdMap(external)
+    assert stranger not in known
+    assert known.index_or_missing([stranger]).tolist() == [MISSING]
+    with pytest.raises(UnknownIdError, match="is not among the"):
+        known.index([stranger])
+
+
+def test_a_repeated_id_is_refused() -> None:
+    with pytest.raises(ContractError, match="3 ids hold 1 repeated ones"):
+        IdMap(["a", "b", "a"])
+
+
+def offered(factors: np.ndarray, exact_limit: int, query: np.ndarray, blocked: np.ndarray, limit: int) -> np.ndarray:
+    index, _ = build_index(factors, 0, exact_limit)
+    nothing = Categories((), np.zeros(len(factors) + 1, np.int64), np.empty(0, np.int32))
+    view = ItemView(ItemStatistics.empty(len(factors), 0), nothing)
+    user = User(np.empty(0, np.int32), np.empty(0, np.float32), query)
+    return AlsSource(index).offer(user, view, blocked, limit).items
+
+
+@given(seed=st.integers(0, 200), limit=st.integers(1, 80), share=st.floats(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_flat_search_equals_brute_force_over_what_is_free(seed: int, limit: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    factors, query = rng.normal(size=(60, 8)).astype(np.float32), rng.normal(size=8).astype(np.float32)
+    blocked = rng.random(60) < share
+    found = offered(factors, 100, query, blocked, limit)
+    free = np.flatnonzero(~blocked)
+    expected = free[np.argsort(-(factors[free] @ query), kind="stable")][:limit]
+    assert found.tolist() == expected.tolist()
+
+
+def test_a_graph_tells_its_recall_and_leaves_blocked_items_out() -> None:
+    rng = np.random.default_rng(0)
+    factors, query = rng.normal(size=(3_000, 8)).astype(np.float32), rng.normal(size=8).astype(np.float32)
+    _, info = build_index(factors, 0, 1_000)
+    assert info.kind == "hnsw32"
+    assert 0.9 <= info.recall <= 1.0
+    blocked = rng.random(3_000) < 0.5
+    found = offered(factors, 1_000, query, blocked, 100)
+    assert len(found) == 100
+    assert not blocked[found].any()
+    free = np.flatnonzero(~blocked)
+    exact = free[np.argsort(-(factors[free] @ query))][:100]
+    assert len(np.intersect1d(found, exact)) >= 90
