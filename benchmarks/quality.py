@@ -83,7 +83,7 @@ def plot(figures: dict[str, Any], path: Path) -> None:
         panel.barh(names, means, xerr=list(zip(*errors, strict=True)), color=colours, capsize=2)
         panel.set_title(f"{name}\n{found['users']} users", fontsize=10)
         panel.set_xlabel("NDCG@10")
-        panel.invert_yaxis()
+    panels[0].invert_yaxis()  # shared by all
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
