@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+# Each worker has services of its own; most tests wait for them rather than compute.
+WORKERS = "2"
 TYPED = ("features", "training", "serving", "dags", "ops", "tests", "benchmarks")
 
 
@@ -45,8 +47,8 @@ def lint() -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Run every test in random order under branch coverage and return pytest's exit code."""
-    return _run(["pytest", "--cov", "--cov-report=term", *arguments])
+    """Run every test in random order under branch coverage, files side by side, and return pytest's exit code."""
+    return _run(["pytest", "-n", WORKERS, "--dist", "loadfile", "--cov", "--cov-report=term", *arguments])
 
 
 def main(arguments: Sequence[str]) -> int:
