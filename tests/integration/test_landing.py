@@ -273,8 +273,11 @@ def test_trainings_are_announced(rig: Rig) -> None:
     )
     wrong = rig.command("announce", "started", "--run", "r1", "--parameters", "[1]", check=False)
 
-    started = json.loads(rig.messages(TRAINING_STARTED)[-1].value)
-    completed = json.loads(rig.messages(TRAINING_COMPLETED)[-1].value)
+    # Other tests of the same broker may have announced trainings, too.
+    messages = [
+        json.loads(message.value) for topic in (TRAINING_STARTED, TRAINING_COMPLETED) for message in rig.messages(topic)
+    ]
+    started, completed = (message for message in messages if message["training_id"] == "r1")
     assert started.keys() == {"model_id", "model_type", "training_id", "start_time", "parameters"}
     assert (started["training_id"], started["parameters"]) == ("r1", {"factors": 64})
     assert completed.keys() == {"model_id", "training_id", "status", "metrics", "artifact_path", "completion_time"}
