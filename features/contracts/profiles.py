@@ -13,7 +13,7 @@ HISTORY_LIMIT: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class UserHistory:
-    """One user's latest interactions in external ids, newest first (by `occurred_at`, then `event_id`, descending).
+    """One user's latest interactions in external ids, newest first (by `at_us`, then `event_id`, descending).
 
     The columns are parallel lists of one length, at most the bundle's history limit. `at_us` is
     min(occurred_at, known_at) in microseconds since 1970 UTC; `values` holds NaN where an event carried none.

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from features.build.live_statistics import refresh_statistics
 from features.build.snapshot import write_snapshot
-from features.contracts.events import Event
+from features.contracts.events import Event, Interaction
 from features.contracts.profiles import Options, UserHistory
 from features.contracts.statistics import DAY_US, NEVER_US, ItemStatistics
 from features.db.connection import open_pool
@@ -66,6 +66,15 @@ def rated(number: int, rng: np.random.Generator) -> Event:
     )
 
 
+def skewed(number: int, rng: np.random.Generator) -> Event:
+    """Return a rating from a producer whose clock runs an hour ahead."""
+    ahead = datetime.fromtimestamp(time.time() + 3_600, UTC).isoformat()
+    plain = rated(number, rng)
+    assert isinstance(plain, Interaction)
+    fields = {"user_id": plain.user_id, "item_id": plain.item_id, "value": plain.value}
+    return interaction(number, action="rating", occurred_at=ahead, **fields)
+
+
 def train(settings: Settings, folder: Path) -> Bundle:
     """Return a bundle trained on everything that has landed."""
     (folder / "snapshot").mkdir()
@@ -110,6 +119,7 @@ def test_served_rows_equal_rows_rebuilt_for_training(rig: Rig, tmp_path: Path) -
     rig.land_all()
     bundle = train(rig.settings, tmp_path)
     rig.produce(events[2_900:])  # live: known only since they landed
+    rig.produce([skewed(number, rng) for number in range(4_000, 4_040)])
     rig.land_all()
     refresh_statistics(rig.settings)
 

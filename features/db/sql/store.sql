@@ -1,12 +1,13 @@
 -- name: user_history(user_id, at_most)^
--- A user's latest interactions as parallel arrays, newest first, and the complete set of items ever touched.
+-- A user's latest interactions as parallel arrays, newest first, and the complete set of items ever touched. A clock
+-- that runs ahead does not put an event before others: nothing happened later than it became known.
 SELECT array_agg(event_id), array_agg(item_id), array_agg(action), array_agg(value), array_agg(at),
     (SELECT item_ids FROM user_seen WHERE user_id = :user_id)
 FROM (
     SELECT event_id, item_id, action, coalesce(value, 'NaN') AS value, least(occurred_at, known_at) AS at
     FROM interactions
     WHERE user_id = :user_id AND item_id IS NOT NULL
-    ORDER BY occurred_at DESC, event_id DESC
+    ORDER BY least(occurred_at, known_at) DESC, event_id DESC
     LIMIT :at_most
 ) AS latest;
 

@@ -16,7 +16,7 @@ CREATE TABLE interactions (
     partition         integer NOT NULL,
     kafka_offset      bigint NOT NULL
 );
-CREATE INDEX interactions_of_user ON interactions (user_id, occurred_at DESC, event_id DESC);
+CREATE INDEX interactions_of_user ON interactions (user_id, least(occurred_at, known_at) DESC, event_id DESC);
 -- Rows come in the order of landing: block ranges find the recent ones at almost no cost for inserts.
 CREATE INDEX interactions_by_landing ON interactions USING brin (landed_at, known_at) WITH (pages_per_range = 32, autosummarize = on);
 
