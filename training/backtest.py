@@ -155,15 +155,14 @@ def judged(known: Known, users: npt.NDArray[np.int32], cut: Cut, options: Option
 def recommendations_frame(result: Backtest, loaded: Loaded) -> pd.DataFrame:
     """Return the lists as rows (user_id, item_id, rank, score, source), ids in the types of the input."""
     former = loaded.interactions.items.index(result.bundle.items.external(np.arange(len(result.bundle.items))))
-    row, column = np.nonzero(result.lists.items != MISSING)
-    names = np.array([*result.bundle.source_names, "fill"], dtype=object)
+    flat = result.lists.flat(result.bundle.source_names)
     return pd.DataFrame(
         {
-            USER: loaded.user_values[result.users[row]],
-            ITEM: loaded.item_values[former[result.lists.items[row, column]]],
-            RANK: (column + 1).astype(np.int32),
-            SCORE: result.lists.scores[row, column],
-            SOURCE: names[result.lists.sources[row, column]],
+            USER: loaded.user_values[result.users[flat.row]],
+            ITEM: loaded.item_values[former[flat.item]],
+            RANK: flat.rank,
+            SCORE: flat.score,
+            SOURCE: flat.source,
         }
     )
 

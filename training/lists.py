@@ -1,9 +1,8 @@
 """Ranked lists of many users at their moments: groups users by statistics bucket and calls the recommender for each."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -14,8 +13,6 @@ from features.contracts.statistics import ItemStatistics
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.data import Interactions
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +65,6 @@ def recommend_all(
     users: npt.NDArray[np.integer],
     as_of_us: npt.NDArray[np.int64],
     options: Options,
-    *,
-    progress: Progress | None = None,
 ) -> Recommendations:
     """Return ranked lists of users at their moments, rows in the order of `users`; parameters as in `groups`."""
     shape = (len(users), options.k)
@@ -82,11 +77,4 @@ def recommend_all(
         scores[group.position], sources[group.position] = found.scores, found.sources
         for position, reason in zip(group.position.tolist(), found.fallback_reason, strict=True):
             reasons[position] = reason
-        if progress is not None:
-            progress(len(group.position))
     return Recommendations(items, scores, sources, because, tuple(reasons))
-
-
-def ordered_by(recommender: Recommender, order_by: str) -> Recommender:
-    """Return the same recommender with another order of its candidates: one source's, or "blend"."""
-    return replace(recommender, plan=msgspec.structs.replace(recommender.plan, order_by=order_by), ranker=None)

@@ -16,7 +16,6 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.errors import ContractError
-from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, UserHistory
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
@@ -61,16 +60,15 @@ def recommend_rows(bundle: Bundle, rows: Sequence[Mapping[str, Any]]) -> pd.Data
     if not rows:
         return pd.DataFrame({USER: [], ITEM: [], RANK: [], SCORE: [], SOURCE: []})
     found = bundle.recommend(bundle.encode(histories), bundle.statistics, as_of, Options(k=int(wanted.max())))
-    shown = (found.items != MISSING) & (np.arange(found.items.shape[1]) < wanted[:, None])
-    row, place = np.nonzero(shown)
-    names = np.array([*bundle.source_names, "fill"], dtype=object)
+    flat = found.flat(bundle.source_names)
+    asked = flat.rank <= wanted[flat.row]
     return pd.DataFrame(
         {
-            USER: [histories[i].user_id for i in row.tolist()],
-            ITEM: bundle.items.external(found.items[row, place]),
-            RANK: place + 1,
-            SCORE: found.scores[row, place].astype(np.float64),
-            SOURCE: names[found.sources[row, place]],
+            USER: [histories[i].user_id for i in flat.row[asked].tolist()],
+            ITEM: bundle.items.external(flat.item[asked]),
+            RANK: flat.rank[asked].astype(np.int64),
+            SCORE: flat.score[asked].astype(np.float64),
+            SOURCE: flat.source[asked],
         }
     )
 

@@ -12,7 +12,7 @@ import pandas as pd
 from features.build.snapshot import write_snapshot
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.errors import ContractError
-from features.contracts.ids import MISSING, IdMap
+from features.contracts.ids import IdMap
 from features.contracts.profiles import Options
 from features.settings import Settings
 from training.bundle.bundle import Bundle
@@ -95,14 +95,13 @@ def _histories(interactions: Interactions, items: IdMap, users: list[str]) -> tu
 
 def lists_frame(bundle: Bundle, users: list[str], found: Recommendations) -> pd.DataFrame:
     """Return ranked lists as rows, `rank` from 1."""
-    row, place = np.nonzero(found.items != MISSING)
-    names = np.array([*bundle.source_names, "fill"], dtype=object)
+    flat = found.flat(bundle.source_names)
     return pd.DataFrame(
         {
-            USER: [users[i] for i in row.tolist()],
-            ITEM: bundle.items.external(found.items[row, place]),
-            RANK: (place + 1).astype(np.int32),
-            SCORE: found.scores[row, place],
-            SOURCE: names[found.sources[row, place]],
+            USER: [users[i] for i in flat.row.tolist()],
+            ITEM: bundle.items.external(flat.item),
+            RANK: flat.rank,
+            SCORE: flat.score,
+            SOURCE: flat.source,
         }
     )

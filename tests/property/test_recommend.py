@@ -1,5 +1,8 @@
 """Laws of `recommend`: a batch is its users one by one, filters hold, and lists have k items where k are eligible."""
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,6 @@ from training.bundle.plan import BLEND
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.sources import SOURCES
-from training.lists import ordered_by
 
 N_ITEMS = 80
 
@@ -24,6 +26,11 @@ def recommend(
     parts = trained()[1]
     statistics = parts.state.at(parts.closed_at_us)
     return recommender.recommend(profiles, statistics, parts.closed_at_us + 1, options, trace=trace)
+
+
+def ordered_by(recommender: Recommender, order_by: str) -> Recommender:
+    """Return the same recommender with another order of its candidates: one source's, or "blend"."""
+    return replace(recommender, plan=msgspec.structs.replace(recommender.plan, order_by=order_by), ranker=None)
 
 
 def some_recommender(order_by: str) -> Recommender:

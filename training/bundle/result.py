@@ -1,9 +1,16 @@
 """What the recommender answers: ranked internal indices with score, source and cause."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from features.contracts.ids import MISSING
+
+FILL: Final = "fill"
+"""Source, in written lists, of items that only fill a list up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +62,40 @@ class Recommendations:
     because: npt.NDArray[np.int32]
     fallback_reason: tuple[str | None, ...]
     traces: tuple[Trace, ...] = ()
+
+    def flat(self, source_names: Sequence[str]) -> "FlatLists":
+        """Return all lists end to end, in the order of the users, without what is missing."""
+        row, place = np.nonzero(self.items != MISSING)
+        names = np.array([*source_names, FILL], dtype=object)
+        return FlatLists(
+            row,
+            self.items[row, place],
+            (place + 1).astype(np.int32),
+            self.scores[row, place],
+            names[self.sources[row, place]],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlatLists:
+    """Lists of many users as parallel columns, one entry an item.
+
+    Attributes
+    ----------
+    row
+        int64 (n,), position of the user in the batch.
+    item
+        int32 (n,), internal item index.
+    rank
+        int32 (n,), from 1 in each list.
+    score
+        float32 (n,).
+    source
+        Names (n,); `FILL` for items that no source offered.
+    """
+
+    row: npt.NDArray[np.int64]
+    item: npt.NDArray[np.int32]
+    rank: npt.NDArray[np.int32]
+    score: npt.NDArray[np.float32]
+    source: npt.NDArray[Any]
