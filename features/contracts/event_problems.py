@@ -18,6 +18,7 @@ Reason = Literal[
     "wrong_version",
     "invalid_field",
     "far_future",
+    "far_past",
     "refused_by_database",
 ]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)

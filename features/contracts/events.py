@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import force_setattr
 
 from features.contracts.event_problems import MAX_EVENT_BYTES, SCHEMA_VERSION, UNREADABLE, diagnose, holds_nul
@@ -33,7 +33,7 @@ def _to_utc(event: msgspec.Struct, names: tuple[str, ...]) -> None:
     """Turn instants with an offset into UTC."""
     for name in names:
         value = getattr(event, name)
-        if value is not None and value.tzinfo is not UTC:
+        if isinstance(value, datetime) and value.tzinfo is not UTC:
             try:
                 force_setattr(event, name, value.astimezone(UTC))
             except OverflowError as error:
@@ -105,27 +105,50 @@ class Impression(BaseEvent, frozen=True, kw_only=True, tag="impression"):
 
 
 class Item(BaseEvent, frozen=True, kw_only=True, tag="item"):
-    """What the catalogue says of an item, as a whole; the latest by `occurred_at` holds."""
+    """What the catalogue says of an item; what is said latest by `occurred_at` holds.
+
+    A whole version (`partial` false) replaces all that was said before: members that it leaves out take their
+    defaults. A partial one changes only the members that it names; of `attributes`, only the keys that it names, and
+    a key whose value is null goes. `deleted` takes the item out of all lists until a whole version comes.
+    """
 
     IDS: ClassVar[tuple[str, ...]] = ("item_id",)
     INSTANTS: ClassVar[tuple[str, ...]] = ("occurred_at", "published_at", "expires_at")
 
     item_id: Id
-    title: Annotated[str, Meta(max_length=2000)] = ""
-    text: LongText = ""
-    categories: Annotated[list[Text], Meta(max_length=256)] = []
-    attributes: Json = {}
-    hidden: bool = False
-    published_at: Instant | None = None
-    expires_at: Instant | None = None
+    partial: bool = False
+    title: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET
+    text: LongText | UnsetType = UNSET
+    categories: Annotated[list[Text], Meta(max_length=256)] | UnsetType = UNSET
+    attributes: Json | UnsetType = UNSET
+    hidden: bool | UnsetType = UNSET
+    deleted: bool | UnsetType = UNSET
+    stock: Annotated[int, Meta(ge=0, le=2_147_483_647)] | None | UnsetType = UNSET
+    published_at: Instant | None | UnsetType = UNSET
+    expires_at: Instant | None | UnsetType = UNSET
+
+    def said(self) -> Json:
+        """Return the members that this version names, by name."""
+        named = ((name, getattr(self, name)) for name in ITEM_MEMBERS)
+        return {name: value for name, value in named if value is not UNSET}
+
+
+ITEM_MEMBERS: Final = (
+    *("title", "text", "categories", "attributes", "hidden", "deleted", "stock", "published_at", "expires_at"),
+)
+"""What a version of an item may say."""
 
 
 class User(BaseEvent, frozen=True, kw_only=True, tag="user"):
-    """What is known of a user apart from what they do; the latest by `occurred_at` holds."""
+    """What is known of a user apart from what they do; what is said latest by `occurred_at` holds.
+
+    A partial version changes only the attributes that it names; one whose value is null goes.
+    """
 
     IDS: ClassVar[tuple[str, ...]] = ("user_id",)
 
     user_id: Id
+    partial: bool = False
     attributes: Json = {}
 
 
@@ -145,6 +168,8 @@ EVENT_TYPES: Final[dict[str, type[BaseEvent]]] = {
     str(form.__struct_config__.tag): form for form in (Interaction, Impression, Item, User, Feedback)
 }
 
+REGISTRY_HEADER_BYTES: Final = 5
+
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Event).decode
 
@@ -162,6 +187,8 @@ def decode_event(raw: bytes) -> Event:
     EventError
         With a reason code and one problem per wrong field.
     """
+    if raw[:1] == b"\0":
+        raw = without_registry_header(raw)
     # JSON's spelling of U+0000, which Postgres cannot keep; after a backslash it may be harmless.
     if len(raw) > MAX_EVENT_BYTES or (b"\\u0000" in raw and holds_nul(raw)):
         raise diagnose(raw, EVENT_TYPES)
@@ -169,6 +196,14 @@ def decode_event(raw: bytes) -> Event:
         return _decode(raw)  # type: ignore[no-any-return]
     except UNREADABLE:
         raise diagnose(raw, EVENT_TYPES) from None
+
+
+def without_registry_header(raw: bytes) -> bytes:
+    """Return a message without the five bytes that serializers of a schema registry put before its JSON.
+
+    A zero byte, then four that number the schema; no JSON text begins with a zero byte.
+    """
+    return raw[REGISTRY_HEADER_BYTES:] if raw[:1] == b"\0" and len(raw) > REGISTRY_HEADER_BYTES else raw
 
 
 def stamp_event(fields: dict[str, Any], *, now: datetime, event_id: str, default_type: str = "interaction") -> Event:

@@ -170,13 +170,8 @@ def _item(e: Item, known_at: datetime | None, topic: str, partition: int, offset
     return (
         e.event_id,
         e.item_id,
-        e.title,
-        e.text,
-        e.categories,
-        e.attributes,
-        e.hidden,
-        e.published_at,
-        e.expires_at,
+        e.partial,
+        e.said(),
         e.occurred_at,
         known_at,
         e.schema_version,
@@ -187,7 +182,18 @@ def _item(e: Item, known_at: datetime | None, topic: str, partition: int, offset
 
 
 def _user(e: User, known_at: datetime | None, topic: str, partition: int, offset: int) -> Row:
-    return (e.event_id, e.user_id, e.attributes, e.occurred_at, known_at, e.schema_version, topic, partition, offset)
+    return (
+        e.event_id,
+        e.user_id,
+        e.partial,
+        e.attributes,
+        e.occurred_at,
+        known_at,
+        e.schema_version,
+        topic,
+        partition,
+        offset,
+    )
 
 
 def _feedback(e: Feedback, known_at: datetime | None, topic: str, partition: int, offset: int) -> Row:

@@ -50,17 +50,16 @@ TABLES: Final[Mapping[type[BaseEvent], _Table]] = {
         "copy_items",
         "store_items",
         (
-            *("text", "text", "text", "text", "text[]", "jsonb", "bool", "timestamptz", "timestamptz"),
-            *("timestamptz", "timestamptz", "int2"),
+            *("text", "text", "bool", "jsonb", "timestamptz", "timestamptz", "int2"),
             *_PLACE,
         ),
-        ("keep_newest_items",),
+        ("lock_catalogue", "keep_newest_items", "merge_items"),
     ),
     User: _Table(
         "copy_users",
         "store_users",
-        ("text", "text", "jsonb", "timestamptz", "timestamptz", "int2", *_PLACE),
-        ("keep_newest_users",),
+        ("text", "text", "bool", "jsonb", "timestamptz", "timestamptz", "int2", *_PLACE),
+        ("lock_catalogue", "keep_newest_users", "merge_users"),
     ),
     Feedback: _Table(
         "copy_feedback",
@@ -69,7 +68,7 @@ TABLES: Final[Mapping[type[BaseEvent], _Table]] = {
     ),
 }
 
-_DATED: Final = frozenset({"keep_newest_items", "keep_newest_users"})
+_DATED: Final = frozenset({"keep_newest_items", "merge_items", "keep_newest_users", "merge_users"})
 """Upkeep that writes down when it was done."""
 
 

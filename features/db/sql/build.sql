@@ -14,11 +14,16 @@ FROM interactions
 WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until;
 
 -- name: snapshot_items(until)
--- Each item as its latest version known before an instant says.
-SELECT DISTINCT ON (item_id) item_id, title, text, categories, attributes::text
-FROM item_versions
-WHERE known_at < :until
-ORDER BY item_id, occurred_at DESC, event_id DESC;
+-- Each item as its versions known before an instant say, deleted ones too: histories name them.
+SELECT merged.item_id, said.title, said.text, said.categories, said.attributes::text
+FROM (
+    SELECT item_id, merged_versions(partial, fields ORDER BY occurred_at, event_id) AS fields
+    FROM item_versions
+    WHERE known_at < :until
+    GROUP BY item_id
+) AS merged
+CROSS JOIN LATERAL item_columns(merged.fields) AS said
+ORDER BY merged.item_id;
 
 -- name: largest_rating(since, until)$
 -- The largest rating among rows landed in [since, until).

@@ -17,12 +17,11 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_feedback (
     topic text COLLATE "C", partition integer, kafka_offset bigint
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_items (
-    event_id text COLLATE "C", item_id text COLLATE "C", title text, text text, categories text[], attributes jsonb,
-    hidden boolean, published_at timestamptz, expires_at timestamptz, occurred_at timestamptz, known_at timestamptz,
-    schema_version smallint, topic text COLLATE "C", partition integer, kafka_offset bigint
+    event_id text COLLATE "C", item_id text COLLATE "C", partial boolean, fields jsonb, occurred_at timestamptz,
+    known_at timestamptz, schema_version smallint, topic text COLLATE "C", partition integer, kafka_offset bigint
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_users (
-    event_id text COLLATE "C", user_id text COLLATE "C", attributes jsonb, occurred_at timestamptz,
+    event_id text COLLATE "C", user_id text COLLATE "C", partial boolean, attributes jsonb, occurred_at timestamptz,
     known_at timestamptz, schema_version smallint, topic text COLLATE "C", partition integer, kafka_offset bigint
 ) ON COMMIT DELETE ROWS;
 
@@ -101,11 +100,11 @@ SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
 -- Keep staged item versions whose event_id is new, and count them by topic and partition.
 WITH kept AS (
     INSERT INTO item_versions (
-        event_id, item_id, title, text, categories, attributes, hidden, published_at, expires_at, occurred_at,
-        known_at, landed_at, schema_version, topic, partition, kafka_offset
+        event_id, item_id, partial, fields, occurred_at, known_at, landed_at, schema_version, topic, partition,
+        kafka_offset
     )
-    SELECT event_id, item_id, title, text, categories, attributes, hidden, published_at, expires_at, occurred_at,
-        least(known_at, :landed_at), :landed_at, schema_version, topic, partition, kafka_offset
+    SELECT event_id, item_id, partial, fields, occurred_at, least(known_at, :landed_at), :landed_at, schema_version,
+        topic, partition, kafka_offset
     FROM staged_items
     ORDER BY event_id, topic, partition, kafka_offset
     ON CONFLICT (event_id) DO NOTHING
@@ -117,10 +116,11 @@ SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
 -- Keep staged user versions whose event_id is new, and count them by topic and partition.
 WITH kept AS (
     INSERT INTO user_versions (
-        event_id, user_id, attributes, occurred_at, known_at, landed_at, schema_version, topic, partition, kafka_offset
+        event_id, user_id, partial, attributes, occurred_at, known_at, landed_at, schema_version, topic, partition,
+        kafka_offset
     )
-    SELECT event_id, user_id, attributes, occurred_at, least(known_at, :landed_at), :landed_at, schema_version, topic,
-        partition, kafka_offset
+    SELECT event_id, user_id, partial, attributes, occurred_at, least(known_at, :landed_at), :landed_at,
+        schema_version, topic, partition, kafka_offset
     FROM staged_users
     ORDER BY event_id, topic, partition, kafka_offset
     ON CONFLICT (event_id) DO NOTHING
@@ -140,31 +140,91 @@ ON CONFLICT (user_id) DO UPDATE
 SET item_ids = seen.item_ids || ARRAY(SELECT unnest(excluded.item_ids) EXCEPT SELECT unnest(seen.item_ids))
 WHERE NOT seen.item_ids @> excluded.item_ids;
 
+-- name: lock_catalogue()!
+-- Let one transaction at a time derive what items and users are from their versions: one that merges them must not
+-- miss a version that another is about to commit.
+LOCK TABLE items, users IN SHARE ROW EXCLUSIVE MODE;
+
 -- name: keep_newest_items(landed_at)!
--- Let each item be what its latest version by (occurred_at, event_id) says, in whatever order the versions come.
+-- Let each item be what its latest version by (occurred_at, event_id) says, in whatever order the versions come; those
+-- with partial versions are left to `merge_items`.
 INSERT INTO items AS current (
-    item_id, event_id, title, text, categories, attributes, hidden, published_at, expires_at, occurred_at, changed_at
+    item_id, event_id, occurred_at, changed_at, title, text, categories, attributes, hidden, deleted, stock,
+    published_at, expires_at
 )
-SELECT DISTINCT ON (item_id)
-    item_id, event_id, title, text, categories, attributes, hidden, published_at, expires_at, occurred_at, :landed_at
-FROM staged_items
-ORDER BY item_id, occurred_at DESC, event_id DESC
+SELECT DISTINCT ON (staged.item_id) staged.item_id, staged.event_id, staged.occurred_at, :landed_at, said.*
+FROM staged_items AS staged
+LEFT JOIN items AS known USING (item_id)
+CROSS JOIN LATERAL item_columns(staged.fields) AS said
+WHERE known.patched IS NOT TRUE
+    AND NOT EXISTS (SELECT FROM staged_items AS other WHERE other.item_id = staged.item_id AND other.partial)
+ORDER BY staged.item_id, staged.occurred_at DESC, staged.event_id DESC
 ON CONFLICT (item_id) DO UPDATE
-SET event_id = excluded.event_id, title = excluded.title, text = excluded.text, categories = excluded.categories,
-    attributes = excluded.attributes, hidden = excluded.hidden, published_at = excluded.published_at,
-    expires_at = excluded.expires_at, occurred_at = excluded.occurred_at, changed_at = excluded.changed_at
+SET event_id = excluded.event_id, occurred_at = excluded.occurred_at, changed_at = excluded.changed_at,
+    title = excluded.title, text = excluded.text, categories = excluded.categories, attributes = excluded.attributes,
+    hidden = excluded.hidden, deleted = excluded.deleted, stock = excluded.stock,
+    published_at = excluded.published_at, expires_at = excluded.expires_at
 WHERE (current.occurred_at, current.event_id) < (excluded.occurred_at, excluded.event_id);
 
+-- name: merge_items(landed_at)!
+-- Let each staged item that has partial versions be what all its versions say together, by (occurred_at, event_id).
+WITH merged AS (
+    SELECT item_id, max(occurred_at) AS occurred_at,
+        (array_agg(event_id ORDER BY occurred_at DESC, event_id DESC))[1] AS event_id,
+        (array_agg(partial ORDER BY occurred_at DESC, event_id DESC))[1] AS patched,
+        merged_versions(partial, fields ORDER BY occurred_at, event_id) AS fields
+    FROM item_versions
+    WHERE item_id IN (
+        SELECT staged.item_id FROM staged_items AS staged LEFT JOIN items AS known USING (item_id)
+        WHERE staged.partial OR known.patched
+    )
+    GROUP BY item_id
+)
+INSERT INTO items AS current (
+    item_id, event_id, occurred_at, changed_at, patched, title, text, categories, attributes, hidden, deleted, stock,
+    published_at, expires_at
+)
+SELECT merged.item_id, merged.event_id, merged.occurred_at, :landed_at, merged.patched, said.*
+FROM merged CROSS JOIN LATERAL item_columns(merged.fields) AS said
+ON CONFLICT (item_id) DO UPDATE
+SET event_id = excluded.event_id, occurred_at = excluded.occurred_at, changed_at = excluded.changed_at,
+    patched = excluded.patched, title = excluded.title, text = excluded.text, categories = excluded.categories,
+    attributes = excluded.attributes, hidden = excluded.hidden, deleted = excluded.deleted, stock = excluded.stock,
+    published_at = excluded.published_at, expires_at = excluded.expires_at;
+
 -- name: keep_newest_users(landed_at)!
--- Let each user be what their latest version by (occurred_at, event_id) says.
+-- Let each user be what their latest version by (occurred_at, event_id) says, partial ones aside.
 INSERT INTO users AS current (user_id, event_id, attributes, occurred_at, changed_at)
-SELECT DISTINCT ON (user_id) user_id, event_id, attributes, occurred_at, :landed_at
-FROM staged_users
-ORDER BY user_id, occurred_at DESC, event_id DESC
+SELECT DISTINCT ON (staged.user_id) staged.user_id, staged.event_id, staged.attributes, staged.occurred_at, :landed_at
+FROM staged_users AS staged
+LEFT JOIN users AS known USING (user_id)
+WHERE known.patched IS NOT TRUE
+    AND NOT EXISTS (SELECT FROM staged_users AS other WHERE other.user_id = staged.user_id AND other.partial)
+ORDER BY staged.user_id, staged.occurred_at DESC, staged.event_id DESC
 ON CONFLICT (user_id) DO UPDATE
 SET event_id = excluded.event_id, attributes = excluded.attributes, occurred_at = excluded.occurred_at,
     changed_at = excluded.changed_at
 WHERE (current.occurred_at, current.event_id) < (excluded.occurred_at, excluded.event_id);
+
+-- name: merge_users(landed_at)!
+-- Let each staged user who has partial versions be what all of them say together, by (occurred_at, event_id).
+WITH merged AS (
+    SELECT user_id, max(occurred_at) AS occurred_at,
+        (array_agg(event_id ORDER BY occurred_at DESC, event_id DESC))[1] AS event_id,
+        (array_agg(partial ORDER BY occurred_at DESC, event_id DESC))[1] AS patched,
+        merged_versions(partial, jsonb_build_object('attributes', attributes) ORDER BY occurred_at, event_id) AS fields
+    FROM user_versions
+    WHERE user_id IN (
+        SELECT staged.user_id FROM staged_users AS staged LEFT JOIN users AS known USING (user_id)
+        WHERE staged.partial OR known.patched
+    )
+    GROUP BY user_id
+)
+INSERT INTO users (user_id, event_id, attributes, occurred_at, changed_at, patched)
+SELECT user_id, event_id, fields -> 'attributes', occurred_at, :landed_at, patched FROM merged
+ON CONFLICT (user_id) DO UPDATE
+SET event_id = excluded.event_id, attributes = excluded.attributes, occurred_at = excluded.occurred_at,
+    changed_at = excluded.changed_at, patched = excluded.patched;
 
 -- name: enter_gate(gate)$
 -- Take the landing gate, shared until the transaction ends; who holds it alone knows that no landing is under way.

@@ -12,8 +12,8 @@ FROM (
 ) AS latest;
 
 -- name: item_states(changed_after)
--- Items that changed at or after an instant; all where it is null.
-SELECT item_id, title, categories, hidden, expires_at, published_at, changed_at
+-- Items that changed at or after an instant; all where it is null. What is deleted or out of stock is hidden.
+SELECT item_id, title, categories, hidden OR deleted OR coalesce(stock = 0, false), expires_at, published_at, changed_at
 FROM items
 WHERE :changed_after::timestamptz IS NULL OR changed_at >= :changed_after
 ORDER BY item_id;
@@ -38,7 +38,8 @@ FROM (
     ORDER BY item_id, closed_at DESC
 ) AS newest
 LEFT JOIN items USING (item_id)
-WHERE NOT coalesce(items.hidden, false) AND coalesce(items.expires_at > now(), true)
+WHERE NOT coalesce(items.hidden OR items.deleted OR coalesce(items.stock = 0, false), false)
+    AND coalesce(items.expires_at > now(), true)
 ORDER BY newest.decayed * power(2, -extract(epoch FROM now() - newest.closed_at)::double precision / 5184000) DESC,
     newest.item_id
 LIMIT :at_most;
@@ -48,7 +49,8 @@ LIMIT :at_most;
 SELECT item_id
 FROM (SELECT item_id FROM interactions WHERE item_id IS NOT NULL LIMIT 200000) AS sample
 LEFT JOIN items USING (item_id)
-WHERE NOT coalesce(items.hidden, false) AND coalesce(items.expires_at > now(), true)
+WHERE NOT coalesce(items.hidden OR items.deleted OR coalesce(items.stock = 0, false), false)
+    AND coalesce(items.expires_at > now(), true)
 GROUP BY item_id
 ORDER BY count(*) DESC, item_id
 LIMIT :at_most;
