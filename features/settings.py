@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     model_name: str = Field("marquee", min_length=1, description="Registered model in MLflow.")
     model_alias: str = Field("champion", min_length=1, description="Alias of the model version that is served.")
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of admin routes; empty closes them.")
+    erasure_secret: SecretStr = Field(SecretStr(""), description="Key of the digests by which erased users are known.")
     work_dir: Path = Field(Path(".run/work"), description="Where training steps keep the files of each run.")
     cache_dir: Path = Field(Path(".run/bundles"), description="Where servers keep verified bundles, by digest.")
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")

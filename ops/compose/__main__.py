@@ -1,4 +1,4 @@
-"""``python -m ops.compose``: write the random secrets that docker-compose.yml asks for to `.env`, once."""
+"""``python -m ops.compose``: write the random secrets that docker-compose.yml asks for to `.env`, each once."""
 
 import sys
 from dataclasses import asdict
@@ -14,13 +14,24 @@ def variables(secrets: Secrets) -> dict[str, str]:
     return {name.upper(): value for name, value in asdict(secrets).items()}
 
 
+def complete(text: str) -> str:
+    """Return the text of an `.env` with the secrets that it lacks; those that are there stay as they are.
+
+    The volumes were made with them.
+    """
+    known = {line.partition("=")[0] for line in text.splitlines()}
+    missing = [f"{name}={value}\n" for name, value in variables(Secrets()).items() if name not in known]
+    return text + ("\n" if text and not text.endswith("\n") else "") + "".join(missing)
+
+
 def main() -> int:
-    """Return the exit code; an `.env` that is there stays as it is, since the volumes were made with its passwords."""
-    if ENV_FILE.exists():
-        print(f"{ENV_FILE} is there already and stays as it is")
+    """Return the exit code after `.env` has every secret."""
+    before = ENV_FILE.read_text(encoding="utf-8") if ENV_FILE.exists() else ""
+    after = complete(before)
+    if after == before:
+        print(f"{ENV_FILE} is complete and stays as it is")
         return 0
-    lines = [f"{name}={value}" for name, value in variables(Secrets()).items()]
-    write_private(ENV_FILE, "\n".join(lines) + "\n")
+    write_private(ENV_FILE, after)
     print(f"wrote {ENV_FILE}; `docker compose up --build --wait` starts the stack")
     return 0
 

@@ -42,6 +42,7 @@ class Stack:
             "MARQUEE_MODEL_NAME": "marquee",
             "MARQUEE_MODEL_ALIAS": "champion",
             "MARQUEE_ADMIN_TOKEN": self.state.secrets.admin_token,
+            "MARQUEE_ERASURE_SECRET": self.state.secrets.erasure_secret,
             "MARQUEE_WORK_DIR": str(self.layout.run_dir / "work"),
             "MARQUEE_CACHE_DIR": str(self.layout.run_dir / "bundles"),
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -79,8 +80,8 @@ def prepare_stack(layout: Layout, environment: Mapping[str, str]) -> Stack:
     state = State(ports, kept.secrets if kept else Secrets())
     for folder in (layout.run_dir, layout.logs, layout.artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    if state != kept:
-        write_state(layout.state_file, state)
+    # Also where it seems unchanged: reading an older state makes the secrets that it lacks.
+    write_state(layout.state_file, state)
     stack = Stack(layout, state)
     stack.write_env_file()
     return stack

@@ -45,6 +45,7 @@ class Secrets:
     airflow_api_secret: str = field(default_factory=_password, repr=False)
     mlflow_secret: str = field(default_factory=_password, repr=False)
     admin_token: str = field(default_factory=_password, repr=False)
+    erasure_secret: str = field(default_factory=_password, repr=False)
     kafka_cluster_id: str = field(default_factory=_kafka_id)
 
 
@@ -57,7 +58,7 @@ class State:
 
 
 def read_state(path: Path) -> State | None:
-    """Return the kept state, None where the stack was never started.
+    """Return the kept state, None where the stack was never started; a secret that is newer than it is made now.
 
     Raises
     ------

@@ -1,10 +1,12 @@
 """Ports and secrets are made once, kept for their owner only, and found again."""
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 
+from ops.compose.__main__ import complete
 from ops.local.errors import StackError
 from ops.local.layout import ROOT, SOCKET_PATH_LIMIT, Layout
 from ops.local.ports import Ports
@@ -49,6 +51,27 @@ def test_a_stack_keeps_ports_and_secrets_and_its_env_file_gives_them(tmp_path: P
     assert exports == made.settings()
     assert exports["MARQUEE_API_URL"] == "http://127.0.0.1:7123"
     assert mode(layout.env_file) == 0o600
+
+
+def test_a_state_older_than_a_secret_gets_it_once_and_keeps_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "run", tmp_path / "mlruns")
+    made = prepare_stack(layout, {})
+    older = json.loads(layout.state_file.read_text(encoding="utf-8"))
+    del older["secrets"]["erasure_secret"]
+    layout.state_file.write_text(json.dumps(older), encoding="utf-8")
+
+    mended = prepare_stack(layout, {})
+
+    assert prepare_stack(layout, {}) == mended == open_stack(layout)
+    assert mended.state.secrets.admin_token == made.state.secrets.admin_token
+
+
+def test_an_env_file_of_compose_gets_the_secrets_that_it_lacks() -> None:
+    text = "ADMIN_TOKEN=mine"
+    whole = complete(text)
+    assert whole.startswith("ADMIN_TOKEN=mine\n")
+    assert "ERASURE_SECRET=" in whole
+    assert complete(whole) == whole
 
 
 def test_a_stack_is_named_by_its_folder_and_never_like_another() -> None:
