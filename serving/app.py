@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from serving.auth import Role, require_role
 from serving.health import Checkup
 from serving.middleware import BodyLimitMiddleware, MetricsMiddleware, RequestIdMiddleware
 from serving.openapi import install_openapi
@@ -50,11 +51,12 @@ def create_app(parts: Parts) -> FastAPI:
             Middleware(BodyLimitMiddleware),
         ],
     )
+    admin = require_role(Role.ADMIN, parts.admin_token)
     checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka_guard, parts.keeper.slot)
     app.include_router(recommend_router(parts.pipeline))
     app.include_router(events_router(parts.poster))
     app.include_router(items_router(parts.similar))
-    app.include_router(model_router(parts.current, parts.keeper, parts.model_name, parts.admin_token))
+    app.include_router(model_router(parts.current, parts.keeper, parts.model_name, admin))
     app.include_router(operations_router(checkup, parts.metrics))
     install_docs(app)
     install_openapi(app, [RecommendRequest, PostedEvent, PostedBatch])

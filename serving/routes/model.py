@@ -1,12 +1,11 @@
 """What is served, and a push to look for something newer."""
 
-import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from serving.auth import ADMIN_PROBLEMS, Require
 from serving.bundle_slot import Outcome, Refusal
 from serving.keeper import Keeper
 from serving.live import Current
@@ -17,22 +16,14 @@ from serving.schemas import ModelInfo, ReloadAnswer
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ADMIN: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": Problem, "description": "No bearer token."},
-    403: {"model": Problem, "description": "Not the admin's token."},
+    **ADMIN_PROBLEMS,
     409: {"model": Problem, "description": "The alias points to a version that must not be served, or to none."},
 }
 
 
-def model_router(current: Current, keeper: Keeper, model_name: str, admin_token: str) -> APIRouter:
+def model_router(current: Current, keeper: Keeper, model_name: str, admin: Require) -> APIRouter:
     """Return the routes about the served version."""
     router = APIRouter(tags=["model"], responses=PROBLEMS)
-    bearer = HTTPBearer(auto_error=False, description="MARQUEE_ADMIN_TOKEN")
-
-    def require_admin(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        if given is None:
-            raise ProblemError(401, "this route needs a bearer token", headers={"WWW-Authenticate": "Bearer"})
-        if not admin_token or not secrets.compare_digest(given.credentials.encode(), admin_token.encode()):
-            raise ProblemError(403, "this token does not open this route")
 
     @router.get("/model/info", operation_id="model_info", summary="The served version", response_model=ModelInfo)
     async def model_info() -> JsonResponse:
@@ -45,7 +36,7 @@ def model_router(current: Current, keeper: Keeper, model_name: str, admin_token:
         summary="Look at the alias now",
         response_model=ReloadAnswer,
         responses=_ADMIN,
-        dependencies=[Depends(require_admin)],
+        dependencies=[Depends(admin)],
     )
     async def model_reload() -> JsonResponse:
         """Load what the alias points to, trying again even what was refused; answer once it is served."""

@@ -1,0 +1,77 @@
+"""Who asks, and what that opens: the one dependency of routes that not everybody may use."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Final
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from serving.problems import Problem, ProblemError
+
+ADMIN_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Problem, "description": "No bearer token; `WWW-Authenticate` names the scheme."},
+    403: {"model": Problem, "description": "Not the admin's token, or the server has none."},
+}
+"""Refusals of routes that need the admin's token, for their `responses`."""
+
+
+class Role(Enum):
+    """What a principal may do."""
+
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, by the token they showed.
+
+    Attributes
+    ----------
+    name
+        For logs; never a secret.
+    roles
+        What they may do.
+    """
+
+    name: str
+    roles: frozenset[Role]
+
+
+Require = Callable[..., Principal]
+"""A dependency that gives the principal, or refuses."""
+
+
+def require_role(role: Role, admin_token: str) -> Require:
+    """Return the dependency of routes that need a role.
+
+    It answers 401 to requests without a well-formed bearer token, 403 to tokens that do not open the route.
+
+    Parameters
+    ----------
+    role
+        What the principal must have.
+    admin_token
+        The one token there is; empty = none opens anything.
+    """
+    bearer = HTTPBearer(auto_error=False, description="MARQUEE_ADMIN_TOKEN")
+
+    def require(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Principal:
+        if given is None:
+            detail = "this route needs a token: `Authorization: Bearer TOKEN`"
+            raise ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})
+        principal = _principal(given.credentials, admin_token)
+        if principal is None or role not in principal.roles:
+            raise ProblemError(403, "this token does not open this route")
+        return principal
+
+    return require
+
+
+def _principal(token: str, admin_token: str) -> Principal | None:
+    """Return whose token it is; headers are Latin-1 to the framework, their bytes are what clients sent."""
+    if admin_token and secrets.compare_digest(token.encode("latin-1"), admin_token.encode()):
+        return Principal("admin", frozenset({Role.ADMIN}))
+    return None
