@@ -1,8 +1,9 @@
 """Settings of every process: ``MARQUEE_*`` variables, read once at start, wrong ones named."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import AnyUrl, Field, SecretStr, ValidationError
+from pydantic import AnyUrl, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.contracts.errors import MarqueeError
@@ -30,6 +31,9 @@ class Settings(BaseSettings):
     erasure_secret: SecretStr = Field(SecretStr(""), description="Key of the digests by which erased users are known.")
     work_dir: Path = Field(Path(".run/work"), description="Where training steps keep the files of each run.")
     cache_dir: Path = Field(Path(".run/bundles"), description="Where servers keep verified bundles, by digest.")
+    mappings: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
+        None, description="File that maps other services' topics; empty = the one that is shipped."
+    )
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 
 

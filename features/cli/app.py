@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from features.cli import announce, dead_letters, importing, landing, reconcile, schemas, setup, statistics
+from features.cli import announce, dead_letters, importing, landing, mappings, reconcile, schemas, setup, statistics
 from features.contracts.errors import MarqueeError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(reconcile.reconcile)
 app.command()(schemas.schemas)
 app.command()(announce.announce)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(mappings.app, name="mappings")
 
 
 def main() -> None:

@@ -52,6 +52,21 @@ def diagnose(raw: bytes, forms: Mapping[str, type[msgspec.Struct]]) -> EventErro
     forms
         The union's structs by their tag.
     """
+    fields = _object(raw)
+    return fields if isinstance(fields, EventError) else diagnose_fields(fields, forms)
+
+
+def diagnose_message(raw: bytes, form: type[msgspec.Struct]) -> EventError:
+    """Return why bytes that the decoder refused are no message of some form, which has neither tag nor version."""
+    fields = _object(raw)
+    if isinstance(fields, EventError):
+        return fields
+    problems = [*_struct_problems(fields, form, ""), *_nul_problems(fields, "")]
+    return EventError("invalid_field", problems or [("$", "refused, but no single field is wrong")])
+
+
+def _object(raw: bytes) -> dict[str, Any] | EventError:
+    """Return the members of a JSON object, or why the bytes are none."""
     if len(raw) > MAX_EVENT_BYTES:
         return EventError("too_large", [("$", f"{len(raw)} bytes; an event has at most {MAX_EVENT_BYTES}")])
     try:
@@ -60,7 +75,7 @@ def diagnose(raw: bytes, forms: Mapping[str, type[msgspec.Struct]]) -> EventErro
         return EventError("not_json", [("$", f"{error}; expected one JSON object in UTF-8")])
     if not isinstance(fields, dict):
         return EventError("not_object", [("$", f"a JSON {type(fields).__name__}; expected one JSON object")])
-    return diagnose_fields(fields, forms)
+    return fields
 
 
 def diagnose_fields(fields: dict[str, Any], forms: Mapping[str, type[msgspec.Struct]]) -> EventError:
@@ -97,6 +112,8 @@ def _whole_problem(fields: Mapping[str, Any], form: type[msgspec.Struct], prefix
 
 
 def _value_problems(value: object, expected: Any, path: str) -> list[Problem]:
+    if isinstance(expected, type) and issubclass(expected, msgspec.Struct):
+        return _element_problems(value, expected, path)
     shown = _element_struct(expected)
     if shown is not None and isinstance(value, list):
         elements = enumerate(value)
