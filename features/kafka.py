@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import IllegalStateError, KafkaConfigurationError, KafkaError, TopicAlreadyExistsError
 
 from features.contracts.errors import UnavailableError
@@ -299,19 +299,36 @@ class Admin:
 
     def end_offsets(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """Return the offset that the next message of each partition of some topics will get."""
-        with kafka_errors("looking up end offsets"):
+        return self._offsets(topics, LATEST)
+
+    def first_offsets(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+        """Return the offset of the oldest message that each partition of some topics still has, or will get."""
+        return self._offsets(topics, EARLIEST)
+
+    def _offsets(self, topics: Iterable[str], which: int) -> dict[tuple[str, int], int]:
+        with kafka_errors("looking up offsets"):
             partitions = [
                 TopicPartition(topic["name"], partition["partition_index"])
                 for topic in self._admin.describe_topics(list(topics))
                 if not topic["error_code"]
                 for partition in topic["partitions"]
             ]
-            latest = self._admin.list_partition_offsets(dict.fromkeys(partitions, LATEST))
-        return {(at.topic, at.partition): offset.offset for at, offset in latest.items()}
+            found = self._admin.list_partition_offsets(dict.fromkeys(partitions, which))
+        return {(at.topic, at.partition): offset.offset for at, offset in found.items()}
+
+    def retentions_ms(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return how long each topic that exists keeps its messages, in milliseconds; -1 is for ever."""
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, topic, ["retention.ms"]) for topic in topics]
+        with kafka_errors("looking up retention"):
+            described = self._admin.describe_configs(wanted, config_filter="all")
+        found = described.get("topic", {})
+        return {topic: int(configs["retention.ms"]["value"]) for topic, configs in found.items() if configs}
 
 
 LATEST: Final = -1
 """Kafka's way to ask for the end of a partition."""
+EARLIEST: Final = -2
+"""Kafka's way to ask for its beginning."""
 
 
 def _new_topic(partitions: int, **configs: str) -> dict[str, object]:
