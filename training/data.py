@@ -11,6 +11,7 @@ import numpy.typing as npt
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Profiles
 from features.contracts.statistics import BUCKET_US, DAY_US
+from features.contracts.weights import taken_back
 
 VIRTUAL_SPAN_US: Final = 180 * DAY_US
 """Span of the virtual clock, for times that only order or that span less than `SHORTEST_SPAN_US`."""
@@ -109,6 +110,7 @@ class Interactions:
         np.cumsum(recent, out=ends[1:])
         newest = np.repeat(offsets[users + 1] - 1 + ends[:-1], recent) - np.arange(ends[-1])
         rows = order[newest]
+        owner = np.repeat(np.arange(len(users)), recent)
         seen_owner = np.repeat(np.arange(len(users)), counts)
         seen_rows = order[np.arange(counts.sum()) + np.repeat(offsets[users] - (np.cumsum(counts) - counts), counts)]
         seen = np.unique(seen_owner * len(self.items) + self.item[seen_rows])
@@ -119,7 +121,7 @@ class Interactions:
             user_ids=tuple(self.users.external(users)),
             offsets=ends,
             item=self.item[rows],
-            weight=self.weight[rows],
+            weight=taken_back(owner * len(self.items) + self.item[rows], self.weight[rows]),
             at_us=self.at_us[rows],
             seen_offsets=seen_offsets,
             seen_item=seen_item.astype(np.int32),

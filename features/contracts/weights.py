@@ -109,6 +109,37 @@ class ActionWeights:
             raise ContractError(f"action weights {stored!r}: {error}; expected what `to_json` writes") from error
 
 
+def taken_back(item: npt.NDArray[np.integer], weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return a history's weights after what was taken back: a removal leaves no interest, and is no dislike.
+
+    A weight below 0 takes back the newest earlier one of the same item and the same strength, once; both become 0.
+    Adding to a watchlist and removing again thus counts for nothing, and having watched the item goes on counting.
+
+    Parameters
+    ----------
+    item
+        The events' items (or users and items in one number), newest first.
+    weight
+        float32, their weights.
+
+    >>> taken_back(np.array([7, 7, 8, 7]), np.array([-2, 0.5, 2, 2], np.float32))
+    array([0. , 0.5, 2. , 0. ], dtype=float32)
+    """
+    removals = weight < 0
+    if not removals.any():
+        return weight
+    settled = weight.copy()
+    standing: dict[tuple[int, float], list[int]] = {}
+    for row in np.flatnonzero(np.isin(item, item[removals]))[::-1].tolist():
+        strength = float(weight[row])
+        earlier = standing.setdefault((int(item[row]), abs(strength)), [])
+        if strength > 0:
+            earlier.append(row)
+        elif strength < 0 and earlier:
+            settled[[row, earlier.pop()]] = 0
+    return settled
+
+
 def weights_for(largest_rating: float) -> ActionWeights:
     """Return the default weights on the scale of the largest rating; 0 where there are no ratings."""
     return ActionWeights(rating_scale=rating_scale(largest_rating)) if largest_rating > 0 else ActionWeights()

@@ -13,6 +13,7 @@ from features.contracts.ids import MISSING, IdMap
 from features.contracts.profiles import Options, Profiles, UserHistory
 from features.contracts.spec import FeatureSpec
 from features.contracts.statistics import ItemStatistics
+from features.contracts.weights import taken_back
 from features.vectorize import feature_spec
 from training.bundle.manifest import Manifest
 from training.bundle.parts import Parts
@@ -107,7 +108,7 @@ class Bundle:
         weight = self.parts.weights.weigh(history.actions[:limit], history.values[:limit])
         at_us = np.asarray(history.at_us[:limit], dtype=np.int64)
         known = item != MISSING
-        return item[known], weight[known], at_us[known]
+        return item[known], taken_back(item[known], weight[known]), at_us[known]
 
     def _known(self, item_ids: Sequence[str]) -> npt.NDArray[np.int32]:
         items = self.items.index_or_missing(item_ids)
