@@ -9,6 +9,7 @@ from typing import Any, Final
 from features.admin.letter_bytes import check_bytes, id_of_place, keep_event_id, set_members
 from features.contracts.errors import ContractError, MarqueeError
 from features.contracts.event_problems import EventError
+from features.contracts.mappings import TopicMapping, load_mappings
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
 from features.kafka import BACKFILL, MAX_MESSAGE_BYTES, EventProducer, address, wait_all
@@ -17,6 +18,9 @@ REPLAY_AT_ONCE: Final = 500
 REPLAY_TIMEOUT_S: Final = 30.0
 STATES: Final = ("open", "fixed", "replayed", "discarded", "erased")
 """A letter waits (`open`, `fixed`: a replay sends the mended bytes) or is done with."""
+
+
+Mappings = Mapping[str, TopicMapping]
 
 
 class NoSuchDeadLetterError(MarqueeError):
@@ -145,6 +149,7 @@ def fix(
     dead_letter_id: int,
     raw: bytes | None = None,
     set_fields: Mapping[str, Any] | None = None,
+    mappings: Mappings | None = None,
 ) -> FullLetter:
     """Return a dead letter after its bytes were mended for the next replay; those that came are kept beside.
 
@@ -160,6 +165,8 @@ def fix(
         The whole event anew, or
     set_fields
         only what changes: path (`user_id`, `items[2].item_id`) -> JSON value. A second fix goes on from the first.
+    mappings
+        How messages of other services' topics are read; those that are shipped by default.
 
     Raises
     ------
@@ -182,9 +189,11 @@ def fix(
         if letter.state not in {"open", "fixed"}:
             raise LetterStateError(f"dead letter {dead_letter_id} is {letter.state}; only open ones can be fixed")
         mended = raw if raw is not None else set_members(letter.fixed_raw or letter.raw, set_fields or {})
-        place = id_of_place(letter.topic, "", letter.partition, letter.offset)
-        mended = keep_event_id(letter.raw, mended, place)
-        check_bytes(letter.topic, mended, datetime.now(UTC))
+        known = _known(mappings)
+        if letter.topic not in known:  # a mapping makes ids of its own
+            place = id_of_place(letter.topic, letter.partition, letter.offset, letter.landed_at)
+            mended = keep_event_id(letter.raw, mended, place)
+        check_bytes(letter.topic, mended, datetime.now(UTC), known)
         queries.fix_dead_letter(connection, dead_letter_id=dead_letter_id, fixed_raw=mended)
         return get(connection, dead_letter_id)
 
@@ -211,6 +220,7 @@ def replay(
     on_sent: Callable[[int], None] = lambda _: None,
     on_refused: Refusals = lambda _: None,
     force: bool = False,
+    mappings: Mappings | None = None,
 ) -> int:
     """Return how many open dead letters were sent to their own topic again: mended bytes where there are such.
 
@@ -233,17 +243,20 @@ def replay(
         Told of each that was not sent.
     force
         Send those that would be refused, too: each becomes a new dead letter.
+    mappings
+        As `fix` has it.
 
     Raises
     ------
     UnavailableError
         If Postgres or Kafka is away; what was sent before is marked.
     """
+    known = _known(mappings)
     total = after_id = 0
     while True:
         with database_errors("replaying dead letters"), connection.transaction():
             rows = _waiting(connection, ids, chosen, after_id)
-            good = [row for row in rows if _may_go(row, on_refused, force=force)]
+            good = [row for row in rows if _may_go(row, on_refused, known, force=force)]
             sent = [
                 producer.send_bytes(row.topic, row.key, row.raw, [BACKFILL] if row.backfill else []) for row in good
             ]
@@ -257,7 +270,11 @@ def replay(
 
 
 def would_refuse(
-    connection: Connection, ids: Sequence[int] | None, chosen: Filter, on_refused: Refusals = lambda _: None
+    connection: Connection,
+    ids: Sequence[int] | None,
+    chosen: Filter,
+    on_refused: Refusals = lambda _: None,
+    mappings: Mappings | None = None,
 ) -> int:
     """Return how many of the letters that `replay` would take landing would refuse again, telling of each.
 
@@ -266,6 +283,7 @@ def would_refuse(
     UnavailableError
         If Postgres is away.
     """
+    known = _known(mappings)
     refused = after_id = 0
     while True:
         with database_errors("checking dead letters"), connection.transaction():
@@ -273,7 +291,7 @@ def would_refuse(
         if not rows:
             return refused
         after_id = rows[-1].dead_letter_id
-        refused += sum(not _may_go(row, on_refused, force=False) for row in rows)
+        refused += sum(not _may_go(row, on_refused, known, force=False) for row in rows)
 
 
 def count_open(connection: Connection, ids: Sequence[int] | None, chosen: Filter) -> int:
@@ -308,15 +326,19 @@ def _waiting(connection: Connection, ids: Sequence[int] | None, chosen: Filter, 
     return [_Waiting(*row) for row in queries.dead_letters_to_replay(connection, **wanted, **asdict(chosen))]
 
 
-def _may_go(row: _Waiting, on_refused: Refusals, *, force: bool) -> bool:
+def _known(mappings: Mappings | None) -> Mappings:
+    return load_mappings() if mappings is None else mappings
+
+
+def _may_go(row: _Waiting, on_refused: Refusals, mappings: Mappings, *, force: bool) -> bool:
     """Return whether a letter may be sent, under the key of its event where that was mended."""
     try:
-        event = check_bytes(row.topic, row.raw, datetime.now(UTC))
+        event = check_bytes(row.topic, row.raw, datetime.now(UTC), mappings)
     except EventError as error:
         if force and len(row.raw) < MAX_MESSAGE_BYTES // 2:
             return True
         on_refused(StillRefused(row.dead_letter_id, error.code, str(error)))
         return False
-    if row.fixed:
+    if row.fixed and row.topic not in mappings:
         row.key = address(event)[1]
     return True

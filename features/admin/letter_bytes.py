@@ -11,6 +11,7 @@ import msgspec
 from features.contracts.errors import ContractError
 from features.contracts.event_problems import UNREADABLE, EventError
 from features.contracts.events import Event, decode_event, without_registry_header
+from features.contracts.mappings import TopicMapping
 
 FUTURE_LIMIT: Final = timedelta(days=1)
 """As landing has it: an event further ahead of our clock is refused again."""
@@ -27,7 +28,7 @@ class PathError(ContractError):
     """A path leads nowhere in the event that it should change."""
 
 
-def check_bytes(topic: str, raw: bytes, now: datetime) -> Event:
+def check_bytes(topic: str, raw: bytes, now: datetime, mappings: Mapping[str, TopicMapping]) -> Event:
     """Return the event that a topic's decoder makes of some bytes.
 
     Parameters
@@ -38,14 +39,15 @@ def check_bytes(topic: str, raw: bytes, now: datetime) -> Event:
         The message.
     now
         Aware UTC; the far future begins a day after it.
+    mappings
+        Of the topics of other services, by topic.
 
     Raises
     ------
     EventError
         If landing would refuse them.
     """
-    del topic
-    event = decode_event(raw)
+    event = mappings[topic].decode(raw) if topic in mappings else decode_event(raw)
     if event.occurred_at > now + FUTURE_LIMIT:
         message = f"{event.occurred_at.isoformat()} lies more than a day after {now.isoformat()}"
         raise EventError("far_future", [("occurred_at", message)])
@@ -98,9 +100,9 @@ def keep_event_id(original: bytes, mended: bytes, fallback: str) -> bytes:
     return mended
 
 
-def id_of_place(cluster_id: str, topic_id: str, partition: int, offset: int) -> str:
-    """Return the event id of a letter that had none: always the same for one place of a topic."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{cluster_id}/{topic_id}/{partition}/{offset}"))
+def id_of_place(topic: str, partition: int, offset: int, landed_at: datetime) -> str:
+    """Return the event id of a letter that had none: always the same for one letter."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{topic}/{partition}/{offset}/{landed_at.isoformat()}"))
 
 
 def _event_id(raw: bytes) -> str | None:

@@ -16,9 +16,10 @@ from features.admin import dead_letters
 from features.admin.dead_letters import Filter, Letter, StillRefused
 from features.contracts.errors import ContractError
 from features.contracts.event_problems import REASONS
+from features.contracts.mappings import load_mappings
 from features.db.connection import Connection, connect
 from features.kafka import EventProducer
-from features.settings import load_settings
+from features.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Events that could not be landed: list, show, fix, replay, discard.")
 
@@ -97,8 +98,10 @@ def fix(
 ) -> None:
     """Mend a dead letter for the next replay; refused, with every problem, while landing would refuse it."""
     whole = None if raw is None else sys.stdin.buffer.read() if raw == "-" else Path(raw).read_bytes()
-    with connect(load_settings(), name="dead-letters") as connection:
-        letter = dead_letters.fix(connection, dead_letter_id, whole, dict(map(_change, changes or ())))
+    settings = load_settings()
+    mappings = load_mappings(settings.mappings)
+    with connect(settings, name="dead-letters") as connection:
+        letter = dead_letters.fix(connection, dead_letter_id, whole, dict(map(_change, changes or ())), mappings)
     typer.echo(f"dead letter {letter.dead_letter_id} is fixed; `dead-letters replay {letter.dead_letter_id}` sends it")
 
 
@@ -126,20 +129,23 @@ def replay(
 
     What landing would refuse again is not sent and stays open; exit code 1 says that there was such.
     """
+    settings = load_settings()
     chosen = _filter(reason, topic, since, until)
     refused: list[StillRefused] = []
-    with connect(load_settings(), name="dead-letters") as connection:
+    with connect(settings, name="dead-letters") as connection:
         waiting = dead_letters.count_open(connection, ids, chosen)
         if dry_run:
-            count = 0 if force else dead_letters.would_refuse(connection, ids, chosen, refused.append)
+            mappings = load_mappings(settings.mappings)
+            count = 0 if force else dead_letters.would_refuse(connection, ids, chosen, refused.append, mappings)
             typer.echo(f"{waiting - count} dead letters would be replayed")
         else:
-            sent = _send(connection, ids, chosen, waiting, refused, force=force)
+            sent = _send(settings, connection, ids, chosen, waiting, refused, force=force)
             typer.echo(f"{sent} dead letters replayed")
     _report(refused, done=not dry_run)
 
 
 def _send(
+    settings: Settings,
     connection: Connection,
     ids: Sequence[int] | None,
     chosen: Filter,
@@ -148,7 +154,7 @@ def _send(
     *,
     force: bool,
 ) -> int:
-    producer = EventProducer(load_settings())
+    producer = EventProducer(settings)
     try:
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("replaying", total=waiting)
@@ -160,6 +166,7 @@ def _send(
                 on_sent=lambda count: bar.advance(task, count),
                 on_refused=refused.append,
                 force=force,
+                mappings=load_mappings(settings.mappings),
             )
     finally:
         producer.close()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from features.admin.letter_bytes import PathError, check_bytes, id_of_place, keep_event_id, set_members
 from features.contracts.event_problems import EventError
-from features.contracts.events import encode_event
+from features.contracts.events import Interaction, encode_event
+from features.contracts.mappings import load_mappings
 from tests.support.landing import START, interaction
 
 NOW = START + timedelta(days=1)
@@ -50,7 +51,7 @@ def test_the_original_id_is_kept_even_where_the_json_is_broken() -> None:
 
 
 def test_a_letter_without_an_id_takes_the_one_of_its_place() -> None:
-    first, second = id_of_place("c", "t", 0, 7), id_of_place("c", "t", 0, 8)
+    first, second = id_of_place("t", 0, 7, NOW), id_of_place("t", 0, 8, NOW)
     assert first != second
     assert json.loads(keep_event_id(b"?", b"{}", first))["event_id"] == first
     assert keep_event_id(b"?", b'{"event_id":"mine"}', first) == b'{"event_id":"mine"}'
@@ -65,6 +66,16 @@ def test_a_readable_id_is_kept_whatever_it_holds(event_id: str) -> None:
 
 def test_an_event_of_the_far_future_is_refused_as_landing_does() -> None:
     event = interaction(1)
-    assert check_bytes("t", encode_event(event), NOW) == event
+    assert check_bytes("t", encode_event(event), NOW, {}) == event
     with pytest.raises(EventError, match="far_future"):
-        check_bytes("t", encode_event(event), datetime(2025, 12, 1, tzinfo=UTC))
+        check_bytes("t", encode_event(event), datetime(2025, 12, 1, tzinfo=UTC), {})
+
+
+def test_a_mapped_topic_has_a_decoder_of_its_own() -> None:
+    mappings = load_mappings()
+    message = {"user_id": 1, "video_id": 2, "rating": 4, "timestamp": "2026-01-01T00:00:00Z"}
+    event = check_bytes("profile-service.video-rated", msgspec.json.encode(message), NOW, mappings)
+    assert isinstance(event, Interaction)
+    assert (event.user_id, event.action, event.value) == ("1", "rating", 4.0)
+    with pytest.raises(EventError, match="video_id"):
+        check_bytes("profile-service.video-rated", b'{"user_id": 1, "rating": 4, "timestamp": 0}', NOW, mappings)
