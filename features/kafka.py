@@ -10,10 +10,13 @@ from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import IllegalStateError, KafkaConfigurationError, KafkaError, TopicAlreadyExistsError
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, Feedback, Impression, Interaction, Item, User, encode_event
+from features.contracts.mappings import load_mappings
+from features.kafka_bulk import BulkSender, Done, Message
 from features.settings import Settings
 
 INTERACTIONS: Final = "interaction_events"
@@ -38,11 +41,25 @@ LANDING_GROUP: Final = "marquee-landing"
 MAX_MESSAGE_BYTES: Final = 2_097_152
 """Largest message that our producers send: twice the broker's usual limit, for dead letters with their reason."""
 
+LINGER_MS: Final = 5
+"""Waiting a little fills batches when events come densely, and is not felt when they do not."""
+
 Header = tuple[str, bytes]
 
 
 class TopicError(UnavailableError):
     """A topic that is needed does not exist (yet)."""
+
+
+def landed_topics(settings: Settings) -> tuple[str, ...]:
+    """Return the topics that are landed: ours, and those of other services that the mappings name.
+
+    Raises
+    ------
+    MappingError
+        If the mappings cannot be read.
+    """
+    return (*EVENT_TOPICS, *load_mappings(settings.mappings))
 
 
 def dead_letter_topic(topic: str) -> str:
@@ -63,6 +80,11 @@ def address(event: Event) -> tuple[str, bytes]:
             return USERS, str(event.user_id).encode()
         case Feedback():
             return FEEDBACK, event.recommendation_id.encode()
+
+
+def message_of(event: Event) -> Message:
+    """Return an event as it travels."""
+    return Message(*address(event), encode_event(event))
 
 
 def _client(settings: Settings) -> dict[str, Any]:
@@ -122,6 +144,8 @@ def open_consumer(settings: Settings, *, slot: str | None = None) -> KafkaConsum
             max_poll_interval_ms=120_000,
             max_poll_records=10_000,
             fetch_max_wait_ms=200,
+            # Partitions that stay where they are go on being read while others move.
+            partition_assignment_strategy=(CooperativeStickyAssignor,),
             max_partition_fetch_bytes=4_194_304,
             allow_auto_create_topics=False,
         )
@@ -134,10 +158,12 @@ class EventProducer:
     the event's id makes sending it again harmless.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, linger_ms: int = LINGER_MS) -> None:
         self._settings = settings
+        self._linger_ms = linger_ms
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
+        self._bulk: BulkSender | None = None
 
     def _connected(self) -> KafkaProducer:
         with self._lock, kafka_errors("connecting the producer"):
@@ -147,8 +173,7 @@ class EventProducer:
                     metrics_enabled=False,
                     acks="all",
                     compression_type="lz4",
-                    # Waiting a little fills batches when events come densely, and is not felt when they do not.
-                    linger_ms=5,
+                    linger_ms=self._linger_ms,
                     batch_size=262_144,
                     max_request_size=MAX_MESSAGE_BYTES,
                     bootstrap_timeout_ms=1_000,
@@ -158,7 +183,46 @@ class EventProducer:
                     delivery_timeout_ms=6_000,
                     allow_auto_create_topics=False,
                 )
+                self._bulk = BulkSender(self._producer)
             return self._producer
+
+    def connect(self, topics: Iterable[str]) -> None:
+        """Return once messages to these topics can be handed over without waiting.
+
+        Raises
+        ------
+        UnavailableError
+            If no broker answered, or a topic was not found, within about a second.
+        """
+        producer = self._connected()
+        for topic in topics:
+            with kafka_errors(f"looking up {topic!r}"):
+                producer.partitions_for(topic)
+
+    def connected(self, topics: Iterable[str]) -> bool:
+        """Return whether `send_many` can take messages to these topics."""
+        bulk = self._bulk
+        return bulk is not None and all(bulk.knows(topic) for topic in topics)
+
+    def send_many(self, messages: Sequence[Message], done: Done) -> None:
+        """Hand messages over without waiting; `done` hears of each, once, in a thread of the client's own.
+
+        Parameters
+        ----------
+        messages
+            To topics of which `connected` said yes.
+        done
+            Told the places of messages that all replicas have, or whose sending failed.
+
+        Raises
+        ------
+        UnavailableError
+            If the producer is not connected; none was handed over.
+        """
+        bulk = self._bulk
+        if bulk is None:
+            raise UnavailableError("Kafka, sending: the producer is not connected")
+        bulk.send(messages, done)
 
     def send(self, event: Event, headers: Sequence[Header] = ()) -> "Future[None]":
         """Return a future that is done once all replicas have the event, or holds an `UnavailableError`.
@@ -203,7 +267,7 @@ class EventProducer:
     def close(self, timeout_s: float = 5) -> None:
         """Send what is still waiting and disconnect."""
         with self._lock:
-            producer, self._producer = self._producer, None
+            producer, self._producer, self._bulk = self._producer, None, None
         if producer is not None:
             producer.close(timeout=timeout_s)
 
@@ -257,17 +321,27 @@ class Admin:
 
     def __exit__(self, *_: object) -> None:
         """Disconnect."""
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect."""
         self._admin.close()
 
-    def create_topics(self, partitions: int = PARTITIONS) -> list[str]:
-        """Create all topics that do not exist yet and return their names.
+    def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """Return the ids that topics have now; those that do not exist are left out."""
+        with kafka_errors("looking up topics"):
+            described = self._admin.describe_topics(list(topics))
+        return {topic["name"]: str(topic["topic_id"]) for topic in described if not topic["error_code"]}
+
+    def create_topics(self, landed: Iterable[str] = EVENT_TOPICS, partitions: int = PARTITIONS) -> list[str]:
+        """Create all topics that do not exist yet, those that are landed and those we publish; return their names.
 
         Dead letter topics have one partition: order across partitions is no one's wish there.
         """
-        wanted = {topic: _new_topic(partitions) for topic in (*EVENT_TOPICS, *PUBLISHED_TOPICS)}
+        topics = list(landed)
+        wanted = {topic: _new_topic(partitions) for topic in (*topics, *PUBLISHED_TOPICS)}
         wanted |= {
-            dead_letter_topic(topic): _new_topic(1, **{"max.message.bytes": str(MAX_MESSAGE_BYTES)})
-            for topic in EVENT_TOPICS
+            dead_letter_topic(topic): _new_topic(1, **{"max.message.bytes": str(MAX_MESSAGE_BYTES)}) for topic in topics
         }
         with kafka_errors("creating topics"):
             missing = {name: new for name, new in wanted.items() if name not in self._admin.list_topics()}

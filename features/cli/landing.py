@@ -14,9 +14,11 @@ from features.settings import load_settings
 def land(
     *,
     batch_size: Annotated[int, typer.Option(min=1, help="Messages at which a batch is written.")] = 5_000,
-    batch_seconds: Annotated[float, typer.Option(min=0.01, help="Longest time that a batch collects.")] = 1.0,
     slot: Annotated[str | None, typer.Option(help="Name that survives restarts, one per process of the group.")] = None,
     until_caught_up: Annotated[bool, typer.Option(help="Stop once everything is landed.")] = False,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where Prometheus finds its series; 0 = off.")
+    ] = 0,
 ) -> None:
     """Land events from Kafka in Postgres, exactly once in effect, until SIGTERM or SIGINT."""
     settings = load_settings()
@@ -24,5 +26,5 @@ def land(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    options = LandingOptions(batch_size, batch_seconds, slot, until_caught_up)
+    options = LandingOptions(batch_size, slot, until_caught_up, metrics_port)
     Landing(settings, options, stop).run()

@@ -18,8 +18,9 @@ def topics(
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of each new topic.")] = 4,
 ) -> None:
     """Create the Kafka topics that do not exist yet; those that do stay as they are."""
-    from features.kafka import Admin  # noqa: PLC0415
+    from features.kafka import Admin, landed_topics  # noqa: PLC0415
 
-    with Admin(load_settings()) as admin:
-        created = admin.create_topics(partitions)
+    settings = load_settings()
+    with Admin(settings) as admin:
+        created = admin.create_topics(landed_topics(settings), partitions)
     typer.echo(f"created {len(created)} topics" + "".join(f"\n  {name}" for name in created))

@@ -69,8 +69,12 @@ class Interaction(BaseEvent, frozen=True, kw_only=True, tag="interaction"):
     context: Json = {}
 
     def __post_init__(self) -> None:
-        """Check what no single field can tell."""
-        super().__post_init__()
+        """Bring ids to text and the instant to UTC, and check what no single field can tell."""
+        # Written out, and free of loops: most events are of this kind, and most need neither.
+        if type(self.user_id) is int or type(self.item_id) is int:
+            _text_ids(self, self.IDS)
+        if self.occurred_at.tzinfo is not UTC:
+            _to_utc(self, self.INSTANTS)
         if self.item_id is None and self.action != "search":
             raise ValueError(f"item_id is null, which only the action 'search' may have, not {self.action!r}")
 

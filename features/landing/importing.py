@@ -171,5 +171,7 @@ def _write(connection: Connection, kind: type[BaseEvent], events: list[BaseEvent
         duplicate=len(rows) - stored,
         dead=0,
         skipped=0,
+        late=0,
+        ahead=0,
     )
     return stored

@@ -1,7 +1,7 @@
-"""Reading from Kafka where Postgres says: assignment of partitions, seeking, batches by size and time."""
+"""Reading from Kafka where Postgres says: partitions assigned, placed, collected, and stopped where they are odd."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -9,19 +9,23 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, T
 from kafka.consumer.fetcher import ConsumerRecord
 
 from features.contracts.errors import UnavailableError
-from features.db.connection import Connection, database_errors
-from features.db.queries import queries
-from features.kafka import EVENT_TOPICS, TopicIdentity, kafka_errors
+from features.db.connection import Connection
+from features.kafka import Admin, kafka_errors
+from features.landing.placing import Ends, place
 from features.landing.protocol import Span
 
 log = structlog.get_logger()
 
-IDLE_POLL_MS: Final = 200
+IDLE_POLL_MS: Final = 100
 """How long a poll waits for the first message; a stop signal is seen this soon."""
 JOIN_POLL_MS: Final = 1_000
 """The same while this process joins the group."""
 JOIN_ANEW_S: Final = 30.0
 """Longer than a rebalance takes that waits for a killed member's session to end."""
+HALTED_AGAIN_S: Final = 5.0
+"""Seconds between two looks at whether a halted partition may go on."""
+BATCH_BYTES: Final = 33_554_432
+"""A batch ends at this many bytes, too: events may be a thousand times larger than usual."""
 
 
 class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # published without types
@@ -32,7 +36,7 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self.joining_since: float | None = None
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Note that partitions went: every rebalance begins with it."""
+        """Note that partitions went: a rebalance has begun."""
         self.changed = True
         self.joining_since = time.monotonic()
         log.info("partitions revoked", partitions=len(list(revoked)))
@@ -45,64 +49,89 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
 
 class Reader:
-    """Messages of this process's partitions, each read from where Postgres stands.
+    """Messages of this process's partitions, each read from where Postgres stands; for one thread.
 
     Parameters
     ----------
     consumer
         Not yet subscribed.
-    identity
-        Ids of cluster and topics, under which offsets are kept.
-    batch_size, batch_s
-        A batch ends at this many messages, or this long after its first one. A message that comes alone is not kept
-        waiting: an empty look for more ends the batch, too.
+    admin
+        Looks up topics: which life of a topic messages belong to is asked after they were read.
+    topics
+        What to read.
+    batch_size
+        Messages at which no more are collected.
     """
 
-    def __init__(
-        self, consumer: KafkaConsumer, identity: TopicIdentity, *, batch_size: int = 5_000, batch_s: float = 1.0
-    ) -> None:
+    def __init__(self, consumer: KafkaConsumer, admin: Admin, topics: Sequence[str], *, batch_size: int) -> None:
         self._consumer = consumer
-        self._identity = identity
+        self._admin = admin
+        self._topics = topics
         self._batch_size = batch_size
-        self._batch_s = batch_s
         self._assignment = _Assignment()
-        self._placed = False
+        self._identity = admin.identify(topics)
+        self._collected: dict[TopicPartition, list[ConsumerRecord]] = {}
+        self._size = self._bytes = 0
         self._next: dict[TopicPartition, int] = {}
         self._gaps: dict[TopicPartition, int] = {}
+        self._landed: dict[TopicPartition, int] = {}
+        self._halted: dict[TopicPartition, str] = {}
+        self._looked_at_halted_s = 0.0
         self._subscribe()
 
     def _subscribe(self) -> None:
         self._assignment.joining_since = time.monotonic()
-        self._consumer.subscribe(topics=list(EVENT_TOPICS), listener=self._assignment)
+        self._assignment.changed = True
+        self._consumer.subscribe(topics=list(self._topics), listener=self._assignment)
         # A member that leads the group before it knows the topics assigns nothing, and joins a second time.
         with kafka_errors("looking up topics"):
             self._consumer.topics()
 
-    def read(self, connection: Callable[[], Connection]) -> list[Span]:
-        """Return the next batch; empty if nothing came in a while.
+    @property
+    def cluster_id(self) -> str:
+        """Return the id of the cluster that is read."""
+        return self._identity.cluster_id
+
+    @property
+    def halted(self) -> Mapping[TopicPartition, str]:
+        """Return the partitions that are not read on, and why."""
+        return self._halted
+
+    @property
+    def displaced(self) -> bool:
+        """Return whether partitions must be placed before anything is read on."""
+        halted = bool(self._halted) and time.monotonic() - self._looked_at_halted_s > HALTED_AGAIN_S
+        return self._assignment.changed or halted
+
+    @property
+    def full(self) -> bool:
+        """Return whether nothing more should be collected."""
+        return self._size >= self._batch_size or self._bytes >= BATCH_BYTES
+
+    def collect(self, *, wait: bool) -> bool:
+        """Return whether messages wait to be taken, after collecting those that Kafka has now.
+
+        Parameters
+        ----------
+        wait
+            Whether to wait a moment for the first one.
 
         Raises
         ------
         UnavailableError
-            If Kafka or, after a change of partitions, Postgres is away; calling again goes on.
+            If Kafka is away; calling again goes on.
         """
-        collected: dict[TopicPartition, list[ConsumerRecord]] = {}
-        size, started = 0, time.monotonic()
-        wait_ms = IDLE_POLL_MS if self._assignment.joining_since is None else self._join_ms()
-        while size < self._batch_size and time.monotonic() - started < self._batch_s:
-            with kafka_errors("polling"):
-                polled = self._consumer.poll(timeout_ms=wait_ms, max_records=self._batch_size - size)
-            if self._assignment.changed or not self._placed:
-                self.place(connection())
-                return []
-            if not polled:
-                break
-            for partition, records in polled.items():
-                collected.setdefault(partition, []).extend(records)
-                size += len(records)
-            wait_ms = 0
-        spans = (self._span(partition, records) for partition, records in sorted(collected.items()))
-        return [span for span in spans if span is not None]
+        wait_ms = (IDLE_POLL_MS if self._assignment.joining_since is None else self._join_ms()) if wait else 0
+        with kafka_errors("polling"):
+            polled = self._consumer.poll(timeout_ms=wait_ms, max_records=max(1, self._batch_size - self._size))
+        if self._assignment.changed:
+            return False
+        for at, records in polled.items():
+            if at in self._next and at not in self._halted:
+                self._collected.setdefault(at, []).extend(records)
+                self._size += len(records)
+                self._bytes += sum(len(record.value or b"") for record in records)
+        return bool(self._collected)
 
     def _join_ms(self) -> int:
         """Return how long to poll while joining the group; a group that was not joined for long is joined anew.
@@ -117,38 +146,33 @@ class Reader:
             self._subscribe()
         return JOIN_POLL_MS
 
-    def place(self, connection: Connection) -> None:
-        """Seek every assigned partition to where Postgres stands, and begin those that it does not know.
+    def keep_membership(self) -> None:
+        """Tell the group that this process is alive, without reading on."""
+        partitions = self._consumer.assignment()
+        self._consumer.pause(*partitions)
+        with kafka_errors("polling"):
+            self._consumer.poll(timeout_ms=0)
+        self._consumer.resume(*(partitions - self._halted.keys()))
+
+    def take(self) -> list[Span]:
+        """Return what was collected, as far as it can be landed; collecting begins anew.
 
         Raises
         ------
         UnavailableError
-            If Kafka or Postgres is away; nothing is read until a later call succeeds.
+            If Kafka is away; what was collected stays to be taken.
         """
-        self._placed = False
-        self._assignment.changed = False
-        with kafka_errors("looking up offsets"):
-            partitions = list(self._consumer.assignment())
-            first = self._consumer.beginning_offsets(partitions) if partitions else {}
-            end = self._consumer.end_offsets(partitions) if partitions else {}
-        with database_errors("reading offsets"), connection.transaction():
-            self._next = {at: self._begin(connection, at, first[at]) for at in partitions}
-        self._gaps.clear()
-        for at, next_offset in self._next.items():
-            if next_offset > end[at]:
-                self._halt(at, f"Postgres stands at {next_offset}, past the end of the log at {end[at]}")
-            self._consumer.seek(at, next_offset)
-        self._placed = True
-
-    def _begin(self, connection: Connection, at: TopicPartition, first_offset: int) -> int:
-        key = {
-            "cluster_id": self._identity.cluster_id,
-            "topic": at.topic,
-            "topic_id": self._identity.topic_ids[at.topic],
-            "partition": at.partition,
-        }
-        queries.begin_partition(connection, **key, first_offset=first_offset)
-        return int(queries.next_offset(connection, **key))
+        # Asked after reading: a topic whose id is the same now was the same then.
+        topic_ids = self._admin.topic_ids({at.topic for at in self._collected})
+        collected, self._collected, self._size, self._bytes = self._collected, {}, 0, 0
+        spans = []
+        for at, records in sorted(collected.items()):
+            if topic_ids.get(at.topic) != self._identity.topic_ids[at.topic]:
+                self._halt(at, f"the topic was made anew: its id is now {topic_ids.get(at.topic)}")
+            elif span := self._span(at, records):
+                spans.append(span)
+                self._next[at] = span.next_offset
+        return spans
 
     def _span(self, at: TopicPartition, records: list[ConsumerRecord]) -> Span | None:
         """Return what of a partition's messages can be landed, if they begin where they should."""
@@ -164,21 +188,61 @@ class Reader:
             return None
         return Span(at.topic, self._identity.topic_ids[at.topic], at.partition, expected, records)
 
+    def place(self, connection: Connection) -> None:
+        """Seek every assigned partition to where Postgres stands, and forget what was collected.
+
+        Raises
+        ------
+        UnavailableError
+            If Kafka or Postgres is away; nothing is read until a later call succeeds.
+        """
+        self._assignment.changed = False
+        try:
+            self._place(connection)
+        except UnavailableError:
+            self._assignment.changed = True
+            raise
+
+    def _place(self, connection: Connection) -> None:
+        self._collected, self._size, self._bytes = {}, 0, 0
+        self._identity = self._admin.identify(self._topics)
+        with kafka_errors("looking up offsets"):
+            partitions = sorted(self._consumer.assignment())
+            first = self._consumer.beginning_offsets(partitions) if partitions else {}
+            end = self._consumer.end_offsets(partitions) if partitions else {}
+        placement = place(connection, self._identity, partitions, Ends(first, end))
+        self._next = placement.next
+        self._gaps.clear()
+        for at, next_offset in placement.next.items():
+            self._consumer.seek(at, next_offset)
+        self._consumer.resume(*placement.next)
+        mended = self._halted.keys() - placement.halted.keys()
+        self._halted = {at: why for at, why in self._halted.items() if at in placement.halted}
+        for at, why in placement.halted.items():
+            self._halt(at, why)
+        if mended:
+            log.info("partitions go on", partitions=[f"{at.topic}[{at.partition}]" for at in sorted(mended)])
+        self._looked_at_halted_s = time.monotonic()
+
     def _halt(self, at: TopicPartition, why: str) -> None:
         self._consumer.pause(at)
-        log.error(
-            "partition stopped, the others go on",
-            topic=at.topic,
-            partition=at.partition,
-            reason=why,
-            way_out="compare `python -m features reconcile` with the topic; was the log truncated or made anew?",
-        )
+        if self._halted.get(at) != why:
+            log.error(
+                "partition stopped, the others go on",
+                topic=at.topic,
+                partition=at.partition,
+                reason=why,
+                way_out=f"python -m features offsets accept {at.topic} --partition {at.partition}",
+            )
+        self._halted[at] = why
+        self._next.pop(at, None)
+        self._looked_at_halted_s = time.monotonic()
 
-    def landed(self, spans: Iterable[Span]) -> None:
-        """Go on after a batch that was committed, and give Kafka a copy of the offsets."""
-        for span in spans:
-            self._next[TopicPartition(span.topic, span.partition)] = span.next_offset
-        copy = {at: OffsetAndMetadata(offset, "", -1) for at, offset in self._next.items()}
+    def copy_offsets(self, landed: Iterable[Span]) -> None:
+        """Give Kafka a copy of the offsets after a batch was committed; whether it takes it does not matter."""
+        for span in landed:
+            self._landed[TopicPartition(span.topic, span.partition)] = span.next_offset
+        copy = {at: OffsetAndMetadata(offset, "", -1) for at, offset in self._landed.items() if at in self._next}
         try:
             with kafka_errors("copying offsets"):
                 self._consumer.commit_async(copy, callback=_copied)
@@ -186,9 +250,9 @@ class Reader:
             _copied(copy, error)
 
     def lag(self) -> int | None:
-        """Return how many offsets lie ahead in all assigned partitions; None while none is assigned."""
+        """Return how many offsets lie ahead of what was read in all assigned partitions; None while none is."""
         if not self._next:
-            return None
+            return 0 if self._halted else None
         with kafka_errors("looking up end offsets"):
             end: Mapping[TopicPartition, int] = self._consumer.end_offsets(list(self._next))
         return sum(end[at] - offset for at, offset in self._next.items())
@@ -200,6 +264,7 @@ class Reader:
                 self._consumer.close(autocommit=False, timeout_ms=3_000)
         except UnavailableError as error:
             log.warning("left without a word, others take over when the session ends", reason=str(error))
+        self._admin.close()
 
 
 def _copied(_: object, response: object) -> None:

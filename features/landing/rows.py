@@ -1,8 +1,9 @@
-"""From messages to rows: each event as the tuple that its staging table takes, each failure as a dead letter."""
+"""From messages to rows: each event as the tuple that its table takes, each failure as a dead letter."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from kafka.consumer.fetcher import ConsumerRecord
@@ -20,9 +21,19 @@ from features.contracts.events import (
 )
 
 Row = tuple[Any, ...]
+Rows = Mapping[type[BaseEvent], Sequence[Row]]
+Partition = tuple[str, int]
+"""A topic and a partition's number."""
+Decoder = Callable[[bytes], Event]
 
 FUTURE_LIMIT: Final = timedelta(days=1)
 """How far ahead of our clock an event may be: a wrong time zone is at most 14 hours."""
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""What is before it was read in a wrong unit, or is no time at all."""
+AHEAD: Final = timedelta(minutes=5)
+"""A clock that runs ahead by more is reported; less is common."""
+LATE: Final = timedelta(hours=1)
+"""An event that comes later than this after it occurred is counted as late."""
 MESSAGE_LIMIT: Final = 2_000
 """Characters of a dead letter's message; a list of a thousand bad items need not name them all."""
 
@@ -49,43 +60,70 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Decoded:
-    """A batch of messages as rows by kind of event, and as dead letters."""
+    """Messages as rows by kind of event, and as dead letters.
 
-    rows: dict[type[BaseEvent], list[Row]] = field(default_factory=dict)
+    `late` and `ahead` count, by partition, events that occurred long before they were read, history aside, and events
+    that by their producer's clock have not occurred yet.
+    """
+
+    rows: Rows
     dead: list[DeadLetter] = field(default_factory=list)
+    late: Counter[Partition] = field(default_factory=Counter)
+    ahead: Counter[Partition] = field(default_factory=Counter)
 
 
 def decode_records(
-    records: Iterable[ConsumerRecord], now: datetime, refused: Mapping[Place, str] | None = None
+    partitions: Collection[Sequence[ConsumerRecord]], now: datetime, decoders: Mapping[str, Decoder]
 ) -> Decoded:
-    """Return what a batch of messages becomes.
+    """Return what messages become.
 
     Parameters
     ----------
-    records
-        As Kafka gave them.
+    partitions
+        The messages of each partition, as Kafka gave them.
     now
-        Landing time, aware UTC: the future begins a day after it.
-    refused
-        Messages that the database refused, with its words: they become dead letters.
+        Aware UTC: the future begins a day after it.
+    decoders
+        How to read topics that do not carry events of ours, by name.
     """
-    decoded = Decoded({kind: [] for kind in ROWS})
-    rows = decoded.rows
-    latest = now + FUTURE_LIMIT
+    rows: dict[type[BaseEvent], list[Row]] = {kind: [] for kind in ROWS}
+    decoded = Decoded(rows)
+    for records in partitions:
+        if records:
+            _decode_partition(records, now, decoders.get(records[0].topic, decode_event), rows, decoded)
+    return decoded
+
+
+def _decode_partition(
+    records: Sequence[ConsumerRecord],
+    now: datetime,
+    decode: Decoder,
+    rows: Mapping[type[BaseEvent], list[Row]],
+    decoded: Decoded,
+) -> None:
+    topic, partition = records[0].topic, records[0].partition
+    latest, ahead_of, before = now + FUTURE_LIMIT, now + AHEAD, now - LATE
+    late = ahead = 0
     for record in records:
         try:
-            event = decode_event(record.value or b"")
-            if event.occurred_at > latest:
-                raise _far_future(event, now)
+            event = decode(record.value or b"")
+            occurred_at = event.occurred_at
+            if not EARLIEST <= occurred_at <= latest:
+                raise absurd_time(occurred_at, now)
         except EventError as error:
             decoded.dead.append(_dead_letter(record, error.code, error))
             continue
-        known_at = event.occurred_at if record.headers and is_backfill(record.headers) else None
+        known_at = None
+        if record.headers and is_backfill(record.headers):
+            known_at = occurred_at
+        elif occurred_at < before:
+            late += 1
+        elif occurred_at > ahead_of:
+            ahead += 1
         kind = type(event)
-        rows[kind].append(ROWS[kind](event, known_at, record.topic, record.partition, record.offset))
-    if refused:
-        _bury_refused(decoded, refused, records)
-    return decoded
+        rows[kind].append(ROWS[kind](event, known_at, topic, partition, record.offset))
+    decoded.late[topic, partition] += late
+    decoded.ahead[topic, partition] += ahead
 
 
 def is_backfill(headers: Collection[tuple[str, bytes]]) -> bool:
@@ -93,9 +131,13 @@ def is_backfill(headers: Collection[tuple[str, bytes]]) -> bool:
     return any(name == "backfill" and value == b"1" for name, value in headers)
 
 
-def _far_future(event: Event, now: datetime) -> EventError:
-    message = f"{event.occurred_at.isoformat()} lies more than a day after {now.isoformat()}, when it landed"
-    return EventError("far_future", [("occurred_at", message)])
+def absurd_time(occurred_at: datetime, now: datetime) -> EventError:
+    """Return why an event's time cannot be true."""
+    if occurred_at > now:
+        message = f"{occurred_at.isoformat()} lies more than a day after {now.isoformat()}, when it was read"
+        return EventError("far_future", [("occurred_at", message)])
+    message = f"{occurred_at.isoformat()} lies before 1970; was it counted in another unit?"
+    return EventError("far_past", [("occurred_at", message)])
 
 
 def _dead_letter(record: ConsumerRecord, reason: Reason, cause: object) -> DeadLetter:
@@ -110,13 +152,11 @@ def _dead_letter(record: ConsumerRecord, reason: Reason, cause: object) -> DeadL
     )
 
 
-def _bury_refused(decoded: Decoded, refused: Mapping[Place, str], records: Iterable[ConsumerRecord]) -> None:
-    """Move the rows of refused messages to the dead letters."""
-    for kind, rows in decoded.rows.items():
-        decoded.rows[kind] = [row for row in rows if place_of(row) not in refused]
-    for record in records:
-        if (place := Place(record.topic, record.partition, record.offset)) in refused:
-            decoded.dead.append(_dead_letter(record, "refused_by_database", refused[place]))
+def bury_refused(decoded: Decoded, refused: Mapping[Place, str], records: Mapping[Place, ConsumerRecord]) -> Decoded:
+    """Return a batch in which messages that the database refused, with its words, are dead letters."""
+    letters = [_dead_letter(records[place], "refused_by_database", words) for place, words in refused.items()]
+    rows = {kind: [row for row in of_kind if place_of(row) not in refused] for kind, of_kind in decoded.rows.items()}
+    return Decoded(rows, [*decoded.dead, *letters], decoded.late, decoded.ahead)
 
 
 def place_of(row: Row) -> Place:
@@ -213,10 +253,10 @@ def _feedback(e: Feedback, known_at: datetime | None, topic: str, partition: int
 
 
 ROWS: Final[dict[type[BaseEvent], Callable[..., Row]]] = {
-    Interaction: _interaction,
-    Impression: _impression,
     Item: _item,
     User: _user,
+    Interaction: _interaction,
+    Impression: _impression,
     Feedback: _feedback,
 }
-"""How each kind of event becomes the row of its staging table."""
+"""How each kind of event becomes a row; its last three values are its place."""

@@ -1,24 +1,29 @@
-"""Rows into tables, idempotently: staged by binary COPY, then kept where their event id is new."""
+"""Rows into tables, idempotently: what has a new event id stays, and what is derived from it follows."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
+from psycopg import errors
+
+from features.contracts.errors import UnavailableError
 from features.contracts.events import BaseEvent, Feedback, Impression, Interaction, Item, User
 from features.db.connection import Connection, RefusedError, database_errors
 from features.db.gate import enter_gate
 from features.db.queries import queries
-from features.landing.rows import Place, Row, place_of
+from features.landing.rows import Partition, Place, Row, Rows, place_of
 
-Partition = tuple[str, int]
-"""A topic and a partition's number."""
+LOOK_FIRST_BATCHES: Final = 32
+"""Batches for which event ids are looked up before they are copied, once a duplicate was met: a copy that meets one
+leaves its rows behind as waste, and duplicates come in swarms."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """How one kind of event gets into its table: names of the queries, and types of the staging table's columns."""
+    """How one kind of event gets into its table by way of a staging table: names of queries, types of its columns."""
 
     copy: str
     store: str
@@ -27,16 +32,13 @@ class _Table:
 
 
 _PLACE: Final = ("text", "int4", "int8")
-TABLES: Final[Mapping[type[BaseEvent], _Table]] = {
-    Interaction: _Table(
-        "copy_interactions",
-        "store_interactions",
-        (
-            *("text", "text", "text", "text", "float8", "timestamptz", "timestamptz", "int2", "text", "jsonb"),
-            *_PLACE,
-        ),
-        ("keep_seen",),
-    ),
+_INTERACTION_TYPES: Final = (
+    *("text", "text", "text", "text", "float8", "timestamptz", "timestamptz", "timestamptz", "int2", "text", "jsonb"),
+    *_PLACE,
+)
+_KNOWN_AT: Final = 6
+"""Where an interaction's row says since when it is known; None for as long as it has landed."""
+STAGED: Final[Mapping[type[BaseEvent], _Table]] = {
     Impression: _Table(
         "copy_impressions",
         "store_impressions",
@@ -49,10 +51,7 @@ TABLES: Final[Mapping[type[BaseEvent], _Table]] = {
     Item: _Table(
         "copy_items",
         "store_items",
-        (
-            *("text", "text", "bool", "jsonb", "timestamptz", "timestamptz", "int2"),
-            *_PLACE,
-        ),
+        ("text", "text", "bool", "jsonb", "timestamptz", "timestamptz", "int2", *_PLACE),
         ("lock_catalogue", "keep_newest_items", "merge_items"),
     ),
     User: _Table(
@@ -67,9 +66,11 @@ TABLES: Final[Mapping[type[BaseEvent], _Table]] = {
         ("text", "text", "text", "text", "text", "timestamptz", "timestamptz", "int2", *_PLACE),
     ),
 }
-
 _DATED: Final = frozenset({"keep_newest_items", "merge_items", "keep_newest_users", "merge_users"})
 """Upkeep that writes down when it was done."""
+
+
+_event_id: Final = itemgetter(0)
 
 
 def prepare(connection: Connection) -> None:
@@ -79,20 +80,99 @@ def prepare(connection: Connection) -> None:
         connection.commit()
 
 
-def write_rows(
-    connection: Connection, rows: Mapping[type[BaseEvent], Sequence[Row]], landed_at: datetime
-) -> Counter[Partition]:
-    """Return how many rows of each partition were new, after writing them and what is derived from them."""
+class Writer:
+    """Writes rows in the transaction under way; one for each session, since it remembers whether duplicates are about.
+
+    Interactions, nearly all of the load, are copied straight into their table in the hope that none is there yet. When
+    one is, the copy is taken back and only those whose ids are new are copied.
+    """
+
+    def __init__(self) -> None:
+        self._look_first = 0
+
+    def write(self, connection: Connection, rows: Rows, landed_at: datetime) -> Counter[Partition]:
+        """Return how many rows of each partition were new, after writing them and what is derived from them.
+
+        Raises
+        ------
+        UnavailableError
+            If another transaction stored one of them meanwhile: trying again will find it.
+        """
+        stored: Counter[Partition] = Counter()
+        for kind, of_kind in rows.items():
+            if of_kind and kind is Interaction:
+                stored += self._interactions(connection, of_kind, landed_at)
+            elif of_kind:
+                stored += _staged(connection, STAGED[kind], of_kind, landed_at)
+        return stored
+
+    def _interactions(self, connection: Connection, rows: Sequence[Row], landed_at: datetime) -> Counter[Partition]:
+        new = self._copied_in_hope(connection, rows, landed_at)
+        if new is None:
+            new = _new(connection, rows)
+            self._look_first = LOOK_FIRST_BATCHES if len(new) < len(rows) else self._look_first - 1
+            try:
+                _copy_interactions(connection, new, landed_at)
+            except errors.UniqueViolation as error:
+                raise UnavailableError("another process is landing the same events; trying again") from error
+        _keep_seen(connection, new)
+        return Counter(row[-3:-1] for row in new)
+
+    def _copied_in_hope(self, connection: Connection, rows: Sequence[Row], landed_at: datetime) -> Sequence[Row] | None:
+        """Return all rows if they were copied, None if at least one may be there already."""
+        if self._look_first:
+            return None
+        try:
+            with connection.transaction():
+                _copy_interactions(connection, rows, landed_at)
+        except errors.UniqueViolation:
+            self._look_first = LOOK_FIRST_BATCHES
+            return None
+        return rows
+
+
+def write_rows(connection: Connection, rows: Rows, landed_at: datetime) -> Counter[Partition]:
+    """Return the same as `Writer.write`, for those who write once."""
+    return Writer().write(connection, rows, landed_at)
+
+
+def _new(connection: Connection, rows: Sequence[Row]) -> list[Row]:
+    """Return rows whose event id is not stored yet; of equal ids the first."""
+    by_id: dict[str, Row] = {}
+    for row in rows:
+        by_id.setdefault(row[0], row)
+    for (event_id,) in queries.stored_interactions(connection, event_ids=list(by_id)):
+        del by_id[event_id]
+    return list(by_id.values())
+
+
+def _copy_interactions(connection: Connection, rows: Iterable[Row], landed_at: datetime) -> None:
+    with connection.cursor() as cursor, cursor.copy(queries.copy_interactions.sql) as copy:
+        copy.set_types(_INTERACTION_TYPES)
+        write = copy.write_row
+        # In the order of the index, which all landings share: neighbours share pages, and no two wait in a circle.
+        for row in sorted(rows, key=_event_id):
+            known_at = row[_KNOWN_AT]
+            known_at = landed_at if known_at is None else min(known_at, landed_at)
+            write((*row[:_KNOWN_AT], known_at, landed_at, *row[_KNOWN_AT + 1 :]))
+
+
+def _keep_seen(connection: Connection, rows: Iterable[Row]) -> None:
+    """Add the items of new interactions to what their users have seen."""
+    pairs = {row[1:3] for row in rows if row[2] is not None}
+    if pairs:
+        _copy(connection, queries.copy_seen.sql, ("text", "text"), pairs)
+        queries.keep_seen(connection)
+
+
+def _staged(connection: Connection, table: _Table, rows: Iterable[Row], landed_at: datetime) -> Counter[Partition]:
     stored: Counter[Partition] = Counter()
-    for kind, of_kind in rows.items():
-        if of_kind:
-            table = TABLES[kind]
-            _copy(connection, getattr(queries, table.copy).sql, table.types, of_kind)
-            for topic, partition, count in getattr(queries, table.store)(connection, landed_at=landed_at):
-                stored[topic, partition] += count
-            for upkeep in table.upkeep:
-                parameters = {"landed_at": landed_at} if upkeep in _DATED else {}
-                getattr(queries, upkeep)(connection, **parameters)
+    _copy(connection, getattr(queries, table.copy).sql, table.types, rows)
+    for topic, partition, count in getattr(queries, table.store)(connection, landed_at=landed_at):
+        stored[topic, partition] += count
+    for upkeep in table.upkeep:
+        parameters = {"landed_at": landed_at} if upkeep in _DATED else {}
+        getattr(queries, upkeep)(connection, **parameters)
     return stored
 
 
@@ -104,7 +184,7 @@ def _copy(connection: Connection, statement: str, types: Sequence[str], rows: It
             write(row)
 
 
-def find_refused(connection: Connection, rows: Mapping[type[BaseEvent], Sequence[Row]]) -> dict[Place, str]:
+def find_refused(connection: Connection, rows: Rows) -> dict[Place, str]:
     """Return the messages whose rows the database refuses, with its words: found by halving, nothing stays written."""
     refused: dict[Place, str] = {}
     for kind, of_kind in rows.items():

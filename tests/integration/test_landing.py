@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from features.contracts.events import encode_event, stamp_event
 from features.db.connection import connect
 from features.kafka import BACKFILL, IMPRESSIONS, INTERACTIONS, TRAINING_COMPLETED, TRAINING_STARTED, Admin
-from features.landing.protocol import FenceError, Span, land
+from features.landing.protocol import FenceError, Lander, Span, decode
 from features.landing.write import prepare
 from features.settings import Settings
 from tests.conftest import WaitUntil
@@ -224,7 +224,7 @@ def test_who_lost_its_partition_cannot_write_or_move_offsets(rig: Rig) -> None:
         prepare(connection)
         for late in (span, shorter):
             with pytest.raises(FenceError, match="another one landed it"):
-                land(connection, identity.cluster_id, [late], datetime.now(UTC))
+                Lander(b"").land(connection, identity.cluster_id, decode([late], datetime.now(UTC), {}))
 
     assert rig.counters() == before
     assert before["stored"] == 10

@@ -18,7 +18,15 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from features.contracts.events import Event, encode_event, stamp_event
-from features.kafka import EVENT_TOPICS, INTERACTIONS, Admin, EventProducer, address, dead_letter_topic, wait_all
+from features.kafka import (
+    INTERACTIONS,
+    Admin,
+    EventProducer,
+    address,
+    dead_letter_topic,
+    landed_topics,
+    wait_all,
+)
 from features.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +140,8 @@ def recreate_topics(settings: Settings, partitions: int) -> None:
     """Make all topics anew and empty, so that tests share a broker but no message."""
     admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
     try:
-        names = {*EVENT_TOPICS, *map(dead_letter_topic, EVENT_TOPICS)} & set(admin.list_topics())
+        landed = landed_topics(settings)
+        names = {*landed, *map(dead_letter_topic, landed)} & set(admin.list_topics())
         if names:
             admin.delete_topics(sorted(names))
         deadline = time.monotonic() + 20
@@ -141,7 +150,7 @@ def recreate_topics(settings: Settings, partitions: int) -> None:
     finally:
         admin.close()
     with Admin(settings) as ours:
-        ours.create_topics(partitions)
+        ours.create_topics(landed, partitions)
 
 
 def encoded(events: Iterable[Event]) -> Iterator[tuple[str, bytes, bytes]]:

@@ -1,9 +1,7 @@
 -- name: create_staging#
 -- Make the session's staging tables; each transaction finds them empty.
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_interactions (
-    event_id text COLLATE "C", user_id text COLLATE "C", item_id text COLLATE "C", action text, value double precision,
-    occurred_at timestamptz, known_at timestamptz, schema_version smallint, recommendation_id text, context jsonb,
-    topic text COLLATE "C", partition integer, kafka_offset bigint
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_seen (
+    user_id text COLLATE "C", item_id text COLLATE "C"
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_impressions (
     event_id text COLLATE "C", user_id text, recommendation_id text, model_version text, experiment_id text,
@@ -26,8 +24,19 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_users (
 ) ON COMMIT DELETE ROWS;
 
 -- name: copy_interactions()!
--- Stage interactions.
-COPY staged_interactions FROM STDIN (FORMAT BINARY);
+-- Store interactions; an event_id that is there already breaks it off.
+COPY interactions (
+    event_id, user_id, item_id, action, value, occurred_at, known_at, landed_at, schema_version, recommendation_id,
+    context, topic, partition, kafka_offset
+) FROM STDIN (FORMAT BINARY);
+
+-- name: stored_interactions(event_ids)
+-- Which of some event ids are stored.
+SELECT event_id FROM interactions WHERE event_id = ANY(:event_ids);
+
+-- name: copy_seen()!
+-- Stage which users touched which items.
+COPY staged_seen FROM STDIN (FORMAT BINARY);
 
 -- name: copy_impressions()!
 -- Stage impressions.
@@ -45,25 +54,9 @@ COPY staged_items FROM STDIN (FORMAT BINARY);
 -- Stage user versions.
 COPY staged_users FROM STDIN (FORMAT BINARY);
 
--- name: store_interactions(landed_at)
--- Keep staged interactions whose event_id is new, and count them by topic and partition. Of equal ids in one batch the
--- earliest stays; the common order of all landings also keeps them from waiting for each other in a circle.
-WITH kept AS (
-    INSERT INTO interactions (
-        event_id, user_id, item_id, action, value, occurred_at, known_at, landed_at, schema_version,
-        recommendation_id, context, topic, partition, kafka_offset
-    )
-    SELECT event_id, user_id, item_id, action, value, occurred_at, least(known_at, :landed_at), :landed_at,
-        schema_version, recommendation_id, context, topic, partition, kafka_offset
-    FROM staged_interactions
-    ORDER BY event_id, topic, partition, kafka_offset
-    ON CONFLICT (event_id) DO NOTHING
-    RETURNING topic, partition
-)
-SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
-
 -- name: store_impressions(landed_at)
--- Keep staged impressions whose event_id is new, and count them by topic and partition.
+-- Keep staged impressions whose event_id is new, and count them by topic and partition. Of equal ids in one batch the
+-- earliest stays; the common order of all landings also keeps them from waiting for each other in a circle.
 WITH kept AS (
     INSERT INTO impressions (
         event_id, user_id, recommendation_id, model_version, experiment_id, variant, policy, item_ids, positions,
@@ -129,15 +122,18 @@ WITH kept AS (
 SELECT topic, partition, count(*) FROM kept GROUP BY topic, partition;
 
 -- name: keep_seen()!
--- Add the staged interactions' items to what their users have seen; rows that learn nothing new stay untouched.
+-- Add the staged items to what their users have seen; rows that learn nothing new stay untouched and unlocked.
 INSERT INTO user_seen AS seen (user_id, item_ids)
-SELECT user_id, array_agg(DISTINCT item_id)
-FROM staged_interactions
-WHERE item_id IS NOT NULL
-GROUP BY user_id
+SELECT user_id, fresh.item_ids
+FROM (SELECT user_id, array_agg(item_id) AS item_ids FROM staged_seen GROUP BY user_id) AS fresh
+LEFT JOIN user_seen AS known USING (user_id)
+WHERE known.item_ids IS NULL OR NOT known.item_ids @> fresh.item_ids
 ORDER BY user_id
 ON CONFLICT (user_id) DO UPDATE
-SET item_ids = seen.item_ids || ARRAY(SELECT unnest(excluded.item_ids) EXCEPT SELECT unnest(seen.item_ids))
+SET item_ids = seen.item_ids || CASE
+    WHEN cardinality(excluded.item_ids) = 1 THEN excluded.item_ids
+    ELSE ARRAY(SELECT unnest(excluded.item_ids) EXCEPT SELECT unnest(seen.item_ids))
+END
 WHERE NOT seen.item_ids @> excluded.item_ids;
 
 -- name: lock_catalogue()!
@@ -237,3 +233,7 @@ SELECT clock_timestamp();
 -- name: close_gate(gate)$
 -- Wait until no landing is under way and keep new ones waiting until the transaction ends.
 SELECT pg_advisory_xact_lock(:gate);
+
+-- name: erasures_after(erasure_id)
+-- Erasures that came after one that is known, in their order.
+SELECT erasure_id, user_key FROM erasures WHERE erasure_id > :erasure_id ORDER BY erasure_id;

@@ -9,6 +9,12 @@ ON CONFLICT DO NOTHING;
 SELECT next_offset FROM consumer_offsets
 WHERE cluster_id = :cluster_id AND topic = :topic AND topic_id = :topic_id AND partition = :partition;
 
+-- name: lives(topic, partition)
+-- Where landing stands in a partition, for each cluster and id under which its topic was ever landed.
+SELECT cluster_id, topic_id, next_offset FROM consumer_offsets
+WHERE topic = :topic AND partition = :partition
+ORDER BY moved_at;
+
 -- name: lock_offsets(cluster_id, topics, topic_ids, partitions)
 -- Where landing stands in some partitions, which no one else can move until the transaction ends.
 SELECT known.topic, known.partition, known.next_offset
@@ -19,11 +25,11 @@ WHERE known.cluster_id = :cluster_id
 ORDER BY known.topic, known.topic_id, known.partition
 FOR NO KEY UPDATE OF known;
 
--- name: move_offset(cluster_id, topic, topic_id, partition, expected, next_offset, stored, duplicate, dead, skipped)!
+-- name: move_offset(cluster_id, topic, topic_id, partition, expected, next_offset, stored, duplicate, dead, skipped, late, ahead)!
 -- Move a partition on and count what became of the offsets passed, only from where it is expected to stand.
 UPDATE consumer_offsets
 SET next_offset = :next_offset, stored = stored + :stored, duplicate = duplicate + :duplicate, dead = dead + :dead,
-    skipped = skipped + :skipped, moved_at = now()
+    skipped = skipped + :skipped, late = late + :late, ahead = ahead + :ahead, moved_at = now()
 WHERE cluster_id = :cluster_id AND topic = :topic AND topic_id = :topic_id AND partition = :partition
     AND next_offset = :expected;
 
