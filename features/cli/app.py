@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from features.cli import announce, dead_letters, importing, landing, mappings, reconcile, schemas, setup, statistics
+from features.cli import (
+    announce,
+    dead_letters,
+    erasure,
+    importing,
+    landing,
+    mappings,
+    reconcile,
+    schemas,
+    setup,
+    statistics,
+)
 from features.contracts.errors import MarqueeError
 
 app = typer.Typer(
@@ -18,6 +29,7 @@ app.command()(landing.land)
 app.command("import")(importing.import_files)
 app.command()(statistics.statistics)
 app.command()(reconcile.reconcile)
+app.command()(erasure.erase)
 app.command()(schemas.schemas)
 app.command()(announce.announce)
 app.add_typer(dead_letters.app, name="dead-letters")

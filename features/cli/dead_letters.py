@@ -139,7 +139,7 @@ def replay(
             count = 0 if force else dead_letters.would_refuse(connection, ids, chosen, refused.append, mappings)
             typer.echo(f"{waiting - count} dead letters would be replayed")
         else:
-            sent = _send(settings, connection, ids, chosen, waiting, refused, force=force)
+            sent = _send(settings, connection, ids, chosen, waiting=waiting, refused=refused, force=force)
             typer.echo(f"{sent} dead letters replayed")
     _report(refused, done=not dry_run)
 
@@ -149,9 +149,9 @@ def _send(
     connection: Connection,
     ids: Sequence[int] | None,
     chosen: Filter,
+    *,
     waiting: int,
     refused: list[StillRefused],
-    *,
     force: bool,
 ) -> int:
     producer = EventProducer(settings)

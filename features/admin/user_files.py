@@ -1,0 +1,79 @@
+"""Files that hold a user: snapshots of training runs and exports, found by their column of user ids."""
+
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+USER_ID: Final = "user_id"
+NOT_SCANNED: Final = "not scanned: pyarrow is not installed here; run `python -m features erase` in the batch image"
+
+
+class FileWithUser(msgspec.Struct, frozen=True):
+    """A file that holds rows of the user: where it lies, and how many."""
+
+    path: str
+    rows: int
+
+
+class Scan(msgspec.Struct, frozen=True, kw_only=True):
+    """What looking through files found.
+
+    Attributes
+    ----------
+    folders
+        Where it looked.
+    files
+        How many parquet files with a column of user ids it read.
+    holding
+        Those that hold the user. They are left as they are: delete them, or let their retention take them.
+    note
+        What could not be read and why; empty where everything could.
+    """
+
+    folders: list[str]
+    files: int = 0
+    holding: list[FileWithUser] = []
+    note: str = ""
+
+
+def scan(folders: Iterable[Path], user_id: str) -> Scan:
+    """Return which parquet files below some folders hold a user; without pyarrow, that none was read."""
+    wanted = [folder for folder in folders if folder.is_dir()]
+    shown = [str(folder) for folder in wanted]
+    if find_spec("pyarrow") is None:
+        return Scan(folders=shown, note=NOT_SCANNED)
+    files, holding, broken = 0, [], []
+    for path in sorted({file for folder in wanted for file in _parquet_files(folder)}):
+        rows = _rows_of(path, user_id)
+        if isinstance(rows, str):
+            broken.append(f"{path}: {rows}")
+        elif rows is not None:
+            files += 1
+            holding += [FileWithUser(str(path), rows)] if rows else []
+    return Scan(folders=shown, files=files, holding=holding, note="; ".join(broken))
+
+
+def _parquet_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*.parquet") if path.is_file())
+
+
+def _rows_of(path: Path, user_id: str) -> int | str | None:
+    """Return a file's rows of a user, None where it has no user ids, or what is wrong with the file."""
+    import pyarrow as pa  # noqa: PLC0415  # part of the batch image only
+    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if USER_ID not in file.schema_arrow.names:
+                return None
+            found = 0
+            for batch in file.iter_batches(columns=[USER_ID]):
+                ids = batch.column(0).cast(pa.string())
+                found += pc.sum(pc.equal(ids, user_id)).as_py() or 0
+            return found
+    except (pa.ArrowInvalid, OSError) as error:  # being written, or damaged
+        return str(error)[:200]

@@ -1,0 +1,112 @@
+"""Which dead letters hold a user: bytes that could not be read may hold them in any form."""
+
+import re
+import struct
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from features.contracts.event_problems import UNREADABLE
+from features.contracts.events import without_registry_header
+from features.db.connection import Connection
+from features.db.queries import queries
+from features.kafka import FEEDBACK, ITEMS
+
+LETTERS_AT_ONCE: Final = 500
+_NO_USER_KEY: Final = frozenset({ITEMS, FEEDBACK})
+"""Topics whose messages travel under another key than a user's id."""
+_NAMES_A_USER: Final = re.compile(r"(^|_)(user|profile|member|customer)(_?id)?$", re.IGNORECASE)
+"""Members in which a number is a user's id; anywhere else it may be a rating or a place."""
+
+
+def letters_of(
+    connection: Connection, user_id: str, recommendation_ids: Collection[str], span: tuple[datetime, datetime]
+) -> list[int]:
+    """Return the ids of dead letters that hold a user, in the transaction under way.
+
+    Parameters
+    ----------
+    connection
+        In a transaction.
+    user_id
+        Whom they hold: as their key or as a value in their bytes.
+    recommendation_ids
+        Lists that were shown to the user: feedback travels under these.
+    span
+        Landed or fixed in [since, until), aware.
+    """
+    keys = [user_id.encode(), *(shown.encode() for shown in recommendation_ids)]
+    since, until = span
+    chosen = {"keys": keys, "needles": spellings(user_id), "since": since, "until": until, "at_most": LETTERS_AT_ONCE}
+    found: list[int] = []
+    after_id = 0
+    while rows := list(queries.letters_that_may_hold(connection, **chosen, after_id=after_id)):
+        after_id = rows[-1][0]
+        found += [row[0] for row in rows if _holds(row[1:], user_id, keys)]
+    return found
+
+
+def holds_user(raw: bytes, user_id: str) -> bool:
+    """Return whether some bytes hold a user's id: as a text of their JSON, or as a word where they are none.
+
+    >>> holds_user(b'{"user_id": 7, "value": 8}', "7"), holds_user(b'{"user_id": 7, "value": 8}', "8")
+    (True, False)
+    >>> holds_user(b'{"user_id": "anna", "val', "anna"), holds_user(b'{"user_id": "annabel", "val', "anna")
+    (True, False)
+    """
+    try:
+        content = msgspec.json.decode(without_registry_header(raw))
+    except UNREADABLE:
+        return any(_word(spelling).search(raw) for spelling in spellings(user_id))
+    return any(_is_user(name, value, user_id) for name, value in _values(content, ""))
+
+
+def _holds(letter: tuple[Any, ...], user_id: str, keys: Collection[bytes]) -> bool:
+    topic, key, raw, fixed_raw = letter
+    if topic == FEEDBACK and key in keys:
+        return True
+    if topic not in _NO_USER_KEY and key == user_id.encode():
+        return True
+    return holds_user(raw, user_id) or (fixed_raw is not None and holds_user(fixed_raw, user_id))
+
+
+def spellings(user_id: str) -> list[bytes]:
+    """Return an id as JSON may hold it: its characters, and those beyond ASCII escaped in either case."""
+    inside = msgspec.json.encode(user_id)[1:-1].decode()
+    forms = (user_id, inside, _escaped(inside, "04x"), _escaped(inside, "04X"))
+    return [form.encode() for form in dict.fromkeys(forms)]
+
+
+def _escaped(text: str, hexadecimal: str) -> str:
+    return "".join(
+        character
+        if character.isascii()
+        else "".join(f"\\u{unit:{hexadecimal}}" for (unit,) in struct.iter_unpack(">H", character.encode("utf-16-be")))
+        for character in text
+    )
+
+
+def _word(spelling: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![\w-])" + re.escape(spelling) + rb"(?![\w-])")
+
+
+def _values(content: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield each text and number that JSON holds, with the name of the member that it lies in."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield "", key
+            yield from _values(value, key)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _values(value, name)
+    else:
+        yield name, content
+
+
+def _is_user(name: str, value: Any, user_id: str) -> bool:
+    if isinstance(value, str):
+        # A short number as text may be anything but where a user is named.
+        return value == user_id and (not user_id.isdecimal() or bool(_NAMES_A_USER.search(name)))
+    return type(value) is int and str(value) == user_id and bool(_NAMES_A_USER.search(name))

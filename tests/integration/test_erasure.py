@@ -1,0 +1,191 @@
+"""Erasing a user, with real Postgres and Kafka: nothing of them stays, and the counts still hold."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import SecretStr
+
+from features.admin.erasure import erase
+from features.contracts.erasure import ErasureSecretError, user_key
+from features.contracts.events import Event, encode_event, stamp_event
+from features.db.connection import connect
+from features.kafka import IMPRESSIONS, INTERACTIONS
+from features.settings import Settings
+from tests.support.landing import START, Rig, interaction, recreate_topics
+
+pytestmark = pytest.mark.integration
+
+SECRET = "of a test"  # noqa: S105
+TABLES = ("interactions", "impressions", "feedback", "user_versions", "users", "user_seen", "dead_letters")
+
+
+@pytest.fixture
+def rig(database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Iterator[Rig]:
+    """Yield a rig over a fresh database, fresh topics and a work folder of its own."""
+    settings = Settings(
+        database_url=SecretStr(database_url),
+        kafka_bootstrap_servers=kafka_bootstrap,
+        erasure_secret=SecretStr(SECRET),
+        work_dir=tmp_path / "work",
+    )
+    recreate_topics(settings, partitions=2)
+    rig = Rig(settings)
+    yield rig
+    rig.end()
+
+
+@pytest.fixture(autouse=True)
+def _same_settings(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give commands the secret and the folder of the rig."""
+    monkeypatch.setenv("MARQUEE_ERASURE_SECRET", SECRET)
+    monkeypatch.setenv("MARQUEE_WORK_DIR", str(rig.settings.work_dir))
+
+
+def stamped(event_id: str, **fields: object) -> Event:
+    """Return any event of the test's day."""
+    return stamp_event(fields, now=START, event_id=event_id)
+
+
+def life(user_id: str) -> list[Event]:
+    """Return all kinds of events of a user, feedback that does not name them among it."""
+    shown = {"items": [{"item_id": "i1", "position": 1}]}
+    return [
+        *(interaction(number, user_id=user_id, event_id=f"{user_id}-{number}") for number in range(20)),
+        stamped(
+            f"{user_id}-shown", type="impression", user_id=user_id, recommendation_id=f"list of {user_id}", **shown
+        ),
+        stamped(f"{user_id}-said", type="user", user_id=user_id, attributes={"age": 30}),
+        stamped(f"{user_id}-clicked", type="feedback", recommendation_id=f"list of {user_id}", outcome="clicked"),
+        stamped(f"{user_id}-liked", type="feedback", recommendation_id="other", user_id=user_id, outcome="liked"),
+    ]
+
+
+def held(rig: Rig, user_id: str) -> dict[str, int]:
+    """Return table -> rows that hold a user's id anywhere."""
+    found = {}
+    for table in TABLES:
+        # Rows as text; bytes as their characters.
+        [(count,)] = rig.rows(
+            f"SELECT count(*)::int FROM {table} AS row WHERE row::text LIKE %s OR row::text LIKE %s",  # noqa: S608
+            f"%{user_id}%",
+            f"%{user_id.encode().hex()}%",
+        )
+        found[table] = count
+    return {table: count for table, count in found.items() if count}
+
+
+def erased(rig: Rig, user_id: str, *options: str) -> dict[str, object]:
+    """Return the receipt of the command."""
+    receipt: dict[str, object] = json.loads(rig.command("erase", user_id, "--json", *options).stdout)
+    return receipt
+
+
+def test_nothing_of_an_erased_user_stays_and_the_counts_hold(rig: Rig) -> None:
+    rig.produce([*life("anna"), *life("annabel")])
+    bad = json.loads(encode_event(interaction(1, user_id="anna")))
+    rig.produce_raw(
+        [
+            json.dumps({**bad, "action": 7}).encode(),
+            b'{"user_id": "anna", "item',
+            json.dumps({**bad, "user_id": "annabel", "action": 7}).encode(),
+            b'{"user_id": "annabel", "item',
+        ]
+    )
+    rig.land_all()
+    before = held(rig, "annabel")
+    assert erased(rig, "anna", "--dry-run")["rows"] == erased(rig, "anna")["rows"]
+
+    others = {table: count for table, count in held(rig, "anna").items() if before.get(table) != count}
+    assert others == {}  # what is left of "anna" is "annabel"
+    assert held(rig, "annabel") == before
+    assert rig.command("reconcile", check=False).returncode == 0
+    [(key, receipt)] = rig.rows("SELECT user_key, receipt::text FROM erasures")
+    assert key == user_key(SECRET.encode(), "anna")
+    assert "anna" not in receipt
+    assert rig.rows("SELECT sum(erased)::int FROM consumer_offsets") == [(24,)]
+
+
+def test_the_receipt_counts_what_went_and_names_what_stays_elsewhere(rig: Rig) -> None:
+    folder = rig.settings.work_dir / "run-1" / "snapshot"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"user_id": ["anna", "b", "anna"]}), folder / "interactions.parquet")
+    pq.write_table(pa.table({"user_id": ["b"]}), folder / "others.parquet")
+    pq.write_table(pa.table({"item_id": ["anna"]}), folder / "items.parquet")
+    (folder / "half.parquet").write_bytes(b"PAR1 not yet")
+    rig.produce(life("anna"))
+    rig.produce_raw([b'{"user_id": "anna", "item'], topic=IMPRESSIONS)
+    rig.land_all()
+
+    with connect(rig.settings, name="test") as connection:
+        receipt = erase(rig.settings, connection, "anna", datetime.now(UTC))
+
+    assert receipt.rows == {
+        "interactions": 20,
+        "feedback": 2,
+        "impressions": 1,
+        "user_versions": 1,
+        "users": 1,
+        "user_seen": 1,
+    }
+    assert receipt.dead_letters == 1
+    assert [(Path(file.path).name, file.rows) for file in receipt.snapshots.holding] == [("interactions.parquet", 2)]
+    assert receipt.snapshots.files == 2
+    assert "half.parquet" in receipt.snapshots.note
+    topics = {topic.topic: topic for topic in receipt.topics}
+    assert topics[INTERACTIONS].messages == 20
+    assert topics[INTERACTIONS].retention_ms == 604_800_000
+    assert topics[f"{IMPRESSIONS}_dlq"].messages == 1
+    assert all(topic.gone_by and topic.gone_by > datetime.now(UTC) for topic in topics.values())
+    assert "out of reach" in receipt.backups
+
+
+def test_a_second_erasure_keeps_the_tombstone_and_the_first_receipt(rig: Rig) -> None:
+    rig.produce(life("anna"))
+    rig.land_all()
+    first = erased(rig, "anna")
+    second = erased(rig, "anna")
+
+    assert (first["erasures"], second["erasures"]) == (1, 2)
+    assert set(second["rows"].values()) == {0}  # type: ignore[attr-defined]
+    [(count, kept)] = rig.rows("SELECT count(*) OVER ()::int, receipt FROM erasures")
+    assert count == 1
+    assert [receipt["rows"] for receipt in kept] == [first["rows"], second["rows"]]
+
+
+def test_another_secret_is_refused_and_none_too(rig: Rig) -> None:
+    rig.command("erase", "anna")
+    for secret, told in (("another", "not the one under which 1 users"), ("", "is empty")):
+        settings = rig.settings.model_copy(update={"erasure_secret": SecretStr(secret)})
+        with connect(settings, name="test") as connection, pytest.raises(ErasureSecretError, match=told):
+            erase(settings, connection, "berta", datetime.now(UTC))
+    assert rig.rows("SELECT count(*)::int FROM erasures") == [(1,)]
+
+
+def test_a_broker_that_is_away_is_said_and_stops_nothing(rig: Rig) -> None:
+    rig.produce(life("anna"))
+    rig.land_all()
+    away = Rig(rig.settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:9"}))
+    receipt = erased(away, "anna")
+    assert str(receipt["kafka"]).startswith("not asked")
+    assert receipt["rows"]["interactions"] == 20  # type: ignore[index]
+    assert held(rig, "anna") == {}
+
+
+def test_many_users_are_erased_by_a_list_and_rows_of_imports_are_counted_too(rig: Rig, tmp_path: Path) -> None:
+    times = pa.array([START] * 2, pa.timestamp("us", tz="UTC"))
+    file = tmp_path / "history.parquet"
+    pq.write_table(pa.table({"user_id": ["a1", "b2"], "item_id": ["i", "i"], "occurred_at": times}), file)
+    rig.command("import", "--interactions", str(file))
+    (tmp_path / "users").write_text("a1\n\nb2\n", encoding="utf-8")
+
+    told = rig.command("erase", "--from", str(tmp_path / "users")).stdout
+
+    assert "user 'a1' erased" in told
+    assert "user 'b2' erased" in told
+    assert rig.rows("SELECT topic, erased::int FROM consumer_offsets WHERE erased > 0") == [("import", 2)]
+    assert rig.command("reconcile", check=False).returncode == 0
