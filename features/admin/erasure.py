@@ -159,8 +159,8 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
     secret = settings.erasure_secret.get_secret_value().encode()
     check = secret_check(secret)
     retentions, trouble = _retentions(settings)
-    snapshots, exports = scan([settings.work_dir], user_id), scan(_export_folders(settings), user_id)
     with database_errors("erasing a user"):
+        snapshots, exports = scan([settings.work_dir], user_id), scan(_export_folders(connection), user_id)
         _refuse_foreign(connection, check)
         # Looking through letters takes a while, and landing need not wait: those up to here are looked at now.
         looked_until = landed_before(connection)
@@ -274,6 +274,6 @@ def _gone_by(landed_at: datetime, retention_ms: int | None) -> datetime | None:
     return landed_at + timedelta(milliseconds=retention_ms)
 
 
-def _export_folders(settings: Settings) -> list[Path]:
-    del settings
-    return []
+def _export_folders(connection: Connection) -> list[Path]:
+    with connection.transaction():
+        return [Path(folder) for (folder,) in queries.export_folders(connection)]

@@ -41,11 +41,13 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 
 def scan(folders: Iterable[Path], user_id: str) -> Scan:
     """Return which parquet files below some folders hold a user; without pyarrow, that none was read."""
-    wanted = [folder for folder in folders if folder.is_dir()]
-    shown = [str(folder) for folder in wanted]
+    asked = list(folders)
+    shown = [str(folder) for folder in asked]
     if find_spec("pyarrow") is None:
         return Scan(folders=shown, note=NOT_SCANNED)
-    files, holding, broken = 0, [], []
+    wanted = [folder for folder in asked if folder.is_dir()]
+    files, holding = 0, []
+    broken = [f"{folder}: not on this machine" for folder in asked if folder not in wanted]
     for path in sorted({file for folder in wanted for file in _parquet_files(folder)}):
         rows = _rows_of(path, user_id)
         if isinstance(rows, str):

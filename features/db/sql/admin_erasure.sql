@@ -82,3 +82,7 @@ UPDATE consumer_offsets AS counted SET erased = counted.erased + latest.rows
 FROM latest
 WHERE counted.cluster_id = latest.cluster_id AND counted.topic = latest.topic
     AND counted.topic_id = latest.topic_id AND counted.partition = latest.partition;
+
+-- name: export_folders()
+-- Folders that hold copies of rows.
+SELECT folder FROM exports ORDER BY folder;
