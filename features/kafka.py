@@ -356,20 +356,21 @@ class Admin:
             return False
         return True
 
-    def identify(self, topics: Iterable[str] = EVENT_TOPICS) -> TopicIdentity:
+    def identify(self, topics: Iterable[str] = EVENT_TOPICS, *, missing_ok: bool = False) -> TopicIdentity:
         """Return the cluster's id and the ids of topics.
 
         Raises
         ------
         TopicError
-            Naming a topic that does not exist.
+            Naming a topic that does not exist, unless that is all right.
         """
-        with kafka_errors("looking up topics"):
+        wanted = list(topics)
+        with kafka_errors("looking up the cluster"):
             cluster_id = self._admin.describe_cluster()["cluster_id"]
-            described = self._admin.describe_topics(list(topics))
-        if missing := sorted(topic["name"] for topic in described if topic["error_code"]):
+        identity = TopicIdentity(cluster_id, self.topic_ids(wanted))
+        if not missing_ok and (missing := sorted(set(wanted) - identity.topic_ids.keys())):
             raise TopicError(f"Kafka has no topic {', '.join(missing)}; `python -m features topics` creates them")
-        return TopicIdentity(cluster_id, {topic["name"]: str(topic["topic_id"]) for topic in described})
+        return identity
 
     def end_offsets(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """Return the offset that the next message of each partition of some topics will get."""

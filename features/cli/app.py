@@ -11,6 +11,7 @@ from features.cli import (
     importing,
     landing,
     mappings,
+    offsets,
     reconcile,
     schemas,
     setup,
@@ -34,6 +35,7 @@ app.command()(schemas.schemas)
 app.command()(announce.announce)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(mappings.app, name="mappings")
+app.add_typer(offsets.app, name="offsets")
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def _place(
     topic_id = identity.topic_ids[at.topic]
     lives = {
         (cluster, life): next_offset
-        for cluster, life, next_offset in queries.lives(connection, topic=at.topic, partition=at.partition)
+        for cluster, life, next_offset, _ in queries.lives(connection, topic=at.topic, partition=at.partition)
     }
     next_offset = lives.get((identity.cluster_id, topic_id))
     if next_offset is None and lives:

@@ -205,12 +205,14 @@ class Reader:
 
     def _place(self, connection: Connection) -> None:
         self._collected, self._size, self._bytes = {}, 0, 0
-        self._identity = self._admin.identify(self._topics)
+        self._identity = self._admin.identify(self._topics, missing_ok=True)
+        assigned = sorted(self._consumer.assignment())
+        partitions = [at for at in assigned if at.topic in self._identity.topic_ids]
         with kafka_errors("looking up offsets"):
-            partitions = sorted(self._consumer.assignment())
             first = self._consumer.beginning_offsets(partitions) if partitions else {}
             end = self._consumer.end_offsets(partitions) if partitions else {}
         placement = place(connection, self._identity, partitions, Ends(first, end))
+        placement.halted |= dict.fromkeys(set(assigned) - set(partitions), "the topic does not exist any more")
         self._next = placement.next
         self._gaps.clear()
         for at, next_offset in placement.next.items():

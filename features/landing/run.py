@@ -14,8 +14,8 @@ from features.landing.dead_letters import publish_dead_letters
 from features.landing.patience import Patience
 from features.landing.protocol import Batch, FenceError, Lander
 from features.landing.reader import Reader
-from features.landing.report import Report
 from features.landing.sessions import Session
+from features.landing.telemetry import Telemetry
 from features.settings import Settings
 
 log = structlog.get_logger()
@@ -68,7 +68,7 @@ class Landing:
         self._session = Session(settings, "landing")
         self._lander = Lander(settings.erasure_secret.get_secret_value().encode())
         self._unpublished = True
-        self._report = Report(options.metrics_port)
+        self._telemetry = Telemetry(options.metrics_port)
         decoders = {topic: mapping.decode for topic, mapping in load_mappings(settings.mappings).items()}
         self._ahead = ReadAhead(
             self._open_reader,
@@ -99,19 +99,19 @@ class Landing:
             self._ahead.join(timeout_s=5)
             self._session.close()
             self._producer.close(timeout_s=2)
-            self._report.write(final=True)
+            self._telemetry.write(final=True)
 
     def _step(self) -> None:
         batch = self._ahead.take(IDLE_S)
         if batch is not None:
             self._land(batch)
         self._publish()
-        self._report.write(halted=self._ahead.halted)
+        self._telemetry.write(halted=self._ahead.halted)
 
     def _land(self, batch: Batch) -> None:
         landed = False
         try:
-            with self._report.timed():
+            with self._telemetry.timed():
                 outcome = self._patience.until_done(
                     lambda: self._lander.land(self._session.connection(), self._ahead.cluster_id, batch),
                     on_failure=self._session.close,
@@ -119,11 +119,11 @@ class Landing:
             landed = True
         except FenceError as error:
             log.warning("another process landed this", reason=str(error))
-            self._report.fenced()
+            self._telemetry.fenced()
         finally:
             self._ahead.done(batch.spans if landed else ())
         if landed:
-            self._report.add(outcome)
+            self._telemetry.add(outcome)
             self._unpublished = self._unpublished or outcome.dead > 0
 
     def _publish(self) -> None:

@@ -11,7 +11,7 @@ WHERE cluster_id = :cluster_id AND topic = :topic AND topic_id = :topic_id AND p
 
 -- name: lives(topic, partition)
 -- Where landing stands in a partition, for each cluster and id under which its topic was ever landed.
-SELECT cluster_id, topic_id, next_offset FROM consumer_offsets
+SELECT cluster_id, topic_id, next_offset, moved_at FROM consumer_offsets
 WHERE topic = :topic AND partition = :partition
 ORDER BY moved_at;
 
@@ -32,6 +32,12 @@ SET next_offset = :next_offset, stored = stored + :stored, duplicate = duplicate
     skipped = skipped + :skipped, late = late + :late, ahead = ahead + :ahead, moved_at = now()
 WHERE cluster_id = :cluster_id AND topic = :topic AND topic_id = :topic_id AND partition = :partition
     AND next_offset = :expected;
+
+-- name: put_offset(cluster_id, topic, topic_id, partition, next_offset)!
+-- Move a partition by decision; what is passed over counts as skipped, what will be read again below zero.
+UPDATE consumer_offsets
+SET skipped = skipped + :next_offset - next_offset, next_offset = :next_offset, moved_at = now()
+WHERE cluster_id = :cluster_id AND topic = :topic AND topic_id = :topic_id AND partition = :partition;
 
 -- name: one_snapshot()!
 -- Let all that this transaction reads be of one moment.

@@ -46,7 +46,7 @@ RETURN (
     (fields ->> 'published_at')::timestamptz, (fields ->> 'expires_at')::timestamptz
 );
 
--- Of the rows stored: how many occurred long before they landed, and how many (by their clock) after it.
+-- Of the events read: how many occurred long before, and how many (by their producer's clock) have not occurred yet.
 -- `letters_expired`: dead letters that retention took away.
 ALTER TABLE consumer_offsets
     ADD COLUMN late bigint NOT NULL DEFAULT 0,
