@@ -1,24 +1,25 @@
-"""What the columns of an imported file mean: from a row's values to the fields of an event."""
+"""What the columns of a catalogue's file mean: from a row's values to the fields of an event."""
 
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from features.contracts.events import BaseEvent, Interaction, Item, User
+import msgspec
+
+from features.contracts.events import BaseEvent, Item, User
+from features.contracts.mapping_sources import MILLISECONDS_FROM
 
 Values = Mapping[str, Any]
 Fields = dict[str, Any]
 
-REQUIRED: Final[Mapping[type[BaseEvent], tuple[str, ...]]] = {
-    Interaction: ("user_id", "item_id", "occurred_at"),
-    Item: ("item_id",),
-    User: ("user_id",),
-}
 _ITEM_COLUMNS: Final = frozenset(
-    {"event_id", "item_id", "title", "text", "categories", "occurred_at", "hidden", "published_at", "expires_at"}
+    {
+        *("event_id", "item_id", "title", "text", "categories", "attributes", "occurred_at", "hidden", "deleted"),
+        *("stock", "published_at", "expires_at"),
+    }
 )
-_USER_COLUMNS: Final = frozenset({"event_id", "user_id", "occurred_at"})
+_USER_COLUMNS: Final = frozenset({"event_id", "user_id", "attributes", "occurred_at"})
 
 
 class ColumnError(ValueError):
@@ -26,26 +27,9 @@ class ColumnError(ValueError):
 
     def __init__(self, column: str, value: object, expected: str) -> None:
         self.column = column
+        self.value = value
+        self.expected = expected
         super().__init__(f"{value!r:.100}; expected {expected}")
-
-
-def interaction_fields(row: Values) -> Fields:
-    """Return the fields of an interaction; without a column `action` it is a `rating` if it has a value, else a `view`.
-
-    Raises
-    ------
-    ColumnError
-        If a time or a number cannot be read.
-    """
-    value = _number("value", row.get("value"))
-    default = "rating" if "value" in row else "view"
-    return {
-        "user_id": row["user_id"],
-        "item_id": row["item_id"],
-        "occurred_at": instant("occurred_at", row["occurred_at"]),
-        "action": row.get("action", default),
-        "value": value,
-    }
 
 
 def item_fields(row: Values) -> Fields:
@@ -65,8 +49,9 @@ def item_fields(row: Values) -> Fields:
     }
     if row.get("categories") is not None:
         fields["categories"] = _categories(row["categories"])
-    if row.get("hidden") is not None:
-        fields["hidden"] = _truth("hidden", row["hidden"])
+    fields |= {name: _truth(name, row[name]) for name in ("hidden", "deleted") if row.get(name) is not None}
+    if row.get("stock") is not None:
+        fields["stock"] = _whole("stock", row["stock"])
     return fields | {"attributes": _attributes(row, _ITEM_COLUMNS)}
 
 
@@ -85,7 +70,6 @@ def user_fields(row: Values) -> Fields:
 
 
 FIELDS: Final[Mapping[type[BaseEvent], Callable[[Values], Fields]]] = {
-    Interaction: interaction_fields,
     Item: item_fields,
     User: user_fields,
 }
@@ -93,6 +77,8 @@ FIELDS: Final[Mapping[type[BaseEvent], Callable[[Values], Fields]]] = {
 
 def instant(column: str, value: object) -> datetime:
     """Return an instant in UTC from a timestamp (naive = UTC), ISO 8601 text, or whole seconds since 1970.
+
+    A whole number of 100,000,000,000 or more is milliseconds.
 
     Raises
     ------
@@ -115,28 +101,17 @@ def _instant(value: object) -> datetime | None:
         case date():
             return datetime(value.year, value.month, value.day, tzinfo=UTC)
         case int() if not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
+            return _from_number(value)
         case str() if value.strip().lstrip("-").isdigit():
-            return datetime.fromtimestamp(int(value), UTC)
+            return _from_number(int(value))
         case str():
             return datetime.fromisoformat(value.strip())
         case _:
             return None
 
 
-def _number(column: str, value: object) -> float | None:
-    """Return a finite number, or None where there is none."""
-    if value is None:
-        return None
-    try:
-        number = float(value)  # type: ignore[arg-type]  # what it cannot take is the error reported
-    except (TypeError, ValueError):
-        raise ColumnError(column, value, "a number") from None
-    if math.isnan(number):
-        return None
-    if math.isinf(number):
-        raise ColumnError(column, value, "a finite number")
-    return number
+def _from_number(number: int) -> datetime:
+    return datetime.fromtimestamp(number / 1000 if abs(number) >= MILLISECONDS_FROM else number, UTC)
 
 
 def _categories(value: object) -> list[str]:
@@ -156,8 +131,32 @@ def _truth(column: str, value: object) -> bool:
             raise ColumnError(column, value, "true or false")
 
 
+def _whole(column: str, value: object) -> int:
+    try:
+        return int(value if isinstance(value, int) else str(value))
+    except ValueError:
+        raise ColumnError(column, value, "a whole number") from None
+
+
 def _attributes(row: Values, known: frozenset[str]) -> Fields:
-    return {name: _plain(value) for name, value in row.items() if name not in known and value is not None}
+    """Return the columns that are no members of their own, and those that a column of all attributes holds."""
+    return _given_attributes(row.get("attributes")) | {
+        name: _plain(value) for name, value in row.items() if name not in known and value is not None
+    }
+
+
+def _given_attributes(value: object) -> Fields:
+    """Return attributes that are an object already, or JSON text of one, as exports have it."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        try:
+            return msgspec.json.decode(value, type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise ColumnError("attributes", value, "a JSON object") from None
+    if not isinstance(value, dict):
+        raise ColumnError("attributes", value, "an object")
+    return value
 
 
 def _plain(value: object) -> object:

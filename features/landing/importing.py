@@ -1,72 +1,128 @@
-"""Bulk import: rows of files become events and land by the same statements as those from Kafka."""
+"""Bulk import: rows of files become events and land by the same statements as those from Kafka.
 
-import hashlib
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+1. look     every row of the file is read and checked; nothing is written yet, and bad rows refuse the file
+2. chunk    the next rows are read while the database takes in those before
+3. write    in one transaction: the rows, the counters of the partition `import`, and how far the file has come
+4. finish   the file is noted as done
+
+An interruption loses the chunk under way. The same command finds how far the file has come and goes on from there; a
+file that is done is imported anew, which stores what is missing and counts the rest as duplicates.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
-import msgspec
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from features.contracts.event_problems import SCHEMA_VERSION, diagnose_fields
-from features.contracts.events import EVENT_TYPES, BaseEvent, Interaction, Item, User
-from features.db.connection import Connection, connect, database_errors
-from features.db.gate import enter_gate
-from features.db.queries import queries
-from features.landing.columns import FIELDS, REQUIRED, ColumnError
-from features.landing.files import FileError, Table, open_table
-from features.landing.rows import ROWS, Row
-from features.landing.write import prepare, write_rows
+from features.contracts.errors import UnavailableError
+from features.contracts.events import BaseEvent
+from features.db.connection import Connection, connect
+from features.landing.batches import REQUIRED, Batch, Reader
+from features.landing.files import FileError, Table
+from features.landing.import_store import ImportStore, Progress
+from features.landing.report import Report
+from features.landing.write import prepare
 from features.settings import Settings
 
-IMPORTED: Final = "import"
-"""Cluster, topic and topic id under which imported rows are counted; each kind of event is a partition."""
-PARTITIONS: Final[Mapping[type[BaseEvent], int]] = {Interaction: 0, Item: 1, User: 2}
-_NAMESPACE: Final = uuid.UUID("6f1c2d58-3f63-5d0a-9b0e-3f7d7a1c4e21")
-"""Of event ids derived from rows; any fixed UUID, so that the same row gives the same id for ever."""
-_PROBLEMS_SHOWN: Final = 10
+T = TypeVar("T")
+OnRows = Callable[[int], None]
 
-Fields = dict[str, Any]
+ATTEMPTS: Final = 6
+"""At a chunk, within some ten seconds: for as long a restart of Postgres need not end an import."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many rows were new, and how many were there already."""
+    """What became of the rows of a file.
+
+    Attributes
+    ----------
+    stored, duplicate
+        How many were new, and how many were there already.
+    refused
+        How many were left out since they are wrong.
+    skipped
+        How many belong to erased users.
+    resumed_at
+        How many of all these an earlier run that was interrupted had done.
+    """
 
     stored: int
     duplicate: int
+    refused: int = 0
+    skipped: int = 0
+    resumed_at: int = 0
 
 
-@dataclass(slots=True)
-class _Ids:
-    """Event ids from what rows say, so that importing them again changes nothing; equal rows are numbered."""
+def _silent(_: int) -> None:
+    """Tell nobody."""
 
-    _seen: set[int] = field(default_factory=set)
-    _repeats: Counter[int] = field(default_factory=Counter)
 
-    def derive(self, kind: type[BaseEvent], fields: Fields) -> str:
-        # An id is the same whether a file holds it as a number or as text.
-        plain = {name: str(value) if name.endswith("_id") else value for name, value in fields.items()}
-        content = msgspec.json.encode([kind.__name__, plain])
-        digest = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())
-        if digest in self._seen:
-            self._repeats[digest] += 1
-        else:
-            self._seen.add(digest)
-        return str(uuid.uuid5(_NAMESPACE, f"{content.decode()}{self._repeats[digest] or ''}"))
+def look(
+    reader: Reader,
+    on_rows: OnRows = _silent,
+) -> Report:
+    """Return what a look at all rows of a file finds, step 1 above; nothing is written.
+
+    Parameters
+    ----------
+    reader
+        Reads the file; afterwards it knows which rows repeat others.
+    on_rows
+        Told how many more rows were looked at.
+
+    Raises
+    ------
+    FileError
+        If the file breaks off, or lacks a column that all rows need.
+    """
+    check_columns(reader.table, reader.kind)
+    report = Report(reader.table.path)
+    for chunk in reader.table.chunks():
+        reader.note(chunk, report)
+        on_rows(chunk.rows)
+    report.repeated_rows = reader.settle()
+    return report
+
+
+def import_table(settings: Settings, reader: Reader, *, skip_bad: bool = False, on_rows: OnRows = _silent) -> Imported:
+    """Return what importing a file did, after steps 2 to 4 above.
+
+    Parameters
+    ----------
+    settings
+        Where Postgres is.
+    reader
+        Reads the file, and has looked at it.
+    skip_bad
+        Whether rows that are wrong were left out on purpose: then this is another import than one without.
+    on_rows
+        Told how many more rows are done.
+
+    Raises
+    ------
+    UnavailableError
+        If Postgres is away for long; rows of finished chunks are stored, and the same import goes on from there.
+    """
+    with _store(settings, reader, skip_bad=skip_bad) as store:
+        begun = store.begin()
+        on_rows(begun.rows_done)
+        with _ahead(_batches(reader, begun)) as batches:
+            for batch in batches:
+                _patiently(lambda: store.write(batch))  # noqa: B023  # called before the next turn
+                on_rows(batch.rows)
+        done = store.finish()
+    return Imported(done.stored, done.duplicate, done.refused, done.skipped, begun.rows_done)
 
 
 def import_file(
-    settings: Settings,
-    kind: type[BaseEvent],
-    path: Path,
-    now: datetime,
-    on_rows: Callable[[int], None] = lambda _: None,
+    settings: Settings, kind: type[BaseEvent], table: Table, now: datetime, *, skip_bad: bool = False
 ) -> Imported:
-    """Return what importing a file did; doing it again, after an interruption or not, stores only what is missing.
+    """Return what looking at a file and importing it did.
 
     Parameters
     ----------
@@ -74,104 +130,86 @@ def import_file(
         Where Postgres is.
     kind
         What its rows are: `Interaction`, `Item` or `User`.
-    path
-        A parquet or CSV file.
+    table
+        The file.
     now
-        Aware UTC; the `occurred_at` of items and users that have none.
-    on_rows
-        Told how many more rows are done.
+        Aware UTC; the `occurred_at` of items and users that have none, and what the future comes after.
+    skip_bad
+        Leave out rows that are wrong instead of refusing the file.
 
     Raises
     ------
     FileError
-        Naming file, row, column and value; rows before that chunk are stored.
+        Naming what is wrong with the file; nothing was written.
     UnavailableError
-        If Postgres is away; rows of finished chunks are stored.
+        If Postgres is away for long.
     """
-    table = open_table(path)
-    _check_columns(table, kind)
-    stored = total = 0
-    ids = _Ids()
-    with connect(settings, name="import", statement_timeout_s=300) as connection:
-        prepare(connection)
-        for chunk in table.chunks():
-            events = _events(table, kind, chunk, ids, now, first_row=total + 1)
-            with database_errors(f"importing {path}"), connection.transaction():
-                stored += _write(connection, kind, events)
-            total += len(events)
-            on_rows(len(events))
-    return Imported(stored, total - stored)
+    with Reader(table, kind, now) as reader:
+        report = look(reader)
+        if not skip_bad:
+            report.refuse()
+        return import_table(settings, reader, skip_bad=skip_bad)
 
 
-def _check_columns(table: Table, kind: type[BaseEvent]) -> None:
-    missing = [name for name in REQUIRED[kind] if name not in table.columns]
-    if missing:
+def check_columns(table: Table, kind: type[BaseEvent]) -> None:
+    """Return if a file has the columns that all rows need.
+
+    Raises
+    ------
+    FileError
+        Naming those that it lacks.
+    """
+    if missing := [name for name in REQUIRED[kind] if name not in table.columns]:
         raise FileError(
             f"{table.path}: no column {', '.join(missing)} among {', '.join(table.columns)}; "
-            f"{kind.__name__.lower()}s need {', '.join(REQUIRED[kind])}"
+            f"{kind.__name__.lower()}s need {', '.join(REQUIRED[kind])}, and --map COLUMN=NAME gives a column its name"
         )
 
 
-def _events(
-    table: Table, kind: type[BaseEvent], chunk: dict[str, list[Any]], ids: _Ids, now: datetime, *, first_row: int
-) -> list[BaseEvent]:
-    events, problems = [], []
-    for row, values in enumerate(_rows(chunk), first_row):
-        try:
-            fields = FIELDS[kind](values)
-            event_id = values.get("event_id") or ids.derive(kind, fields)
-            complete = {"event_id": event_id, "schema_version": SCHEMA_VERSION, "occurred_at": now, **fields}
-            events.append(msgspec.convert(complete, kind))
-        except msgspec.ValidationError:
-            problems += [
-                f"row {row}, column {path}: {values.get(path.partition('[')[0])!r:.100}: {message}"
-                for path, message in diagnose_fields(
-                    complete | {"type": kind.__struct_config__.tag}, EVENT_TYPES
-                ).problems
-            ]
-        except ColumnError as problem:
-            problems.append(f"row {row}, column {problem.column}: {problem}")
-        if len(problems) >= _PROBLEMS_SHOWN:
-            break
-    if problems:
-        shown = "\n  ".join(problems[:_PROBLEMS_SHOWN])
-        raise FileError(f"{table.path}: rows that cannot be imported (at most {_PROBLEMS_SHOWN} shown):\n  {shown}")
-    return events
+@contextmanager
+def _store(settings: Settings, reader: Reader, *, skip_bad: bool) -> Iterator[ImportStore]:
+    def reconnect() -> Connection:
+        connection = connect(settings, name="import", statement_timeout_s=300)
+        prepare(connection)
+        return connection
+
+    digest = reader.digest(skip_bad=skip_bad)
+    store = ImportStore(reconnect, settings, digest, reader.kind, str(reader.table.path))
+    try:
+        yield store
+    finally:
+        store.close()
 
 
-def _rows(chunk: dict[str, list[Any]]) -> Iterator[Fields]:
-    names = tuple(chunk)
-    for values in zip(*chunk.values(), strict=True):
-        yield dict(zip(names, values, strict=True))
+def _batches(reader: Reader, begun: Progress) -> Iterator[Batch]:
+    """Yield what is left of a file; rows done before are only counted, so that equal ones keep their numbers."""
+    report = Report(reader.table.path)
+    for chunk in reader.table.chunks():
+        batch = reader.read(chunk, report)
+        if chunk.first >= begun.rows_done:
+            yield batch
 
 
-def _write(connection: Connection, kind: type[BaseEvent], events: list[BaseEvent]) -> int:
-    """Return how many events were new, after writing them and counting all of them in the transaction under way."""
-    landed_at = enter_gate(connection)
-    key = {"cluster_id": IMPORTED, "topic": IMPORTED, "topic_id": IMPORTED, "partition": PARTITIONS[kind]}
-    queries.begin_partition(connection, **key, first_offset=0)
-    [(_, partition, at)] = queries.lock_offsets(
-        connection,
-        cluster_id=IMPORTED,
-        topics=[IMPORTED],
-        topic_ids=[IMPORTED],
-        partitions=[PARTITIONS[kind]],
+@contextmanager
+def _ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
+    """Yield the same items, each made in a thread while the one before is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="import") as pool:
+        end = object()
+
+        def follow() -> Iterator[T]:
+            following = pool.submit(next, items, end)
+            while (item := following.result()) is not end:
+                following = pool.submit(next, items, end)
+                yield item  # type: ignore[misc]  # not the end
+
+        yield follow()
+
+
+def _patiently(attempt: Callable[[], T]) -> T:
+    retrying = Retrying(
+        retry=retry_if_exception_type(UnavailableError),
+        wait=wait_random_exponential(multiplier=0.3, max=4),
+        stop=stop_after_attempt(ATTEMPTS),
+        reraise=True,
     )
-    to_row = ROWS[kind]
-    rows: list[Row] = [
-        to_row(event, event.occurred_at, IMPORTED, partition, offset) for offset, event in enumerate(events, at)
-    ]
-    stored = write_rows(connection, {kind: rows}, landed_at)[IMPORTED, partition]
-    queries.move_offset(
-        connection,
-        **key,
-        expected=at,
-        next_offset=at + len(rows),
-        stored=stored,
-        duplicate=len(rows) - stored,
-        dead=0,
-        skipped=0,
-        late=0,
-        ahead=0,
-    )
-    return stored
+    return retrying(attempt)

@@ -1,82 +1,78 @@
-"""What a landing process says of itself: log lines from time to time, and series for Prometheus."""
+"""What is wrong with the rows of a file: how often each kind of problem occurs, with the first ten examples."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
-import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from features.landing.files import FileError
 
-from features.landing.protocol import Outcome
-
-log = structlog.get_logger()
-
-REPORT_S: Final = 5.0
-"""Seconds between two lines on what was landed."""
-BATCH_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+EXAMPLES: Final = 10
 
 
+@dataclass(slots=True)
+class Problem:
+    """One kind of problem: in which column, what was expected, how many rows have it, and some of them."""
+
+    column: str
+    message: str
+    rows: int = 0
+    examples: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Report:
-    """Counts since the start.
+    """What a look at all rows of a file found.
 
-    Parameters
+    Attributes
     ----------
-    metrics_port
-        Where Prometheus finds the series, on all addresses; 0 for nowhere.
+    path
+        The file.
+    rows, bad_rows
+        How many it has, and how many of them cannot be imported.
+    repeated_rows
+        How many good rows say the same as an earlier one; each counts.
+    problems
+        Kinds of problems; a bad row has at least one.
     """
 
-    def __init__(self, metrics_port: int) -> None:
-        registry = CollectorRegistry()
-        self._events = Counter(
-            "marquee_landing_messages",
-            "Messages read from Kafka, by what became of them.",
-            ["outcome"],
-            registry=registry,
-        )
-        self._fenced = Counter(
-            "marquee_landing_fenced", "Batches given up because another process had landed them.", registry=registry
-        )
-        self._halted = Gauge("marquee_landing_halted_partitions", "Partitions that are not read on.", registry=registry)
-        self._seconds = Histogram(
-            "marquee_landing_batch_seconds", "Time to land a batch, waiting for Postgres included.",
-            buckets=BATCH_BUCKETS_S, registry=registry,
-        )  # fmt: skip
-        self._total = Outcome()
-        self._written = self._total
-        self._written_s = time.monotonic()
-        if metrics_port:
-            start_http_server(metrics_port, registry=registry)
+    path: Path
+    rows: int = 0
+    bad_rows: int = 0
+    repeated_rows: int = 0
+    problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
 
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Measure the landing of one batch."""
-        with self._seconds.time():
-            yield
+    def add(self, column: str, message: str, found: Iterable[tuple[int, Any]], rows: int) -> None:
+        """Count rows that have a problem.
 
-    def add(self, outcome: Outcome) -> None:
-        """Count one batch."""
-        self._total += outcome
-        for name in ("stored", "duplicate", "dead", "skipped", "late", "ahead"):
-            self._events.labels(name).inc(getattr(outcome, name))
+        Parameters
+        ----------
+        column, message
+            Which problem it is.
+        found
+            Number from 1, and value, of at least the first `EXAMPLES` of them.
+        rows
+            How many they are.
+        """
+        problem = self.problems.setdefault((column, message), Problem(column, message))
+        problem.rows += rows
+        for number, value in found:
+            if len(problem.examples) >= EXAMPLES:
+                return
+            problem.examples.append((number, f"{value!r:.100}"))
 
-    def fenced(self) -> None:
-        """Count a batch that another process had landed."""
-        self._fenced.inc()
+    def refuse(self) -> None:
+        """Return if every row can be imported.
 
-    def write(self, *, halted: int = 0, final: bool = False) -> None:
-        """Write a line if something happened and it is time, or at the end."""
-        self._halted.set(halted)
-        now_s = time.monotonic()
-        elapsed_s = now_s - self._written_s
-        if final or (elapsed_s >= REPORT_S and self._total != self._written):
-            new = self._total.messages - self._written.messages
-            log.info(
-                "landed, all in all" if final else "landed",
-                stored=self._total.stored,
-                duplicate=self._total.duplicate,
-                dead=self._total.dead,
-                skipped=self._total.skipped,
-                per_second=round(new / elapsed_s),
-            )
-            self._written, self._written_s = self._total, now_s
+        Raises
+        ------
+        FileError
+            Naming every kind of problem.
+        """
+        if not self.bad_rows:
+            return
+        lines = [f"{self.path}: {self.bad_rows} of {self.rows} rows cannot be imported; nothing was written"]
+        for problem in self.problems.values():
+            lines += [f"{problem.rows} rows, column {problem.column}: {problem.message}:"]
+            lines += [f"  row {number}, column {problem.column}: {value}" for number, value in problem.examples]
+        raise FileError("\n  ".join(lines) + "\nMend them, or leave them out with --skip-bad.")

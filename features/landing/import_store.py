@@ -1,0 +1,147 @@
+"""Where an import writes: rows, counters and how far the file has come, in one transaction a chunk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from features.contracts.errors import MarqueeError, UnavailableError
+from features.contracts.events import BaseEvent, Interaction, Item, User
+from features.db.connection import Connection, database_errors
+from features.db.gate import enter_gate
+from features.db.queries import queries
+from features.landing.batches import Batch
+from features.landing.erased import Erased
+from features.landing.write import Writer
+from features.settings import Settings
+
+IMPORTED: Final = "import"
+"""Cluster, topic and topic id under which imported rows are counted; each kind of event is a partition."""
+PARTITIONS: Final[dict[type[BaseEvent], int]] = {Interaction: 0, Item: 1, User: 2}
+
+
+class ImportMovedError(MarqueeError):
+    """Another process is importing the same file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a file has come, and what became of its rows so far."""
+
+    rows_done: int
+    stored: int
+    duplicate: int
+    refused: int
+    skipped: int
+
+
+class ImportStore:
+    """Writes the chunks of one file in their order, each once.
+
+    Parameters
+    ----------
+    reconnect
+        Gives a connection that is ready to write.
+    settings
+        Holds the secret by which erased users are known.
+    digest
+        What tells this import from others.
+    kind
+        What its rows are.
+    source
+        Where the file lies, for people.
+    """
+
+    def __init__(
+        self,
+        reconnect: Callable[[], Connection],
+        settings: Settings,
+        digest: bytes,
+        kind: type[BaseEvent],
+        source: str,
+    ) -> None:
+        self._reconnect = reconnect
+        self._digest = digest
+        self._kind = kind
+        self._source = source
+        self._partition = PARTITIONS[kind]
+        self._key = {"cluster_id": IMPORTED, "topic": IMPORTED, "topic_id": IMPORTED, "partition": self._partition}
+        self._writer = Writer()
+        self._erased = Erased(settings.erasure_secret.get_secret_value().encode())
+        self._open: Connection | None = None
+
+    def begin(self) -> Progress:
+        """Return how far an earlier run has come."""
+        connection = self._connection()
+        with database_errors("beginning an import"), connection.transaction():
+            queries.begin_import(connection, digest=self._digest, kind=self._kind.__name__, source=self._source)
+            queries.begin_partition(connection, **self._key, first_offset=0)
+            return self._progress(connection)
+
+    def write(self, batch: Batch) -> None:
+        """Write one chunk.
+
+        Raises
+        ------
+        UnavailableError
+            If Postgres went away: the next attempt connects anew, and finds out whether this one was committed.
+        ImportMovedError
+            If another process moves the same import.
+        """
+        try:
+            connection = self._connection()
+            with database_errors(f"importing {self._source}"), connection.transaction():
+                self._write(connection, batch)
+        except UnavailableError:
+            self.close()
+            raise
+
+    def _write(self, connection: Connection, batch: Batch) -> None:
+        landed_at = enter_gate(connection)
+        [(_, _, offset)] = queries.lock_offsets(
+            connection, cluster_id=IMPORTED, topics=[IMPORTED], topic_ids=[IMPORTED], partitions=[self._partition]
+        )
+        rows_done = self._progress(connection).rows_done
+        if rows_done == batch.first + batch.rows:
+            return  # the commit went through, only its answer was lost
+        self._erased.refresh(connection)
+        rows, dropped = self._erased.drop_rows({self._kind: batch.rows_of(IMPORTED, self._partition, offset)})
+        stored = self._writer.write(connection, rows, landed_at)[IMPORTED, self._partition]
+        skipped = dropped[IMPORTED, self._partition]
+        counts = {"stored": stored, "duplicate": len(batch.event_ids) - stored - skipped, "skipped": skipped}
+        moved = queries.move_import(
+            connection,
+            digest=self._digest,
+            expected=batch.first,
+            rows_done=batch.first + batch.rows,
+            refused=batch.rows - len(batch.event_ids),
+            **counts,
+        )
+        if moved != 1:
+            raise ImportMovedError(
+                f"{self._source}: its import stands at row {rows_done}, this process left it at {batch.first}: another "
+                "one imports the same file. Nothing of this chunk was written; let one of them finish."
+            )
+        next_offset = offset + len(batch.event_ids)
+        odd = {"dead": 0, "late": 0, "ahead": 0}
+        queries.move_offset(connection, **self._key, expected=offset, next_offset=next_offset, **counts, **odd)
+
+    def finish(self) -> Progress:
+        """Return what became of all rows, after noting that the file is done."""
+        connection = self._connection()
+        with database_errors("finishing an import"), connection.transaction():
+            queries.finish_import(connection, digest=self._digest)
+            return self._progress(connection)
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _progress(self, connection: Connection) -> Progress:
+        return Progress(*queries.import_progress(connection, digest=self._digest))
+
+    def _connection(self) -> Connection:
+        if self._open is None:
+            self._open = self._reconnect()
+        return self._open
