@@ -40,7 +40,7 @@ def _to_utc(event: msgspec.Struct, names: tuple[str, ...]) -> None:
                 raise ValueError(f"{name} {value.isoformat()} is outside the years 1 to 9999 in UTC") from error
 
 
-class BaseEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class BaseEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """What every event carries: its identity, when it happened (UTC), and the version of its form."""
 
     IDS: ClassVar[tuple[str, ...]] = ()
@@ -79,7 +79,7 @@ class Interaction(BaseEvent, frozen=True, kw_only=True, tag="interaction"):
             raise ValueError(f"item_id is null, which only the action 'search' may have, not {self.action!r}")
 
 
-class ShownItem(msgspec.Struct, frozen=True, kw_only=True):
+class ShownItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One place of a list that was shown, counted from 1."""
 
     item_id: Id
@@ -127,9 +127,9 @@ class Item(BaseEvent, frozen=True, kw_only=True, tag="item"):
     attributes: Json | UnsetType = UNSET
     hidden: bool | UnsetType = UNSET
     deleted: bool | UnsetType = UNSET
-    stock: Annotated[int, Meta(ge=0, le=2_147_483_647)] | None | UnsetType = UNSET
-    published_at: Instant | None | UnsetType = UNSET
-    expires_at: Instant | None | UnsetType = UNSET
+    stock: Annotated[int, Meta(ge=0, le=2_147_483_647)] | UnsetType | None = UNSET
+    published_at: Instant | UnsetType | None = UNSET
+    expires_at: Instant | UnsetType | None = UNSET
 
     def said(self) -> Json:
         """Return the members that this version names, by name."""
