@@ -222,7 +222,10 @@ class EventProducer:
         bulk = self._bulk
         if bulk is None:
             raise UnavailableError("Kafka, sending: the producer is not connected")
-        bulk.send(messages, done)
+        try:
+            bulk.send(messages, done)
+        except IllegalStateError as error:
+            raise UnavailableError(f"Kafka, sending: {error}") from error
 
     def send(self, event: Event, headers: Sequence[Header] = ()) -> "Future[None]":
         """Return a future that is done once all replicas have the event, or holds an `UnavailableError`.

@@ -8,13 +8,16 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from serving.auth import Role, require_role
+from serving.direct import DirectDoor, Endpoint, direct_endpoints
 from serving.health import Checkup
 from serving.middleware import BodyLimitMiddleware, MetricsMiddleware, RequestIdMiddleware
 from serving.openapi import install_openapi
 from serving.parts import Parts
+from serving.posted import POSTED_MODELS
 from serving.problems import install_problem_handlers
+from serving.routes.catalogue import catalogue_router
 from serving.routes.docs import install_docs
-from serving.routes.events import PostedBatch, PostedEvent, events_router
+from serving.routes.events import events_router
 from serving.routes.items import items_router
 from serving.routes.model import model_router
 from serving.routes.operations import operations_router
@@ -37,6 +40,7 @@ def create_app(parts: Parts) -> FastAPI:
         async with parts.running():
             yield
 
+    direct: dict[tuple[str, str], tuple[Endpoint, str]] = {}
     app = FastAPI(
         title="Marquee",
         version="1",
@@ -46,6 +50,7 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         middleware=[
+            Middleware(DirectDoor, metrics=parts.metrics, endpoints=direct),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=parts.metrics),
             Middleware(BodyLimitMiddleware),
@@ -56,9 +61,11 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(recommend_router(parts.pipeline))
     app.include_router(events_router(parts.poster))
     app.include_router(items_router(parts.similar))
+    app.include_router(catalogue_router(parts.poster, admin))
     app.include_router(model_router(parts.current, parts.keeper, parts.model_name, admin))
     app.include_router(operations_router(checkup, parts.metrics))
+    direct.update(direct_endpoints(app.routes))
     install_docs(app)
-    install_openapi(app, [RecommendRequest, PostedEvent, PostedBatch])
+    install_openapi(app, [RecommendRequest, *POSTED_MODELS])
     install_problem_handlers(app)
     return app

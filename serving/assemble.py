@@ -41,7 +41,8 @@ def assemble(settings: Settings) -> Parts:
     metrics, current = Metrics(), Current()
     pool = open_pool(settings)
     store, store_guard = Store(pool), Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S)
-    sink = ProducerSink(EventProducer(settings))
+    # What gathers between two loads is batch enough.
+    sink = ProducerSink(EventProducer(settings, linger_ms=0))
     kafka_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
     impressions_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
     impressions = Impressions(sink, impressions_guard, metrics)

@@ -28,7 +28,7 @@ async def read_json(request: Request) -> Any:
         data = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise ProblemError(400, "the body is not JSON in UTF-8, or is nested too deeply") from None
-    if not _shallow(data):
+    if not shallow(data):
         raise ProblemError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
     return data
 
@@ -50,9 +50,10 @@ async def read_body(request: Request, form: type[Body]) -> Body:
         ) from None
 
 
-def _shallow(data: Any) -> bool:
+def shallow(data: Any, levels: int = MAX_DEPTH) -> bool:
+    """Return whether objects and arrays are nested at most so many levels."""
     level = [data]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(levels + 1):
         nested = [part for part in level if isinstance(part, dict | list)]
         if not nested:
             return True

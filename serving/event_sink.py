@@ -1,19 +1,39 @@
-"""The event loop's way to Kafka: sends from a thread, waits for acknowledgements without one."""
+"""The event loop's way to Kafka: what comes while a load is under way leaves together, and nobody waits in a thread."""
 
 import asyncio
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
 
 from features.contracts.errors import UnavailableError
-from features.contracts.events import Event
+from features.kafka_bulk import Message
+
+Done = Callable[[Sequence[int], BaseException | None], None]
+
+LOADS: Final = 2
+"""How many loads may be under way; what comes meanwhile gathers: each costs a millisecond, however little it holds."""
+PATIENCE_S: Final = 0.1
+"""After this the next load leaves anyway: a broker that is slow or away must not hold up what goes to others."""
+MOST_WAITING: Final = 50_000
+"""Messages that may wait for acknowledgement; a broker that is away must not fill the memory."""
 
 
 class Producer(Protocol):
     """`features.kafka.EventProducer`, as far as serving uses it."""
 
-    def send(self, event: Event) -> "Future[None]":
-        """Return a future that is done once all replicas have the event; may block for about a second."""
+    def connect(self, topics: Iterable[str]) -> None:
+        """Return once messages to these topics can be handed over; may block for about a second."""
+        ...
+
+    def connected(self, topics: Iterable[str]) -> bool:
+        """Return whether they can be handed over now."""
+        ...
+
+    def send_many(self, messages: Sequence[Message], done: Done) -> None:
+        """Hand messages over without waiting; `done` hears of each place in another thread."""
         ...
 
     def close(self) -> None:
@@ -21,48 +41,144 @@ class Producer(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A caller, and how many of its messages are not acknowledged yet."""
+
+    left: int
+    future: "asyncio.Future[None]"
+
+    def hear(self, error: BaseException | None) -> None:
+        """Count one message; the caller goes on after the last, or at once when one failed."""
+        self.left -= 1
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(UnavailableError(f"Kafka did not take it: {error!r}"))
+        elif not self.left:
+            self.future.set_result(None)
+
+
 class ProducerSink:
-    """Sends events by a producer whose sending may block while the broker is away.
+    """Sends messages by a producer whose connecting may block while the broker is away.
 
     Parameters
     ----------
     producer
         Safe to share between threads.
-    threads
-        As many callers may be held up at once while the broker is away.
     """
 
-    def __init__(self, producer: Producer, threads: int = 4) -> None:
+    def __init__(self, producer: Producer) -> None:
         self._producer = producer
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="kafka-send")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="kafka-connect")
+        self._connecting: asyncio.Task[None] | None = None
+        self._gathered: list[tuple[Sequence[Message], _Waiting]] = []
+        self._waiting = 0
+        self._loads = 0
+        self._patience: asyncio.TimerHandle | None = None
+        self._news: deque[tuple[_Load, Sequence[int], BaseException | None]] = deque()
 
-    async def send(self, events: Sequence[Event]) -> None:
-        """Return once every event is acknowledged by all in-sync replicas.
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Return once every message is acknowledged by all in-sync replicas.
 
         Raises
         ------
         UnavailableError
             If one was not; others may have been.
         """
+        topics = {message.topic for message in messages}
+        while not self._producer.connected(topics):
+            await self._connect(topics)
+        if self._waiting + len(messages) > MOST_WAITING:
+            raise UnavailableError(f"Kafka: {self._waiting} messages wait for it already")
         loop = asyncio.get_running_loop()
-        sent = await loop.run_in_executor(self._executor, self._send_all, events)
-        results = await asyncio.gather(*map(asyncio.wrap_future, sent), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        waiting = _Waiting(len(messages), loop.create_future())
+        self._gathered.append((messages, waiting))
+        if len(self._gathered) == 1:
+            self._leave_soon(loop)
+        await waiting.future
 
     async def close(self) -> None:
         """Send what is still waiting and disconnect."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._producer.close)
         self._executor.shutdown()
 
-    def _send_all(self, events: Sequence[Event]) -> "list[Future[None]]":
-        return [self._sent(event) for event in events]
+    async def _connect(self, topics: Iterable[str]) -> None:
+        """Connect, or wait for the attempt under way: callers of a broker that is away do not queue up."""
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect_in_thread(sorted(topics)))
+            self._connecting.add_done_callback(_look_at)
+        # A caller that gives up leaves the attempt to the others.
+        await asyncio.shield(self._connecting)
 
-    def _sent(self, event: Event) -> "Future[None]":
+    async def _connect_in_thread(self, topics: Iterable[str]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._producer.connect, topics)
+
+    def _leave_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let what has gathered leave after this turn of the loop, or with the end of the load under way."""
+        if self._loads < LOADS:
+            loop.call_soon(self._hand_over)
+        elif self._patience is None:
+            self._patience = loop.call_later(PATIENCE_S, self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Hand over what has gathered, but for callers that gave up."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        gathered, self._gathered = self._gathered, []
+        gathered = [(mine, waiting) for mine, waiting in gathered if not waiting.future.done()]
+        if not gathered:
+            return
+        messages = [message for mine, _ in gathered for message in mine]
+        load = _Load([waiting for mine, waiting in gathered for _ in mine], len(messages))
+        self._loads += 1
+        self._waiting += len(messages)
         try:
-            return self._producer.send(event)
+            self._producer.send_many(messages, partial(self._tell, asyncio.get_running_loop(), load))
         except UnavailableError as error:
-            failed: Future[None] = Future()
-            failed.set_exception(error)
-            return failed
+            self._hear(load, range(len(messages)), error)
+
+    def _tell(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        load: "_Load",
+        places: Sequence[int],
+        error: BaseException | None,
+    ) -> None:
+        """Bring news from the producer's thread into the loop, which is woken once for all that come together."""
+        self._news.append((load, places, error))
+        if len(self._news) == 1 and not loop.is_closed():
+            loop.call_soon_threadsafe(self._hear_all)
+
+    def _hear_all(self) -> None:
+        while self._news:
+            # The last one is taken out after it was heard: until then nobody needs to wake the loop.
+            try:
+                self._hear(*self._news[0])
+            finally:
+                self._news.popleft()
+
+    def _hear(self, load: "_Load", places: Sequence[int], error: BaseException | None) -> None:
+        for place in places:
+            load.owners[place].hear(error)
+        self._waiting -= len(places)
+        load.left -= len(places)
+        if not load.left:
+            self._loads -= 1
+            if self._gathered and self._loads < LOADS:
+                self._hand_over()
+
+
+def _look_at(connecting: "asyncio.Task[None]") -> None:
+    """Take note of a failure: callers that waited for it may all have given up."""
+    if not connecting.cancelled():
+        connecting.exception()
+
+
+@dataclass(slots=True)
+class _Load:
+    """Messages that were handed over together: to whom each belongs, and how many are not acknowledged yet."""
+
+    owners: Sequence[_Waiting]
+    left: int

@@ -8,6 +8,7 @@ import structlog
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Impression, ShownItem
+from features.kafka import message_of
 from serving.guard import Guard
 from serving.metrics import Metrics
 from serving.seams import EventSink
@@ -84,8 +85,9 @@ class Impressions:
             await self._send(batch)
 
     async def _send(self, batch: list[Impression]) -> None:
+        messages = [message_of(impression) for impression in batch]
         try:
-            await self._guard.call(lambda: self._sink.send(batch))
+            await self._guard.call(lambda: self._sink.send(messages))
         except UnavailableError as error:
             self._count("dropped", len(batch))
             log.warning("impressions_dropped", count=len(batch), error=str(error))

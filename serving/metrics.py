@@ -32,6 +32,9 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        # Looking a series up by its labels costs more than counting.
+        self._answered: dict[tuple[str, str, int], Counter] = {}
+        self._timers: dict[str, Histogram] = {}
         self.in_flight = Gauge("marquee_http_requests_in_flight", "Requests being answered.", registry=registry)
         self.stages = Histogram(
             "marquee_stage_seconds",
@@ -45,6 +48,15 @@ class Metrics:
         )
         self.events = Counter(
             "marquee_events_posted_total", "Events posted, by outcome.", ("outcome",), registry=registry
+        )
+        self.refusals = Counter(
+            "marquee_events_refused_total", "Posted events that were refused, by reason.", ("code",), registry=registry
+        )
+        self.acknowledged = Histogram(
+            "marquee_events_acknowledged_seconds",
+            "Time from a request's events being read until Kafka's replicas have all of them.",
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.impressions = Counter(
             "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry
@@ -69,6 +81,17 @@ class Metrics:
             "Bucket edge of the item statistics, seconds since 1970.",
             registry=registry,
         )
+
+    def answered(self, method: str, route: str, status: int, took_s: float) -> None:
+        """Count one request by its route's template and its answer."""
+        counter = self._answered.get((method, route, status))
+        if counter is None:
+            counter = self._answered[method, route, status] = self.requests.labels(method, route, str(status))
+        counter.inc()
+        timer = self._timers.get(route)
+        if timer is None:
+            timer = self._timers[route] = self.latency.labels(route)
+        timer.observe(took_s)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -1,5 +1,6 @@
-"""What every request passes, as plain ASGI: a request id, metrics, a limit on bodies."""
+"""What every request passes, as plain ASGI: a request id, metrics, limits of bodies."""
 
+import asyncio
 import re
 import uuid
 from time import perf_counter
@@ -10,12 +11,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metrics import Metrics
-from serving.problems import problem_response
-
-MAX_BODY_BYTES: Final = 2 * 1024 * 1024
-"""1,000 events of 2 kB: twice what a full batch of large events takes."""
+from serving.problems import ProblemError, problem_response
+from serving.receiving import BODY_TIMEOUT_S, MAX_BODY_BYTES, check_declared, too_large, within
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def request_id_of(given: str) -> str:
+    """Return the caller's own id of a request where it is well-formed, else a new one."""
+    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 class RequestIdMiddleware:
@@ -29,8 +33,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = request_id_of(Headers(scope=scope).get("x-request-id", ""))
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
@@ -69,35 +72,23 @@ class MetricsMiddleware:
         finally:
             self.metrics.in_flight.dec()
             route = getattr(scope.get("route"), "path_format", "unmatched")
-            self.metrics.requests.labels(_method(scope), route, str(status)).inc()
-            self.metrics.latency.labels(route).observe(perf_counter() - started)
+            self.metrics.answered(_method(scope), route, status, perf_counter() - started)
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies over a limit, by their declared length or as soon as they have grown past it."""
+    """Refuses bodies that are too large, as soon as that is known, and bodies that take too long to come."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES, timeout_s: float = BODY_TIMEOUT_S) -> None:
         self.app = app
         self.limit = limit
+        self.timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on unless its body is too large."""
+        """Pass the request on unless its body is refused."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared[:20]) > self.limit:
-            await self._refuse(scope, receive, send)
-            return
-        read, answered = 0, False
-
-        async def receive_counted() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self.limit:
-                raise _TooLargeError
-            return message
+        answered = False
 
         async def send_seen(message: Message) -> None:
             nonlocal answered
@@ -105,22 +96,32 @@ class BodyLimitMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, receive_counted, send_seen)
-        except _TooLargeError:
+            check_declared(Headers(scope=scope).get("content-length", ""), self.limit)
+            await self.app(scope, self._limited(receive), send_seen)
+        except ProblemError as refusal:
             if answered:
                 raise
-            await self._refuse(scope, receive, send)
+            request_id = scope.get("state", {}).get("request_id")
+            response = problem_response(
+                scope["path"], request_id, refusal.status, refusal.detail, headers=refusal.headers
+            )
+            await response(scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = scope.get("state", {}).get("request_id")
-        detail = f"the body is larger than {self.limit} bytes; send it in parts"
-        await problem_response(scope["path"], request_id, 413, detail, headers={"Connection": "close"})(
-            scope, receive, send
-        )
+    def _limited(self, receive: Receive) -> Receive:
+        """Return a way to receive that counts bytes and time until the body is whole."""
+        read, more, deadline = 0, True, asyncio.get_running_loop().time() + self.timeout_s
 
+        async def receive_counted() -> Message:
+            nonlocal read, more
+            if not more:
+                return await receive()
+            message = await within(deadline, self.timeout_s, receive)
+            read, more = read + len(message.get("body", b"")), message.get("more_body", False)
+            if read > self.limit:
+                raise too_large(self.limit)
+            return message
 
-class _TooLargeError(Exception):
-    """The body grew past the limit while it was read."""
+        return receive_counted
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from serving.posted import MAX_EVENTS
 from serving.problems import MEDIA_TYPE, Problem
 
 _REF: Final = "#/components/schemas/{model}"
@@ -23,6 +24,7 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 
 BODY_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": Problem, "description": "The body is not JSON."},
+    408: {"model": Problem, "description": "The body did not come in time."},
     413: {"model": Problem, "description": "The body is too large."},
 }
 
@@ -44,6 +46,12 @@ def json_body(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any
 def ref(model: type[BaseModel]) -> dict[str, str]:
     """Return a reference to a model's schema; the model must be among those given to `install_openapi`."""
     return {"$ref": _REF.format(model=model.__name__)}
+
+
+def bodies_of(one: type[BaseModel], many: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a body that is one object, an array of up to 1,000, or an object that holds the array."""
+    array = {"type": "array", "items": ref(one), "minItems": 1, "maxItems": MAX_EVENTS}
+    return {"anyOf": [ref(many), array, ref(one)]}
 
 
 def install_openapi(app: FastAPI, bodies: list[type[BaseModel]]) -> None:

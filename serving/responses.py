@@ -14,3 +14,8 @@ class JsonResponse(Response):
     def render(self, content: Any) -> bytes:
         """Return the content as UTF-8 JSON."""
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def accepted(results: list[dict[str, Any]]) -> JsonResponse:
+    """Return the 202 that says of each event under which id it was accepted."""
+    return JsonResponse({"results": results}, status_code=202)

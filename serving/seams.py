@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.events import Event
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Options, Profiles, UserHistory
 from features.contracts.spec import FeatureSpec
 from features.contracts.statistics import ItemStatistics
+from features.kafka_bulk import Message
 from features.store import ItemState, StatisticsRows
 from training.bundle.manifest import Manifest
 from training.bundle.registry import RegisteredVersion
@@ -119,6 +119,6 @@ class VersionSource(Protocol):
 class EventSink(Protocol):
     """The producer of events; `UnavailableError` when Kafka does not take them."""
 
-    async def send(self, events: Sequence[Event]) -> None:
-        """Return once every event is acknowledged by all in-sync replicas."""
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Return once every message is acknowledged by all in-sync replicas."""
         ...

@@ -13,9 +13,10 @@ import numpy as np
 from fastapi import FastAPI
 
 from features.contracts.errors import UnavailableError
-from features.contracts.events import Event
+from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import HALF_LIVES_US, NEVER_US
+from features.kafka_bulk import Message
 from features.store import ItemState, StatisticsRows
 from serving.app import create_app
 from serving.bundle_cache import BundleCache
@@ -87,11 +88,11 @@ class MemorySink:
     events: list[Event] = field(default_factory=list)
     away: bool = False
 
-    async def send(self, events: Sequence[Event]) -> None:
+    async def send(self, messages: Sequence[Message]) -> None:
         """Keep events."""
         if self.away:
             raise UnavailableError("Kafka is away")
-        self.events.extend(events)
+        self.events.extend(decode_event(message.value) for message in messages)
 
 
 @dataclass

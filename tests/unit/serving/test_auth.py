@@ -17,6 +17,15 @@ OPEN = {
     "GET /api/v1/recommend/{user_id:any}",
     "POST /api/v1/recommend",
     "POST /api/v1/events",
+    "POST /api/v1/events/watch",
+    "POST /api/v1/events/search",
+    "POST /api/v1/events/rating",
+    "POST /api/v1/events/favorite",
+    "POST /api/v1/feedback",
+    "POST /api/v1/items",
+    "PATCH /api/v1/items/{item_id:any}",
+    "POST /api/v1/users",
+    "PATCH /api/v1/users/{user_id:any}",
     "GET /api/v1/items/{item_id:any}/similar",
     "GET /model/info",
     "GET /health",
@@ -27,6 +36,7 @@ OPEN = {
     "GET /openapi.json",
 }
 ADMIN = {
+    "DELETE /api/v1/items/{item_id:any}",
     "POST /model/reload",
 }
 HOSTILE_HEADERS = ["", "Bearer", "Bearer ", "Basic bGV0LW1lLWlu", f"Token {TOKEN}", TOKEN]

@@ -1,0 +1,163 @@
+"""What each posting route takes: shapes that people write, turned into events as they travel.
+
+Unlike events as such, which may come from a producer newer than we are, these shapes refuse members that they do not
+know: a misspelt `catgories` must not vanish.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from functools import partial
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from features.contracts.event_problems import SCHEMA_VERSION, EventError, Problem, diagnose_fields
+from features.contracts.events import BaseEvent, Feedback, Id, Item, Text, User
+from serving.reading import STAMPED, Form
+
+Fields = dict[str, Any]
+
+_ADMIN_ONLY: Final = "only `DELETE /api/v1/items/{item_id}` may say this; posting the whole item brings it back"
+
+
+class _Act(msgspec.Struct, kw_only=True, frozen=True):
+    """What a user did, in the words of one route; checked here, the stamps and ids once more as an event."""
+
+    user_id: Id
+    recommendation_id: Text | None = None
+
+
+class Watch(_Act, kw_only=True, frozen=True):
+    """How much of an item was watched."""
+
+    item_id: Id
+    watched_s: float
+    total_s: Annotated[float, Meta(gt=0)]
+
+    def acted(self) -> Fields:
+        """Return the share watched as a value from 0 to 1."""
+        return {"action": "watch", "item_id": self.item_id, "value": min(max(self.watched_s / self.total_s, 0.0), 1.0)}
+
+
+class Search(_Act, kw_only=True, frozen=True):
+    """What was looked for."""
+
+    query: Annotated[str, Meta(min_length=1, max_length=2000)]
+
+    def acted(self) -> Fields:
+        """Return the one action without an item."""
+        return {"action": "search", "item_id": None, "context": {"query": self.query}}
+
+
+class Rating(_Act, kw_only=True, frozen=True):
+    """How an item was rated, on the scale of all ratings."""
+
+    item_id: Id
+    rating: float
+
+    def acted(self) -> Fields:
+        """Return the rating as it is."""
+        return {"action": "rating", "item_id": self.item_id, "value": self.rating}
+
+
+class Favorite(_Act, kw_only=True, frozen=True):
+    """Whether an item is among the user's favourites from now on."""
+
+    item_id: Id
+    favorite: bool
+
+    def acted(self) -> Fields:
+        """Return 1 for a favourite, -1 for one no longer."""
+        return {"action": "favorite", "item_id": self.item_id, "value": 1.0 if self.favorite else -1.0}
+
+
+def _act(shape: type[Watch | Search | Rating | Favorite], given: Fields) -> Fields:
+    """Return the interaction that an act is."""
+    stamps = {name: value for name, value in given.items() if name in STAMPED}
+    body = {name: value for name, value in given.items() if name not in STAMPED}
+    problems = [*_unknown(body, shape.__struct_fields__), *_wrong_type(stamps, "interaction")]
+    try:
+        act = msgspec.convert(body, shape)
+    except msgspec.ValidationError:
+        found = diagnose_fields({"type": "", "schema_version": SCHEMA_VERSION, **body}, {"": shape})
+        problems += found.problems
+    if problems:
+        raise EventError("invalid_field", problems)
+    return {**stamps, "user_id": act.user_id, "recommendation_id": act.recommendation_id, **act.acted()}
+
+
+def _known(form: type[BaseEvent], left_out: Mapping[str, str], given: Fields) -> Fields:
+    """Return members as they are, if the form knows all of them.
+
+    Parameters
+    ----------
+    form
+        Of the event.
+    left_out
+        Members that the form has and the route does not take, and why.
+    given
+        What was posted.
+    """
+    allowed = set(form.__struct_fields__) - left_out.keys() | {"type"}
+    refused = [(name, why) for name, why in left_out.items() if name in given]
+    strange = {name for name in given if name not in left_out}
+    problems = [*refused, *_unknown(strange, allowed), *_wrong_type(given, str(form.__struct_config__.tag))]
+    if problems:
+        raise EventError("invalid_field", problems)
+    return given
+
+
+def _unknown(given: Collection[str], known: Collection[str]) -> list[Problem]:
+    return [(name, _advice(name, known)) for name in given if name not in known]
+
+
+def _advice(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name[:100], known, n=1)
+    return "unknown member" + (f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(sorted(known))}")
+
+
+def _wrong_type(given: Mapping[str, Any], expected: str) -> list[Problem]:
+    said = given.get("type", expected)
+    return [] if said == expected else [("type", f"{said!r:.80}; this route takes {expected!r} only")]
+
+
+def _patched(read: Callable[[Fields], Fields], id_name: str, id_: str, given: Fields) -> Fields:
+    """Return a partial version of the item or user that the path names."""
+    problems = [(name, "stands in the path of a patch, or follows from it") for name in (id_name, "partial")]
+    if problems := [problem for problem in problems if problem[0] in given]:
+        raise EventError("invalid_field", problems)
+    return {**read(given), id_name: id_, "partial": True}
+
+
+_item: Final = partial(_known, Item, {"deleted": _ADMIN_ONLY})
+_user: Final = partial(_known, User, {})
+
+WATCH: Final = Form(partial(_act, Watch))
+SEARCH: Final = Form(partial(_act, Search))
+RATING: Final = Form(partial(_act, Rating))
+FAVORITE: Final = Form(partial(_act, Favorite))
+FEEDBACK: Final = Form(partial(_known, Feedback, {}), "feedback", "feedback")
+ITEMS: Final = Form(_item, "items", "item")
+USERS: Final = Form(_user, "users", "user")
+
+
+def item_patch(item_id: str) -> Form:
+    """Return the form of a change to one item."""
+    return Form(partial(_patched, _item, "item_id", item_id), type="item")
+
+
+def user_patch(user_id: str) -> Form:
+    """Return the form of a change to one user."""
+    return Form(partial(_patched, _user, "user_id", user_id), type="user")
+
+
+def item_deletion(item_id: str) -> Form:
+    """Return the form of the end of one item; its body says no more than stamps."""
+
+    def fields(given: Fields) -> Fields:
+        if problems := _unknown(given, STAMPED):
+            raise EventError("invalid_field", problems)
+        return {**given, "item_id": item_id, "partial": True, "deleted": True}
+
+    return Form(fields, type="item")
