@@ -8,6 +8,7 @@ from features.cli import (
     announce,
     dead_letters,
     erasure,
+    export,
     importing,
     landing,
     mappings,
@@ -28,6 +29,7 @@ app.command()(setup.migrate)
 app.command()(setup.topics)
 app.command()(landing.land)
 app.command("import")(importing.import_files)
+app.command()(export.export)
 app.command()(statistics.statistics)
 app.command()(reconcile.reconcile)
 app.command()(erasure.erase)

@@ -25,8 +25,3 @@ WHERE digest = :digest AND rows_done = :expected AND finished_at IS NULL;
 -- name: finish_import(digest)!
 -- Note that all rows of a file are done.
 UPDATE imports SET finished_at = now() WHERE digest = :digest;
-
--- name: keep_export(folder, exported_at, rows)!
--- Remember a folder that holds copies of rows.
-INSERT INTO exports (folder, exported_at, rows) VALUES (:folder, :exported_at, :rows)
-ON CONFLICT (folder) DO UPDATE SET exported_at = excluded.exported_at, rows = excluded.rows;
