@@ -72,7 +72,18 @@ ACTIONS: Final[Mapping[str, Callable[[], None]]] = {
 
 @cache
 def _armed() -> _Armed:
-    return _Armed(parse(os.environ.get(VARIABLE, "")))
+    return _Armed(armed())
+
+
+def armed() -> dict[str, tuple[str, int]]:
+    """Return what `MARQUEE_FAILPOINTS` arms, as `parse` does; asked at the start, so that a wrong name ends us.
+
+    Raises
+    ------
+    FailpointError
+        Naming what does not exist.
+    """
+    return parse(os.environ.get(VARIABLE, ""))
 
 
 def parse(text: str) -> dict[str, tuple[str, int]]:

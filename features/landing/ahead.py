@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from features.contracts.errors import MarqueeError
+from features.failpoints import failpoint
 from features.landing.patience import Patience
 from features.landing.placing import HaltedError
 from features.landing.protocol import Batch, Span, decode
@@ -138,6 +139,7 @@ class ReadAhead:
             self._place(reader)
         if landed := self._take_landed():
             reader.copy_offsets(landed)
+            failpoint("after_copy")
         room = self._room()
         if reader.full and not room:
             self._wait_for_room(reader)
