@@ -15,6 +15,7 @@ from serving.openapi import install_openapi
 from serving.parts import Parts
 from serving.posted import POSTED_MODELS
 from serving.problems import install_problem_handlers
+from serving.routes.admin import ADMIN_MODELS, admin_router
 from serving.routes.catalogue import catalogue_router
 from serving.routes.docs import install_docs
 from serving.routes.events import events_router
@@ -63,9 +64,10 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(items_router(parts.similar))
     app.include_router(catalogue_router(parts.poster, admin))
     app.include_router(model_router(parts.current, parts.keeper, parts.model_name, admin))
+    app.include_router(admin_router(parts.operators, admin))
     app.include_router(operations_router(checkup, parts.metrics))
     direct.update(direct_endpoints(app.routes))
     install_docs(app)
-    install_openapi(app, [RecommendRequest, *POSTED_MODELS])
+    install_openapi(app, [RecommendRequest, *POSTED_MODELS, *ADMIN_MODELS])
     install_problem_handlers(app)
     return app

@@ -20,6 +20,7 @@ from serving.impressions import Impressions
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
@@ -47,6 +48,7 @@ def assemble(settings: Settings) -> Parts:
     impressions_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
     impressions = Impressions(sink, impressions_guard, metrics)
     executor = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
+    operators = Operators(settings)
     keeper = Keeper(_slot(settings), store, current, metrics)
 
     @asynccontextmanager
@@ -64,6 +66,7 @@ def assemble(settings: Settings) -> Parts:
             await sink.close()
             await pool.close()
             executor.shutdown()
+            operators.close()
 
     return Parts(
         model_name=settings.model_name,
@@ -83,6 +86,7 @@ def assemble(settings: Settings) -> Parts:
             clock=now_us,
         ),
         poster=Poster(sink, kafka_guard, metrics),
+        operators=operators,
         similar=Similar(current, executor, now_us),
         metrics=metrics,
         running=running,

@@ -8,6 +8,7 @@ from serving.guard import Guard
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.operators import Operators
 from serving.pipeline import Pipeline
 from serving.posting import Poster
 from serving.seams import Store
@@ -35,6 +36,7 @@ class Parts:
     keeper: Keeper
     pipeline: Pipeline
     poster: Poster
+    operators: Operators
     similar: Similar
     metrics: Metrics
     running: Callable[[], AbstractAsyncContextManager[None]]

@@ -11,12 +11,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import HALF_LIVES_US, NEVER_US
 from features.kafka_bulk import Message
+from features.settings import Settings
 from features.store import ItemState, StatisticsRows
 from serving.app import create_app
 from serving.bundle_cache import BundleCache
@@ -28,6 +30,7 @@ from serving.impressions import Impressions
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
@@ -36,6 +39,9 @@ from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import RegisteredVersion
 
+NOWHERE = Settings(
+    database_url=SecretStr("postgresql://nobody:x@127.0.0.1:1/nothing"), kafka_bootstrap_servers="127.0.0.1:1"
+)
 TOKEN = "let-me-in"  # noqa: S105  # of apps that live for one test
 
 
@@ -187,6 +193,7 @@ def bench(folder: Path) -> Iterator[Bench]:
             keeper=keeper,
             pipeline=pipeline,
             poster=Poster(sink, kafka_guard, metrics),
+            operators=Operators(NOWHERE),
             similar=Similar(current, executor, now_us),
             metrics=metrics,
             running=lambda: running,

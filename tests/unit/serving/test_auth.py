@@ -37,6 +37,13 @@ OPEN = {
 }
 ADMIN = {
     "DELETE /api/v1/items/{item_id:any}",
+    "DELETE /api/v1/users/{user_id:any}",
+    "GET /api/v1/admin/dead-letters",
+    "GET /api/v1/admin/dead-letters/{dead_letter_id}",
+    "POST /api/v1/admin/dead-letters/{dead_letter_id}/fix",
+    "POST /api/v1/admin/dead-letters/replay",
+    "POST /api/v1/admin/dead-letters/discard",
+    "GET /api/v1/admin/reconcile",
     "POST /model/reload",
 }
 HOSTILE_HEADERS = ["", "Bearer", "Bearer ", "Basic bGV0LW1lLWlu", f"Token {TOKEN}", TOKEN]
