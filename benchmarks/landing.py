@@ -1,103 +1,134 @@
-"""Speed of landing: from a Kafka topic to committed rows, one process, and a replay in which all are duplicates."""
+"""Speed of landing: from a Kafka topic to committed rows, one process, held against its bare parts in the same run."""
 
-import os
-import subprocess
-import sys
-import tempfile
+import gc
+import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-import numpy as np
-from pydantic import SecretStr
+import psutil
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
 
 from benchmarks.record import record
-from features.contracts.events import stamp_event
-from features.kafka import EventProducer, wait_all
+from benchmarks.services import features, services, start_features
+from benchmarks.streams import interactions, produce
+from features.contracts.events import Interaction, decode_event
+from features.db.connection import connect
+from features.db.gate import enter_gate
+from features.kafka import INTERACTIONS, PARTITIONS, open_consumer
+from features.landing.rows import decode_records
+from features.landing.write import prepare
 from features.settings import Settings
-from ops.local.databases import create_databases
-from ops.local.direct import running
-from ops.local.layout import Layout
-from ops.local.ports import LOOPBACK, free_ports
-from ops.local.processes import end, stack_processes
-from ops.local.services import kafka, postgres
-from ops.local.stack import Stack
-from ops.local.state import Secrets, State
 
-EVENTS: Final = 200_000
-WARM_UP: Final = 5_000
+EVENTS: Final = 1_000_000
+SAMPLE: Final = 200_000
+"""Events of the smaller runs, and of the bare parts."""
+WARM_UP: Final = 20_000
+BAD_SHARE: Final = 0.05
+MIB: Final = 2**20
 
 
 def run() -> None:
-    """Measure events per second of `python -m features land`, start-up left out, on new events and on duplicates."""
-    with _services() as settings:
-        _features(settings, "migrate")
-        _features(settings, "topics")
-        _produce(settings, range(WARM_UP))
-        overhead_s = _land_s(settings)
-        rates = {}
-        for what in ("new events", "the same again: duplicates only"):
-            print(f"landing: {EVENTS} events, {what}", flush=True)
-            _produce(settings, range(WARM_UP, WARM_UP + EVENTS))
-            rates[f"topic to committed rows, {what}"] = round(EVENTS / max(_land_s(settings) - overhead_s, 1e-3))
-    record("landing", {"events": EVENTS, "events_per_s": rates})
-
-
-@contextmanager
-def _services() -> Iterator[Settings]:
-    """Yield settings of a real Postgres and a real Kafka that are thrown away afterwards."""
-    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # Postgres runs as another account where we run as root
-        stack = Stack(Layout(folder / "run", folder / "mlruns"), State(free_ports(), Secrets()))
-        stack.layout.run_dir.mkdir()
-        try:
-            with running(postgres.service(stack), stack), running(kafka.service(stack), stack):
-                create_databases(stack)
-                yield Settings(
-                    database_url=SecretStr(stack.database_url("marquee")),
-                    kafka_bootstrap_servers=f"{LOOPBACK}:{stack.state.ports.kafka}",
-                )
-        finally:
-            end(stack_processes(stack.layout))
-
-
-def _produce(settings: Settings, numbers: range) -> None:
-    """Produce one interaction per number, about 250 bytes each; a number always gives the same event."""
-    rng = np.random.default_rng(0)
-    users, items = rng.integers(20_000, size=numbers.stop), rng.zipf(1.3, size=numbers.stop) % 10_000
-    now, action = datetime(2026, 1, 1, tzinfo=UTC), {"action": "view"}
-    producer = EventProducer(settings)
-    try:
-        for start in range(numbers.start, numbers.stop, 20_000):
-            part = range(start, min(start + 20_000, numbers.stop))
-            events = (
-                stamp_event(
-                    {"user_id": f"u{users[n]}", "item_id": f"i{items[n]}", **action},
-                    now=now,
-                    event_id=f"bench-{n:032d}",
-                )
-                for n in part
-            )
-            wait_all([producer.send(event) for event in events], time.monotonic() + 60)
-    finally:
-        producer.close()
-
-
-def _land_s(settings: Settings) -> float:
-    """Return how many seconds a landing process took to catch up, its start included."""
-    started = time.perf_counter()
-    _features(settings, "land", "--until-caught-up", "--slot", "bench")
-    return time.perf_counter() - started
-
-
-def _features(settings: Settings, *arguments: str) -> None:
-    environment = {
-        **os.environ,
-        "MARQUEE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+    """Measure events per second of `python -m features land`, its start left out, and of its parts alone."""
+    with services() as settings:
+        produce(settings, interactions(range(WARM_UP)))
+        features(settings, "land", "--until-caught-up")
+        start_s = statistics.median(landing(settings)[0] for _ in range(3))
+        new = _rate(settings, start_s, range(WARM_UP, WARM_UP + EVENTS), "new events")
+        parts = _bare_parts(settings)
+        again = _rate(settings, start_s, range(WARM_UP, WARM_UP + SAMPLE), "the same again")
+        first = WARM_UP + EVENTS
+        bad = _rate(settings, start_s, range(first, first + SAMPLE), "5 % bad", bad_share=BAD_SHARE)
+    bare = 1 / sum(1 / rate for rate in parts.values())
+    figures = {
+        "events": EVENTS,
+        "new": new,
+        "duplicates_only": again,
+        "bad_5_percent": bad,
+        "bare_parts_events_per_s": {name: round(rate) for name, rate in parts.items()},
+        "bare_parts_one_after_the_other_events_per_s": round(bare),
+        "ratios": {
+            "of the bare parts": round(new["events_per_s"] / bare, 2),
+            "duplicates to new": round(again["events_per_s"] / new["events_per_s"], 2),
+            "5 % bad to new": round(bad["events_per_s"] / new["events_per_s"], 2),
+        },
     }
-    subprocess.run([sys.executable, "-m", "features", *arguments], env=environment, check=True)
+    record("landing", figures)
+
+
+def _rate(settings: Settings, start_s: float, numbers: range, what: str, *, bad_share: float = 0.0) -> dict[str, float]:
+    print(f"landing: {len(numbers):,} events, {what}", flush=True)
+    produce(settings, interactions(numbers, bad_share=bad_share))
+    took_s, memory = landing(settings)
+    half = len(memory) // 2
+    return {
+        "events_per_s": round(len(numbers) / (took_s - start_s)),
+        "memory_first_half_mib": round(max(memory[:half], default=0) / MIB),
+        "memory_second_half_mib": round(max(memory[half:], default=0) / MIB),
+    }
+
+
+def landing(settings: Settings, *options: str) -> tuple[float, Sequence[int]]:
+    """Return how many seconds a landing process took to catch up, its start included, and its memory over that time."""
+    started, memory = time.perf_counter(), list[int]()
+    process = start_features(settings, ["land", "--until-caught-up", *options])
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            memory.append(watched.memory_info().rss)
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.1)
+    if process.wait() != 0:
+        raise RuntimeError(f"landing ended with exit code {process.returncode}")
+    return time.perf_counter() - started, memory
+
+
+def _bare_parts(settings: Settings) -> dict[str, float]:
+    """Return the rate of each part alone: polling, decoding, and a binary COPY into a table without any index."""
+    print(f"landing: bare parts, {SAMPLE:,} events", flush=True)
+    records = list[ConsumerRecord]()
+    polled = _timed(lambda: records.extend(_poll(settings)))
+    decoded = _timed(lambda: [decode_event(one.value) for one in records])
+    return {"poll": len(records) / polled, "decode": len(records) / decoded, "copy": _copy(settings, records)}
+
+
+def _timed(work: Callable[[], object]) -> float:
+    gc.disable()  # the bare parts at their best
+    started = time.perf_counter()
+    work()
+    took_s = time.perf_counter() - started
+    gc.enable()
+    return took_s
+
+
+def _poll(settings: Settings) -> list[ConsumerRecord]:
+    consumer, found = open_consumer(settings), list[ConsumerRecord]()
+    try:
+        consumer.assign([TopicPartition(INTERACTIONS, number) for number in range(PARTITIONS)])
+        consumer.seek_to_beginning()
+        while len(found) < SAMPLE:
+            for some in consumer.poll(timeout_ms=200, max_records=5_000).values():
+                found.extend(some)
+    finally:
+        consumer.close(autocommit=False)
+    return found
+
+
+def _copy(settings: Settings, records: Sequence[ConsumerRecord]) -> float:
+    rows = decode_records([records], datetime.now(UTC), {}).rows[Interaction]
+    with connect(settings, name="bench") as connection:
+        prepare(connection)
+        connection.execute("CREATE TABLE bare (LIKE interactions)")
+        landed_at = enter_gate(connection)
+        types = ("text",) * 4 + ("float8",) + ("timestamptz",) * 3 + ("int2", "text", "jsonb", "text", "int4", "int8")
+        started = time.perf_counter()
+        for start in range(0, len(rows), 5_000):
+            with connection.cursor() as cursor, cursor.copy("COPY bare FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types(types)
+                for row in rows[start : start + 5_000]:
+                    copy.write_row((*row[:6], landed_at, landed_at, *row[7:]))
+            connection.commit()
+        return len(rows) / (time.perf_counter() - started)
