@@ -1,4 +1,4 @@
-"""How landing's speed depends on the size of the table and on the size of its batches; minutes long, for `bench-full`."""
+"""How landing's speed depends on the size of the table and on that of its batches; minutes long, for `bench-full`."""
 
 import statistics
 from typing import Any, Final
