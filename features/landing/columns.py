@@ -10,6 +10,9 @@ import msgspec
 from features.contracts.events import BaseEvent, Item, User
 from features.contracts.mapping_sources import MILLISECONDS_FROM
 
+NO_CATEGORIES: Final = "(no genres listed)"
+"""What MovieLens writes where there are none."""
+
 Values = Mapping[str, Any]
 Fields = dict[str, Any]
 
@@ -116,7 +119,7 @@ def _from_number(number: int) -> datetime:
 
 def _categories(value: object) -> list[str]:
     parts = value.split("|") if isinstance(value, str) else list(value)  # type: ignore[call-overload]
-    return [str(part) for part in parts if part]
+    return [str(part) for part in parts if part and part != NO_CATEGORIES]
 
 
 def _truth(column: str, value: object) -> bool:

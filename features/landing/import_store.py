@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.events import BaseEvent, Interaction, Item, User
@@ -13,6 +13,8 @@ from features.landing.batches import Batch
 from features.landing.erased import Erased
 from features.landing.write import Writer
 from features.settings import Settings
+
+T = TypeVar("T")
 
 IMPORTED: Final = "import"
 """Cluster, topic and topic id under which imported rows are counted; each kind of event is a partition."""
@@ -70,12 +72,8 @@ class ImportStore:
         self._open: Connection | None = None
 
     def begin(self) -> Progress:
-        """Return how far an earlier run has come."""
-        connection = self._connection()
-        with database_errors("beginning an import"), connection.transaction():
-            queries.begin_import(connection, digest=self._digest, kind=self._kind.__name__, source=self._source)
-            queries.begin_partition(connection, **self._key, first_offset=0)
-            return self._progress(connection)
+        """Return how far an earlier run has come; raises as `write` does."""
+        return self._in_transaction(self._begin)
 
     def write(self, batch: Batch) -> None:
         """Write one chunk.
@@ -87,13 +85,39 @@ class ImportStore:
         ImportMovedError
             If another process moves the same import.
         """
+        self._in_transaction(lambda connection: self._write(connection, batch))
+
+    def finish(self) -> Progress:
+        """Return what became of all rows, after noting that the file is done; raises as `write` does."""
+        return self._in_transaction(self._finish)
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _in_transaction(self, act: Callable[[Connection], T]) -> T:
         try:
-            connection = self._connection()
-            with database_errors(f"importing {self._source}"), connection.transaction():
-                self._write(connection, batch)
+            if self._open is None:
+                self._open = self._reconnect()
+            with database_errors(f"importing {self._source}"), self._open.transaction():
+                return act(self._open)
         except UnavailableError:
             self.close()
             raise
+
+    def _begin(self, connection: Connection) -> Progress:
+        queries.begin_import(connection, digest=self._digest, kind=self._kind.__name__, source=self._source)
+        queries.begin_partition(connection, **self._key, first_offset=0)
+        return self._progress(connection)
+
+    def _finish(self, connection: Connection) -> Progress:
+        queries.finish_import(connection, digest=self._digest)
+        return self._progress(connection)
+
+    def _progress(self, connection: Connection) -> Progress:
+        return Progress(*queries.import_progress(connection, digest=self._digest))
 
     def _write(self, connection: Connection, batch: Batch) -> None:
         landed_at = enter_gate(connection)
@@ -124,24 +148,3 @@ class ImportStore:
         next_offset = offset + len(batch.event_ids)
         odd = {"dead": 0, "late": 0, "ahead": 0}
         queries.move_offset(connection, **self._key, expected=offset, next_offset=next_offset, **counts, **odd)
-
-    def finish(self) -> Progress:
-        """Return what became of all rows, after noting that the file is done."""
-        connection = self._connection()
-        with database_errors("finishing an import"), connection.transaction():
-            queries.finish_import(connection, digest=self._digest)
-            return self._progress(connection)
-
-    def close(self) -> None:
-        """Disconnect."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-
-    def _progress(self, connection: Connection) -> Progress:
-        return Progress(*queries.import_progress(connection, digest=self._digest))
-
-    def _connection(self) -> Connection:
-        if self._open is None:
-            self._open = self._reconnect()
-        return self._open

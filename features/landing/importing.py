@@ -109,13 +109,13 @@ def import_table(settings: Settings, reader: Reader, *, skip_bad: bool = False, 
         If Postgres is away for long; rows of finished chunks are stored, and the same import goes on from there.
     """
     with _store(settings, reader, skip_bad=skip_bad) as store:
-        begun = store.begin()
+        begun = _patiently(store.begin)
         on_rows(begun.rows_done)
         with _ahead(_batches(reader, begun)) as batches:
             for batch in batches:
                 _patiently(lambda: store.write(batch))  # noqa: B023  # called before the next turn
                 on_rows(batch.rows)
-        done = store.finish()
+        done = _patiently(store.finish)
     return Imported(done.stored, done.duplicate, done.refused, done.skipped, begun.rows_done)
 
 
