@@ -19,8 +19,9 @@ def land(
     batch_size: Annotated[int, typer.Option(min=1, help="Messages at which a batch is written.")] = 5_000,
     slot: Annotated[str | None, typer.Option(help="Name that survives restarts, one per process of the group.")] = None,
     until_caught_up: Annotated[bool, typer.Option(help="Stop once everything is landed.")] = False,
+    metrics_host: Annotated[str, typer.Option(help="Address that its series for Prometheus bind.")] = "127.0.0.1",
     metrics_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where Prometheus finds its series; 0 = off.")
+        int, typer.Option(min=0, max=65535, help="Port of its series for Prometheus; 0 = none.")
     ] = 0,
 ) -> None:
     """Land events from Kafka in Postgres, exactly once in effect, until SIGTERM or SIGINT."""
@@ -35,5 +36,5 @@ def land(
     # itself takes a third of the time of reading and decoding.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
-    options = LandingOptions(batch_size, slot, until_caught_up, metrics_port)
+    options = LandingOptions(batch_size, slot, until_caught_up, metrics_host, metrics_port)
     Landing(settings, options, stop).run()

@@ -36,13 +36,14 @@ class LandingOptions:
         See `open_consumer`.
     until_caught_up
         Whether to end once everything is landed.
-    metrics_port
-        Where Prometheus finds the process' series; 0 for nowhere.
+    metrics_host, metrics_port
+        Where Prometheus finds the process' series; port 0 for nowhere.
     """
 
     batch_size: int = 5_000
     slot: str | None = None
     until_caught_up: bool = False
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
 
 
@@ -68,7 +69,7 @@ class Landing:
         self._session = Session(settings, "landing")
         self._lander = Lander(settings.erasure_secret.get_secret_value().encode())
         self._unpublished = True
-        self._telemetry = Telemetry(options.metrics_port)
+        self._telemetry = Telemetry(options.metrics_host, options.metrics_port)
         decoders = {topic: mapping.decode for topic, mapping in load_mappings(settings.mappings).items()}
         self._ahead = ReadAhead(
             self._open_reader,

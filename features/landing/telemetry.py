@@ -22,11 +22,11 @@ class Telemetry:
 
     Parameters
     ----------
-    metrics_port
-        Where Prometheus finds the series, on all addresses; 0 for nowhere.
+    metrics_host, metrics_port
+        Where Prometheus finds the series; port 0 for nowhere.
     """
 
-    def __init__(self, metrics_port: int) -> None:
+    def __init__(self, metrics_host: str, metrics_port: int) -> None:
         registry = CollectorRegistry()
         self._events = Counter(
             "marquee_landing_messages",
@@ -46,7 +46,7 @@ class Telemetry:
         self._written = self._total
         self._written_s = time.monotonic()
         if metrics_port:
-            start_http_server(metrics_port, registry=registry)
+            start_http_server(metrics_port, metrics_host, registry=registry)
 
     @contextmanager
     def timed(self) -> Iterator[None]:

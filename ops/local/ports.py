@@ -22,6 +22,7 @@ class Ports:
     mlflow: int = 15000
     airflow: int = 18080
     api: int = 8000
+    landing_metrics: int = 18001
 
 
 def variable(name: str) -> str:

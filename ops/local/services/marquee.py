@@ -15,10 +15,15 @@ def landing(stack: Stack) -> Service:
     """Return the consumer that lands events in Postgres."""
     return Service(
         name="landing",
-        argv=(sys.executable, "-m", "features", "land"),
+        # A slot of its own: after a kill its partitions wait for it instead of for the end of a session.
+        argv=(sys.executable, "-m", "features", "land", "--slot", "stack", *_metrics(stack)),
         depends_on=("schema", "topics"),
         ready=kafka_group_reads(stack.state.ports.kafka, LANDING_GROUP),
     )
+
+
+def _metrics(stack: Stack) -> tuple[str, str]:
+    return "--metrics-port", str(stack.state.ports.landing_metrics)
 
 
 def api(stack: Stack) -> Service:
