@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     mappings: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
         None, description="File that maps other services' topics; empty = the one that is shipped."
     )
+    doctor: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
+        None, description="YAML with severities and thresholds of the data doctor; empty = the defaults."
+    )
+    retention_days: int = Field(0, ge=0, description="Days after which events are deleted; 0 keeps all.")
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 
 

@@ -7,6 +7,7 @@ import typer
 from features.cli import (
     announce,
     dead_letters,
+    doctor,
     erasure,
     export,
     importing,
@@ -33,6 +34,7 @@ app.command()(export.export)
 app.command()(statistics.statistics)
 app.command()(reconcile.reconcile)
 app.command()(erasure.erase)
+app.command()(doctor.doctor)
 app.command()(schemas.schemas)
 app.command()(announce.announce)
 app.add_typer(dead_letters.app, name="dead-letters")
