@@ -15,6 +15,7 @@ from serving.openapi import install_openapi
 from serving.parts import Parts
 from serving.posted import POSTED_MODELS
 from serving.problems import install_problem_handlers
+from serving.receiving import BODY_TIMEOUT_S
 from serving.routes.admin import ADMIN_MODELS, admin_router
 from serving.routes.catalogue import catalogue_router
 from serving.routes.docs import install_docs
@@ -32,8 +33,16 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents.
 An answer says when something behind it was missing: `degraded`, `fallback_reason`."""
 
 
-def create_app(parts: Parts) -> FastAPI:
-    """Return the ASGI app of one server."""
+def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastAPI:
+    """Return the ASGI app of one server.
+
+    Parameters
+    ----------
+    parts
+        What it is made of.
+    body_timeout_s
+        How long the body of a request may take to come.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,10 +60,10 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         middleware=[
-            Middleware(DirectDoor, metrics=parts.metrics, endpoints=direct),
+            Middleware(DirectDoor, metrics=parts.metrics, endpoints=direct, timeout_s=body_timeout_s),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=parts.metrics),
-            Middleware(BodyLimitMiddleware),
+            Middleware(BodyLimitMiddleware, timeout_s=body_timeout_s),
         ],
     )
     admin = require_role(Role.ADMIN, parts.admin_token)

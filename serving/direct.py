@@ -18,7 +18,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.metrics import Metrics
 from serving.middleware import request_id_of
 from serving.problems import ProblemError, problem_response
-from serving.receiving import BODY_TIMEOUT_S, MAX_BODY_BYTES, ClientGoneError, check_declared, read_whole
+from serving.receiving import (
+    BODY_TIMEOUT_S,
+    MAX_BODY_BYTES,
+    ClientGoneError,
+    check_declared,
+    read_whole,
+    with_rest_ignored,
+)
 
 MAX_KEY: Final = 256
 
@@ -125,6 +132,7 @@ class DirectDoor:
             body = await read_whole(receive, self.limit, self.timeout_s)
             return await endpoint(_ReadRequest(scope, body), idempotency_key=key)
         except ProblemError as error:
+            await with_rest_ignored(error, receive, self.timeout_s)
             return problem_response(
                 scope["path"], request_id, error.status, error.detail, headers=error.headers, members=error.members
             )

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metrics import Metrics
 from serving.problems import ProblemError, problem_response
-from serving.receiving import BODY_TIMEOUT_S, MAX_BODY_BYTES, check_declared, too_large, within
+from serving.receiving import BODY_TIMEOUT_S, MAX_BODY_BYTES, check_declared, too_large, with_rest_ignored, within
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -98,9 +98,11 @@ class BodyLimitMiddleware:
         try:
             check_declared(Headers(scope=scope).get("content-length", ""), self.limit)
             await self.app(scope, self._limited(receive), send_seen)
-        except ProblemError as refusal:
+        except (ProblemError, _BodyError) as error:
             if answered:
                 raise
+            refusal = error.refusal if isinstance(error, _BodyError) else error
+            await with_rest_ignored(refusal, receive, self.timeout_s)
             request_id = scope.get("state", {}).get("request_id")
             response = problem_response(
                 scope["path"], request_id, refusal.status, refusal.detail, headers=refusal.headers
@@ -115,13 +117,24 @@ class BodyLimitMiddleware:
             nonlocal read, more
             if not more:
                 return await receive()
-            message = await within(deadline, self.timeout_s, receive)
+            try:
+                message = await within(deadline, self.timeout_s, receive)
+            except ProblemError as refusal:
+                raise _BodyError(refusal) from None
             read, more = read + len(message.get("body", b"")), message.get("more_body", False)
             if read > self.limit:
-                raise too_large(self.limit)
+                raise _BodyError(too_large(self.limit))
             return message
 
         return receive_counted
+
+
+class _BodyError(Exception):
+    """A refusal that the app's own handlers must not answer: the rest of the body is still to come."""
+
+    def __init__(self, refusal: ProblemError) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

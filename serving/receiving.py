@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from starlette.types import Receive
@@ -13,7 +14,10 @@ MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 BODY_TIMEOUT_S: Final = 10.0
 """From the end of the head to the end of the body; the largest body takes this at 200 kB/s."""
 
-_CLOSE: Final = {"Connection": "close"}
+MAX_IGNORED_BYTES: Final = 8 * MAX_BODY_BYTES
+"""What is read of a body that is too large, and thrown away: a client hears why only once it may stop sending."""
+
+CLOSE: Final = {"Connection": "close"}
 """What is left of a refused body is not worth reading."""
 
 Got = TypeVar("Got")
@@ -21,12 +25,12 @@ Got = TypeVar("Got")
 
 def too_large(limit: int) -> ProblemError:
     """Return the refusal of a body over the limit, in bytes."""
-    return ProblemError(413, f"the body is larger than {limit} bytes; send it in parts", headers=_CLOSE)
+    return ProblemError(413, f"the body is larger than {limit} bytes; send it in parts")
 
 
 def too_slow(timeout_s: float) -> ProblemError:
     """Return the refusal of a body that took longer than it may."""
-    return ProblemError(408, f"the body did not come within {timeout_s:g} s", headers=_CLOSE)
+    return ProblemError(408, f"the body did not come within {timeout_s:g} s", headers=CLOSE)
 
 
 def check_declared(length: str, limit: int) -> None:
@@ -68,6 +72,31 @@ async def read_whole(receive: Receive, limit: int, timeout_s: float) -> bytes:
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
     return await within(deadline, timeout_s, lambda: _all_parts(receive, limit))
+
+
+async def with_rest_ignored(refusal: ProblemError, receive: Receive, timeout_s: float) -> ProblemError:
+    """Return a refusal, after reading the rest of a body that is too large where that is soon done.
+
+    Otherwise the connection closes with it, and a client that still sends may hear of nothing but that.
+    """
+    if refusal.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not await _ignored(receive, timeout_s):
+        refusal.headers.update(CLOSE)
+    return refusal
+
+
+async def _ignored(receive: Receive, timeout_s: float) -> bool:
+    """Return whether the body ended in time and was not much too large."""
+    read = 0
+    try:
+        async with asyncio.timeout(timeout_s):
+            while read <= MAX_IGNORED_BYTES:
+                message = await receive()
+                if not message.get("more_body", False):
+                    return True
+                read += len(message.get("body", b""))
+    except TimeoutError:
+        return False
+    return False
 
 
 async def _all_parts(receive: Receive, limit: int) -> bytes:
