@@ -15,6 +15,7 @@ from features.cli import (
     mappings,
     offsets,
     reconcile,
+    retention,
     schemas,
     setup,
     statistics,
@@ -34,6 +35,7 @@ app.command()(export.export)
 app.command()(statistics.statistics)
 app.command()(reconcile.reconcile)
 app.command()(erasure.erase)
+app.command()(retention.retain)
 app.command()(doctor.doctor)
 app.command()(schemas.schemas)
 app.command()(announce.announce)

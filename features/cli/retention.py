@@ -1,0 +1,52 @@
+"""`retain`: let old events go."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from features.admin.retention import Retained
+from features.admin.retention import retain as retain_rows
+from features.db.connection import connect
+from features.kafka import Admin
+from features.settings import load_settings
+
+
+def retain(
+    *,
+    days: Annotated[
+        int | None, typer.Option(min=0, help="Keep so many days; MARQUEE_RETENTION_DAYS otherwise, 0 keeps all.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say how many rows would go.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
+) -> None:
+    """Delete events older than the retention in small steps; may be interrupted and repeated at any time."""
+    settings = load_settings()
+    kept = settings.retention_days if days is None else days
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pages"))
+    with (
+        connect(settings, name="retain") as connection,
+        Admin(settings) as admin,
+        Progress(*columns, console=Console(stderr=True)) as bar,
+    ):
+        tasks: dict[str, TaskID] = {}
+
+        def show(table: str, done: int, pages: int) -> None:
+            task = tasks.setdefault(table, bar.add_task(table, total=pages) if table not in tasks else TaskID(0))
+            bar.update(task, completed=done)
+
+        found = retain_rows(connection, admin, kept, datetime.now(UTC), dry_run=dry_run, on_pages=show)
+    typer.echo(msgspec.json.encode(found).decode() if json else "\n".join(_lines(found)))
+
+
+def _lines(found: Retained) -> list[str]:
+    if found.occurred_before is None:
+        return ["MARQUEE_RETENTION_DAYS is 0: everything is kept"]
+    verb = "would go" if found.dry_run else "deleted"
+    went = [f"{table}: {count} rows {verb}" for table, count in found.rows.items()]
+    held = [f"{topic}: {told}" for topic, told in found.held_back.items()]
+    since = f"what occurred before {found.occurred_before:%Y-%m-%d %H:%M} UTC:"
+    return [since, *went, f"dead letters done with: {found.dead_letters} {verb}", *held]
