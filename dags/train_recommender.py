@@ -14,10 +14,12 @@ PYTHON = os.environ.get("MARQUEE_PYTHON", sys.executable)
 DOC = """
 ### Train the recommender
 
-`snapshot -> retrieval -> ranker -> evaluate -> register -> gate -> promote`, announced on Kafka at both ends.
+`data_doctor -> snapshot -> retrieval -> ranker -> evaluate -> register -> gate -> promote`, announced on Kafka at both
+ends.
 
 | task | command | leaves |
 |---|---|---|
+| data_doctor | `python -m features doctor` | its findings, in this task's log; a check that blocks ends the run here |
 | snapshot | `python -m training step snapshot` | interactions and items as files; *skipped* with too few events |
 | retrieval | `... step retrieval` | item factors, neighbour tables, index; the judging window is kept out |
 | ranker | `... step ranker` | the finished bundle |
@@ -30,6 +32,9 @@ A refusal is an outcome, not a failure: the run is green and the log of `gate` h
 
 **Where to look.** The run's files lie in `MARQUEE_WORK_DIR/<run>`; metrics, plots and report in MLflow's experiment
 `marquee`.
+
+**When `data_doctor` fails.** The end of its log names the check, what it found, and what to do; thresholds and
+severities are the file that `MARQUEE_DOCTOR` names. Mend the data or the file, then clear the task.
 
 **When a task fails.** Read the last line of its log, mend the cause, then clear the task: finished steps are not done
 again. `register` is not retried by itself. By hand: `python -m training run --run ID` goes on where the run stopped,
@@ -156,6 +161,14 @@ def train_recommender() -> None:
         minutes=5,
         retries=2,
     )
+    examined = command(
+        "data_doctor",
+        'exec "$MARQUEE_PYTHON" -m features doctor',
+        doc="Checks what has landed. Red, with the reason at the end of its log, if a check that blocks has failed.",
+        minutes=30,
+        retries=1,
+        trigger_rule=TriggerRule.ALL_DONE,
+    )
     steps = [
         command(
             "snapshot",
@@ -163,7 +176,6 @@ def train_recommender() -> None:
             doc="Copies interactions and items from Postgres to files. Skipped, with the count, if there are too few.",
             minutes=60,
             retries=2,
-            trigger_rule=TriggerRule.ALL_DONE,
         ),
         step("retrieval", doc="Fits ALS, neighbour tables and the index.", minutes=180, retries=1),
         step("ranker", doc="Fits LightGBM and writes the bundle.", minutes=180, retries=1),
@@ -173,7 +185,7 @@ def train_recommender() -> None:
         step("promote", doc="Moves the alias if gate and form allow it, else says why not.", minutes=10, retries=1),
     ]
     # As a teardown it always runs, and does not hide a failure of the steps from the run's own state.
-    chain(started, *steps, announced.as_teardown())
+    chain(started, examined, *steps, announced.as_teardown())
 
 
 train_recommender()

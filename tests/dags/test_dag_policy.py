@@ -1,10 +1,11 @@
-"""What every DAG of ours keeps to, and the shape of the two that there are."""
+"""What every DAG of ours keeps to, and the shape of those with more than one task or a form."""
 
 from typing import Any
 
 import pytest
 
-DAGS = ("train_recommender", "refresh_item_statistics")
+SCHEDULED = ("train_recommender", "refresh_item_statistics", "reconcile_events", "retention")
+DAGS = (*SCHEDULED, "erase_users")
 STEPS = ["snapshot", "retrieval", "ranker", "evaluate", "register", "gate", "promote"]
 
 Folder = dict[str, Any]
@@ -29,7 +30,7 @@ def test_each_dag_is_explained_and_bounded(dag_folder: Folder, name: str) -> Non
     assert dag["timeout_s"]
 
 
-@pytest.mark.parametrize("name", DAGS)
+@pytest.mark.parametrize("name", SCHEDULED)
 def test_unpausing_starts_no_run_at_once(dag_folder: Folder, name: str) -> None:
     dag = dag_folder["dags"][name]
     assert dag["schedule"] == "CronTriggerTimetable"
@@ -58,11 +59,11 @@ def test_each_task_runs_one_command_and_values_reach_it_as_variables_only(dag_fo
 
 def test_training_is_one_chain_and_is_announced_at_both_ends(dag_folder: Folder) -> None:
     dag = dag_folder["dags"]["train_recommender"]
-    assert dag["order"] == ["announce_started", *STEPS, "announce"]
+    assert dag["order"] == ["announce_started", "data_doctor", *STEPS, "announce"]
     tasks = dag["tasks"]
-    assert tasks["snapshot"]["trigger_rule"] == "all_done"
+    assert tasks["data_doctor"]["trigger_rule"] == "all_done"  # announcing may fail, examining must not
     assert tasks["announce"]["is_teardown"]
-    assert all(tasks[name]["trigger_rule"] == "all_success" for name in STEPS[1:])
+    assert all(tasks[name]["trigger_rule"] == "all_success" for name in STEPS)
 
 
 def test_registering_is_never_repeated_by_itself(dag_folder: Folder) -> None:
@@ -77,3 +78,11 @@ def test_the_form_tells_limits_and_purpose_of_every_option(dag_folder: Folder) -
         assert len(schema["description"]) > 20, name
         if "integer" in schema["type"]:
             assert schema["minimum"] < schema["maximum"], name
+
+
+def test_users_are_erased_by_a_form_only(dag_folder: Folder) -> None:
+    dag = dag_folder["dags"]["erase_users"]
+    assert dag["schedule"] == "NullTimetable"
+    assert dag["start_date"] is None
+    assert dag["params"]["user_ids"]["minItems"] == 1
+    assert all(len(schema["description"]) > 20 for schema in dag["params"].values())

@@ -118,7 +118,18 @@ def test_a_failed_step_fails_the_run_and_is_announced(environment: Environment, 
     away = {**environment, "MARQUEE_DATABASE_URL": "postgresql://marquee@127.0.0.1:9/marquee"}
     ran = run_dag(away, tmp_path / "result.json")
     assert ran["state"] == "failed"
-    assert ran["tasks"]["snapshot"] == "failed"
+    assert ran["tasks"]["data_doctor"] == "failed"
+    assert ran["tasks"]["snapshot"] == "upstream_failed"
     assert ran["tasks"]["promote"] == "upstream_failed"
     assert ran["tasks"]["announce"] == "success"
+    assert ran["announced"]["completed"]["status"] == "failed"
+
+
+def test_a_blocking_check_stops_training_before_it_begins(environment: Environment, tmp_path: Path) -> None:
+    config = tmp_path / "doctor.yaml"
+    config.write_text("checks: {unknown_items: {severity: block, threshold: 0}}", encoding="utf-8")
+    ran = run_dag({**environment, "MARQUEE_DOCTOR": str(config)}, tmp_path / "result.json")
+    assert ran["state"] == "failed"
+    assert ran["tasks"]["data_doctor"] == "failed"
+    assert {ran["tasks"][name] for name in STEPS} == {"upstream_failed"}
     assert ran["announced"]["completed"]["status"] == "failed"

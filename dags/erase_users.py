@@ -1,0 +1,80 @@
+"""DAG `erase_users`: users who ask for it are taken out of everything, by a form."""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Param, dag
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DOC = """
+### Erase users
+
+Takes users out of all tables, empties dead letters that hold them, and leaves a keyed digest of their ids, so that
+nothing of theirs lands again (`python -m features erase`). Enter their ids, one a line, and trigger the run. With the
+box ticked it only counts.
+
+**The receipt** of each user stands in the log and, without the id, in the table `erasures`: rows by table, dead
+letters, training snapshots and exports that hold the user (delete those files), Kafka topics that hold their events
+until retention takes them, and what is out of reach (backups). Keep the log as your record, or delete the run: its
+form holds the ids.
+
+**When it fails.** Users before the one in the last line are erased; clear the task, and all are gone through again. A
+second erasure changes nothing. `MARQUEE_ERASURE_SECRET` must be the one of earlier erasures.
+"""
+
+PARAMS = {
+    "user_ids": Param(
+        [],
+        type="array",
+        items={"type": "string", "minLength": 1, "maxLength": 256},
+        minItems=1,
+        title="User ids",
+        description="Users to erase, one a line, as events name them.",
+    ),
+    "dry_run": Param(
+        False,  # noqa: FBT003  # the form's default
+        type="boolean",
+        title="Dry run",
+        description="Only count what would be erased; nothing is changed.",
+    ),
+}
+
+# Values reach the shell as variables, never as text of a command.
+ENV = {
+    "MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable),
+    "USER_IDS": "{{ params.user_ids | join('\\n') }}",
+    "DRY_RUN": "{{ '--dry-run' if params.dry_run else '' }}",
+}
+
+
+@dag(
+    dag_id="erase_users",
+    description="Erases users, with a receipt for each.",
+    schedule=None,  # only by its form
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=2),
+    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    params=PARAMS,
+    tags=["marquee", "operations"],
+    doc_md=DOC,
+)
+def erase_users() -> None:
+    """Build the one task."""
+    BashOperator(
+        task_id="erase",
+        bash_command='printf "%s" "$USER_IDS" | "$MARQUEE_PYTHON" -m features erase --from - ${DRY_RUN:+"$DRY_RUN"}',
+        env=ENV,
+        append_env=True,
+        cwd=str(ROOT),
+        doc_md="Erases each user and prints the receipts.",
+        retries=1,
+        execution_timeout=timedelta(minutes=110),
+    )
+
+
+erase_users()

@@ -1,0 +1,55 @@
+"""DAG `reconcile_events`: whether every event is accounted for, every hour."""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import CronTriggerTimetable, dag
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DOC = """
+### Reconcile events
+
+Compares, for each topic and partition, Kafka's offsets with landing's counters and with the rows that stand in the
+tables (`python -m features reconcile`): every event is stored, a duplicate, a dead letter, or skipped, and every row
+that is gone was erased or has expired. The log shows the account, and what landed in each of the last 48 hours.
+
+**When it fails.** An event is not accounted for, or a topic was made anew. The end of the log says for each partition
+what is wrong and which offsets are concerned. Nothing is changed by this DAG. Exit code 1 is a finding; 2 means that
+Postgres or Kafka was away, and the next hour tells more. Events that were not landed are read again after
+`python -m features offsets`; see ARCHITECTURE.md for the account's two identities.
+
+**Beside it.** `python -m features reconcile --prometheus-file F` writes the same as metrics.
+"""
+
+
+@dag(
+    dag_id="reconcile_events",
+    description="Compares offsets, counters and rows, to the event.",
+    # No start date, so that unpausing waits for the next hour.
+    schedule=CronTriggerTimetable("7 * * * *", timezone="UTC", run_immediately=False),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=1),
+    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    tags=["marquee", "operations"],
+    doc_md=DOC,
+)
+def reconcile_events() -> None:
+    """Build the one task."""
+    BashOperator(
+        task_id="reconcile",
+        bash_command='exec "$MARQUEE_PYTHON" -m features reconcile --trend 48',
+        env={"MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable)},
+        append_env=True,
+        cwd=str(ROOT),
+        doc_md="Prints the account; red if an event is not accounted for, with what is wrong at the end.",
+        retries=1,
+        execution_timeout=timedelta(minutes=25),
+    )
+
+
+reconcile_events()

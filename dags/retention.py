@@ -1,0 +1,54 @@
+"""DAG `retention`: events older than the retention go, every night."""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import CronTriggerTimetable, dag
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DOC = """
+### Retention
+
+Deletes interactions, impressions, feedback and finished dead letters that are older than `MARQUEE_RETENTION_DAYS`
+(`python -m features retain`), in small steps with a pause between: landing and requests come first. 0 days, the
+default, keeps everything, and the task says so.
+
+A row stays as long as its topic may still hold it, by Kafka's own `retention.ms`: reading the topic again would bring
+it back. What each user has seen (`user_seen`) stays, since filters need it; so do item statistics, which hold no users.
+
+**When it fails.** What was deleted is counted, and the account of `reconcile_events` holds. Read the last line of the
+log, mend the cause (Postgres or Kafka away), and clear the task: it goes on. Safe to interrupt and to repeat.
+"""
+
+
+@dag(
+    dag_id="retention",
+    description="Deletes events older than the retention, in small steps.",
+    # Before the nightly training; no start date, so that unpausing waits for the next night.
+    schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC", run_immediately=False),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=6),
+    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    tags=["marquee", "operations"],
+    doc_md=DOC,
+)
+def retention() -> None:
+    """Build the one task."""
+    BashOperator(
+        task_id="retain",
+        bash_command='exec "$MARQUEE_PYTHON" -m features retain',
+        env={"MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable)},
+        append_env=True,
+        cwd=str(ROOT),
+        doc_md="Deletes what is older than MARQUEE_RETENTION_DAYS and says how much.",
+        retries=2,
+        execution_timeout=timedelta(minutes=330),
+    )
+
+
+retention()
