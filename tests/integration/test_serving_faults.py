@@ -66,7 +66,7 @@ def backing() -> Iterator[Backing]:
         subprocess.run(command, env=stack.process_environment(), cwd=ROOT, check=True)
         backing.start(kafka.service(stack))
         with Admin(settings_of(stack)) as admin:
-            admin.create_topics(2)
+            admin.create_topics(partitions=2)
         yield backing
     finally:
         for name in list(backing.held):

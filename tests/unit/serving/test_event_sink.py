@@ -1,0 +1,165 @@
+"""The way to Kafka from the event loop: who shares a load, who hears what, who waits for a broker that is away."""
+
+import asyncio
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from features.contracts.errors import UnavailableError
+from features.kafka_bulk import Done, Message
+from serving.event_sink import LOADS, MOST_WAITING, ProducerSink
+
+
+@dataclass
+class HandProducer:
+    """A producer whose acknowledgements come when the test says so, from a thread as Kafka's do."""
+
+    away: bool = False
+    known: bool = True
+    connects: int = 0
+    loads: list[tuple[Sequence[Message], Done]] = field(default_factory=list)
+    came: threading.Event = field(default_factory=threading.Event)
+
+    def connect(self, topics: Iterable[str]) -> None:
+        """Connect, if it is not away."""
+        del topics
+        self.connects += 1
+        if self.away:
+            raise UnavailableError("away")
+        self.known = True
+
+    def connected(self, topics: Iterable[str]) -> bool:
+        """Return whether the test calls it connected."""
+        del topics
+        return self.known
+
+    def send_many(self, messages: Sequence[Message], done: Done) -> None:
+        """Keep a load until it is acknowledged."""
+        self.loads.append((messages, done))
+        self.came.set()
+
+    def acknowledge(self, places: Iterable[int] | None = None, error: BaseException | None = None) -> None:
+        """Tell of places of the oldest load, all by default."""
+        messages, done = self.loads[0]
+        told = range(len(messages)) if places is None else list(places)
+        if places is None:
+            self.loads.pop(0)
+        thread = threading.Thread(target=done, args=(told, error))
+        thread.start()
+        thread.join()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def some(count: int) -> list[Message]:
+    return [Message("t", b"k", b"%d" % number) for number in range(count)]
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_what_comes_together_leaves_together_and_each_hears_of_its_own() -> None:
+    async def use() -> None:
+        producer = HandProducer()
+        sink = ProducerSink(producer)
+        callers = [asyncio.create_task(sink.send(some(count))) for count in (1, 2, 3)]
+        await turns()
+        [(messages, _)] = producer.loads
+        assert len(messages) == 6
+        producer.acknowledge([0, 1])
+        await turns()
+        assert [caller.done() for caller in callers] == [True, False, False]
+        producer.acknowledge([2, 3], RuntimeError("no leader"))
+        await turns()
+        with pytest.raises(UnavailableError):
+            callers[1].result()
+        with pytest.raises(UnavailableError):
+            callers[2].result()
+        await sink.close()
+
+    asyncio.run(use())
+
+
+def test_what_comes_meanwhile_gathers_and_leaves_with_the_acknowledgement_or_when_patience_ends() -> None:
+    async def use() -> None:
+        producer = HandProducer()
+        sink = ProducerSink(producer)
+        callers = []
+        for _ in range(LOADS + 3):
+            callers.append(asyncio.create_task(sink.send(some(1))))
+            await turns()
+        assert [len(messages) for messages, _ in producer.loads] == [1] * LOADS
+        producer.acknowledge()
+        await turns()
+        assert [len(messages) for messages, _ in producer.loads][-1] == 3
+        late = asyncio.create_task(sink.send(some(1)))
+        await asyncio.sleep(0.3)
+        assert len(producer.loads[-1][0]) == 1, "it did not wait for the broker any longer"
+        while producer.loads:
+            producer.acknowledge()
+        await asyncio.gather(*callers, late)
+        await sink.close()
+
+    asyncio.run(use())
+
+
+def test_callers_that_gave_up_send_nothing_later() -> None:
+    async def use() -> None:
+        producer = HandProducer()
+        sink = ProducerSink(producer)
+        held = []
+        for _ in range(LOADS):
+            held.append(asyncio.create_task(sink.send(some(1))))
+            await turns()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await sink.send(some(5))
+        for _ in range(LOADS):
+            producer.acknowledge()
+        await asyncio.gather(*held)
+        await turns()
+        assert producer.loads == []
+        await sink.close()
+
+    asyncio.run(use())
+
+
+def test_a_broker_that_is_away_is_asked_once_for_all_who_wait() -> None:
+    async def use() -> None:
+        producer = HandProducer(away=True, known=False)
+        sink = ProducerSink(producer)
+        results = await asyncio.gather(*(sink.send(some(1)) for _ in range(50)), return_exceptions=True)
+        assert all(isinstance(result, UnavailableError) for result in results)
+        assert producer.connects == 1
+        producer.away = False
+        caller = asyncio.create_task(sink.send(some(1)))
+        await asyncio.get_running_loop().run_in_executor(None, producer.came.wait, 5)
+        producer.acknowledge()
+        await caller
+        await sink.close()
+
+    asyncio.run(use())
+
+
+def test_memory_is_bounded_while_nothing_is_acknowledged() -> None:
+    async def use() -> None:
+        producer = HandProducer()
+        sink = ProducerSink(producer)
+        first = asyncio.create_task(sink.send(some(MOST_WAITING)))
+        await turns()
+        with pytest.raises(UnavailableError, match="wait for it already"):
+            await sink.send(some(1))
+        producer.acknowledge()
+        await first
+        second = asyncio.create_task(sink.send(some(1)))
+        await turns()
+        producer.acknowledge()
+        await second
+        await sink.close()
+
+    asyncio.run(use())
