@@ -1,0 +1,113 @@
+"""Old events go in small steps, and every count holds, however often it is interrupted."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from pydantic import SecretStr
+
+from features.admin import retention
+from features.contracts.errors import ContractError
+from features.db.connection import connect
+from features.kafka import INTERACTIONS, Admin
+from features.settings import Settings
+from tests.support.landing import Rig, interaction, recreate_topics
+
+pytestmark = pytest.mark.integration
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def rig(database_url: str, kafka_bootstrap: str) -> Iterator[Rig]:
+    """Yield a rig whose first 300 events occurred and landed 40 days ago, the other 100 occurred today."""
+    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    recreate_topics(settings, partitions=2)
+    rig = Rig(settings)
+    now = datetime.now(UTC)
+    times = [now - timedelta(days=40)] * 300 + [now] * 100
+    context = {"text": "x" * 500}  # some pages, not one
+    rig.produce(interaction(number, occurred_at=at.isoformat(), context=context) for number, at in enumerate(times))
+    rig.produce_raw([b"{", b"[1]", b"7"])
+    rig.land_all()
+    rig.rows("UPDATE interactions SET landed_at = occurred_at RETURNING 1")
+    rig.rows("UPDATE dead_letters SET landed_at = now() - interval '40 days', published_at = now() RETURNING 1")
+    rig.rows("UPDATE dead_letters SET discarded_at = now() WHERE reason = 'not_json' RETURNING 1")
+    yield rig
+    rig.end()
+
+
+def retained(rig: Rig, *options: str) -> dict[str, Any]:
+    """Return what the command did."""
+    done: dict[str, Any] = json.loads(rig.command("retain", "--json", *options).stdout)
+    return done
+
+
+def holds(rig: Rig) -> bool:
+    return rig.command("reconcile", check=False).returncode == 0
+
+
+def test_old_events_and_finished_letters_go_and_the_account_holds(rig: Rig) -> None:
+    assert retained(rig)["rows"] == {}  # 0 days: all is kept
+    planned = retained(rig, "--days", "30", "--dry-run")
+    assert (planned["rows"]["interactions"], planned["dead_letters"]) == (300, 1)
+    done = retained(rig, "--days", "30")
+    assert (done["rows"], done["dead_letters"]) == (planned["rows"], 1)
+
+    assert rig.rows("SELECT count(*)::int FROM interactions") == [(100,)]
+    assert rig.rows("SELECT sum(expired)::int, sum(letters_expired)::int FROM consumer_offsets") == [(300, 1)]
+    assert rig.rows("SELECT count(*)::int FROM dead_letters") == [(2,)]
+    [(seen,)] = rig.rows("SELECT count(*)::int FROM user_seen")
+    assert seen == 40
+    assert holds(rig)
+    assert retained(rig, "--days", "30")["rows"]["interactions"] == 0
+
+
+def test_interrupted_it_has_counted_what_went_and_repeated_it_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PAGES_AT_ONCE", 3)
+
+    class Interrupted(BaseException):
+        """As Ctrl-C between two steps."""
+
+    def stop(_: str, done: int, pages: int) -> None:
+        if done >= 0.7 * pages:  # the first half holds what the fixture's update left behind
+            raise Interrupted
+
+    with Admin(rig.settings) as admin:
+        with connect(rig.settings, name="test") as connection, pytest.raises(Interrupted):
+            retention.retain(connection, admin, 30, datetime.now(UTC), on_pages=stop)
+        [(left,)] = rig.rows("SELECT count(*)::int FROM interactions")
+        assert 100 < left < 400
+        assert holds(rig)
+        with connect(rig.settings, name="test") as connection:
+            done = retention.retain(connection, admin, 30, datetime.now(UTC))
+    assert done.rows["interactions"] == left - 100
+    assert holds(rig)
+
+
+@pytest.mark.parametrize(("kept_ms", "told"), [(-1, "for ever"), (50 * DAY_MS, "rows stay 50 days")])
+def test_what_a_topic_may_still_hold_stays(rig: Rig, kept_ms: int, told: str) -> None:
+    client = KafkaAdminClient(bootstrap_servers=rig.settings.kafka_bootstrap_servers)
+    try:
+        wanted = {"retention.ms": str(kept_ms)}
+        client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, INTERACTIONS, wanted)])
+    finally:
+        client.close()
+    done = retained(rig, "--days", "30")
+    assert done["rows"]["interactions"] == 0
+    assert told in done["held_back"][INTERACTIONS]
+    assert holds(rig)
+
+
+def test_days_below_zero_are_refused(rig: Rig) -> None:
+    with (
+        connect(rig.settings, name="test") as connection,
+        Admin(rig.settings) as admin,
+        pytest.raises(ContractError, match="MARQUEE_RETENTION_DAYS"),
+    ):
+        retention.retain(connection, admin, -1, datetime.now(UTC))
