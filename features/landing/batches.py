@@ -1,19 +1,20 @@
 """From chunks of a file to rows: interactions whole columns at a time, items and users one by one."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import repeat
-from typing import Any, Final, Protocol, Self, TypeAlias
+from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.contracts.event_problems import SCHEMA_VERSION, diagnose_fields
 from features.contracts.events import EVENT_TYPES, BaseEvent, Interaction, Item, User
 from features.landing import reading, row_ids
+from features.landing.bulk_write import Columns, Target
 from features.landing.columns import FIELDS, ColumnError
 from features.landing.files import Chunk, Table
 from features.landing.report import Report
@@ -27,11 +28,28 @@ REQUIRED: Final[Mapping[type[BaseEvent], tuple[str, ...]]] = {
 }
 
 
-class _Content(Protocol):
-    """Good rows of a chunk, without their place and their event ids."""
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Items or users that are ready to be written: whole fields, and their event ids."""
 
-    def rows_of(self, event_ids: Sequence[str], topic: str, partition: int, offset: int) -> list[Row]:
-        """Return them as rows."""
+    kind: type[BaseEvent]
+    complete: Sequence[dict[str, Any]]
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+        return len(self.complete)
+
+    def with_ids(self, event_ids: Sequence[str | None], derived: Sequence[str]) -> "Catalogue":
+        """Return them with ids of their own, or derived ones."""
+        ids = (own or ours for own, ours in zip(event_ids, derived, strict=True))
+        return Catalogue(self.kind, [{**one, "event_id": at} for one, at in zip(self.complete, ids, strict=True)])
+
+    def rows(self, target: Target) -> list[Row]:
+        """Return them as rows, known since they occurred."""
+        events = (msgspec.convert(fields, self.kind) for fields in self.complete)
+        to_row = ROWS[self.kind]
+        place = target.topic, target.partition
+        return [to_row(event, event.occurred_at, *place, at) for at, event in enumerate(events, target.offset)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +60,13 @@ class Batch:
     ----------
     first, rows
         How many rows of the file stand before it, and how many it has, bad ones among them.
-    event_ids
-        The ids of its good rows.
+    content
+        Its good rows.
     """
 
     first: int
     rows: int
-    event_ids: Sequence[str]
-    _content: _Content
-
-    def rows_of(self, topic: str, partition: int, offset: int) -> list[Row]:
-        """Return the rows of its good ones, counted from an offset."""
-        return self._content.rows_of(self.event_ids, topic, partition, offset)
+    content: Columns | Catalogue
 
 
 class Reader:
@@ -93,8 +106,7 @@ class Reader:
 
     def note(self, chunk: Chunk, report: Report) -> None:
         """Look at some rows: tell the report what is wrong with them, and remember the others to find equal ones."""
-        lanes, _, _ = self._read(chunk, report)
-        self._repeats.note(lanes)
+        self._repeats.note(self._read(chunk, report)[0])
 
     def settle(self) -> int:
         """Return how many rows repeat an earlier one, after all were noted."""
@@ -102,96 +114,52 @@ class Reader:
 
     def read(self, chunk: Chunk, report: Report) -> Batch:
         """Return some rows, ready to be written."""
-        lanes, own_ids, content = self._read(chunk, report)
+        lanes, own, content = self._read(chunk, report)
         self._repeats.number(lanes)
         derived = row_ids.spell(lanes)
-        event_ids = derived if own_ids is None else [own or ours for own, ours in zip(own_ids, derived, strict=True)]
-        return Batch(chunk.first, chunk.rows, event_ids, content)
+        if isinstance(content, Catalogue):
+            return Batch(chunk.first, chunk.rows, content.with_ids(own.to_pylist(), derived.to_pylist()))
+        return Batch(chunk.first, chunk.rows, replace(content, event_ids=pc.coalesce(own, derived)))
 
-    def _read(self, chunk: Chunk, report: Report) -> tuple[Lanes, Sequence[str | None] | None, _Content]:
+    def _read(self, chunk: Chunk, report: Report) -> tuple[Lanes, pa.Array, Columns | Catalogue]:
+        """Return the good rows: what tells them apart, event ids of their own, and what they say."""
+        content: Columns | Catalogue
         if self.kind is Interaction:
-            lanes, own, bad, content = _interactions(chunk, report, self._action, self._now)
+            lanes, content = _interactions(chunk, report, self._action, self._now)
+            own = content.event_ids
         else:
-            lanes, own, bad, content = _catalogue(chunk, report, self.kind, self._now)
+            lanes, own, content = _catalogue(chunk, report, self.kind, self._now)
         report.rows += chunk.rows
-        report.bad_rows += bad
+        report.bad_rows += chunk.rows - len(content)
         return lanes, own, content
 
 
-_Read: TypeAlias = tuple[Lanes, Sequence[str | None] | None, int, _Content]
-"""Lanes and own ids of good rows, how many are bad, and the content of the good ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Interactions:
-    user_ids: pa.Array
-    item_ids: pa.Array
-    actions: pa.Array | str
-    values: np.ndarray[Any, np.dtype[np.float64]]
-    at_us: np.ndarray[Any, np.dtype[np.int64]]
-
-    def rows_of(self, event_ids: Sequence[str], topic: str, partition: int, offset: int) -> list[Row]:
-        """Return them as rows, known since they occurred."""
-        actions = repeat(self.actions) if isinstance(self.actions, str) else self.actions.to_pylist()
-        values = self.values.astype(object)
-        values[np.isnan(self.values)] = None
-        at = reading.datetimes(self.at_us)
-        columns: tuple[Iterable[Any], ...] = (
-            *(event_ids, self.user_ids.to_pylist(), self.item_ids.to_pylist(), actions, values.tolist(), at, at),
-            *(repeat(SCHEMA_VERSION), repeat(None), repeat({}), repeat(topic), repeat(partition)),
-            range(offset, offset + len(event_ids)),
-        )
-        return list(zip(*columns, strict=False))
-
-
-def _interactions(chunk: Chunk, report: Report, action: str, now: datetime) -> _Read:
+def _interactions(chunk: Chunk, report: Report, action: str, now: datetime) -> tuple[Lanes, Columns]:
     found = reading.Findings(chunk, report)
-    actions = reading.read_actions(found, "action") if "action" in chunk.columns else None
+    has, n = chunk.columns.keys(), chunk.rows
+    actions = reading.read_actions(found, "action") if "action" in has else pa.repeat(pa.scalar(action), n)
     users = reading.read_ids(found, "user_id")
-    needs_item = None if actions is None else reading.other_than(actions, "search")
-    items = reading.read_ids(found, "item_id", required=needs_item)
+    items = reading.read_ids(found, "item_id", required=reading.other_than(actions, "search"))
     at_us = reading.read_instants(found, "occurred_at", now)
-    n = chunk.rows
-    values = reading.read_numbers(found, "value") if "value" in chunk.columns else np.full(n, np.nan)
-    own = reading.read_event_ids(found, "event_id") if "event_id" in chunk.columns else None
-    lanes = row_ids.start(n)
-    for text in (users, items, pa.array([action] * n) if actions is None else actions):
+    values = reading.read_numbers(found, "value") if "value" in has else np.full(n, np.nan)
+    own = reading.read_event_ids(found, "event_id") if "event_id" in has else pa.nulls(n, pa.string())
+    columns = Columns(own, users, items, actions, values, at_us)
+    if found.bad.any():
+        columns = columns.take(np.flatnonzero(~found.bad))
+    return _lanes(columns), columns
+
+
+def _lanes(columns: Columns) -> Lanes:
+    lanes = row_ids.start(len(columns))
+    for text in (columns.user_ids, columns.item_ids, columns.actions):
         row_ids.take_text(lanes, text)
-    row_ids.take_numbers(lanes, at_us)
-    row_ids.take_numbers(lanes, values, np.isnan(values))
-    content = _Interactions(users, items, action if actions is None else actions, values, at_us)
-    if not found.bad.any():
-        return lanes, None if own is None else own.to_pylist(), 0, content
-    good = ~found.bad
-    keep = pa.array(good)
-    kept = _Interactions(
-        users.filter(keep),
-        items.filter(keep),
-        action if actions is None else actions.filter(keep),
-        values[good],
-        at_us[good],
-    )
-    own_ids = None if own is None else own.filter(keep).to_pylist()
-    return lanes[good], own_ids, int(found.bad.sum()), kept
+    row_ids.take_numbers(lanes, columns.at_us)
+    row_ids.take_numbers(lanes, columns.values, np.isnan(columns.values))
+    return lanes
 
 
-@dataclass(frozen=True, slots=True)
-class _Catalogue:
-    kind: type[BaseEvent]
-    complete: Sequence[dict[str, Any]]
-
-    def rows_of(self, event_ids: Sequence[str], topic: str, partition: int, offset: int) -> list[Row]:
-        """Return them as rows, known since they occurred."""
-        to_row = ROWS[self.kind]
-        events = (
-            msgspec.convert({**fields, "event_id": event_id}, self.kind)
-            for fields, event_id in zip(self.complete, event_ids, strict=True)
-        )
-        return [to_row(event, event.occurred_at, topic, partition, at) for at, event in enumerate(events, offset)]
-
-
-def _catalogue(chunk: Chunk, report: Report, kind: type[BaseEvent], now: datetime) -> _Read:
-    complete, own, contents, bad = [], [], [], 0
+def _catalogue(chunk: Chunk, report: Report, kind: type[BaseEvent], now: datetime) -> tuple[Lanes, pa.Array, Catalogue]:
+    complete, own, contents = [], [], []
     stamp = {"event_id": "derived", "schema_version": SCHEMA_VERSION, "occurred_at": now}
     for number, values in enumerate(chunk.dicts(), chunk.first + 1):
         try:
@@ -201,17 +169,15 @@ def _catalogue(chunk: Chunk, report: Report, kind: type[BaseEvent], now: datetim
             msgspec.convert(whole, kind)
         except ColumnError as problem:
             report.add(problem.column, f"expected {problem.expected}", [(number, problem.value)], 1)
-            bad += 1
         except msgspec.ValidationError:
             _tell(report, kind, number, whole, values)
-            bad += 1
         else:
             complete.append(whole)
             own.append(own_id)
             contents.append(_spelt(fields))
     lanes = row_ids.start(len(contents))
     row_ids.take_text(lanes, pa.array(contents, pa.string()))
-    return lanes, own, bad, _Catalogue(kind, complete)
+    return lanes, pa.array(own, pa.string()), Catalogue(kind, complete)
 
 
 def _tell(report: Report, kind: type[BaseEvent], number: int, whole: dict[str, Any], values: Mapping[str, Any]) -> None:

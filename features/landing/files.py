@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from features.contracts.errors import ContractError
 
-ROWS_AT_ONCE: Final = 50_000
+ROWS_AT_ONCE: Final = 100_000
 """Rows of one transaction: large enough for speed, small enough that an interruption loses a second or two of work."""
 _CSV_BLOCK: Final = 4 << 20
 """Bytes of CSV parsed at a time: some 100,000 short rows."""

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeVar
+
+import numpy as np
 
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.events import BaseEvent, Interaction, Item, User
 from features.db.connection import Connection, database_errors
 from features.db.gate import enter_gate
 from features.db.queries import queries
-from features.landing.batches import Batch
+from features.landing.batches import Batch, Catalogue
+from features.landing.bulk_write import Columns, ColumnsWriter, Target
 from features.landing.erased import Erased
 from features.landing.write import Writer
 from features.settings import Settings
@@ -68,6 +72,7 @@ class ImportStore:
         self._partition = PARTITIONS[kind]
         self._key = {"cluster_id": IMPORTED, "topic": IMPORTED, "topic_id": IMPORTED, "partition": self._partition}
         self._writer = Writer()
+        self._columns = ColumnsWriter()
         self._erased = Erased(settings.erasure_secret.get_secret_value().encode())
         self._open: Connection | None = None
 
@@ -128,16 +133,16 @@ class ImportStore:
         if rows_done == batch.first + batch.rows:
             return  # the commit went through, only its answer was lost
         self._erased.refresh(connection)
-        rows, dropped = self._erased.drop_rows({self._kind: batch.rows_of(IMPORTED, self._partition, offset)})
-        stored = self._writer.write(connection, rows, landed_at)[IMPORTED, self._partition]
-        skipped = dropped[IMPORTED, self._partition]
-        counts = {"stored": stored, "duplicate": len(batch.event_ids) - stored - skipped, "skipped": skipped}
+        target = Target(IMPORTED, self._partition, offset)
+        stored, skipped = self._store(connection, batch.content, target, landed_at)
+        good = len(batch.content)
+        counts = {"stored": stored, "duplicate": good - stored - skipped, "skipped": skipped}
         moved = queries.move_import(
             connection,
             digest=self._digest,
             expected=batch.first,
             rows_done=batch.first + batch.rows,
-            refused=batch.rows - len(batch.event_ids),
+            refused=batch.rows - good,
             **counts,
         )
         if moved != 1:
@@ -145,6 +150,21 @@ class ImportStore:
                 f"{self._source}: its import stands at row {rows_done}, this process left it at {batch.first}: another "
                 "one imports the same file. Nothing of this chunk was written; let one of them finish."
             )
-        next_offset = offset + len(batch.event_ids)
         odd = {"dead": 0, "late": 0, "ahead": 0}
-        queries.move_offset(connection, **self._key, expected=offset, next_offset=next_offset, **counts, **odd)
+        queries.move_offset(connection, **self._key, expected=offset, next_offset=offset + good, **counts, **odd)
+
+    def _store(
+        self, connection: Connection, content: Columns | Catalogue, target: Target, landed_at: datetime
+    ) -> tuple[int, int]:
+        """Return how many rows were new, and how many belong to erased users and were left out."""
+        if isinstance(content, Columns):
+            users = content.user_ids.dictionary_encode()
+            gone = np.array([user in self._erased for user in users.dictionary.to_pylist()], dtype=bool)
+            kept = content
+            if gone.any():
+                kept = content.take(np.flatnonzero(~gone[users.indices.to_numpy()]))
+            return self._columns.write(connection, kept, target, landed_at), len(content) - len(kept)
+        rows, dropped = self._erased.drop_rows({self._kind: content.rows(target)})
+        stored = self._writer.write(connection, rows, landed_at)
+        at = target.topic, target.partition
+        return stored[at], dropped[at]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -225,11 +225,6 @@ def _instants_by_value(values: Sequence[Any]) -> tuple[npt.NDArray[np.int64], Ma
         except ColumnError:
             refused[row] = True
     return at_us, refused
-
-
-def datetimes(at_us: npt.NDArray[np.int64]) -> list[datetime]:
-    """Return instants as aware datetimes in UTC."""
-    return [at.replace(tzinfo=UTC) for at in at_us.view("datetime64[us]").tolist()]
 
 
 def _mask(values: pa.Array) -> Mask:

@@ -68,10 +68,11 @@ def _mix(lanes: Lanes, values: npt.NDArray[np.uint64]) -> None:
     lanes ^= lanes >> np.uint64(31)
 
 
-def spell(lanes: Lanes) -> list[str]:
+def spell(lanes: Lanes) -> pa.Array:
     """Return each row's id, 32 hexadecimal digits."""
-    digits = lanes.astype(">u8").tobytes().hex()
-    return [digits[at : at + 32] for at in range(0, len(digits), 32)]
+    digits = lanes.astype(">u8").tobytes().hex().encode()
+    offsets = np.arange(0, (len(lanes) + 1) * 32, 32, dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(lanes), [None, pa.py_buffer(offsets), pa.py_buffer(digits)])
 
 
 class Repeats:

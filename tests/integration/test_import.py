@@ -1,8 +1,9 @@
 """Bulk import: the same file again changes nothing, and a wrong value is named by file, row and column."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psycopg
@@ -14,6 +15,7 @@ from features.landing import importing
 from features.landing.files import FileError, open_table
 from features.landing.importing import Imported
 from features.settings import Settings
+from tests.support.tables import fill
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -152,3 +154,36 @@ def test_ids_that_are_floats_are_refused(settings: Settings, tmp_path: Path) -> 
 
     with pytest.raises(FileError, match=r"row 1, column user_id: 1\.0"):
         import_file(settings, Interaction, path, NOW)
+
+
+def test_columns_are_written_as_rows_are(settings: Settings, tmp_path: Path) -> None:
+    odd: list[tuple[Any, ...]] = [
+        ("a", "u", "i", "view", None),
+        ("\u00e9" * 64, "\U0001f3ac" * 256, "x" * 256, "a" * 32, 1e-308),
+        ("c", "0", None, "search", -0.0),
+        ("d", " ", "\\N", "rating", -2.5),
+        ("a", "again", "i", "view", None),
+    ]
+    at = [NOW - timedelta(microseconds=number) for number in range(3)]
+    at += [datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(hours=1)]
+    names = ("event_id", "user_id", "item_id", "action", "value")
+    columns = dict(zip(names, zip(*odd, strict=True), strict=True))
+    import_file(settings, Interaction, parquet(tmp_path, **columns, occurred_at=at), datetime.now(UTC))
+    events = [
+        Interaction(schema_version=1, occurred_at=when, **dict(zip(names, one, strict=True)))
+        for one, when in zip(odd, at, strict=True)
+    ]
+    by_rows = "SELECT {} FROM interactions WHERE topic = '{}' ORDER BY event_id"
+    told = (
+        "event_id, user_id, item_id, action, value, occurred_at, known_at, schema_version, recommendation_id, context"
+    )
+    imported = rows(settings, by_rows.format(told, "import"))
+    assert len(imported) == 4
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        connection.execute("TRUNCATE interactions")
+    fill(settings, events, datetime.now(UTC), backfill=True)
+    assert rows(settings, by_rows.format(told, "test")) == imported
+    assert sorted(rows(settings, "SELECT user_id, item_ids FROM user_seen WHERE user_id IN ('u', ' ')")) == [
+        (" ", ["\\N"]),
+        ("u", ["i"]),
+    ]
