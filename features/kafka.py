@@ -11,9 +11,15 @@ from typing import Any, Final, Self
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import IllegalStateError, KafkaConfigurationError, KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    FencedInstanceIdError,
+    IllegalStateError,
+    KafkaConfigurationError,
+    KafkaError,
+    TopicAlreadyExistsError,
+)
 
-from features.contracts.errors import UnavailableError
+from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.events import Event, Feedback, Impression, Interaction, Item, User, encode_event
 from features.contracts.mappings import load_mappings
 from features.kafka_bulk import BulkSender, Done, Message
@@ -45,6 +51,10 @@ LINGER_MS: Final = 5
 """Waiting a little fills batches when events come densely, and is not felt when they do not."""
 
 Header = tuple[str, bytes]
+
+
+class SlotTakenError(MarqueeError):
+    """Another process joined landing's group under this process's slot, and has its partitions now."""
 
 
 class TopicError(UnavailableError):
@@ -101,11 +111,18 @@ def kafka_errors(doing: str) -> Iterator[None]:
 
     Raises
     ------
+    SlotTakenError
+        If the group knows another process by our slot.
     UnavailableError
         If the client could not do it.
     """
     try:
         yield
+    except FencedInstanceIdError as error:
+        raise SlotTakenError(
+            f"Kafka, {doing}: another landing process took over this one's --slot and its partitions; nothing is lost. "
+            "If it was not meant to, give each process a slot of its own, or none."
+        ) from error
     except (KafkaConfigurationError, IllegalStateError):
         raise  # our own mistakes: trying again would not help
     except KafkaError as error:

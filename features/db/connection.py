@@ -35,6 +35,17 @@ _REFUSALS: Final = (
     psycopg.errors.StatementTooComplex,
 )
 
+_AWAY: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    # The driver counts these as internal: the server ended a session whose transaction idled or took too long, or
+    # cannot go on for a reason of its own, such as a file that may not grow.
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+    psycopg.errors.InternalError_,
+    PoolTimeout,
+)
+
 
 class RefusedError(ContractError):
     """The database refuses a value: what was sent is at fault, and trying again will not help."""
@@ -55,7 +66,7 @@ def database_errors(doing: str) -> Iterator[None]:
         yield
     except _REFUSALS as error:
         raise RefusedError(f"Postgres, {doing}: {error}") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+    except _AWAY as error:
         raise UnavailableError(f"Postgres, {doing}: {error}") from error
 
 

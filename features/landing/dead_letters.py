@@ -12,7 +12,8 @@ from features.landing.rows import DeadLetter
 
 PUBLISH_AT_ONCE: Final = 500
 """Dead letters of one transaction: they are locked while Kafka acknowledges them."""
-PUBLISH_TIMEOUT_S: Final = 10.0
+PUBLISH_TIMEOUT_S: Final = 7.0
+"""Longer than the producer tries, shorter than the server lets a transaction idle."""
 LARGEST_RAW: Final = MAX_MESSAGE_BYTES - 65_536
 """Bytes of a message that fit into its dead letter beside the headers; the table has all of them."""
 

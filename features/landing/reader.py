@@ -24,6 +24,8 @@ JOIN_ANEW_S: Final = 30.0
 """Longer than a rebalance takes that waits for a killed member's session to end."""
 HALTED_AGAIN_S: Final = 5.0
 """Seconds between two looks at whether a halted partition may go on."""
+COPY_AGAIN_S: Final = 3.0
+"""Seconds without a batch after which offsets are copied again: the answer tells whether another took our slot."""
 BATCH_BYTES: Final = 33_554_432
 """A batch ends at this many bytes, too: events may be a thousand times larger than usual."""
 
@@ -76,7 +78,7 @@ class Reader:
         self._gaps: dict[TopicPartition, int] = {}
         self._landed: dict[TopicPartition, int] = {}
         self._halted: dict[TopicPartition, str] = {}
-        self._looked_at_halted_s = 0.0
+        self._looked_at_halted_s = self._copied_s = 0.0
         self._subscribe()
 
     def _subscribe(self) -> None:
@@ -120,7 +122,11 @@ class Reader:
         ------
         UnavailableError
             If Kafka is away; calling again goes on.
+        SlotTakenError
+            If another process has our slot.
         """
+        if time.monotonic() - self._copied_s > COPY_AGAIN_S:
+            self.copy_offsets(())
         wait_ms = (IDLE_POLL_MS if self._assignment.joining_since is None else self._join_ms()) if wait else 0
         with kafka_errors("polling"):
             polled = self._consumer.poll(timeout_ms=wait_ms, max_records=max(1, self._batch_size - self._size))
@@ -214,6 +220,7 @@ class Reader:
         placement = place(connection, self._identity, partitions, Ends(first, end))
         placement.halted |= dict.fromkeys(set(assigned) - set(partitions), "the topic does not exist any more")
         self._next = placement.next
+        self._landed = dict(placement.next)
         self._gaps.clear()
         for at, next_offset in placement.next.items():
             self._consumer.seek(at, next_offset)
@@ -242,9 +249,13 @@ class Reader:
 
     def copy_offsets(self, landed: Iterable[Span]) -> None:
         """Give Kafka a copy of the offsets after a batch was committed; whether it takes it does not matter."""
+        self._copied_s = time.monotonic()
         for span in landed:
-            self._landed[TopicPartition(span.topic, span.partition)] = span.next_offset
+            at = TopicPartition(span.topic, span.partition)
+            self._landed[at] = max(span.next_offset, self._landed.get(at, 0))
         copy = {at: OffsetAndMetadata(offset, "", -1) for at, offset in self._landed.items() if at in self._next}
+        if not copy:
+            return
         try:
             with kafka_errors("copying offsets"):
                 self._consumer.commit_async(copy, callback=_copied)

@@ -1,8 +1,17 @@
 """A session of the database that is opened when it is needed, and again after a failure."""
 
-from features.db.connection import Connection, connect
+from typing import Final
+
+from features.db.connection import Connection, connect, database_errors
+from features.db.queries import queries
 from features.landing.write import prepare
 from features.settings import Settings
+
+IDLE_S: Final = 8
+"""Seconds that a transaction may wait for its client. A frozen process keeps its locks, and the one that takes over its
+partitions waits for them: longer than the group waits (6 s), longer than any work of ours between two statements."""
+TRANSACTION_S: Final = 30
+"""Seconds that a transaction may take in all: also a client frozen in the midst of a copy must let go."""
 
 
 class Session:
@@ -31,6 +40,8 @@ class Session:
         """
         if self._open is None:
             connection = connect(self._settings, name=self._name)
+            with database_errors("bounding transactions"):
+                queries.bound_transactions(connection, idle=f"{IDLE_S}s", whole=f"{TRANSACTION_S}s")
             prepare(connection)
             self._open = connection
         return self._open

@@ -13,14 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
 from features.failpoints import VARIABLE
-from features.kafka import Admin, EventProducer, landed_topics
+from features.kafka import LANDING_GROUP, Admin, EventProducer, landed_topics
 from features.settings import Settings
 from tests.support.history import History, Verdict, check
 from tests.support.landing import ROOT, Rig, recreate_topics
 from tests.support.stream import Sent, Stream, deliver
 
 Ends = dict[tuple[str, int], int]
+Process = subprocess.Popen[str]
 
 
 @dataclass
@@ -57,6 +61,11 @@ class FaultRig(Rig):
         self.sender.close()
         self.history.__exit__()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the project's commands."""
+        return super().environment | {"MARQUEE_ERASURE_SECRET": self.settings.erasure_secret.get_secret_value()}
+
     def send(self, count: int) -> None:
         """Send the next messages of the stream; Kafka has them when this returns."""
         self.deliver(self.stream.take(count))
@@ -65,7 +74,7 @@ class FaultRig(Rig):
         """Send messages, each noted before."""
         deliver(self.sender, self.history, messages)
 
-    def start_landing(self, *options: str, failpoints: str = "", **variables: str) -> "subprocess.Popen[str]":
+    def start_landing(self, *options: str, failpoints: str = "", **variables: str) -> Process:
         """Return a running landing process, armed with failpoints, its words in a log; it is ended with the test."""
         via = self.landing_settings or self.settings
         environment = self.environment | {
@@ -90,11 +99,11 @@ class FaultRig(Rig):
         self.logs[process.pid] = path
         return process
 
-    def log(self, process: "subprocess.Popen[str]") -> str:
+    def log(self, process: Process) -> str:
         """Return what a landing process said."""
         return self.logs[process.pid].read_text(encoding="utf-8")
 
-    def logged(self, process: "subprocess.Popen[str]", event: str) -> list[dict[str, object]]:
+    def logged(self, process: Process, event: str) -> list[dict[str, object]]:
         """Return the log lines of one kind of event of a landing process."""
         lines = (json.loads(line) for line in self.log(process).splitlines() if line.startswith("{"))
         return [line for line in lines if line.get("event") == event]
@@ -103,6 +112,20 @@ class FaultRig(Rig):
         """Return where the topics end now."""
         with Admin(self.settings) as admin:
             return admin.end_offsets(landed_topics(self.settings))
+
+    def members(self) -> list[int]:
+        """Return how many partitions each member of landing's group has; none while the group changes."""
+        admin = KafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap_servers)
+        try:
+            group = admin.describe_groups([LANDING_GROUP])[LANDING_GROUP]
+        except KafkaError:
+            return []  # no member has come yet: the group has no coordinator
+        finally:
+            admin.close()
+        if group["group_state"] != "Stable":
+            return []
+        assigned = [member["member_assignment"]["assigned_partitions"] for member in group["members"]]
+        return [sum(len(topic["partitions"]) for topic in topics) for topics in assigned]
 
     def landed(self, ends: Ends) -> bool:
         """Return whether landing stands at these ends or past them."""
@@ -142,19 +165,21 @@ def fault_rig(settings: Settings, seed: int, *, partitions: int = 2, via: Settin
         yield rig
 
 
-def frozen(process: "subprocess.Popen[str]") -> bool:
+def frozen(process: Process) -> bool:
     """Return whether a process was stopped by SIGSTOP."""
     status = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii")
     return status.rpartition(")")[2].split()[0] == "T"
 
 
-def wake(process: "subprocess.Popen[str]") -> None:
+def wake(process: Process) -> None:
     """Let a frozen process go on."""
     os.kill(process.pid, signal.SIGCONT)
 
 
 def seconds_until(condition: Callable[[], bool], wait: Callable[..., object], timeout: float, what: str) -> float:
-    """Return how long it took until a condition held."""
+    """Return how long it took until a condition held; pytest shows it with `-rP`."""
     began = time.monotonic()
     wait(condition, timeout=timeout, what=what)
-    return time.monotonic() - began
+    took = time.monotonic() - began
+    print(f"{took:.1f} s: {what}")  # noqa: T201
+    return took

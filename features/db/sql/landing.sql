@@ -23,6 +23,11 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_users (
     known_at timestamptz, schema_version smallint, topic text COLLATE "C", partition integer, kafka_offset bigint
 ) ON COMMIT DELETE ROWS;
 
+-- name: bound_transactions(idle, whole)^
+-- Let the server end this session when a transaction waits for its client too long, or takes too long.
+SELECT
+    set_config('idle_in_transaction_session_timeout', :idle, false), set_config('transaction_timeout', :whole, false);
+
 -- name: copy_interactions()!
 -- Store interactions; an event_id that is there already breaks it off.
 COPY interactions (
