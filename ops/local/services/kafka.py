@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ops.local.errors import StackError
@@ -63,14 +64,15 @@ def _java_command(*options: str) -> list[str]:
     return [str(java), *native, *options, logging, "-cp", f"{jars}/*"]
 
 
-def service(stack: Stack) -> Service:
-    """Return the service."""
+def service(stack: Stack, settings: Mapping[str, str] | None = None) -> Service:
+    """Return the service; `settings` are added to, or override, the broker's own."""
     home = stack.layout.run_dir / "kafka"
     config, data = home / "server.properties", home / "data"
 
     def prepare() -> None:
         home.mkdir(parents=True, exist_ok=True)
-        lines = [f"{name}={value}" for name, value in properties(stack.state.ports, data).items()]
+        merged = {**properties(stack.state.ports, data), **(settings or {})}
+        lines = [f"{name}={value}" for name, value in merged.items()]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         _format(config, data, stack.state.secrets.kafka_cluster_id)
 

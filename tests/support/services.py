@@ -1,0 +1,223 @@
+"""Postgres and Kafka that a module may stop, kill and freeze, each also behind a proxy whose links can be made bad."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import psutil
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from features.settings import Settings
+from ops.local.databases import create_databases
+from ops.local.direct import running
+from ops.local.errors import StackError
+from ops.local.layout import ROOT, Layout
+from ops.local.ports import LOOPBACK, free_ports
+from ops.local.processes import end, stack_processes
+from ops.local.service import Service
+from ops.local.services import kafka, postgres
+from ops.local.stack import Stack
+from ops.local.state import Secrets, State
+from tests.support.proxy import Proxy
+
+SMALL: Final = {"max_wal_size": "64MB", "min_wal_size": "32MB", "shared_buffers": "64MB"}
+DISK_BYTES: Final = 600 * 2**20
+"""Size of the file system that Postgres lies on where one can be mounted: some databases and their logs."""
+STARTS: Final = 5
+"""Attempts to start a killed Postgres: the first may find that its orphans have not ended yet."""
+
+
+class Services:
+    """Own services in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stack = Stack(Layout(folder / "run", folder / "mlruns"), State(free_ports(), Secrets()))
+        self.stack.layout.run_dir.mkdir()
+        ports = self.stack.state.ports
+        self.postgres_proxy = Proxy(ports.postgres)
+        # Brokers tell clients their address: those who come by the second listener are told the proxy's.
+        self._behind_proxy = ports.mlflow
+        self.kafka_proxy = Proxy(self._behind_proxy)
+        self._held: dict[str, ExitStack] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._numbers = count(1)
+        self.mounted = False
+
+    def close(self) -> None:
+        """Stop everything."""
+        for name in list(self._held):
+            self.stop(name)
+        self.postgres_proxy.close()
+        self.kafka_proxy.close()
+        end(stack_processes(self.stack.layout))
+        if self.mounted:
+            subprocess.run(["umount", "-l", str(self.stack.layout.run_dir / "postgres")], check=True)
+
+    def start(self, name: str) -> None:
+        """Start a service and return once it is ready."""
+        pause = threading.Event()
+        for attempt in range(STARTS):
+            held = ExitStack()
+            try:
+                self._processes[name] = held.enter_context(running(self._service(name), self.stack))
+            except StackError:
+                if attempt == STARTS - 1:
+                    raise
+                pause.wait(0.5)
+            else:
+                self._held[name] = held
+                return
+
+    def stop(self, name: str) -> None:
+        """Stop a service as the stack would."""
+        self._held.pop(name).close()
+
+    def kill(self, name: str) -> None:
+        """Kill a service's main process by SIGKILL."""
+        self._processes[name].kill()
+        self._processes[name].wait()
+        self._held.pop(name).close()
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Freeze a service's processes for as long as the block runs."""
+        processes = self.processes(name)
+        for process in processes:
+            os.kill(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process.pid, signal.SIGCONT)
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return a service's main process and all below it."""
+        main = psutil.Process(self._processes[name].pid)
+        return [main, *main.children(recursive=True)]
+
+    def runs(self, name: str) -> bool:
+        """Return whether a service's main process lives; one that died must be started anew by `start`."""
+        if self._processes[name].poll() is None:
+            return True
+        if name in self._held:
+            self._held.pop(name).close()
+        return False
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Leave Postgres no byte to write for as long as the block runs.
+
+        Where a file system can be mounted it is filled; else no file may grow past what the smallest of a log takes.
+        """
+        if self.mounted:
+            ballast = self.stack.layout.run_dir / "postgres" / "ballast"
+            _fill(ballast)
+            try:
+                yield
+            finally:
+                ballast.unlink()
+        else:
+            with self.small_files():
+                yield
+
+    @contextmanager
+    def small_files(self, limit: int = 2**20) -> Iterator[None]:
+        """Let no process of Postgres write beyond so many bytes of a file for as long as the block runs."""
+        for process in self.processes("postgres"):
+            process.rlimit(psutil.RLIMIT_FSIZE, (limit, psutil.RLIM_INFINITY))
+        try:
+            yield
+        finally:
+            if self.runs("postgres"):
+                for process in self.processes("postgres"):
+                    process.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+
+    def mount(self) -> None:
+        """Let Postgres lie on a small file system of its own, if this account may mount one."""
+        home = self.stack.layout.run_dir / "postgres"
+        home.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "marquee-faults", str(home)]
+        done = subprocess.run(command, capture_output=True, check=False)
+        self.mounted = done.returncode == 0
+
+    @property
+    def admin_url(self) -> str:
+        """Return the superuser's URL."""
+        return postgres.admin_url(self.stack)
+
+    def migrate(self) -> None:
+        """Make the databases, Marquee's with its tables."""
+        create_databases(self.stack)
+        command = [sys.executable, "-m", "features", "migrate"]
+        subprocess.run(command, env=self.stack.process_environment(), cwd=ROOT, check=True)
+
+    def new_settings(self) -> tuple[Settings, Settings]:
+        """Return settings of a fresh database, and the same by way of the proxies."""
+        name = f"test_{next(self._numbers)}"
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE marquee OWNER marquee")
+            admin.execute(statement.format(sql.Identifier(name)))
+        ports = self.stack.state.ports
+        url = self.stack.database_url("marquee").rsplit("/", 1)[0] + f"/{name}"
+        via = url.replace(f":{ports.postgres}/", f":{self.postgres_proxy.port}/")
+        return _settings(url, ports.kafka), _settings(via, self.kafka_proxy.port)
+
+    def _service(self, name: str) -> Service:
+        return postgres.service(self.stack, SMALL) if name == "postgres" else kafka.service(self.stack, self._listeners)
+
+    @property
+    def _listeners(self) -> Mapping[str, str]:
+        ports = self.stack.state.ports
+        plain = f"PLAINTEXT://{LOOPBACK}:{ports.kafka}"
+        controller = f"CONTROLLER://{LOOPBACK}:{ports.kafka_controller}"
+        return {
+            "listeners": f"{plain},PROXIED://{LOOPBACK}:{self._behind_proxy},{controller}",
+            "advertised.listeners": f"{plain},PROXIED://{LOOPBACK}:{self.kafka_proxy.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        }
+
+
+def _fill(file: Path) -> None:
+    """Write zeros until no byte is left."""
+    zeros = bytes(2**20)
+    with file.open("wb", buffering=0) as ballast:
+        for size in (2**20, 4096):
+            try:
+                while ballast.write(zeros[:size]):
+                    continue
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+def _settings(url: str, kafka_port: int) -> Settings:
+    return Settings(database_url=SecretStr(url), kafka_bootstrap_servers=f"{LOOPBACK}:{kafka_port}")
+
+
+@contextmanager
+def own_services() -> Iterator[Services]:
+    """Yield running, migrated services of the caller's own."""
+    folder = Path(tempfile.mkdtemp(prefix="marquee-faults-"))
+    folder.chmod(0o711)  # Postgres runs as another account where tests run as root
+    services = Services(folder)
+    try:
+        services.mount()
+        services.start("postgres")
+        services.migrate()
+        services.start("kafka")
+        yield services
+    finally:
+        services.close()
+        shutil.rmtree(folder, ignore_errors=True)
