@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,8 @@ from features.contracts.mappings import TopicMapping
 
 FUTURE_LIMIT: Final = timedelta(days=1)
 """As landing has it: an event further ahead of our clock is refused again."""
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""As landing has it: what is before it is no time at all."""
 
 _EVENT_ID: Final = re.compile(r'"event_id"\s*:\s*"([^"\\\x00-\x1f]{1,64})"')
 LONGEST_ID: Final = 64
@@ -51,6 +53,8 @@ def check_bytes(topic: str, raw: bytes, now: datetime, mappings: Mapping[str, To
     if event.occurred_at > now + FUTURE_LIMIT:
         message = f"{event.occurred_at.isoformat()} lies more than a day after {now.isoformat()}"
         raise EventError("far_future", [("occurred_at", message)])
+    if event.occurred_at < EARLIEST:
+        raise EventError("far_past", [("occurred_at", f"{event.occurred_at.isoformat()} lies before 1970")])
     return event
 
 

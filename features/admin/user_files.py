@@ -47,7 +47,7 @@ def scan(folders: Iterable[Path], user_id: str) -> Scan:
         return Scan(folders=shown, note=NOT_SCANNED)
     wanted = [folder for folder in asked if folder.is_dir()]
     files, holding = 0, []
-    broken = [f"{folder}: not on this machine" for folder in asked if folder not in wanted]
+    broken = [f"{folder}: no such folder here" for folder in asked if folder not in wanted]
     for path in sorted({file for folder in wanted for file in _parquet_files(folder)}):
         rows = _rows_of(path, user_id)
         if isinstance(rows, str):

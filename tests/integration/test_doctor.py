@@ -40,7 +40,8 @@ def rig(database_url: str) -> Rig:
 
 def act(number: int, at: datetime, *, user: str = "", item: str = "", action: str = "rating") -> Act:
     """Return history: known since it occurred; of 50 users and 20 items unless they are named."""
-    return (f"e{number}", user or f"u{number % 50}", item or f"i{number % 20}", action, at, at, NOW + timedelta(minutes=1), "{}")
+    who, what = user or f"u{number % 50}", item or f"i{number % 20}"
+    return (f"e{number}", who, what, action, at, at, NOW + timedelta(minutes=1), "{}")
 
 
 def live(number: int, delay: timedelta, context: str = "{}") -> Act:

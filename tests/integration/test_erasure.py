@@ -201,7 +201,7 @@ def test_exports_that_hold_the_user_are_in_the_receipt(rig: Rig, tmp_path: Path)
         receipt = erase(rig.settings, connection, "anna", datetime.now(UTC), dry_run=True)
 
     assert [(Path(file.path).name, file.rows) for file in receipt.exports.holding] == [("part.parquet", 3)]
-    assert "moved away: not on this machine" in receipt.exports.note
+    assert "moved away: no such folder here" in receipt.exports.note
     assert rig.rows("SELECT count(*)::int FROM erasures") == [(0,)]
 
 

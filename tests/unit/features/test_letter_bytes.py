@@ -64,11 +64,13 @@ def test_a_readable_id_is_kept_whatever_it_holds(event_id: str) -> None:
     assert json.loads(keep_event_id(raw, b"{}", "fallback"))["event_id"] == event_id
 
 
-def test_an_event_of_the_far_future_is_refused_as_landing_does() -> None:
+def test_an_event_of_an_absurd_time_is_refused_as_landing_does() -> None:
     event = interaction(1)
     assert check_bytes("t", encode_event(event), NOW, {}) == event
     with pytest.raises(EventError, match="far_future"):
         check_bytes("t", encode_event(event), datetime(2025, 12, 1, tzinfo=UTC), {})
+    with pytest.raises(EventError, match="far_past"):
+        check_bytes("t", encode_event(interaction(1, occurred_at="1969-12-31T00:00:00Z")), NOW, {})
 
 
 def test_a_mapped_topic_has_a_decoder_of_its_own() -> None:
