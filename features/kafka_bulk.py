@@ -200,7 +200,9 @@ def _tell(batch: ProducerBatch, places: Sequence[int], done: Done) -> None:
     batch.produce_future.add_errback(partial(done, places))
 
 
-def _completed(places: Sequence[int], done: Done, result: tuple[int, int, Callable[[int], BaseException] | None]) -> None:
+def _completed(
+    places: Sequence[int], done: Done, result: tuple[int, int, Callable[[int], BaseException] | None]
+) -> None:
     """Tell what became of a batch; where the broker refused some of its records, all of them count as refused."""
     failure = result[2]
     done(places, None if failure is None else failure(0))

@@ -11,11 +11,12 @@ import msgspec
 
 from features.contracts.event_problems import MAX_EVENT_BYTES, UNREADABLE, EventError
 from features.contracts.events import EventId, Id, Instant, Json, Text, Word
+from features.contracts.plausible import check_time
 from features.kafka import INTERACTIONS
 from features.kafka_bulk import Message
 from serving.bodies import MAX_DEPTH, shallow
 from serving.posted import MAX_EVENTS
-from serving.reading import Posting, check_time, event_ids
+from serving.reading import Posting, event_ids
 
 _AROUND_CONTEXT: Final = 3
 """Levels of a body that lie around an event's context."""

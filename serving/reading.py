@@ -4,7 +4,7 @@ import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from hashlib import sha1
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import msgspec
 
 from features.contracts.event_problems import UNREADABLE, EventError
 from features.contracts.events import Event, stamp_event
+from features.contracts.plausible import check_time
 from features.kafka import message_of
 from features.kafka_bulk import Message
 from serving.bodies import MAX_DEPTH, shallow
@@ -20,10 +21,6 @@ from serving.problems import ProblemError
 
 STAMPED: Final = ("type", "event_id", "occurred_at", "schema_version")
 """Members that may be missing, or null, in a posted event."""
-
-AHEAD_LIMIT: Final = timedelta(days=1)
-"""Landing refuses events that occurred later than this after they arrive; clocks go wrong by less, or by much more."""
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """A UUID's 17th digit, of which the upper two bits are fixed."""
@@ -144,21 +141,6 @@ def event_ids(count: int, idempotency_key: str | None) -> list[str]:
     namespace = _namespace(idempotency_key).bytes
     digests = (sha1(namespace + b"%d" % place, usedforsecurity=False) for place in range(count))
     return [_uuid_text(digest.digest()[:16], 5) for digest in digests]
-
-
-def check_time(occurred_at: datetime, now: datetime) -> None:
-    """Refuse a time that landing, or any use of the event, would refuse.
-
-    Raises
-    ------
-    EventError
-        `far_future` or `far_past`.
-    """
-    if occurred_at > now + AHEAD_LIMIT:
-        message = f"{occurred_at.isoformat()} lies more than a day ahead of this server's clock, {now.isoformat()}"
-        raise EventError("far_future", [("occurred_at", message)])
-    if occurred_at < EARLIEST:
-        raise EventError("far_past", [("occurred_at", f"{occurred_at.isoformat()} lies before 1970")])
 
 
 def _read_one(posting: Posting, given: Any, form: Form, event_id: str, now: datetime) -> None:

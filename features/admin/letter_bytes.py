@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,11 +12,7 @@ from features.contracts.errors import ContractError
 from features.contracts.event_problems import UNREADABLE, EventError
 from features.contracts.events import Event, decode_event, without_registry_header
 from features.contracts.mappings import TopicMapping
-
-FUTURE_LIMIT: Final = timedelta(days=1)
-"""As landing has it: an event further ahead of our clock is refused again."""
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""As landing has it: what is before it is no time at all."""
+from features.contracts.plausible import check_time
 
 _EVENT_ID: Final = re.compile(r'"event_id"\s*:\s*"([^"\\\x00-\x1f]{1,64})"')
 LONGEST_ID: Final = 64
@@ -50,11 +46,7 @@ def check_bytes(topic: str, raw: bytes, now: datetime, mappings: Mapping[str, To
         If landing would refuse them.
     """
     event = mappings[topic].decode(raw) if topic in mappings else decode_event(raw)
-    if event.occurred_at > now + FUTURE_LIMIT:
-        message = f"{event.occurred_at.isoformat()} lies more than a day after {now.isoformat()}"
-        raise EventError("far_future", [("occurred_at", message)])
-    if event.occurred_at < EARLIEST:
-        raise EventError("far_past", [("occurred_at", f"{event.occurred_at.isoformat()} lies before 1970")])
+    check_time(event.occurred_at, now)
     return event
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
 from features.kafka import MAX_MESSAGE_BYTES, EventProducer, dead_letter_topic, wait_all
-from features.landing.rows import DeadLetter
+from features.landing.rows import DeadLetter, Place
 
 PUBLISH_AT_ONCE: Final = 500
 """Dead letters of one transaction: they are locked while Kafka acknowledges them."""
@@ -26,17 +26,32 @@ def keep_dead_letters(
     topic_ids: Mapping[str, str],
     dead: Sequence[DeadLetter],
     landed_at: datetime,
-) -> None:
-    """Write a batch's dead letters in the transaction under way."""
+) -> list[DeadLetter]:
+    """Return those of a batch's dead letters that are new, after writing them in the transaction under way.
+
+    A message that is read again, since its offset was moved back, is a letter already: it counts as a duplicate.
+    """
     if not dead:
-        return
+        return []
+    places = [letter.place for letter in dead]
+    known = queries.dead_letters_at(
+        connection,
+        cluster_id=cluster_id,
+        topics=[place.topic for place in places],
+        topic_ids=[topic_ids[place.topic] for place in places],
+        partitions=[place.partition for place in places],
+        offsets=[place.offset for place in places],
+    )
+    again = {Place(*place) for place in known}
+    new = [letter for letter in dead if letter.place not in again]
     with connection.cursor() as cursor, cursor.copy(queries.copy_dead_letters.sql) as copy:
         copy.set_types(_COLUMNS)
-        for letter in dead:
+        for letter in new:
             topic, partition, offset = letter.place
             identity = (cluster_id, topic, topic_ids[topic], partition, offset)
             fault = (letter.reason, letter.message, letter.key, letter.raw, letter.backfill)
             copy.write_row((*identity, *fault, landed_at))
+    return new
 
 
 def publish_dead_letters(connection: Connection, producer: EventProducer) -> int:

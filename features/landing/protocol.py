@@ -151,9 +151,9 @@ class Lander:
         stored = self._writer.write(connection, decoded.rows, landed_at)
         failpoint("after_write")
         topic_ids = {span.topic: span.topic_id for span in spans}
-        keep_dead_letters(connection, cluster_id, topic_ids, decoded.dead, landed_at)
+        letters = keep_dead_letters(connection, cluster_id, topic_ids, decoded.dead, landed_at)
         failpoint("after_dead_letters")
-        dead = Counter((letter.place.topic, letter.place.partition) for letter in decoded.dead)
+        dead = Counter((letter.place.topic, letter.place.partition) for letter in letters)
         outcome = Outcome()
         for span in spans:
             outcome += _move(connection, cluster_id, span, _outcome(span, decoded, stored, dead, dropped))

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.contracts.mapping_sources import MILLISECONDS_FROM
+from features.contracts.plausible import EARLIEST, FUTURE_LIMIT
 from features.contracts.times import to_us
 from features.landing.columns import ColumnError, instant
 from features.landing.files import Chunk, Column
 from features.landing.report import EXAMPLES, Report
-from features.landing.rows import EARLIEST, FUTURE_LIMIT
 
 Mask = npt.NDArray[np.bool_]
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from kafka.consumer.fetcher import ConsumerRecord
@@ -19,6 +19,7 @@ from features.contracts.events import (
     User,
     decode_event,
 )
+from features.contracts.plausible import EARLIEST, FUTURE_LIMIT, check_time
 
 Row = tuple[Any, ...]
 Rows = Mapping[type[BaseEvent], Sequence[Row]]
@@ -26,10 +27,6 @@ Partition = tuple[str, int]
 """A topic and a partition's number."""
 Decoder = Callable[[bytes], Event]
 
-FUTURE_LIMIT: Final = timedelta(days=1)
-"""How far ahead of our clock an event may be: a wrong time zone is at most 14 hours."""
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""What is before it was read in a wrong unit, or is no time at all."""
 AHEAD: Final = timedelta(minutes=5)
 """A clock that runs ahead by more is reported; less is common."""
 LATE: Final = timedelta(hours=1)
@@ -109,7 +106,7 @@ def _decode_partition(
             event = decode(record.value or b"")
             occurred_at = event.occurred_at
             if not EARLIEST <= occurred_at <= latest:
-                raise absurd_time(occurred_at, now)
+                check_time(occurred_at, now)
         except EventError as error:
             decoded.dead.append(_dead_letter(record, error.code, error))
             continue
@@ -129,15 +126,6 @@ def _decode_partition(
 def is_backfill(headers: Collection[tuple[str, bytes]]) -> bool:
     """Return whether a message's headers mark it as history."""
     return any(name == "backfill" and value == b"1" for name, value in headers)
-
-
-def absurd_time(occurred_at: datetime, now: datetime) -> EventError:
-    """Return why an event's time cannot be true."""
-    if occurred_at > now:
-        message = f"{occurred_at.isoformat()} lies more than a day after {now.isoformat()}, when it was read"
-        return EventError("far_future", [("occurred_at", message)])
-    message = f"{occurred_at.isoformat()} lies before 1970; was it counted in another unit?"
-    return EventError("far_past", [("occurred_at", message)])
 
 
 def _dead_letter(record: ConsumerRecord, reason: Reason, cause: object) -> DeadLetter:

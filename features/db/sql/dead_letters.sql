@@ -4,6 +4,14 @@ COPY dead_letters (
     cluster_id, topic, topic_id, partition, kafka_offset, reason, message, key, raw, backfill, landed_at
 ) FROM STDIN (FORMAT BINARY);
 
+-- name: dead_letters_at(cluster_id, topics, topic_ids, partitions, offsets)
+-- Which of some places are dead letters already.
+SELECT known.topic, known.partition, known.kafka_offset
+FROM dead_letters AS known
+JOIN unnest(:topics::text[], :topic_ids::text[], :partitions::integer[], :offsets::bigint[])
+    AS wanted (topic, topic_id, partition, kafka_offset) USING (topic, topic_id, partition, kafka_offset)
+WHERE known.cluster_id = :cluster_id;
+
 -- name: unpublished_dead_letters(at_most)
 -- The oldest dead letters that are not in their topic yet, locked against a second publisher.
 SELECT dead_letter_id, cluster_id, topic, partition, kafka_offset, reason, message, raw
