@@ -4,7 +4,7 @@ SHELL := /bin/sh
 VENV := .venv/bin
 RUN := $(VENV)/python -m
 
-.PHONY: help setup demo test lint bench up down status logs clean lock compose-env
+.PHONY: help setup demo test lint bench bench-full soak up down status logs clean lock compose-env
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ lint: setup  ## style, types, import directions, notebooks
 
 bench: setup  ## the figures of the README, to committed JSON
 	@$(RUN) benchmarks
+
+bench-full: setup  ## the same and the long ones: landing into ten million rows
+	@$(RUN) benchmarks --full
+
+soak: setup  ## faults at random against a steady stream of events (MINUTES=10)
+	@$(RUN) benchmarks.soak $(or $(MINUTES),10)
 
 up: setup  ## start the whole stack on this machine
 	@$(RUN) ops.local up
