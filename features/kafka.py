@@ -19,6 +19,7 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
+from features import kafka_sockets
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.events import Event, Feedback, Impression, Interaction, Item, User, encode_event
 from features.contracts.mappings import load_mappings
@@ -98,10 +99,13 @@ def message_of(event: Event) -> Message:
 
 
 def _client(settings: Settings) -> dict[str, Any]:
+    servers = settings.kafka_bootstrap_servers.split(",")
+    kafka_sockets.require_broker(servers)
     return {
-        "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
+        "bootstrap_servers": servers,
         # Brokers come back after seconds; kafka-python's default waits up to 30 s before it looks again.
         "reconnect_backoff_max_ms": 1_000,
+        "proxy_url": kafka_sockets.URL,
     }
 
 

@@ -24,6 +24,8 @@ JOIN_ANEW_S: Final = 30.0
 """Longer than a rebalance takes that waits for a killed member's session to end."""
 HALTED_AGAIN_S: Final = 5.0
 """Seconds between two looks at whether a halted partition may go on."""
+LOOK_AGAIN_S: Final = 3.0
+"""Seconds between two looks at whether topics that bring no messages are still the same."""
 COPY_AGAIN_S: Final = 3.0
 """Seconds without a batch after which offsets are copied again: the answer tells whether another took our slot."""
 BATCH_BYTES: Final = 33_554_432
@@ -78,7 +80,7 @@ class Reader:
         self._gaps: dict[TopicPartition, int] = {}
         self._landed: dict[TopicPartition, int] = {}
         self._halted: dict[TopicPartition, str] = {}
-        self._looked_at_halted_s = self._copied_s = 0.0
+        self._looked_at_halted_s = self._looked_at_topics_s = self._copied_s = 0.0
         self._subscribe()
 
     def _subscribe(self) -> None:
@@ -127,6 +129,8 @@ class Reader:
         """
         if time.monotonic() - self._copied_s > COPY_AGAIN_S:
             self.copy_offsets(())
+        if time.monotonic() - self._looked_at_topics_s > LOOK_AGAIN_S:
+            self._look_at_topics()
         wait_ms = (IDLE_POLL_MS if self._assignment.joining_since is None else self._join_ms()) if wait else 0
         with kafka_errors("polling"):
             polled = self._consumer.poll(timeout_ms=wait_ms, max_records=max(1, self._batch_size - self._size))
@@ -138,6 +142,13 @@ class Reader:
                 self._size += len(records)
                 self._bytes += sum(len(record.value or b"") for record in records)
         return bool(self._collected)
+
+    def _look_at_topics(self) -> None:
+        """Stop partitions whose topic was made anew: where both lives end at one offset, no message would tell."""
+        topic_ids = self._admin.topic_ids({at.topic for at in self._next})
+        self._looked_at_topics_s = time.monotonic()
+        for at in [at for at in self._next if topic_ids.get(at.topic) != self._identity.topic_ids[at.topic]]:
+            self._halt(at, f"the topic was made anew: its id is now {topic_ids.get(at.topic)}")
 
     def _join_ms(self) -> int:
         """Return how long to poll while joining the group; a group that was not joined for long is joined anew.

@@ -1,0 +1,53 @@
+"""A broker that refuses connections costs neither file descriptors nor threads."""
+
+import gc
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from features.contracts.errors import UnavailableError
+from features.kafka import Admin, EventProducer, open_consumer
+from features.kafka_sockets import require_broker
+from features.settings import Settings
+from ops.local.ports import LOOPBACK, free_ports
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Keep Python from closing what nobody closed."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_refused_connections_leave_no_socket_open(uncollected: None) -> None:
+    del uncollected
+    settings = Settings(
+        database_url=SecretStr("postgresql://nobody@127.0.0.1:9/none"),
+        kafka_bootstrap_servers=f"{LOOPBACK}:{free_ports().kafka}",
+    )
+    producer = EventProducer(settings)
+    before, threads = descriptors(), threading.active_count()
+
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match="refused"):
+            producer.send_bytes("topic", None, b"")
+        with pytest.raises(UnavailableError, match="refused"):
+            Admin(settings)
+        with pytest.raises(UnavailableError, match="refused"):
+            open_consumer(settings)
+
+    assert (descriptors(), threading.active_count()) == (before, threads)
+
+
+def test_a_broker_is_there_if_one_of_several_accepts() -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        require_broker([f"{LOOPBACK}:{free_ports().kafka}", f"{LOOPBACK}:{server.getsockname()[1]}"])
