@@ -133,6 +133,25 @@ class FaultRig(Rig):
         stands = {(topic, partition): offset for topic, partition, offset in found}
         return all(stands.get(at, 0) >= end for at, end in ends.items())
 
+    def landed_anew(self, topic: str, ends: Ends) -> bool:
+        """Return whether the latest life of a topic is landed up to these ends."""
+        with Admin(self.settings) as admin:
+            topic_id = admin.topic_ids([topic])[topic]
+        found = self.rows("SELECT partition, next_offset FROM consumer_offsets WHERE topic_id = %s", topic_id)
+        stands = dict(found)
+        return all(stands.get(partition, 0) >= end for (name, partition), end in ends.items() if name == topic)
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic."""
+        admin = KafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap_servers)
+        try:
+            admin.delete_topics([topic])
+            deadline = time.monotonic() + 20
+            while topic in admin.list_topics():
+                assert time.monotonic() < deadline, f"{topic} was not deleted"
+        finally:
+            admin.close()
+
     def check(self, *, by_command: bool = True) -> Verdict:
         """Return what the checker finds; see `tests.support.history.check`."""
         return check(self, self.folder / "history.jsonl", by_command=by_command)

@@ -35,6 +35,9 @@ from tests.support.proxy import Proxy
 SMALL: Final = {"max_wal_size": "64MB", "min_wal_size": "32MB", "shared_buffers": "64MB"}
 DISK_BYTES: Final = 600 * 2**20
 """Size of the file system that Postgres lies on where one can be mounted: some databases and their logs."""
+END_LANDING: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'marquee-landing%'"
+)
 STARTS: Final = 5
 """Attempts to start a killed Postgres: the first may find that its orphans have not ended yet."""
 
@@ -116,6 +119,31 @@ class Services:
         return False
 
     @contextmanager
+    def crowded(self, settings: Settings) -> Iterator[None]:
+        """Leave Postgres no connection to give, and landing none of those it had, for as long as the block runs."""
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            taken = list(_every_connection(settings))
+            admin.execute(END_LANDING)
+            # What landing left is taken at once, so that it finds nothing.
+            taken += _every_connection(settings)
+            try:
+                yield
+            finally:
+                for connection in taken:
+                    connection.close()
+
+    @contextmanager
+    def without_connections(self) -> Iterator[None]:
+        """Let landing's role have no connection for as long as the block runs."""
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            admin.execute("ALTER ROLE marquee CONNECTION LIMIT 0")
+            admin.execute(END_LANDING)
+            try:
+                yield
+            finally:
+                admin.execute("ALTER ROLE marquee CONNECTION LIMIT -1")
+
+    @contextmanager
     def full_disk(self) -> Iterator[None]:
         """Leave Postgres no byte to write for as long as the block runs.
 
@@ -187,6 +215,16 @@ class Services:
             "advertised.listeners": f"{plain},PROXIED://{LOOPBACK}:{self.kafka_proxy.port}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
         }
+
+
+def _every_connection(settings: Settings) -> Iterator[psycopg.Connection]:
+    """Yield connections until Postgres gives no more."""
+    try:
+        while True:
+            yield psycopg.connect(settings.database_url.get_secret_value())
+    except psycopg.OperationalError as error:
+        if "slots" not in str(error) and "too many" not in str(error):
+            raise
 
 
 def _fill(file: Path) -> None:
