@@ -65,12 +65,18 @@ def _problems(balances: Sequence[Balance]) -> list[str]:
 def _print(balances: Sequence[Balance], shown: Trends | None) -> None:
     title = "read = stored + duplicate + dead + skipped; rows = stored - erased - expired"
     table = Table(*(name.replace("_", " ") for name in COLUMNS), title=title)
-    for balance in balances:
-        values = balance.to_json()
-        style = None if balance.holds else "bold red"
-        table.add_row(*(str(values[name]) for name in COLUMNS), style=style)
+    idle = [balance for balance in balances if balance.holds and not balance.read and not balance.lag]
+    busy = [balance for balance in balances if balance not in idle]
+    for balance in busy:
+        cells = (str(getattr(balance, name)) for name in COLUMNS)
+        table.add_row(*cells, style=None if balance.holds else "bold red")
+    table.add_section()
+    sums = (str(sum(getattr(balance, name) for balance in busy)) for name in COLUMNS[2:])
+    table.add_row("all", "", *sums, style="bold")
     console = Console(width=None if Console().is_terminal else 220)
     console.print(table)
+    if idle:
+        console.print(f"{len(idle)} more partitions hold no message and miss none")
     if shown is not None:
         _print_trend(console, shown)
 
