@@ -139,6 +139,20 @@ def test_kafka_killed_while_events_come(
     goes_on("Kafka was killed")
 
 
+def test_files_that_may_not_grow(
+    services: Services, rig: FaultRig, landing: object, goes_on: Callable[[str], None]
+) -> None:
+    del landing
+    rig.send(500)
+    with services.small_files():
+        rig.send(2_000)
+        pause(2)
+    if not services.runs("postgres"):
+        services.start("postgres")
+
+    goes_on("files could not grow")
+
+
 def test_a_full_disk(services: Services, rig: FaultRig, landing: object, goes_on: Callable[[str], None]) -> None:
     del landing
     rig.send(500)

@@ -33,7 +33,7 @@ def test_thirty_kills_lose_nothing_and_double_nothing(rig: FaultRig, wait_until:
     kills, landed = 0, []
     while kills < KILLS:
         rig.send(300)
-        moment.wait(chance.uniform(0.5, 4))
+        moment.wait(chance.uniform(0.3, 3))
         landed.append(sum(rig.counters().values()))
         for slot in chance.sample(SLOTS, chance.randint(1, len(SLOTS))):
             landings[slot].kill()
