@@ -11,7 +11,15 @@ METHODS: Final = ("marquee", "popularity", "recent popularity (1 day)", "ALS", "
 
 def tables() -> dict[str, str]:
     """Return each table as Markdown, by the name of its marker; only of benchmarks that have run."""
-    made = {"quality": _quality, "recommend": _recommend, "landing": _landing}
+    made = {
+        "quality": _quality,
+        "recommend": _recommend,
+        "landing": _landing,
+        "landing_curves": _landing_curves,
+        "front_door": _front_door,
+        "bulk": _bulk,
+        "soak": _soak,
+    }
     found = {name: read(name) for name in made}
     return {name: make(found[name]) for name, make in made.items() if found[name] is not None}  # type: ignore[arg-type]
 
@@ -51,9 +59,72 @@ def _recommend(content: dict[str, Any]) -> str:
 
 
 def _landing(content: dict[str, Any]) -> str:
-    rows = ["| | events/s |", "|---|---|"]
-    rows += [f"| {name} | {rate:,} |" for name, rate in content["figures"]["events_per_s"].items()]
+    figures, ratios = content["figures"], content["figures"]["ratios"]
+    compared = {
+        "new": f"{ratios['of the bare parts']} of the bare parts",
+        "duplicates_only": f"{ratios['duplicates to new']} of new events",
+        "bad_5_percent": f"{ratios['5 % bad to new']} of new events",
+    }
+    names = {
+        "new": f"{figures['events']:,} new events",
+        "duplicates_only": "a replay: duplicates only",
+        "bad_5_percent": "5 % bad events",
+    }
+    rows = ["| topic to committed rows | events/s | against | memory, first and second half |", "|---|---|---|---|"]
+    for key, name in names.items():
+        found = figures[key]
+        memory = f"{found['memory_first_half_mib']} and {found['memory_second_half_mib']} MiB"
+        rows.append(f"| {name} | {found['events_per_s']:,} | {compared[key]} | {memory} |")
+    parts = ", ".join(f"{name} {rate:,}" for name, rate in figures["bare_parts_events_per_s"].items())
+    together = f"{figures['bare_parts_one_after_the_other_events_per_s']:,}"
+    return "\n".join([*rows, "", f"Bare parts, events/s: {parts}; one after the other {together}.", _origin(content)])
+
+
+def _landing_curves(content: dict[str, Any]) -> str:
+    figures = content["figures"]
+    sizes, rates = zip(*figures["by_rows_in_table"].items(), strict=True)
+    head = " | ".join(f"{int(size) // 10**6} M" for size in sizes)
+    rows = [f"| rows in the table before | {head} |", "|---|" + "---|" * len(sizes)]
+    rows.append("| events/s | " + " | ".join(f"{rate:,}" for rate in rates) + " |")
+    return "\n".join([*rows, "", f"Largest to empty: {figures['largest_to_empty']}. {_origin(content)}"])
+
+
+def _front_door(content: dict[str, Any]) -> str:
+    rows = ["| | connections | events/s | p50 | p99 | requests/s of a bare echo |", "|---|---|---|---|---|---|"]
+    for found, echo in zip(content["figures"]["events"], content["figures"]["echo"], strict=True):
+        size = found["events_a_request"]
+        speed = f"{found['events_per_s']:,} | {found['p50_ms']} ms | {found['p99_ms']} ms"
+        name = "single events" if size == 1 else f"batches of {size}"
+        rows.append(f"| {name} | {found['connections']} | {speed} | {echo['requests_per_s']:,.0f} |")
     return "\n".join([*rows, "", _origin(content)])
+
+
+def _bulk(content: dict[str, Any]) -> str:
+    figures = content["figures"]
+    rows = [f"| {figures['rows']:,} rows | rows/s | peak memory |", "|---|---|---|"]
+    rows += [
+        f"| {name} | {found['rows_per_s']:,} | {found['peak_mib']} MiB |" for name, found in figures["runs"].items()
+    ]
+    return "\n".join([*rows, "", _origin(content)])
+
+
+def _soak(content: dict[str, Any]) -> str:
+    found = content["figures"]
+    recovery, points = found["recovery_s"], len(found["failpoints_killed_at"])
+    rows = [
+        f"| promise | {found['minutes']:g} minutes, {found['faults']} faults |",
+        "|---|---|",
+        f"| no event lost | lost {found['lost']} of {found['ids']:,} ids in {found['kills']} kills, "
+        f"at {points} steps of the protocol and at random |",
+        f"| no event twice | {found['duplicate_rows']} double and {found['unexpected_rows']} unexpected rows of "
+        f"{found['messages']:,} messages, {found['counters']['duplicate']:,} of them duplicates |",
+        f"| bad events | {found['counters']['dead']:,} dead letters, "
+        f"{found['dead_letters_lost_or_unexpected']} missing or unexpected |",
+        f"| zombies | {found['freezes']} frozen and woken after their partition had moved: "
+        f"{found['late_commits_refused_by_the_fence']} late commits refused, {found['stale_commits_accepted']} accepted |",
+        f"| landing goes on by itself | {recovery['p50']} s (median), {recovery['max']} s at most |",
+    ]
+    return "\n".join([*rows, "", f"Seed {found['seed']}. {_origin(content)}"])
 
 
 def _origin(content: dict[str, Any]) -> str:
