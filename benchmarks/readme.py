@@ -110,20 +110,20 @@ def _bulk(content: dict[str, Any]) -> str:
 
 def _soak(content: dict[str, Any]) -> str:
     found = content["figures"]
-    recovery, points = found["recovery_s"], len(found["failpoints_killed_at"])
-    rows = [
-        f"| promise | {found['minutes']:g} minutes, {found['faults']} faults |",
-        "|---|---|",
-        f"| no event lost | lost {found['lost']} of {found['ids']:,} ids in {found['kills']} kills, "
-        f"at {points} steps of the protocol and at random |",
-        f"| no event twice | {found['duplicate_rows']} double and {found['unexpected_rows']} unexpected rows of "
-        f"{found['messages']:,} messages, {found['counters']['duplicate']:,} of them duplicates |",
-        f"| bad events | {found['counters']['dead']:,} dead letters, "
-        f"{found['dead_letters_lost_or_unexpected']} missing or unexpected |",
-        f"| zombies | {found['freezes']} frozen and woken after their partition had moved: "
-        f"{found['late_commits_refused_by_the_fence']} late commits refused, {found['stale_commits_accepted']} accepted |",
-        f"| landing goes on by itself | {recovery['p50']} s (median), {recovery['max']} s at most |",
-    ]
+    recovery, dead = found["recovery_s"], found["counters"]["dead"]
+    kills = f"{found['kills']} kills, at {len(found['failpoints_killed_at'])} steps of the protocol and at random"
+    repeats = f"{found['messages']:,} messages, {found['counters']['duplicate']:,} of them duplicates"
+    late = f"{found['late_commits_refused_by_the_fence']} late commits refused"
+    promises = {
+        "no event lost": f"lost {found['lost']} of {found['ids']:,} ids in {kills}",
+        "no event twice": f"{found['duplicate_rows']} double, {found['unexpected_rows']} unexpected rows of {repeats}",
+        "bad events": f"{dead:,} dead letters, {found['dead_letters_lost_or_unexpected']} missing or unexpected",
+        "zombies": f"{found['freezes']} frozen until others had their partitions, then woken: {late}, "
+        f"{found['stale_commits_accepted']} accepted",
+        "landing goes on by itself": f"after {recovery['p50']} s (median), {recovery['max']} s at most",
+    }
+    rows = [f"| promise | {found['minutes']:g} minutes, {found['faults']} faults |", "|---|---|"]
+    rows += [f"| {promise} | {figure} |" for promise, figure in promises.items()]
     return "\n".join([*rows, "", f"Seed {found['seed']}. {_origin(content)}"])
 
 
