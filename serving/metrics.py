@@ -12,6 +12,24 @@ from prometheus_client.process_collector import ProcessCollector
 _SECONDS: Final = (0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.025, 0.05, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0)
 
 
+class PostedSeries:
+    """What became of posted events."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(
+            "marquee_events_posted_total", "Events posted, by outcome.", ("outcome",), registry=registry
+        )
+        self.refusals = Counter(
+            "marquee_events_refused_total", "Posted events that were refused, by reason.", ("code",), registry=registry
+        )
+        self.acknowledged = Histogram(
+            "marquee_events_acknowledged_seconds",
+            "Time from a request's events being read until Kafka's replicas have all of them.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+
 class Metrics:
     """All series that serving exports; `render` gives their text."""
 
@@ -46,18 +64,7 @@ class Metrics:
         self.recommendations = Counter(
             "marquee_recommendations_total", "Lists served.", ("degraded", "fallback_reason"), registry=registry
         )
-        self.events = Counter(
-            "marquee_events_posted_total", "Events posted, by outcome.", ("outcome",), registry=registry
-        )
-        self.refusals = Counter(
-            "marquee_events_refused_total", "Posted events that were refused, by reason.", ("code",), registry=registry
-        )
-        self.acknowledged = Histogram(
-            "marquee_events_acknowledged_seconds",
-            "Time from a request's events being read until Kafka's replicas have all of them.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
+        self.posted = PostedSeries(registry)
         self.impressions = Counter(
             "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry
         )

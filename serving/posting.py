@@ -33,10 +33,10 @@ class Poster:
     def __init__(self, sink: EventSink, guard: Guard, metrics: Metrics) -> None:
         self._sink = sink
         self._guard = guard
-        self._refusals = metrics.refusals
-        self._acknowledged = metrics.acknowledged
+        self._refusals = metrics.posted.refusals
+        self._acknowledged = metrics.posted.acknowledged
         self._accepted, self._refused, self._unavailable = (
-            metrics.events.labels(outcome) for outcome in ("accepted", "refused", "unavailable")
+            metrics.posted.events.labels(outcome) for outcome in ("accepted", "refused", "unavailable")
         )
 
     async def post(self, raw: bytes, idempotency_key: str | None, form: Form = EVENTS) -> list[dict[str, Any]]:

@@ -2,38 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from features.admin.balance import Balance
 from features.db.connection import Connection
 from features.db.queries import queries
 
 NAMED: Final = 10
 """Offsets that are named at most."""
-
-
-class Account(Protocol):
-    """What this needs to know of a balance."""
-
-    @property
-    def topic(self) -> str: ...  # noqa: D102
-    @property
-    def partition(self) -> int: ...  # noqa: D102
-    @property
-    def duplicate(self) -> int: ...  # noqa: D102
-    @property
-    def skipped(self) -> int: ...  # noqa: D102
-    @property
-    def erased(self) -> int: ...  # noqa: D102
-    @property
-    def expired(self) -> int: ...  # noqa: D102
-    @property
-    def letters_expired(self) -> int: ...  # noqa: D102
-    @property
-    def unaccounted(self) -> int: ...  # noqa: D102
-    @property
-    def rows_missing(self) -> int: ...  # noqa: D102
-    @property
-    def dead_letters_missing(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +43,7 @@ class Life:
         return self.kafka_end - (self.kafka_first if self.next_offset is None else self.next_offset)
 
 
-def explain(connection: Connection, account: Account, life: Life) -> Iterator[str]:
+def explain(connection: Connection, account: Balance, life: Life) -> Iterator[str]:
     """Yield what is wrong with a partition, in the transaction under way; nothing where all is well."""
     yield from _place(life)
     if account.unaccounted > 0:
@@ -109,7 +85,7 @@ def _forward(offsets: int, life: Life) -> str:
     return f"{told}next_offset was moved forward from {start} {lost}, or a counter was lowered"
 
 
-def _back(offsets: int, account: Account, life: Life) -> str:
+def _back(offsets: int, account: Balance, life: Life) -> str:
     """Say what it means that more was counted than passed."""
     told = f"{offsets} more offsets were counted than passed: "
     if account.rows_missing > 0:
@@ -122,7 +98,7 @@ def _back(offsets: int, account: Account, life: Life) -> str:
     return told + f"next_offset was moved back{before} (what is read again is a duplicate), or a counter was raised"
 
 
-def _gaps(connection: Connection, account: Account, life: Life) -> str:
+def _gaps(connection: Connection, account: Balance, life: Life) -> str:
     """Name offsets that hold nothing: exactly what is missing where nothing else leaves gaps."""
     if life.lives != 1 or life.first_offset is None or life.next_offset is None:
         return "offsets cannot be told, since the topic was made anew"
@@ -145,7 +121,7 @@ def _gaps(connection: Connection, account: Account, life: Life) -> str:
     return f"offsets without row or letter: {named}{others}"
 
 
-def _odd(connection: Connection, account: Account, life: Life) -> str:
+def _odd(connection: Connection, account: Balance, life: Life) -> str:
     """Name rows that cannot come from landing."""
     if life.lives != 1 or life.first_offset is None or life.next_offset is None:
         return "which ones cannot be told, since the topic was made anew"

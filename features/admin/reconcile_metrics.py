@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from features.admin.reconcile import Balance
+from features.admin.balance import Balance
 from features.admin.trend import Trends
 
 PREFIX: Final = "marquee_reconcile_"

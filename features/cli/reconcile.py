@@ -13,7 +13,7 @@ from rich.text import Text
 
 from features.admin import reconcile as accounts
 from features.admin import reconcile_metrics
-from features.admin.reconcile import Balance
+from features.admin.balance import Balance
 from features.admin.trend import Trends, trends
 from features.db.connection import connect
 from features.kafka import Admin, landed_topics

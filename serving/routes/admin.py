@@ -83,6 +83,7 @@ def admin_router(operators: Operators, admin: Require) -> APIRouter:
     """Return the routes that only operators may use."""
     router = APIRouter(tags=["admin"], dependencies=[Depends(admin)], responses={**PROBLEMS, **ADMIN_PROBLEMS})
     router.include_router(_letters_router(operators))
+    router.include_router(_letter_jobs_router(operators))
 
     @router.get("/api/v1/admin/reconcile", operation_id="reconcile", summary="Is every event accounted for?")
     async def reconcile(
@@ -113,7 +114,7 @@ def admin_router(operators: Operators, admin: Require) -> APIRouter:
 
 
 def _letters_router(operators: Operators) -> APIRouter:
-    router, settings = APIRouter(prefix="/api/v1/admin/dead-letters"), operators.settings
+    router = APIRouter(prefix="/api/v1/admin/dead-letters")
 
     @router.get("", operation_id="list_dead_letters", summary="Events that could not be landed")
     async def list_dead_letters(  # noqa: PLR0917  # FastAPI passes names
@@ -134,6 +135,12 @@ def _letters_router(operators: Operators) -> APIRouter:
     async def get_dead_letter(dead_letter_id: LetterId) -> JsonResponse:
         """Answer with one dead letter, its bytes included."""
         return JsonResponse(await operators.run(lambda c: jobs.show_letter(c, dead_letter_id), timeout_s=QUICK_S))
+
+    return router
+
+
+def _letter_jobs_router(operators: Operators) -> APIRouter:
+    router, settings = APIRouter(prefix="/api/v1/admin/dead-letters"), operators.settings
 
     @router.post(
         "/{dead_letter_id}/fix",

@@ -37,55 +37,8 @@ _ACCEPTED: Final[dict[str, Any]] = {
 def catalogue_router(poster: Poster, admin: Require) -> APIRouter:
     """Return the routes that change items and users."""
     router = APIRouter(responses=PROBLEMS)
-    direct = APIRouter(route_class=DirectRoute)
-
-    @direct.post(
-        "/api/v1/items",
-        operation_id="post_items",
-        summary="Add or change items",
-        tags=["items"],
-        openapi_extra=json_body(bodies_of(PostedItem, PostedItems), _ITEMS),
-        **_ACCEPTED,
-    )
-    async def post_items(request: Request, idempotency_key: IdempotencyKey = None) -> JsonResponse:
-        """Take whole items, or with `partial` only what changes; 202 once Kafka's replicas have them."""
-        return accepted(await poster.post(await request.body(), idempotency_key, ITEMS))
-
-    @direct.post(
-        "/api/v1/users",
-        operation_id="post_users",
-        summary="Add or change users",
-        tags=["users"],
-        openapi_extra=json_body(bodies_of(PostedUser, PostedUsers), _USERS),
-        **_ACCEPTED,
-    )
-    async def post_users(request: Request, idempotency_key: IdempotencyKey = None) -> JsonResponse:
-        """Take users' attributes, or with `partial` only what changes; 202 once Kafka's replicas have them."""
-        return accepted(await poster.post(await request.body(), idempotency_key, USERS))
-
-    @direct.patch(
-        f"/api/v1/items/{{item_id:{ANY}}}",
-        operation_id="patch_item",
-        summary="Change some members of an item",
-        tags=["items"],
-        openapi_extra=json_body(ref(ItemChange), {"hide": {"hidden": True}, "stock": {"stock": 0}}),
-        **_ACCEPTED,
-    )
-    async def patch_item(request: Request, item_id: PathId, idempotency_key: IdempotencyKey = None) -> JsonResponse:
-        """Change the members that the body names; of `attributes`, the keys that it names, and null takes one away."""
-        return accepted(await poster.post(await request.body(), idempotency_key, item_patch(item_id)))
-
-    @direct.patch(
-        f"/api/v1/users/{{user_id:{ANY}}}",
-        operation_id="patch_user",
-        summary="Change some attributes of a user",
-        tags=["users"],
-        openapi_extra=json_body(ref(UserChange), {"set and take away": {"attributes": {"city": "Graz", "age": None}}}),
-        **_ACCEPTED,
-    )
-    async def patch_user(request: Request, user_id: PathId, idempotency_key: IdempotencyKey = None) -> JsonResponse:
-        """Change the attributes that the body names; null takes one away."""
-        return accepted(await poster.post(await request.body(), idempotency_key, user_patch(user_id)))
+    router.include_router(_items(poster))
+    router.include_router(_users(poster))
 
     @router.delete(
         f"/api/v1/items/{{item_id:{ANY}}}",
@@ -101,5 +54,64 @@ def catalogue_router(poster: Poster, admin: Require) -> APIRouter:
         """Mark the item as deleted until a whole version of it comes; its history stays."""
         return accepted(await poster.post(b"{}", idempotency_key, item_deletion(item_id)))
 
-    router.include_router(direct)
     return router
+
+
+def _items(poster: Poster) -> APIRouter:
+    direct = APIRouter(route_class=DirectRoute)
+
+    @direct.post(
+        "/api/v1/items",
+        operation_id="post_items",
+        summary="Add or change items",
+        tags=["items"],
+        openapi_extra=json_body(bodies_of(PostedItem, PostedItems), _ITEMS),
+        **_ACCEPTED,
+    )
+    async def post_items(request: Request, idempotency_key: IdempotencyKey = None) -> JsonResponse:
+        """Take whole items, or with `partial` only what changes; 202 once Kafka's replicas have them."""
+        return accepted(await poster.post(await request.body(), idempotency_key, ITEMS))
+
+    @direct.patch(
+        f"/api/v1/items/{{item_id:{ANY}}}",
+        operation_id="patch_item",
+        summary="Change some members of an item",
+        tags=["items"],
+        openapi_extra=json_body(ref(ItemChange), {"hide": {"hidden": True}, "stock": {"stock": 0}}),
+        **_ACCEPTED,
+    )
+    async def patch_item(request: Request, item_id: PathId, idempotency_key: IdempotencyKey = None) -> JsonResponse:
+        """Change the members that the body names; of `attributes`, the keys that it names, and null takes one away."""
+        return accepted(await poster.post(await request.body(), idempotency_key, item_patch(item_id)))
+
+    return direct
+
+
+def _users(poster: Poster) -> APIRouter:
+    direct = APIRouter(route_class=DirectRoute)
+
+    @direct.post(
+        "/api/v1/users",
+        operation_id="post_users",
+        summary="Add or change users",
+        tags=["users"],
+        openapi_extra=json_body(bodies_of(PostedUser, PostedUsers), _USERS),
+        **_ACCEPTED,
+    )
+    async def post_users(request: Request, idempotency_key: IdempotencyKey = None) -> JsonResponse:
+        """Take users' attributes, or with `partial` only what changes; 202 once Kafka's replicas have them."""
+        return accepted(await poster.post(await request.body(), idempotency_key, USERS))
+
+    @direct.patch(
+        f"/api/v1/users/{{user_id:{ANY}}}",
+        operation_id="patch_user",
+        summary="Change some attributes of a user",
+        tags=["users"],
+        openapi_extra=json_body(ref(UserChange), {"set and take away": {"attributes": {"city": "Graz", "age": None}}}),
+        **_ACCEPTED,
+    )
+    async def patch_user(request: Request, user_id: PathId, idempotency_key: IdempotencyKey = None) -> JsonResponse:
+        """Change the attributes that the body names; null takes one away."""
+        return accepted(await poster.post(await request.body(), idempotency_key, user_patch(user_id)))
+
+    return direct
