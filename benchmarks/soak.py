@@ -196,9 +196,11 @@ class Soak:
         return f"Postgres {how}"
 
     def _hurt_kafka(self) -> str:
-        self._services.kill("kafka")
-        self._moment.wait(self._chance.uniform(0, 3))
-        self._services.start("kafka")
+        # A dead broker refuses connections; the proxy alone would accept them, and cut them.
+        with self._services.kafka_proxy.poisoned(TOXICS["down"]):
+            self._services.kill("kafka")
+            self._moment.wait(self._chance.uniform(0, 10))
+            self._services.start("kafka")
         return "Kafka killed"
 
     def _move(self) -> str:

@@ -4,8 +4,9 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -16,6 +17,7 @@ from kafka.errors import (
     IllegalStateError,
     KafkaConfigurationError,
     KafkaError,
+    KafkaTimeoutError,
     TopicAlreadyExistsError,
 )
 
@@ -175,8 +177,9 @@ def open_consumer(settings: Settings, *, slot: str | None = None) -> KafkaConsum
 class EventProducer:
     """Sends events and waits for `acks=all`; safe to share between threads, and to make while Kafka is away.
 
-    It connects at the first send, and again after a failure to connect. A send that timed out may still arrive later:
-    the event's id makes sending it again harmless.
+    It connects at the first send, again after a failure to connect, and anew after a send that timed out: kafka-python
+    3.0.12 sends nothing any more to a partition of which a batch expired while the broker was away. What timed out may
+    still have arrived: the event's id makes sending it again harmless.
     """
 
     def __init__(self, settings: Settings, *, linger_ms: int = LINGER_MS) -> None:
@@ -244,7 +247,7 @@ class EventProducer:
         if bulk is None:
             raise UnavailableError("Kafka, sending: the producer is not connected")
         try:
-            bulk.send(messages, done)
+            bulk.send(messages, partial(self._heard, self._producer, done))
         except IllegalStateError as error:
             raise UnavailableError(f"Kafka, sending: {error}") from error
 
@@ -274,8 +277,29 @@ class EventProducer:
         with kafka_errors(f"sending to {topic!r}"):
             sent = producer.send(topic, key=key, value=value, headers=list(headers))
         sent.add_callback(lambda _: done.set_result(None))
-        sent.add_errback(lambda error: done.set_exception(UnavailableError(f"Kafka did not take it: {error!r}")))
+        sent.add_errback(partial(self._failed, producer, done))
         return done
+
+    def _failed(self, producer: KafkaProducer, done: "Future[None]", error: BaseException) -> None:
+        self._renew_after(producer, error)
+        done.set_exception(UnavailableError(f"Kafka did not take it: {error!r}"))
+
+    def _heard(
+        self, producer: KafkaProducer | None, done: Done, places: Sequence[int], failure: BaseException | None
+    ) -> None:
+        self._renew_after(producer, failure)
+        done(places, failure)
+
+    def _renew_after(self, producer: KafkaProducer | None, error: BaseException | None) -> None:
+        """Let the next send connect anew if one has timed out; what else is under way fails, and can be sent again."""
+        if producer is None or not isinstance(error, KafkaTimeoutError):
+            return
+        with self._lock:
+            if producer is not self._producer:
+                return
+            self._producer = self._bulk = None
+        # This is its own thread, which closing waits for.
+        threading.Thread(target=_abandon, args=(producer,), name="close-producer", daemon=True).start()
 
     def publish(self, events: Iterable[Event], timeout_s: float = 5, headers: Sequence[Header] = ()) -> None:
         """Send events and return once all replicas have all of them.
@@ -293,7 +317,17 @@ class EventProducer:
         with self._lock:
             producer, self._producer, self._bulk = self._producer, None, None
         if producer is not None:
-            producer.close(timeout=timeout_s)
+            try:
+                producer.close(timeout=timeout_s)
+            except KafkaTimeoutError:
+                _abandon(producer)
+
+
+def _abandon(producer: KafkaProducer) -> None:
+    """Close a producer without waiting for what it holds; its own `close` waits, and gives up half closed."""
+    producer._sender.force_close()  # noqa: SLF001
+    with suppress(KafkaError):
+        producer.close(timeout=2)
 
 
 def wait_all(sent: Iterable["Future[None]"], deadline: float) -> None:

@@ -1,6 +1,7 @@
 """The landing process: lands what is read ahead, publishes, and goes on through outages until it is told to stop."""
 
 import threading
+import time
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 
 IDLE_S = 0.5
 """How long to wait for a batch before looking at anything else."""
+PUBLISH_AGAIN_S = 5.0
+"""Seconds after which dead letters that could not be published are tried again: good events do not wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Landing:
         self._session = Session(settings, "landing")
         self._lander = Lander(settings.erasure_secret.get_secret_value().encode())
         self._unpublished = True
+        self._publish_after_s = 0.0
         self._telemetry = Telemetry(options.metrics_host, options.metrics_port)
         decoders = {topic: mapping.decode for topic, mapping in load_mappings(settings.mappings).items()}
         self._ahead = ReadAhead(
@@ -129,13 +133,14 @@ class Landing:
 
     def _publish(self) -> None:
         """Publish dead letters if some may be waiting; landing goes on when that fails, and it is tried again."""
-        if not self._unpublished:
+        if not self._unpublished or time.monotonic() < self._publish_after_s:
             return
         try:
             while publish_dead_letters(self._session.connection(), self._producer):
                 failpoint("after_publish")
         except UnavailableError as error:
             log.warning("dead letters stay unpublished for now", reason=str(error))
+            self._publish_after_s = time.monotonic() + PUBLISH_AGAIN_S
             self._session.close()
         else:
             self._unpublished = False

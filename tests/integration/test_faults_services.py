@@ -13,6 +13,8 @@ from tests.support.services import Services, own_services
 pytestmark = pytest.mark.integration
 STOPPED_S = 20.0
 FROZEN_S = 6.0
+DELIVERY_S = 8.0
+"""Longer than producers try to deliver: what they held has expired when Kafka is back."""
 GOES_ON_WITHIN_S = 30.0
 
 
@@ -131,7 +133,7 @@ def test_kafka_killed_while_events_come(
     sending = threading.Thread(target=rig.send, args=(5_000,))
     sending.start()
     services.kill("kafka")
-    pause(1)
+    pause(DELIVERY_S)
     services.start("kafka")
     sending.join()
     rig.send(200)

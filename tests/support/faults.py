@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import psycopg
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
@@ -128,10 +129,17 @@ class FaultRig(Rig):
         return [sum(len(topic["partitions"]) for topic in topics) for topics in assigned]
 
     def landed(self, ends: Ends) -> bool:
-        """Return whether landing stands at these ends or past them."""
+        """Return whether landing stands at these ends or past them, and every dead letter is published."""
+        try:
+            return self._landed(ends)
+        except psycopg.OperationalError:
+            return False  # Postgres is coming back
+
+    def _landed(self, ends: Ends) -> bool:
         found = self.rows("SELECT topic, partition, max(next_offset) FROM consumer_offsets GROUP BY topic, partition")
         stands = {(topic, partition): offset for topic, partition, offset in found}
-        return all(stands.get(at, 0) >= end for at, end in ends.items())
+        [(unpublished,)] = self.rows("SELECT count(*) FROM dead_letters WHERE published_at IS NULL")
+        return not unpublished and all(stands.get(at, 0) >= end for at, end in ends.items())
 
     def landed_anew(self, topic: str, ends: Ends) -> bool:
         """Return whether the latest life of a topic is landed up to these ends."""

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from features.settings import Settings
+from ops.local.account import run_as, service_account
 from ops.local.databases import create_databases
 from ops.local.direct import running
 from ops.local.errors import StackError
@@ -103,7 +104,8 @@ class Services:
             yield
         finally:
             for process in processes:
-                os.kill(process.pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGCONT)
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Return a service's main process and all below it."""
@@ -163,14 +165,20 @@ class Services:
     @contextmanager
     def small_files(self, limit: int = 2**20) -> Iterator[None]:
         """Let no process of Postgres write beyond so many bytes of a file for as long as the block runs."""
-        for process in self.processes("postgres"):
-            process.rlimit(psutil.RLIMIT_FSIZE, (limit, psutil.RLIM_INFINITY))
+        self._limit_files(str(limit))
         try:
             yield
         finally:
             if self.runs("postgres"):
-                for process in self.processes("postgres"):
-                    process.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+                self._limit_files("unlimited")
+
+    def _limit_files(self, limit: str) -> None:
+        """Set the soft limit, as the account that runs Postgres: not even root may everywhere."""
+        for process in self.processes("postgres"):
+            command = ["prlimit", f"--pid={process.pid}", f"--fsize={limit}:"]
+            done = subprocess.run(command, check=False, **run_as(service_account()))
+            if done.returncode != 0 and process.is_running():
+                raise StackError(f"{' '.join(command)} ended with {done.returncode}")
 
     def mount(self) -> None:
         """Let Postgres lie on a small file system of its own, if this account may mount one."""
