@@ -129,6 +129,47 @@ def test_every_kind_of_event_lands_in_its_table(rig: Rig) -> None:
     assert rig.counters()["stored"] == 3
 
 
+def test_late_events_and_clocks_that_run_ahead_are_counted_and_land_where_they_belong(rig: Rig) -> None:
+    now = datetime.now(UTC)
+    times = {"now": now, "late": now - timedelta(hours=3), "ahead": now + timedelta(hours=1)}
+    rig.produce([interaction(n, item_id=name, occurred_at=at) for n, (name, at) in enumerate(times.items())])
+    rig.produce([interaction(9, item_id="history")], headers=[BACKFILL])
+
+    rig.land_all()
+
+    assert rig.rows("SELECT sum(late)::int, sum(ahead)::int FROM consumer_offsets") == [(1, 1)]
+    landed = dict(rig.rows("SELECT item_id, occurred_at FROM interactions WHERE item_id <> 'history'"))
+    assert {name: abs(landed[name] - at) < timedelta(milliseconds=1) for name, at in times.items()} == dict.fromkeys(
+        times, True
+    )
+
+
+def test_other_services_messages_count_once_although_they_have_no_id(rig: Rig) -> None:
+    at = "2026-01-01T12:00:00Z"
+    watched = {"user_id": 1, "video_id": 5, "watched_duration": 30, "total_duration": 120, "timestamp": at}
+    rated = {"user_id": 1, "video_id": 5, "rating": 4, "timestamp": at}
+    added = {"user_id": 1, "video_id": 6, "action": "added", "timestamp": at}
+    removed = {**added, "action": "removed", "timestamp": "2026-01-01T13:00:00Z"}
+    watches = [json.dumps({**watched, "device": "tv"}).encode()] * 2
+    # As a schema registry's serializer writes it: a zero byte and the schema's number before the JSON.
+    rig.produce_raw([*watches, b"{", b"\0\0\0\0\7" + watches[0]], topic="analytics-service.video-watched")
+    rig.produce_raw([json.dumps(rated).encode()], topic="profile-service.video-rated")
+    for message in (added, removed):
+        rig.produce_raw([json.dumps(message).encode()], topic="profile-service.watchlist-updated")
+
+    rig.land_all()
+
+    assert sorted(rig.rows("SELECT item_id, action, value FROM interactions")) == [
+        ("5", "rating", 4.0),
+        ("5", "watch", 0.25),
+        ("6", "favorite", -1.0),
+        ("6", "favorite", 1.0),
+    ]
+    assert rig.counters() == {"stored": 4, "duplicate": 2, "dead": 1, "skipped": 0}
+    assert len(rig.messages("analytics-service.video-watched_dlq")) == 1
+    assert reconciled(rig)
+
+
 def test_bad_events_go_to_table_and_topic_and_the_good_ones_land(rig: Rig) -> None:
     good = [interaction(number) for number in range(20)]
     far = datetime.now(UTC) + timedelta(days=2)
@@ -140,6 +181,7 @@ def test_bad_events_go_to_table_and_topic_and_the_good_ones_land(rig: Rig) -> No
         "wrong_version": json.dumps({**template, "schema_version": 2}).encode(),
         "invalid_field": json.dumps({**template, "user_id": "a\0b"}).encode(),
         "far_future": json.dumps({**template, "occurred_at": far.isoformat()}).encode(),
+        "far_past": json.dumps({**template, "occurred_at": "1969-12-31T23:00:00Z"}).encode(),
         "too_large": json.dumps({**template, "context": {"text": "x" * 300_000}}).encode(),
         "refused_by_database": encode_event(interaction(1000, user_id="nobody wants me")),
     }
