@@ -217,7 +217,7 @@ def figures(soak: Soak, verdict: Verdict, seed: int, minutes: float) -> dict[str
     return {
         "seed": seed,
         "minutes": minutes,
-        "messages": verdict.tried,
+        "attempts_to_send": verdict.tried,
         "ids": verdict.ids,
         "counters": dict(verdict.counters),
         "lost": len(verdict.lost),

@@ -11,7 +11,7 @@ from tests.support.proxy import TOXICS
 from tests.support.services import Services, own_services
 
 pytestmark = pytest.mark.integration
-POISONED_S = 2.0
+POISONED_S = 1.5
 """How long a link is bad: longer than landing takes for a batch, so that it is met in all it does."""
 GOES_ON_WITHIN_S = 30.0
 

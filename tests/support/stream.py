@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ACKNOWLEDGED_WITHIN_S = 10.0
+PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +154,15 @@ def deliver(producer: EventProducer, notes: Notes, messages: Sequence[Sent], wit
         If some did not arrive within the time.
     """
     deadline = time.monotonic() + within_s
-    waiting = list(messages)
+    waiting, pause = list(messages), threading.Event()
     while waiting:
         notes.intend(waiting)
         sends = [_send(producer, sent) for sent in waiting]
         arrived = [_arrived(send) for send in sends]
         notes.acknowledge(sent for sent, there in zip(waiting, arrived, strict=True) if there)
         waiting = [sent for sent, there in zip(waiting, arrived, strict=True) if not there]
+        if waiting:
+            pause.wait(PAUSE_S)
         if waiting and time.monotonic() > deadline:
             raise UnavailableError(f"{len(waiting)} messages did not reach Kafka within {within_s:g} s")
 
