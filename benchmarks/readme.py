@@ -112,7 +112,8 @@ def _soak(content: dict[str, Any]) -> str:
     found = content["figures"]
     recovery, dead = found["recovery_s"], found["counters"]["dead"]
     kills = f"{found['kills']} kills, at {len(found['failpoints_killed_at'])} steps of the protocol and at random"
-    repeats = f"{found['messages']:,} messages, {found['counters']['duplicate']:,} of them duplicates"
+    read = sum(found["counters"].values())
+    repeats = f"{read:,} messages, {found['counters']['duplicate']:,} of them duplicates"
     late = f"{found['late_commits_refused_by_the_fence']} late commits refused"
     promises = {
         "no event lost": f"lost {found['lost']} of {found['ids']:,} ids in {kills}",

@@ -20,7 +20,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import BaseEvent
-from features.db.connection import Connection, connect
+from features.db.connection import Connection, connect, database_errors
+from features.db.queries import queries
 from features.landing.batches import REQUIRED, Batch, Reader
 from features.landing.files import FileError, Table
 from features.landing.import_store import ImportStore, Progress
@@ -33,6 +34,12 @@ OnRows = Callable[[int], None]
 
 ATTEMPTS: Final = 6
 """At a chunk, within some ten seconds: for as long a restart of Postgres need not end an import."""
+
+
+IDLE_S: Final = 30
+"""Seconds that a chunk's transaction may wait for us: one that is stopped in the midst of it must not hold up landing."""
+CHUNK_S: Final = 300
+"""Seconds that a chunk's transaction may take in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,8 @@ def _store(settings: Settings, reader: Reader, *, skip_bad: bool) -> Iterator[Im
     def reconnect() -> Connection:
         connection = connect(settings, name="import", statement_timeout_s=300)
         prepare(connection)
+        with database_errors("bounding transactions"), connection.transaction():
+            queries.bound_transactions(connection, idle=f"{IDLE_S}s", whole=f"{CHUNK_S}s")
         return connection
 
     digest = reader.digest(skip_bad=skip_bad)
