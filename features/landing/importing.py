@@ -37,7 +37,7 @@ ATTEMPTS: Final = 6
 
 
 IDLE_S: Final = 30
-"""Seconds that a chunk's transaction may wait for us: one that is stopped in the midst of it must not hold up landing."""
+"""Seconds that a chunk's transaction may wait for us: an import stopped in the midst of it must not hold up landing."""
 CHUNK_S: Final = 300
 """Seconds that a chunk's transaction may take in all."""
 
