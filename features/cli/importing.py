@@ -17,9 +17,9 @@ from features.contracts.events import BaseEvent, Interaction, Item, User
 from features.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from features.landing.batches import Reader
-    from features.landing.importing import OnRows
-    from features.landing.report import Report
+    from features.landing.bulk.batches import Reader
+    from features.landing.bulk.importing import OnRows
+    from features.landing.bulk.report import Report
 
 INTERRUPTED: Final = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""
@@ -89,7 +89,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _check_names(named: set[str], paths: list[Path]) -> None:
     """Return if every column that is given a name stands in one of the files."""
-    from features.landing.files import open_table  # noqa: PLC0415
+    from features.landing.bulk.files import open_table  # noqa: PLC0415
 
     if missing := sorted(named.difference(*(open_table(path).columns for path in paths))):
         raise ContractError(f"--map: no file has a column {', '.join(missing)}; mind upper and lower case")
@@ -98,9 +98,9 @@ def _check_names(named: set[str], paths: list[Path]) -> None:
 def _import(settings: Settings, kind: type[BaseEvent], path: Path, way: _Way) -> bool:
     """Return whether all rows of a file are good, after importing it unless it is a dry run."""
     # Imported here: pyarrow is part of the batch image only.
-    from features.landing.batches import Reader  # noqa: PLC0415
-    from features.landing.files import open_table  # noqa: PLC0415
-    from features.landing.importing import look  # noqa: PLC0415
+    from features.landing.bulk.batches import Reader  # noqa: PLC0415
+    from features.landing.bulk.files import open_table  # noqa: PLC0415
+    from features.landing.bulk.importing import look  # noqa: PLC0415
 
     table = open_table(path, way.names)
     with Reader(table, kind, datetime.now(UTC), way.action) as reader:
@@ -115,7 +115,7 @@ def _import(settings: Settings, kind: type[BaseEvent], path: Path, way: _Way) ->
 
 
 def _write(settings: Settings, reader: "Reader", report: "Report", way: _Way) -> None:
-    from features.landing.importing import import_table  # noqa: PLC0415
+    from features.landing.bulk.importing import import_table  # noqa: PLC0415
 
     path = reader.table.path
     try:

@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from features.contracts.events import BaseEvent, Interaction, Item, User
-from features.landing import importing
-from features.landing.files import FileError, open_table
-from features.landing.importing import Imported
+from features.landing.bulk import importing
+from features.landing.bulk.files import FileError, open_table
+from features.landing.bulk.importing import Imported
 from features.settings import Settings
 from tests.support.tables import fill
 

@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from features.contracts.erasure import user_key
 from features.contracts.events import Interaction
-from features.landing import importing
-from features.landing.batches import Reader
-from features.landing.files import ROWS_AT_ONCE, open_table
+from features.landing.bulk import importing
+from features.landing.bulk.batches import Reader
+from features.landing.bulk.files import ROWS_AT_ONCE, open_table
 from features.settings import Settings
 from tests.conftest import WaitUntil
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from features.landing.files import FileError
+from features.landing.bulk.files import FileError
 
 EXAMPLES: Final = 10
 

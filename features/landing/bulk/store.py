@@ -12,8 +12,8 @@ from features.contracts.events import BaseEvent, Interaction, Item, User
 from features.db.connection import Connection, database_errors
 from features.db.gate import enter_gate
 from features.db.queries import queries
-from features.landing.batches import Batch, Catalogue
-from features.landing.bulk_write import Columns, ColumnsWriter, Target
+from features.landing.bulk.batches import Batch, Catalogue
+from features.landing.bulk.writing import Columns, ColumnsWriter, Target
 from features.landing.erased import Erased
 from features.landing.write import Writer
 from features.settings import Settings

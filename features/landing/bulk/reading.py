@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from features.contracts.mapping_sources import MILLISECONDS_FROM
 from features.contracts.plausible import EARLIEST, FUTURE_LIMIT
 from features.contracts.times import to_us
-from features.landing.columns import ColumnError, instant
-from features.landing.files import Chunk, Column
-from features.landing.report import EXAMPLES, Report
+from features.landing.bulk.columns import ColumnError, instant
+from features.landing.bulk.files import Chunk, Column
+from features.landing.bulk.report import EXAMPLES, Report
 
 Mask = npt.NDArray[np.bool_]
 

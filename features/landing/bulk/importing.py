@@ -22,10 +22,10 @@ from features.contracts.errors import UnavailableError
 from features.contracts.events import BaseEvent
 from features.db.connection import Connection, connect, database_errors
 from features.db.queries import queries
-from features.landing.batches import REQUIRED, Batch, Reader
-from features.landing.files import FileError, Table
-from features.landing.import_store import ImportStore, Progress
-from features.landing.report import Report
+from features.landing.bulk.batches import REQUIRED, Batch, Reader
+from features.landing.bulk.files import FileError, Table
+from features.landing.bulk.report import Report
+from features.landing.bulk.store import ImportStore, Progress
 from features.landing.write import prepare
 from features.settings import Settings
 

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from features.contracts.event_problems import SCHEMA_VERSION, diagnose_fields
 from features.contracts.events import EVENT_TYPES, BaseEvent, Interaction, Item, User
-from features.landing import reading, row_ids
-from features.landing.bulk_write import Columns, Target
-from features.landing.columns import FIELDS, ColumnError
-from features.landing.files import Chunk, Table
-from features.landing.report import Report
-from features.landing.row_ids import Lanes, Repeats
+from features.landing.bulk import reading, row_ids
+from features.landing.bulk.columns import FIELDS, ColumnError
+from features.landing.bulk.files import Chunk, Table
+from features.landing.bulk.report import Report
+from features.landing.bulk.row_ids import Lanes, Repeats
+from features.landing.bulk.writing import Columns, Target
 from features.landing.rows import ROWS, Row
 
 REQUIRED: Final[Mapping[type[BaseEvent], tuple[str, ...]]] = {
