@@ -232,11 +232,12 @@ def _delete(
 def _count(connection: Connection, gone: _Gone) -> None:
     """Move the counters with the rows, so that rows present = stored - erased - expired goes on to hold."""
     places = sorted(gone.places)
-    queries.count_erased(
+    queries.count_gone(
         connection,
         topics=[topic for topic, _ in places],
         partitions=[partition for _, partition in places],
-        counts=[gone.places[place] for place in places],
+        erased=[gone.places[place] for place in places],
+        expired=[0] * len(places),
     )
 
 

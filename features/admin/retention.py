@@ -158,11 +158,12 @@ class _Steps:
 
     def _count(self, gone: Mapping[tuple[str, int], int]) -> None:
         list(queries.lock_counters(self._connection, topics=sorted({topic for topic, _ in gone})))
-        queries.count_expired(
+        queries.count_gone(
             self._connection,
             topics=[topic for topic, _ in gone],
             partitions=[partition for _, partition in gone],
-            counts=list(gone.values()),
+            erased=[0] * len(gone),
+            expired=list(gone.values()),
         )
 
     def expire_letters(self, cutoff: datetime) -> int:

@@ -70,19 +70,6 @@ SET raw = '', fixed_raw = NULL, key = NULL, message = '', erased_at = :erased_at
 WHERE dead_letter_id = ANY(:dead_letter_ids)
 RETURNING topic;
 
--- name: count_erased(topics, partitions, counts)!
--- Count rows erased, in the latest life of each topic and partition.
-WITH latest AS (
-    SELECT DISTINCT ON (topic, partition) cluster_id, topic, topic_id, partition, gone.rows
-    FROM unnest(:topics::text[], :partitions::integer[], :counts::bigint[]) AS gone (topic, partition, rows)
-    JOIN consumer_offsets USING (topic, partition)
-    ORDER BY topic, partition, moved_at DESC, topic_id
-)
-UPDATE consumer_offsets AS counted SET erased = counted.erased + latest.rows
-FROM latest
-WHERE counted.cluster_id = latest.cluster_id AND counted.topic = latest.topic
-    AND counted.topic_id = latest.topic_id AND counted.partition = latest.partition;
-
 -- name: export_folders()
 -- Folders that hold copies of rows.
 SELECT folder FROM exports ORDER BY folder;

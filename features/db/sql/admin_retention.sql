@@ -63,19 +63,6 @@ SELECT topic, partition FROM consumer_offsets WHERE topic = ANY(:topics)
 ORDER BY topic, topic_id, partition
 FOR NO KEY UPDATE;
 
--- name: count_expired(topics, partitions, counts)!
--- Count rows that retention took away, in the latest life of each topic and partition.
-WITH latest AS (
-    SELECT DISTINCT ON (topic, partition) cluster_id, topic, topic_id, partition, gone.rows
-    FROM unnest(:topics::text[], :partitions::integer[], :counts::bigint[]) AS gone (topic, partition, rows)
-    JOIN consumer_offsets USING (topic, partition)
-    ORDER BY topic, partition, moved_at DESC, topic_id
-)
-UPDATE consumer_offsets AS counted SET expired = counted.expired + latest.rows
-FROM latest
-WHERE counted.cluster_id = latest.cluster_id AND counted.topic = latest.topic
-    AND counted.topic_id = latest.topic_id AND counted.partition = latest.partition;
-
 -- name: count_letters_expired(cluster_id, topic, topic_id, partition, letters)!
 -- Count dead letters that retention took away.
 UPDATE consumer_offsets SET letters_expired = letters_expired + :letters

@@ -42,3 +42,18 @@ WHERE cluster_id = :cluster_id AND topic = :topic AND topic_id = :topic_id AND p
 -- name: one_snapshot()!
 -- Let all that this transaction reads be of one moment.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: count_gone(topics, partitions, erased, expired)!
+-- Count rows that were taken away on purpose, in the latest life of each topic and partition.
+WITH latest AS (
+    SELECT DISTINCT ON (topic, partition) cluster_id, topic, topic_id, partition, gone.erased, gone.expired
+    FROM unnest(:topics::text[], :partitions::integer[], :erased::bigint[], :expired::bigint[])
+        AS gone (topic, partition, erased, expired)
+    JOIN consumer_offsets USING (topic, partition)
+    ORDER BY topic, partition, moved_at DESC, topic_id
+)
+UPDATE consumer_offsets AS counted
+SET erased = counted.erased + latest.erased, expired = counted.expired + latest.expired
+FROM latest
+WHERE counted.cluster_id = latest.cluster_id AND counted.topic = latest.topic
+    AND counted.topic_id = latest.topic_id AND counted.partition = latest.partition;
