@@ -48,7 +48,7 @@ def lint() -> int:
 
 def test(arguments: Sequence[str]) -> int:
     """Run every test in random order under branch coverage, files side by side, and return pytest's exit code."""
-    return _run(["pytest", "-n", WORKERS, "--dist", "loadfile", "--cov", "--cov-report=term", *arguments])
+    return _run(["pytest", "-n", WORKERS, "--dist", "loadfile", "--cov", "--cov-report=term", "--durations=25", *arguments])
 
 
 def main(arguments: Sequence[str]) -> int:

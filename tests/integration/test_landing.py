@@ -5,13 +5,12 @@ import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 from pydantic import SecretStr
 
 from features.contracts.events import encode_event, stamp_event
 from features.db.connection import connect
-from features.kafka import BACKFILL, IMPRESSIONS, INTERACTIONS, TRAINING_COMPLETED, TRAINING_STARTED, Admin
+from features.kafka import BACKFILL, INTERACTIONS, TRAINING_COMPLETED, TRAINING_STARTED, Admin
 from features.landing.protocol import FenceError, Lander, Span, decode
 from features.landing.write import prepare
 from features.settings import Settings
@@ -229,28 +228,6 @@ def test_sigterm_ends_the_batch_and_leaves_within_seconds(rig: Rig, wait_until: 
     assert reconciled(rig)
 
 
-def test_kill_9_again_and_again_loses_nothing_and_doubles_nothing(rig: Rig, wait_until: WaitUntil) -> None:
-    events = [interaction(number) for number in range(100_000)]
-    rig.produce(events[:60_000])
-    rig.produce_raw([b"bad"] * 50, topic=IMPRESSIONS)
-    rig.produce([*events[50_000:], *events[:1_000]])
-    sent = 60_000 + 50 + 51_000
-
-    for kill in range(5):
-        process = rig.start_landing("--slot", "test", "--batch-size", "1000")
-        goal = (kill + 1) * 12_000
-        wait_until(lambda: sum(rig.counters().values()) >= goal, timeout=60, what=f"{goal} events landed")  # noqa: B023
-        process.kill()
-        process.wait()
-    rig.land_all()
-
-    assert {row[0] for row in rig.rows("SELECT event_id FROM interactions")} == {event.event_id for event in events}
-    counters = rig.counters()
-    assert sum(counters.values()) == sent
-    assert counters == {"stored": 100_000, "duplicate": 11_000, "dead": 50, "skipped": 0}
-    assert reconciled(rig)
-
-
 def test_who_lost_its_partition_cannot_write_or_move_offsets(rig: Rig) -> None:
     rig.produce([interaction(number, user_id="u") for number in range(10)])
     records = rig.messages(INTERACTIONS)
@@ -271,40 +248,6 @@ def test_who_lost_its_partition_cannot_write_or_move_offsets(rig: Rig) -> None:
     assert rig.counters() == before
     assert before["stored"] == 10
     assert reconciled(rig)
-
-
-def test_reconcile_finds_a_row_deleted_and_an_offset_moved_by_hand(rig: Rig) -> None:
-    rig.produce([interaction(number) for number in range(10)])
-    rig.land_all()
-    assert reconciled(rig)
-
-    rig.rows("DELETE FROM interactions WHERE event_id = %s RETURNING 1", interaction(3).event_id)
-    assert not reconciled(rig)
-    rig.rows(
-        "UPDATE consumer_offsets SET erased = erased + 1 WHERE partition = (SELECT min(partition) FROM "
-        "consumer_offsets WHERE stored > 0) AND topic = %s RETURNING 1",
-        INTERACTIONS,
-    )
-    rig.rows("UPDATE consumer_offsets SET next_offset = next_offset - 1 WHERE stored > 0 RETURNING 1")
-
-    assert not reconciled(rig)
-
-
-def test_landing_waits_for_postgres_and_goes_on(rig: Rig, wait_until: WaitUntil) -> None:
-    process = rig.start_landing("--slot", "test")
-    rig.produce([interaction(1)])
-    wait_until(lambda: rig.counters()["stored"] == 1, timeout=40, what="the first event landed")
-    name = rig.settings.database_url.get_secret_value().rsplit("/", 1)[1]
-
-    with psycopg.connect(rig.settings.database_url.get_secret_value(), autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
-            [name],
-        )
-    rig.produce([interaction(2)])
-
-    wait_until(lambda: rig.counters()["stored"] == 2, timeout=20, what="the event after the outage landed")
-    assert process.poll() is None
 
 
 def test_trainings_are_announced(rig: Rig) -> None:
