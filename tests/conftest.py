@@ -34,6 +34,12 @@ def pytest_sessionstart() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the long tests begin first, in the order drawn for them; short ones fill the time that is left beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print one line a group: how many tests of it passed, failed, were skipped."""
     counts: dict[str, Counter[str]] = {}

@@ -64,8 +64,9 @@ class FaultRig(Rig):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment of the project's commands."""
-        return super().environment | {"MARQUEE_ERASURE_SECRET": self.settings.erasure_secret.get_secret_value()}
+        """Return the environment of the project's commands: without coverage, of which nothing killed could tell."""
+        inherited = {name: value for name, value in super().environment.items() if not name.startswith("COVERAGE_")}
+        return inherited | {"MARQUEE_ERASURE_SECRET": self.settings.erasure_secret.get_secret_value()}
 
     def send(self, count: int) -> None:
         """Send the next messages of the stream; Kafka has them when this returns."""
