@@ -36,7 +36,7 @@ def pytest_sessionstart() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the long tests begin first, in the order drawn for them; short ones fill the time that is left beside them."""
+    """Let the long tests begin first, in the order drawn for them; short ones fill the time left beside them."""
     items.sort(key=lambda item: item.get_closest_marker("integration") is None)
 
 

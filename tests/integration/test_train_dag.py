@@ -97,7 +97,7 @@ def _announced(environment: Environment, run_id: str) -> dict[str, dict[str, Any
 def test_a_run_goes_from_events_to_a_promoted_version(environment: Environment, tmp_path: Path) -> None:
     ran = run_dag(environment, tmp_path / "result.json", factors=8)
     assert ran["state"] == "success"
-    assert ran["tasks"] == dict.fromkeys(("announce_started", *STEPS, "announce"), "success")
+    assert ran["tasks"] == dict.fromkeys(("announce_started", "data_doctor", *STEPS, "announce"), "success")
     champion = Registry(environment["MARQUEE_MLFLOW_TRACKING_URI"], "dag").by_alias("champion")
     assert champion is not None
     assert champion.tags["run"] == ran["announced"]["completed"]["training_id"]
