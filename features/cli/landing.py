@@ -16,7 +16,7 @@ from features.settings import load_settings
 
 def land(
     *,
-    batch_size: Annotated[int, typer.Option(min=1, help="Messages at which a batch is written.")] = 5_000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Messages at which a batch is written.")] = 10_000,
     slot: Annotated[str | None, typer.Option(help="Name that survives restarts, one per process of the group.")] = None,
     until_caught_up: Annotated[bool, typer.Option(help="Stop once everything is landed.")] = False,
     metrics_host: Annotated[str, typer.Option(help="Address that its series for Prometheus bind.")] = "127.0.0.1",

@@ -43,7 +43,7 @@ class LandingOptions:
         Where Prometheus finds the process' series; port 0 for nowhere.
     """
 
-    batch_size: int = 5_000
+    batch_size: int = 10_000
     slot: str | None = None
     until_caught_up: bool = False
     metrics_host: str = "127.0.0.1"
