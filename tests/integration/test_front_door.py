@@ -133,7 +133,7 @@ def test_a_post_retried_after_lost_replies_lands_once(api: Api, rig: Rig, wait_u
     def landed() -> list[tuple[Any, ...]]:
         return rig.rows("SELECT event_id FROM interactions WHERE user_id = 'retrier'")
 
-    wait_until(lambda: rig.counters()["duplicate"] >= 60, 20, "all four attempts are landed")
+    wait_until(lambda: rig.counters()["duplicate"] >= 60, 60, "all four attempts are landed")
     assert {row[0] for row in landed()} == ids
     assert len(landed()) == 20
 
@@ -148,7 +148,7 @@ def test_shortcuts_land_as_interactions(api: Api, rig: Rig, wait_until: WaitUnti
     def landed() -> list[tuple[Any, ...]]:
         return rig.rows("SELECT event_id, action, item_id, value FROM interactions WHERE user_id = 'short'")
 
-    wait_until(lambda: len(landed()) == 4, 20, "all four are landed")
+    wait_until(lambda: len(landed()) == 4, 60, "all four are landed")
     assert set(landed()) == {
         (watch, "watch", "i1", 0.25),
         (search, "search", None, None),
@@ -164,15 +164,15 @@ def test_items_are_posted_patched_hidden_and_deleted(api: Api, rig: Rig, wait_un
 
     path = "/api/v1/items/a%2Fb%20%E2%98%83"
     post(api, "/api/v1/items", {"item_id": "a/b ☃", "title": "Heat", "categories": ["Crime"], "stock": 3})
-    wait_until(lambda: state() == ("Heat", ["Crime"], 3, False, False), 20, "the item is there")
+    wait_until(lambda: state() == ("Heat", ["Crime"], 3, False, False), 60, "the item is there")
     assert api.client.patch(path, json={"stock": 0, "hidden": True}).status_code == 202
-    wait_until(lambda: state() == ("Heat", ["Crime"], 0, True, False), 20, "the patch is there")
+    wait_until(lambda: state() == ("Heat", ["Crime"], 0, True, False), 60, "the patch is there")
     assert api.client.patch(path, json={"hidden": False}).status_code == 202
     assert api.client.delete(path).status_code == 401
     assert api.client.delete(path, headers=ADMIN).status_code == 202
-    wait_until(lambda: state() == ("Heat", ["Crime"], 0, False, True), 20, "the item is deleted")
+    wait_until(lambda: state() == ("Heat", ["Crime"], 0, False, True), 60, "the item is deleted")
     post(api, "/api/v1/items", {"item_id": "a/b ☃", "title": "Heat"})
-    wait_until(lambda: state() == ("Heat", [], None, False, False), 20, "a whole version brings it back")
+    wait_until(lambda: state() == ("Heat", [], None, False, False), 60, "a whole version brings it back")
 
 
 def test_a_dead_letter_is_found_mended_and_replayed_by_api(api: Api, rig: Rig, wait_until: WaitUntil) -> None:
@@ -188,7 +188,7 @@ def test_a_dead_letter_is_found_mended_and_replayed_by_api(api: Api, rig: Rig, w
     def waiting() -> Any:
         return ask("GET", route, params={"reason": "invalid_field", "open": True})["dead_letters"]
 
-    [letter] = wait_until(waiting, 20, "the letter is there")
+    [letter] = wait_until(waiting, 60, "the letter is there")
     one = f"{route}/{letter['dead_letter_id']}"
     assert "NO WAY" in ask("GET", one)["raw"]
     assert ask("GET", f"{route}/999999", 404)["status"] == 404
@@ -199,7 +199,7 @@ def test_a_dead_letter_is_found_mended_and_replayed_by_api(api: Api, rig: Rig, w
     assert ask("POST", f"{route}/replay", json={**wanted, "dry_run": True})["replayed"] == 1
     assert ask("POST", f"{route}/replay", json=wanted)["replayed"] == 1
     wait_until(
-        lambda: rig.rows("SELECT 1 FROM interactions WHERE event_id = 'poison-1' AND action = 'view'"), 20, "landed"
+        lambda: rig.rows("SELECT 1 FROM interactions WHERE event_id = 'poison-1' AND action = 'view'"), 60, "landed"
     )
     assert ask("POST", f"{route}/discard", json=wanted)["discarded"] == 0
     assert ask("GET", route)["counts"]["replayed"] == 1
@@ -211,7 +211,7 @@ def test_a_user_is_erased_by_api_and_does_not_come_back(api: Api, rig: Rig, wait
 
     event = {"user_id": "gone/☃", "item_id": "i1", "action": "view"}
     post(api, "/api/v1/events", [event, event])
-    wait_until(lambda: rows() == 2, 20, "they are landed")
+    wait_until(lambda: rows() == 2, 60, "they are landed")
     path = "/api/v1/users/gone%2F%E2%98%83"
     assert api.client.delete(path).status_code == 401
     receipt = api.client.delete(path, headers=ADMIN)
@@ -220,7 +220,7 @@ def test_a_user_is_erased_by_api_and_does_not_come_back(api: Api, rig: Rig, wait
     assert rows() == 0
     skipped = rig.counters()["skipped"]
     post(api, "/api/v1/events", event)
-    wait_until(lambda: rig.counters()["skipped"] == skipped + 1, 20, "what arrives later is skipped")
+    wait_until(lambda: rig.counters()["skipped"] == skipped + 1, 60, "what arrives later is skipped")
     assert rows() == 0
 
 

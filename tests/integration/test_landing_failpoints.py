@@ -47,7 +47,7 @@ def test_a_commit_whose_answer_is_lost_is_not_landed_again(rig: FaultRig, wait_u
     ends = rig.ends()
     wait_until(lambda: rig.landed(ends), timeout=60, what="everything landed")
 
-    wait_until(lambda: rig.logged(process, "another process landed this"), timeout=5, what="the fence met")
+    wait_until(lambda: rig.logged(process, "another process landed this"), timeout=60, what="the fence met")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
     assert_clean(rig, by_command=False)

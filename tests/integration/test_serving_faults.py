@@ -101,7 +101,7 @@ def test_without_mlflow_it_starts_from_the_last_good_bundle(api: Api, wait_until
     digest = seed_cache(cache_of(api))
     api.start()
     assert api.client.get("/health/ready").status_code == 200
-    info = wait_until(lambda: (info := api.info())["registry_error"] and info, 20, "the registry's absence is noticed")
+    info = wait_until(lambda: (info := api.info())["registry_error"] and info, 60, "the registry's absence is noticed")
     assert (info["digest"], info["version"]) == (digest, "1")
     answer = api.recommend("someone")
     assert len(items_of(answer)) == 20
@@ -125,13 +125,13 @@ def test_while_postgres_is_stopped_answers_go_on_and_say_so(api: Api, backing: B
         with request_loop(api) as loop:
             backing.stop("postgres")
             answer = wait_until(
-                lambda: (answer := api.recommend("u", k=7))["degraded"] and answer, 10, "the answer is degraded"
+                lambda: (answer := api.recommend("u", k=7))["degraded"] and answer, 60, "the answer is degraded"
             )
             inline = {"user_id": "u", "history": [{"item_id": "i3", "action": "like"}]}
             personal = api.client.post("/api/v1/recommend", json=inline).json()
             posted = api.client.post("/api/v1/events", json=LIKE)
             backing.start(postgres.service(backing.stack))
-            wait_until(lambda: api.recommend("u")["degraded"] is False, 20, "all is well again")
+            wait_until(lambda: api.recommend("u")["degraded"] is False, 60, "all is well again")
     finally:
         if "postgres" not in backing.held:
             backing.start(postgres.service(backing.stack))
@@ -165,7 +165,7 @@ def test_while_kafka_is_stopped_events_get_a_quick_503_and_lists_go_on(
 ) -> None:
     seed_cache(cache_of(api))
     api.start()
-    wait_until(lambda: api.client.post("/api/v1/events", json=LIKE).status_code == 202, 20, "Kafka takes events")
+    wait_until(lambda: api.client.post("/api/v1/events", json=LIKE).status_code == 202, 60, "Kafka takes events")
     backing.stop("kafka")
     try:
         times = []
