@@ -98,20 +98,20 @@ def _back(offsets: int, account: Balance, life: Life) -> str:
     return told + f"next_offset was moved back{before} (what is read again is a duplicate), or a counter was raised"
 
 
+def _landed(account: Balance, life: Life) -> dict[str, object] | None:
+    """Return which offsets were landed, as queries take them; None where those of several lives are mixed."""
+    if life.lives != 1 or life.first_offset is None or life.next_offset is None:
+        return None
+    place = {"topic": account.topic, "partition": account.partition}
+    return {**place, "first_offset": life.first_offset, "next_offset": life.next_offset}
+
+
 def _gaps(connection: Connection, account: Balance, life: Life) -> str:
     """Name offsets that hold nothing: exactly what is missing where nothing else leaves gaps."""
-    if life.lives != 1 or life.first_offset is None or life.next_offset is None:
+    landed = _landed(account, life)
+    if landed is None:
         return "offsets cannot be told, since the topic was made anew"
-    ranges = list(
-        queries.offsets_without_rows(
-            connection,
-            topic=account.topic,
-            partition=account.partition,
-            first_offset=life.first_offset,
-            next_offset=life.next_offset,
-            at_most=NAMED + 1,
-        )
-    )
+    ranges = list(queries.offsets_without_rows(connection, **landed, at_most=NAMED + 1))
     offsets = [offset for first, last in ranges for offset in range(first, min(last, first + NAMED) + 1)]
     if not offsets:
         return "no offset lacks a row: a counter was raised"
@@ -123,18 +123,10 @@ def _gaps(connection: Connection, account: Balance, life: Life) -> str:
 
 def _odd(connection: Connection, account: Balance, life: Life) -> str:
     """Name rows that cannot come from landing."""
-    if life.lives != 1 or life.first_offset is None or life.next_offset is None:
+    landed = _landed(account, life)
+    if landed is None:
         return "which ones cannot be told, since the topic was made anew"
-    odd = list(
-        queries.odd_rows(
-            connection,
-            topic=account.topic,
-            partition=account.partition,
-            first_offset=life.first_offset,
-            next_offset=life.next_offset,
-            at_most=NAMED,
-        )
-    )
+    odd = list(queries.odd_rows(connection, **landed, at_most=NAMED))
     if not odd:
         return "they stand at offsets of their own, so that a counter was changed or rows were inserted in gaps"
     named = "; ".join(f"offset {offset}: {', '.join(ids) or 'a dead letter'}" for offset, ids in odd)

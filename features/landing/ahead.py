@@ -66,7 +66,6 @@ class ReadAhead:
         self._failure: BaseException | None = None
         self._cluster_id = ""
         self.halted = 0
-        self.lag = 0
         self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
 
     @property

@@ -5,7 +5,7 @@ The order of the steps is the promise:
 1. decode       messages become rows or dead letters; nothing is written yet
 2. gate         begin a transaction, share the landing gate, take the landing time
 3. fence        lock the partitions' offsets; stop if they are not where this process left them
-4. write        stage the rows, keep those with a new event id, keep what is derived from them
+4. write        drop what belongs to erased users, store rows with a new event id, keep what is derived from them
 5. dead letters keep what could not be decoded
 6. offsets      move offsets and counters, only from where the fence saw them
 7. commit       rows, dead letters, offsets and counters become true together, or not at all

@@ -1,11 +1,11 @@
 """Rows into tables, idempotently: what has a new event id stays, and what is derived from it follows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeVar
 
 from psycopg import errors
 
@@ -15,6 +15,9 @@ from features.db.connection import Connection, RefusedError, database_errors
 from features.db.gate import enter_gate
 from features.db.queries import queries
 from features.landing.rows import Partition, Place, Row, Rows, place_of
+
+Some = TypeVar("Some", bound=Sized)
+"""Interactions in whatever form: rows or columns."""
 
 LOOK_FIRST_BATCHES: Final = 32
 """Batches for which event ids are looked up before they are copied, once a duplicate was met: a copy that meets one
@@ -80,15 +83,61 @@ def prepare(connection: Connection) -> None:
         connection.commit()
 
 
-class Writer:
-    """Writes rows in the transaction under way; one for each session, since it remembers whether duplicates are about.
+class CopyInHope:
+    """Copies straight into a table in the hope that nothing is there yet; one for each session.
 
-    Interactions, nearly all of the load, are copied straight into their table in the hope that none is there yet. When
-    one is, the copy is taken back and only those whose ids are new are copied.
+    When something is, the copy is taken back and only what is new is copied. It remembers whether duplicates are about.
     """
 
     def __init__(self) -> None:
         self._look_first = 0
+
+    def store(
+        self, connection: Connection, all_of_it: Some, *, copy: Callable[[Some], None], only_new: Callable[[Some], Some]
+    ) -> Some:
+        """Return what was new, after copying it in the transaction under way.
+
+        Parameters
+        ----------
+        connection
+            In a transaction.
+        all_of_it
+            What to copy.
+        copy
+            Copies some of it.
+        only_new
+            Leaves out what is there already.
+
+        Raises
+        ------
+        UnavailableError
+            If another transaction stored some of it meanwhile: trying again will find it.
+        """
+        if not self._look_first:
+            try:
+                with connection.transaction():
+                    copy(all_of_it)
+            except errors.UniqueViolation:
+                self._look_first = LOOK_FIRST_BATCHES
+            else:
+                return all_of_it
+        new = only_new(all_of_it)
+        self._look_first = LOOK_FIRST_BATCHES if len(new) < len(all_of_it) else self._look_first - 1
+        try:
+            copy(new)
+        except errors.UniqueViolation as error:
+            raise UnavailableError("another process is landing the same events; trying again") from error
+        return new
+
+
+class Writer:
+    """Writes rows in the transaction under way; one for each session.
+
+    Interactions, nearly all of the load, are copied in hope; the rest is staged.
+    """
+
+    def __init__(self) -> None:
+        self._hope = CopyInHope()
 
     def write(self, connection: Connection, rows: Rows, landed_at: datetime) -> Counter[Partition]:
         """Return how many rows of each partition were new, after writing them and what is derived from them.
@@ -107,28 +156,14 @@ class Writer:
         return stored
 
     def _interactions(self, connection: Connection, rows: Sequence[Row], landed_at: datetime) -> Counter[Partition]:
-        new = self._copied_in_hope(connection, rows, landed_at)
-        if new is None:
-            new = _new(connection, rows)
-            self._look_first = LOOK_FIRST_BATCHES if len(new) < len(rows) else self._look_first - 1
-            try:
-                _copy_interactions(connection, new, landed_at)
-            except errors.UniqueViolation as error:
-                raise UnavailableError("another process is landing the same events; trying again") from error
+        new = self._hope.store(
+            connection,
+            rows,
+            copy=lambda some: _copy_interactions(connection, some, landed_at),
+            only_new=lambda some: _new(connection, some),
+        )
         _keep_seen(connection, new)
         return Counter(row[-3:-1] for row in new)
-
-    def _copied_in_hope(self, connection: Connection, rows: Sequence[Row], landed_at: datetime) -> Sequence[Row] | None:
-        """Return all rows if they were copied, None if at least one may be there already."""
-        if self._look_first:
-            return None
-        try:
-            with connection.transaction():
-                _copy_interactions(connection, rows, landed_at)
-        except errors.UniqueViolation:
-            self._look_first = LOOK_FIRST_BATCHES
-            return None
-        return rows
 
 
 def write_rows(connection: Connection, rows: Rows, landed_at: datetime) -> Counter[Partition]:

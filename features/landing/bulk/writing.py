@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from psycopg import errors
 
-from features.contracts.errors import UnavailableError
 from features.contracts.event_problems import SCHEMA_VERSION
 from features.contracts.times import to_us
 from features.db.connection import Connection
 from features.db.queries import queries
-from features.landing.write import LOOK_FIRST_BATCHES
+from features.landing.write import CopyInHope
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
@@ -82,7 +80,7 @@ class ColumnsWriter:
     """Writes columns as `features.landing.write.Writer` writes rows; one for each session."""
 
     def __init__(self) -> None:
-        self._look_first = 0
+        self._hope = CopyInHope()
 
     def write(self, connection: Connection, columns: Columns, target: Target, landed_at: datetime) -> int:
         """Return how many interactions were new, after writing them and what their users have seen.
@@ -93,29 +91,14 @@ class ColumnsWriter:
             If another transaction stored one of them meanwhile: trying again will find it.
         """
         # In the order of the index, as all landings write: neighbours share pages, and no two wait in a circle.
-        columns = columns.take(pc.array_sort_indices(columns.event_ids).to_numpy())
-        if not self._copied_in_hope(connection, columns, target, landed_at):
-            new = _new(connection, columns)
-            self._look_first = LOOK_FIRST_BATCHES if len(new) < len(columns) else self._look_first - 1
-            try:
-                _copy(connection, queries.copy_interactions.sql, _rows(new, target, landed_at))
-            except errors.UniqueViolation as error:
-                raise UnavailableError("another process is landing the same events; trying again") from error
-            columns = new
-        _keep_seen(connection, columns)
-        return len(columns)
-
-    def _copied_in_hope(self, connection: Connection, columns: Columns, target: Target, landed_at: datetime) -> bool:
-        """Return whether all were copied; otherwise at least one may be there already."""
-        if self._look_first:
-            return False
-        try:
-            with connection.transaction():
-                _copy(connection, queries.copy_interactions.sql, _rows(columns, target, landed_at))
-        except errors.UniqueViolation:
-            self._look_first = LOOK_FIRST_BATCHES
-            return False
-        return True
+        new = self._hope.store(
+            connection,
+            columns.take(pc.array_sort_indices(columns.event_ids).to_numpy()),
+            copy=lambda some: _copy(connection, queries.copy_interactions.sql, _rows(some, target, landed_at)),
+            only_new=lambda some: _new(connection, some),
+        )
+        _keep_seen(connection, new)
+        return len(new)
 
 
 def _new(connection: Connection, columns: Columns) -> Columns:
