@@ -1,7 +1,7 @@
 """How much liking an action shows: the preference weight of an event, by configuration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -22,22 +22,25 @@ class ActionWeight:
     `constant`: always `base`. `share`: `base` x value in 0..1 (a watch by the share watched). `rating`: `base` x
     value / scale where that is at least the configured threshold, else 0. `signed`: `base` with the value's sign.
     An event without a value counts as value 1 (a rating without value as 0).
+
+    `strong`: the action shows more than a look, so that strong over all events is an item's conversion.
     """
 
     rule: Rule
     base: float
+    strong: bool = False
 
 
 DEFAULT_ACTIONS: Final[Mapping[str, ActionWeight]] = {
     "view": ActionWeight("constant", 1.0),
     "click": ActionWeight("constant", 1.0),
-    "watch": ActionWeight("share", 2.0),
-    "rating": ActionWeight("rating", 1.0),
-    "favorite": ActionWeight("signed", 2.0),
-    "like": ActionWeight("signed", 1.0),
+    "watch": ActionWeight("share", 2.0, strong=True),
+    "rating": ActionWeight("rating", 1.0, strong=True),
+    "favorite": ActionWeight("signed", 2.0, strong=True),
+    "like": ActionWeight("signed", 1.0, strong=True),
     "dislike": ActionWeight("constant", -1.0),
-    "cart": ActionWeight("constant", 2.0),
-    "purchase": ActionWeight("constant", 1.0),
+    "cart": ActionWeight("constant", 2.0, strong=True),
+    "purchase": ActionWeight("constant", 1.0, strong=True),
 }
 
 
@@ -69,6 +72,18 @@ class ActionWeights:
             weight[rows] = self._weigh_one(action, value[rows])
         return weight
 
+    def strong(self, actions: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which events have an action that shows more than a look, bool (n,)."""
+        strong = {name for name, weight in self.actions.items() if weight.strong}
+        return np.fromiter((action in strong for action in actions), dtype=bool, count=len(actions))
+
+    def ratings(self, actions: Sequence[str], values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return the rating that each event gave as a share of the scale, float32 (n,); NaN where it gave none."""
+        rated = {name for name, weight in self.actions.items() if weight.rule == "rating"}
+        is_rating = np.fromiter((action in rated for action in actions), dtype=bool, count=len(actions))
+        share = np.asarray(values, dtype=np.float64) / self.rating_scale
+        return np.where(is_rating, share, np.nan).astype(np.float32)
+
     def _weigh_one(self, action: str, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         weight = self.actions.get(action)
         if weight is None:
@@ -88,7 +103,7 @@ class ActionWeights:
     def to_json(self) -> dict[str, object]:
         """Return the weights as JSON values, as a bundle's manifest and a run's parameters hold them."""
         return {
-            "actions": {name: {"rule": w.rule, "base": w.base} for name, w in sorted(self.actions.items())},
+            "actions": {name: asdict(w) for name, w in sorted(self.actions.items())},
             "rating_scale": self.rating_scale,
             "rating_threshold": self.rating_threshold,
         }
