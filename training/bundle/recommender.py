@@ -18,7 +18,7 @@ from training.bundle.candidates import Candidates, align, best_sources, retrieve
 from training.bundle.foldin import FoldIn
 from training.bundle.plan import BLEND, RANKER, Plan
 from training.bundle.result import Recommendations, Trace
-from training.bundle.sources import SOURCES, Blocked, Source, User
+from training.bundle.sources import SOURCES, Blocked, Offer, Source, User
 from training.bundle.tables import NeighbourTable
 
 _FUSION_CONSTANT: Final = 60.0
@@ -77,6 +77,11 @@ class Recommender:
         who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
         found = self._retrieve(who, view, blocked, options)
         return found, self._rows(profiles, user, found, view)
+
+    def offers(self, profiles: Profiles, user: int, view: ItemView, options: Options, limit: int) -> list[Offer]:
+        """Return up to `limit` items of each source alone for the batch's user number `user`, whatever its budget."""
+        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
+        return [source.offer(who, view, blocked, limit) for source in self.sources]
 
     def _refuse_future(self, profiles: Profiles, statistics: ItemStatistics, as_of_us: npt.NDArray[np.int64]) -> None:
         if not len(profiles):
