@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.spec import Feature, FeatureSpec, source_features
+from features.contracts.spec import Feature, FeatureSpec
 from features.contracts.statistics import DAY_US, HALF_LIFE_NAMES, NEVER_US, ItemStatistics
 
 Floats = npt.NDArray[np.float64]
@@ -25,9 +25,9 @@ POPULAR: Final = len(TRENDS)
 _RANK_LIMIT: Final = 10_000
 
 
-def feature_spec(sources: Sequence[str]) -> FeatureSpec:
-    """Return the spec of a ranker that reads the personal candidate sources named, in their order."""
-    columns = source_features(sources)
+def feature_spec(offered: Sequence[Feature]) -> FeatureSpec:
+    """Return the spec of a ranker that reads, before the features made here, those columns of retrieval."""
+    columns = [*offered]
     for name in (*TRENDS, "all"):
         window = "all time" if name == "all" else f"a half-life of {name}"
         columns += [
@@ -159,7 +159,7 @@ def vectorize(
     candidates
         int32 (n_candidates,), internal indices.
     offered
-        float32 (n_candidates, 2 * n_sources), rank and relative score per personal source, NaN where not offered.
+        float32 (n_candidates, n_offered), what retrieval knows of them: the spec's first columns.
     view
         The items at the bucket edge that the moment falls behind.
     """

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
-from training.bundle.recommender import Recommender, order_scores
+from training.bundle.fusion import order_scores
+from training.bundle.recommender import Recommender
 from training.data import Interactions
 from training.lists import groups
 from training.metrics import Estimate, Floats, bootstrap_mean, coverage, estimates, per_user

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import structlog
 
 from features.contracts.profiles import Options
-from features.vectorize import feature_spec
+from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.plan import BLEND, RANKER
-from training.bundle.recommender import Recommender, order_scores, view_of
+from training.bundle.fusion import order_scores
+from training.bundle.recommender import Recommender, view_of
 from training.bundle.sources import PERSONAL, POPULAR_PLANS, SOURCES
 from training.config import RankerConfig, TrainingConfig
 from training.lists import groups
@@ -113,7 +114,7 @@ def _dataset(groups_: list[Group], reference: lgb.Dataset | None = None) -> lgb.
         np.concatenate([group.rows for group in groups_]),
         label=np.concatenate([group.hit for group in groups_]).astype(np.float32),
         group=[len(group.hit) for group in groups_],
-        feature_name=list(feature_spec(PERSONAL).names),
+        feature_name=list(SPEC.names),
         reference=reference,
     )
 

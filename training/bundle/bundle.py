@@ -14,12 +14,12 @@ from features.contracts.profiles import Options, Profiles, UserHistory
 from features.contracts.spec import FeatureSpec
 from features.contracts.statistics import ItemStatistics
 from features.contracts.weights import taken_back
-from features.vectorize import feature_spec
 from training.bundle.manifest import Manifest
 from training.bundle.parts import Parts
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
-from training.bundle.sources import PERSONAL, best
+from training.bundle.offered import SPEC
+from training.bundle.sources import best
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -46,7 +46,7 @@ class Bundle:
     @cached_property
     def spec(self) -> FeatureSpec:
         """Return the ranker's columns."""
-        return feature_spec(PERSONAL)
+        return SPEC
 
     @cached_property
     def statistics(self) -> ItemStatistics:

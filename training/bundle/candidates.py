@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING
 from features.vectorize import ItemView
-from training.bundle.sources import PERSONAL, Blocked, Offer, Source, User
+from training.bundle.sources import Blocked, Offer, Source, User
 
 DEPTH: Final = 2
 """A source's ranks reach this many times its budget: known beyond what it may propose, NaN further down."""
@@ -37,13 +37,6 @@ class Candidates:
     ranks: npt.NDArray[np.float32]
     relative: npt.NDArray[np.float32]
 
-    @property
-    def offered(self) -> npt.NDArray[np.float32]:
-        """Return rank and relative score of the personal sources, side by side: float32 (n, 2 * len(PERSONAL))."""
-        columns = np.empty((len(self.items), 2 * len(PERSONAL)), dtype=np.float32)
-        columns[:, ::2] = self.ranks[:, : len(PERSONAL)]
-        columns[:, 1::2] = self.relative[:, : len(PERSONAL)]
-        return columns
 
 
 def retrieve(

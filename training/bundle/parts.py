@@ -69,7 +69,7 @@ class Parts:
         """Return the recommender that these parts make."""
         sources = build_sources(self.index, self.tables)
         return Recommender(
-            len(self.items), self.fold_in, sources, self.tables["similar"], self.categories, self.plan, self.ranker
+            len(self.items), self.fold_in, sources, self.tables, self.categories, self.plan, self.ranker
         )
 
 

@@ -13,13 +13,14 @@ from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
 from features.contracts.statistics import StatisticsState
 from features.contracts.weights import ActionWeights
-from features.vectorize import Categories, feature_spec
+from features.vectorize import Categories
 from training.bundle.bundle import Bundle
 from training.bundle.foldin import FoldIn
 from training.bundle.golden import GoldenRequest, check_answers
 from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
 from training.bundle.parts import TABLES, Parts
-from training.bundle.sources import PERSONAL, SOURCES
+from training.bundle.offered import SPEC
+from training.bundle.sources import SOURCES
 from training.bundle.tables import NeighbourTable
 
 _MANIFEST_LIMIT: Final = 1 << 20
@@ -59,7 +60,7 @@ def open_bundle(path: Path, expected_digest: str) -> Bundle:
         If it is not the bundle of that digest, or of another format or feature spec than this code computes.
     """
     manifest = verify_bundle(path, expected_digest)
-    spec_hash = feature_spec(PERSONAL).digest
+    spec_hash = SPEC.digest
     if manifest.spec_hash != spec_hash:
         raise BundleError(
             f"bundle {path} was trained with feature spec {manifest.spec_hash[:12]}, this code computes "

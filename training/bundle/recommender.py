@@ -1,6 +1,6 @@
 """The recommender itself: pure, batch-first; training, backtest, batch and serving all call `Recommender.recommend`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -16,13 +16,12 @@ from features.contracts.statistics import ItemStatistics
 from features.vectorize import POPULAR, Categories, ItemView, vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
 from training.bundle.foldin import FoldIn
-from training.bundle.plan import BLEND, RANKER, Plan
+from training.bundle.fusion import order_scores
+from training.bundle.offered import offered_columns
+from training.bundle.plan import RANKER, Plan
 from training.bundle.result import Recommendations, Trace
-from training.bundle.sources import SOURCES, Blocked, Offer, Source, User
+from training.bundle.sources import Blocked, Offer, Source, User
 from training.bundle.tables import NeighbourTable
-
-_FUSION_CONSTANT: Final = 60.0
-"""Of reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009)."""
 
 _BECAUSE_WINDOW: Final = 50
 """Latest liked events among which the cause of a recommendation is looked for."""
@@ -35,7 +34,7 @@ class Recommender:
     n_items: int
     fold_in: FoldIn
     sources: tuple[Source, ...]
-    cause: NeighbourTable
+    tables: Mapping[str, NeighbourTable]
     categories: Categories
     plan: Plan
     ranker: lgb.Booster | None
@@ -142,12 +141,13 @@ class Recommender:
 
     def _rows(self, profiles: Profiles, user: int, found: Candidates, view: ItemView) -> npt.NDArray[np.float32]:
         events = profiles.events(user)
+        item, weight = profiles.item[events], profiles.weight[events]
         return vectorize(
-            profiles.item[events],
-            profiles.weight[events],
+            item,
+            weight,
             profiles.at_us[events],
             candidates=found.items,
-            offered=found.offered,
+            offered=offered_columns(found, item, weight, self.tables),
             view=view,
         )
 
@@ -166,7 +166,7 @@ class Recommender:
         cause = np.full(len(items), MISSING, dtype=np.int32)
         if not len(liked) or not len(items):
             return cause
-        owner, neighbour, value = self.cause.rows(liked)
+        owner, neighbour, value = self.tables["similar"].rows(liked)
         among = np.flatnonzero(np.isin(neighbour, items))
         among = among[np.argsort(value[among], kind="stable")]  # the strongest neighbour writes last
         by_item = np.argsort(items)
@@ -203,15 +203,6 @@ class _List:
 def view_of(statistics: ItemStatistics, categories: Categories) -> ItemView:
     """Return the items' view at one bucket edge; kept while the same statistics are asked for again."""
     return ItemView(statistics, categories)
-
-
-def order_scores(ranks: npt.NDArray[np.float32], order_by: str) -> npt.NDArray[np.float64]:
-    """Return scores by reciprocal rank: of one source, the others breaking its ties, or of all ("blend")."""
-    reciprocal = np.nan_to_num(1.0 / (_FUSION_CONSTANT + ranks.astype(np.float64)))
-    blend = reciprocal.sum(axis=1)
-    if order_by == BLEND:
-        return np.asarray(blend)
-    return np.asarray(reciprocal[:, SOURCES.index(order_by)] + 1e-6 * blend)
 
 
 def _stack(lists: Sequence[_List], traces: Sequence[Trace], k: int) -> Recommendations:

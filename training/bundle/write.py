@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.vectorize import feature_spec
 from training.bundle.golden import make_golden
 from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
 from training.bundle.parts import Parts
-from training.bundle.sources import PERSONAL, SOURCES
+from training.bundle.offered import SPEC
+from training.bundle.sources import SOURCES
 
 
 def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_version: str, seed: int) -> str:
@@ -35,7 +35,7 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
     golden = make_golden(parts.recommender(), parts.state.at(parts.closed_at_us, has_clock=parts.has_clock), seed)
     (folder / "golden.json").write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1))
     (folder / "categories.json").write_text(json.dumps(list(parts.categories.names)), encoding="utf-8")
-    spec = feature_spec(PERSONAL)
+    spec = SPEC
     (folder / "feature_spec.json").write_text(
         json.dumps([vars_of(feature) for feature in spec.features], indent=1), encoding="utf-8"
     )

@@ -1,0 +1,80 @@
+"""How a candidate goes with the user's latest items, by the neighbour tables: for every candidate, whoever offered it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.spec import Feature
+from training.bundle.tables import NeighbourTable
+
+WINDOWS: Final = (1, 5, 20)
+"""Latest liked events over which what goes with a candidate is summed."""
+READ: Final = ("similar", "next")
+"""Tables that are read."""
+
+_LONGEST: Final = max(WINDOWS)
+_COLUMNS: Final = len(WINDOWS) + 2
+
+
+def affinity_features() -> list[Feature]:
+    """Return the columns that `affinities` gives, in its order."""
+    columns = []
+    for table in READ:
+        columns += [
+            Feature(f"{table}_last_{window}", f"sum of `{table}` weights from the last {window} liked items", "0..", table)
+            for window in WINDOWS
+        ]
+        columns += [
+            Feature(f"{table}_best_{_LONGEST}", f"largest `{table}` weight from the last {_LONGEST} liked", "0..1", table),
+            Feature(f"{table}_ago", f"liked events since the newest item that goes with it by `{table}`", "count", table),
+        ]
+    return [*columns, Feature("similar_disliked", "sum of `similar` weights from disliked items", "0..", "similar")]
+
+
+def affinities(
+    item: npt.NDArray[np.int32],
+    weight: npt.NDArray[np.float32],
+    candidates: npt.NDArray[np.int32],
+    tables: Mapping[str, NeighbourTable],
+) -> npt.NDArray[np.float32]:
+    """Return for each candidate how it goes with a history, float32 (n_candidates, len(affinity_features())).
+
+    Parameters
+    ----------
+    item, weight
+        The user's history, newest first: internal index and preference weight.
+    candidates
+        int32 (n_candidates,), internal indices, ascending.
+    tables
+        Neighbour tables by name, those of `READ` among them.
+    """
+    columns = np.zeros((len(candidates), len(READ) * _COLUMNS + 1), dtype=np.float32)
+    liked = item[np.flatnonzero(weight > 0)[:_LONGEST]]
+    for number, name in enumerate(READ):
+        block = columns[:, number * _COLUMNS : (number + 1) * _COLUMNS]
+        owner, position, value = _among(tables[name], liked, candidates)
+        for column, window in enumerate(WINDOWS):
+            end = np.searchsorted(owner, window)
+            block[:, column] = np.bincount(position[:end], value[:end], len(candidates))
+        np.maximum.at(block[:, len(WINDOWS)], position, value)
+        block[:, -1] = np.nan
+        block[position[::-1], -1] = owner[::-1]  # the newest owner writes last
+    disliked = item[np.flatnonzero(weight < 0)[:_LONGEST]]
+    if len(disliked):
+        _, position, value = _among(tables["similar"], disliked, candidates)
+        columns[:, -1] = np.bincount(position, value, len(candidates))
+    return columns
+
+
+def _among(
+    table: NeighbourTable, items: npt.NDArray[np.int32], candidates: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return which item's neighbour is which candidate (positions, by item ascending), and the weight."""
+    if not len(items) or not len(candidates):
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+    owner, neighbour, value = table.rows(items)
+    position = np.minimum(np.searchsorted(candidates, neighbour), len(candidates) - 1)
+    inside = candidates[position] == neighbour
+    return owner[inside], position[inside], value[inside]

@@ -1,0 +1,55 @@
+"""What retrieval tells the ranker of a candidate: the first columns of every feature row."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.spec import Feature, FeatureSpec, source_features
+from features.vectorize import feature_spec
+from training.bundle.affinities import affinities, affinity_features
+from training.bundle.candidates import Candidates
+from training.bundle.fusion import reciprocal_ranks
+from training.bundle.sources import PERSONAL
+from training.bundle.tables import NeighbourTable
+
+OFFERED: Final = (
+    *source_features(PERSONAL),
+    Feature("offers", "number of sources that rank the item", "count", "retrieval"),
+    Feature("blend_relative", "sum of reciprocal ranks over the best candidate's", "0..1", "retrieval"),
+    *affinity_features(),
+)
+"""The columns, in order."""
+
+SPEC: Final[FeatureSpec] = feature_spec(OFFERED)
+"""The columns of every ranker of this code."""
+
+_OF_SOURCES: Final = 2 * len(PERSONAL)
+
+
+def offered_columns(
+    found: Candidates,
+    item: npt.NDArray[np.int32],
+    weight: npt.NDArray[np.float32],
+    tables: Mapping[str, NeighbourTable],
+) -> npt.NDArray[np.float32]:
+    """Return the columns of one user's candidates, float32 (n_candidates, len(OFFERED)).
+
+    Parameters
+    ----------
+    found
+        The candidates with each source's ranks and relative scores.
+    item, weight
+        The user's history, newest first.
+    tables
+        Neighbour tables by name.
+    """
+    columns = np.empty((len(found.items), len(OFFERED)), dtype=np.float32)
+    columns[:, :_OF_SOURCES:2] = found.ranks[:, : len(PERSONAL)]
+    columns[:, 1:_OF_SOURCES:2] = found.relative[:, : len(PERSONAL)]
+    columns[:, _OF_SOURCES] = np.count_nonzero(~np.isnan(found.ranks), axis=1)
+    blend = reciprocal_ranks(found.ranks).sum(axis=1)
+    columns[:, _OF_SOURCES + 1] = blend / max(float(blend.max(initial=0.0)), 1e-12)
+    columns[:, _OF_SOURCES + 2 :] = affinities(item, weight, found.items, tables)
+    return columns

@@ -1,0 +1,82 @@
+"""What a ranker learns from: one user's candidates at one moment, with feature rows and what the user did next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.profiles import Options
+from training import lists
+from training.bundle.recommender import Recommender, view_of
+from training.metrics import ndcg
+from training.moments import Moment
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Candidates of one user at one moment.
+
+    Attributes
+    ----------
+    rows
+        float32 (n, n_features), in spec order.
+    ranks
+        float32 (n, n_sources), rank from 1 within each source, NaN where unknown.
+    gain
+        float32 (n,), how much the user liked it next: an action weight, 0 = not at all.
+    relevant
+        What the user liked next, retrieved or not: items.
+    position
+        float32 (n,), place from 1 at which it was shown; None where candidates were not shown.
+    """
+
+    rows: npt.NDArray[np.float32]
+    ranks: npt.NDArray[np.float32]
+    gain: npt.NDArray[np.float32]
+    relevant: int
+    position: npt.NDArray[np.float32] | None = None
+
+    @property
+    def hit(self) -> npt.NDArray[np.bool_]:
+        """Return which candidates were liked, bool (n,)."""
+        return self.gain > 0
+
+    def take(self, rows: Rows) -> "Group":
+        """Return the group with some of its candidates."""
+        position = None if self.position is None else self.position[rows]
+        return replace(
+            self, rows=self.rows[rows], ranks=self.ranks[rows], gain=self.gain[rows], position=position
+        )
+
+    def ndcg(self, scores: npt.NDArray[np.float64], k: int = 10) -> float:
+        """Return NDCG@k of the candidates ordered by scores (n,); a label that was not retrieved is missed."""
+        hit = self.hit[np.argsort(-scores, kind="stable")][None, :k]
+        return float(ndcg(hit, np.array([self.relevant]), k)[0])
+
+
+def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows) -> list[Group]:
+    """Return the groups of some of a moment's users (positions), candidates made by the code that serves."""
+    found: list[Group] = []
+    users, as_of_us = moment.users[chosen], moment.as_of_us[chosen]
+    for batch in lists.groups(moment.history, users, as_of_us, recommender.plan.history_limit):
+        view = view_of(batch.statistics, recommender.categories)
+        for user, position in enumerate(batch.position.tolist()):
+            candidates, rows = recommender.candidates(batch.profiles, user, view, Options())
+            labels = moment.labels[chosen[position]]
+            gain = np.isin(candidates.items, labels).astype(np.float32)
+            found.append(Group(rows, candidates.ranks, gain, len(labels)))
+    return found
+
+
+def with_fewer_negatives(groups: Sequence[Group], limit: int, rng: np.random.Generator) -> list[Group]:
+    """Return the groups that have something liked, each with at most `limit` of its other candidates."""
+    kept = []
+    for group in groups:
+        if not group.hit.any():
+            continue
+        missed = rng.permutation(np.flatnonzero(~group.hit))[:limit]
+        kept.append(group.take(np.sort(np.concatenate((np.flatnonzero(group.hit), missed)))))
+    return kept
