@@ -1,5 +1,7 @@
 """Interaction and item files as arrays: columns checked once, when they enter."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +24,10 @@ from features.contracts.columns import (
     VALUE,
 )
 from features.contracts.errors import ContractError
+from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.ids import MISSING, IdMap
-from features.contracts.weights import ActionWeights, weights_for
+from features.contracts.weights import ActionWeights
+from features.contracts.weights_file import SaidWeights
 from features.vectorize import Categories
 from training.data import Interactions, flat_lists
 
@@ -32,12 +36,13 @@ _REQUIRED: Final = (USER, ITEM, OCCURRED_AT)
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """Interactions of a file, with the ids as the file writes them and the weights that its values led to."""
+    """Interactions of a file, with the ids as the file writes them, its shape, and the weights that this led to."""
 
     interactions: Interactions
     user_values: npt.NDArray[Any]
     item_values: npt.NDArray[Any]
     weights: ActionWeights
+    shape: DataShape
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -55,21 +60,24 @@ def read_frame(path: Path) -> pd.DataFrame:
     return frame
 
 
-def load_interactions(path: Path, weights: ActionWeights | None = None) -> Loaded:
+def load_interactions(path: Path, weights: ActionWeights | None = None, said: SaidWeights | None = None) -> Loaded:
     """Return the interactions of a parquet file, ordered by time.
 
     Columns: `user_id`, `item_id`, `occurred_at`; optional `action`, `value`, `known_at`, `event_id`. Without `action`
     it is `rating` where there are values, else `view`. Ties in time keep the file's order, or that of `event_id`.
+    Without `weights` they are found from the data's shape and what a file of weights has said.
 
     Raises
     ------
     ContractError
         Naming the file, the column and what is wrong with it.
     """
-    return interactions_of(read_frame(path), path, weights)
+    return interactions_of(read_frame(path), path, weights, said)
 
 
-def interactions_of(frame: pd.DataFrame, path: Path, weights: ActionWeights | None = None) -> Loaded:
+def interactions_of(
+    frame: pd.DataFrame, path: Path, weights: ActionWeights | None = None, said: SaidWeights | None = None
+) -> Loaded:
     """Return the interactions of a frame that came from `path`; see `load_interactions`."""
     _check_columns(frame, path)
     occurred, has_clock = times(frame[OCCURRED_AT], path, OCCURRED_AT)
@@ -80,7 +88,8 @@ def interactions_of(frame: pd.DataFrame, path: Path, weights: ActionWeights | No
     user, user_values = pd.factorize(frame[USER].iloc[order])
     item, item_values = pd.factorize(frame[ITEM].iloc[order])
     actions, values = _actions(frame.iloc[order])
-    weights = weights or _weights_for(actions, values)
+    shape = shape_of(actions, values)
+    weights = weights or weights_for(shape, said)
     interactions = Interactions(
         users=IdMap([str(value) for value in user_values]),
         items=IdMap([str(value) for value in item_values]),
@@ -90,8 +99,10 @@ def interactions_of(frame: pd.DataFrame, path: Path, weights: ActionWeights | No
         at_us=at_us[order],
         known_us=known[order],
         has_clock=has_clock,
+        strong=weights.strong(actions),
+        rating=weights.ratings(actions, values),
     )
-    return Loaded(interactions, np.asarray(user_values), np.asarray(item_values), weights)
+    return Loaded(interactions, np.asarray(user_values), np.asarray(item_values), weights, shape)
 
 
 def load_categories(path: Path | None, items: IdMap) -> Categories:
@@ -171,7 +182,7 @@ def _actions(frame: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.float64]]:
     return ["rating" if VALUE in frame else "view"] * len(frame), values
 
 
-def _weights_for(actions: list[str], values: npt.NDArray[np.float64]) -> ActionWeights:
-    """Return default weights on the rating scale that the values follow."""
+def shape_of(actions: Sequence[str], values: npt.NDArray[np.float64]) -> DataShape:
+    """Return how often each action occurs, and the largest value of a rating."""
     rated = np.fromiter((action == "rating" for action in actions), dtype=bool, count=len(actions))
-    return weights_for(float(np.nanmax(values[rated], initial=0.0)) if rated.any() else 0.0)
+    return DataShape(dict(Counter(actions)), max(float(np.nanmax(values[rated], initial=0.0)), 0.0))

@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, NEVER_US, StatisticsState, bucket_edge
 from features.contracts.times import EPOCH, from_us, to_us
-from features.contracts.weights import ActionWeights, weights_for
+from features.contracts.weights import ActionWeights
 from features.db.connection import Connection, connect, database_errors
 from features.db.gate import landed_before
 from features.db.queries import queries
@@ -80,7 +81,7 @@ def _refresh(connection: Connection, read_until: datetime, until: datetime) -> R
     before = _progress(connection)
     largest = queries.largest_rating(connection, since=before.read_until, until=read_until)
     largest = max(before.largest_rating, largest)
-    weights = weights_for(largest)
+    weights = weights_for(DataShape(largest_rating=largest))
     closed_at = max(before.closed_at, from_us(bucket_edge(to_us(until))))
     if weights != before.weights:
         queries.forget_all_statistics(connection)

@@ -20,8 +20,9 @@ class ActionWeight:
     """How one action is weighed.
 
     `constant`: always `base`. `share`: `base` x value in 0..1 (a watch by the share watched). `rating`: `base` x
-    value / scale where that is at least the configured threshold, else 0. `signed`: `base` with the value's sign.
-    An event without a value counts as value 1 (a rating without value as 0).
+    value / scale where that is at least the threshold of liking, `-base` x (1 - value / scale) / 2 where it is at most
+    the threshold of disliking, else 0. `signed`: `base` with the value's sign. An event without a value counts as
+    value 1 (a rating without value as 0).
 
     `strong`: the action shows more than a look, so that strong over all events is an item's conversion.
     """
@@ -39,18 +40,31 @@ DEFAULT_ACTIONS: Final[Mapping[str, ActionWeight]] = {
     "favorite": ActionWeight("signed", 2.0, strong=True),
     "like": ActionWeight("signed", 1.0, strong=True),
     "dislike": ActionWeight("constant", -1.0),
-    "cart": ActionWeight("constant", 2.0, strong=True),
+    "cart": ActionWeight("constant", 1.0, strong=True),
     "purchase": ActionWeight("constant", 1.0, strong=True),
 }
+"""What each action weighs where it is the only one; `features.contracts.found_weights` sets them apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionWeights:
-    """The weights of all actions, the rating scale that data follows, and the share of it that counts as liking."""
+    """The weights of all actions, and how ratings are read.
+
+    Attributes
+    ----------
+    actions
+        By name; an action that is not among them weighs nothing.
+    rating_scale
+        The largest rating that can be given.
+    rating_threshold, rating_dislike
+        Shares of the scale: from the first on a rating shows liking, up to the second it shows dislike; 0 as the
+        second means that no rating does.
+    """
 
     actions: Mapping[str, ActionWeight] = field(default_factory=lambda: dict(DEFAULT_ACTIONS))
     rating_scale: float = 5.0
     rating_threshold: float = 0.6
+    rating_dislike: float = 0.4
 
     def weigh(self, actions: Sequence[str], values: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return the preference weight of each event, float32; 0 where the action is unknown.
@@ -94,11 +108,19 @@ class ActionWeights:
             case "share":
                 strength = np.clip(np.nan_to_num(value, nan=1.0), 0.0, 1.0)
             case "rating":
-                share = np.nan_to_num(value, nan=0.0) / self.rating_scale
-                strength = np.where(share >= self.rating_threshold, share, 0.0)
+                strength = self._strength(value / self.rating_scale)
             case "signed":
                 strength = np.sign(np.nan_to_num(value, nan=1.0))
         return (weight.base * strength).astype(np.float32)
+
+    def _strength(self, share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return how much liking ratings show, by their share of the scale; NaN shows none.
+
+        Disliking is at most half as strong as liking: -0.5 to -0.3 with the default thresholds, where liking is 0.6 to
+        1. So no low rating has the strength of a look or of a better rating, and `taken_back` leaves these alone.
+        """
+        liked = np.where(share >= self.rating_threshold, share, 0.0)
+        return np.where(share <= self.rating_dislike, (share - 1) / 2, liked) if self.rating_dislike > 0 else liked
 
     def to_json(self) -> dict[str, object]:
         """Return the weights as JSON values, as a bundle's manifest and a run's parameters hold them."""
@@ -106,6 +128,7 @@ class ActionWeights:
             "actions": {name: asdict(w) for name, w in sorted(self.actions.items())},
             "rating_scale": self.rating_scale,
             "rating_threshold": self.rating_threshold,
+            "rating_dislike": self.rating_dislike,
         }
 
     @classmethod
@@ -119,7 +142,12 @@ class ActionWeights:
         """
         try:
             actions = {name: ActionWeight(**w) for name, w in stored["actions"].items()}  # type: ignore[attr-defined]
-            return cls(actions, float(stored["rating_scale"]), float(stored["rating_threshold"]))  # type: ignore[arg-type]
+            return cls(
+                actions,
+                float(stored["rating_scale"]),  # type: ignore[arg-type]
+                float(stored["rating_threshold"]),  # type: ignore[arg-type]
+                float(stored.get("rating_dislike", 0.0)),  # type: ignore[arg-type]  # before it was known, none did
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ContractError(f"action weights {stored!r}: {error}; expected what `to_json` writes") from error
 
@@ -128,7 +156,9 @@ def taken_back(item: npt.NDArray[np.integer], weight: npt.NDArray[np.float32]) -
     """Return a history's weights after what was taken back: a removal leaves no interest, and is no dislike.
 
     A weight below 0 takes back the newest earlier one of the same item and the same strength, once; both become 0.
-    Adding to a watchlist and removing again thus counts for nothing, and having watched the item goes on counting.
+    Adding to a watchlist and removing again thus counts for nothing, and having watched the item goes on counting. A
+    low rating has a strength of its own and takes nothing back: that the user looked at the item stays true, and so
+    does the dislike.
 
     Parameters
     ----------
@@ -153,11 +183,6 @@ def taken_back(item: npt.NDArray[np.integer], weight: npt.NDArray[np.float32]) -
         elif strength < 0 and earlier:
             settled[[row, earlier.pop()]] = 0
     return settled
-
-
-def weights_for(largest_rating: float) -> ActionWeights:
-    """Return the default weights on the scale of the largest rating; 0 where there are no ratings."""
-    return ActionWeights(rating_scale=rating_scale(largest_rating)) if largest_rating > 0 else ActionWeights()
 
 
 def rating_scale(largest: float) -> float:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from features.contracts.weights import ActionWeights, weights_for
+from features.contracts.found_weights import DataShape, weights_for
+from features.contracts.weights import ActionWeights
 from training.als import AlsConfig
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
@@ -39,7 +40,7 @@ class Inputs:
 
 def read_inputs(context: StepContext) -> Inputs:
     """Return the snapshot of the run."""
-    weights = weights_for(float(context.run.finished("snapshot").results["largest_rating"]))
+    weights = weights_for(DataShape(largest_rating=float(context.run.finished("snapshot").results["largest_rating"])))
     loaded = load_interactions(context.run.path / INTERACTIONS, weights)
     config = training_config(context.options, weights)
     return Inputs(loaded.interactions, config, context.run.path / ITEMS)
