@@ -69,6 +69,13 @@ class Categories:
         """Return the number of categories of each item, int64 (n_items,)."""
         return np.diff(self.offsets)
 
+    def of(self, items: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Return to which of some items (by position) each of their categories belongs, and these, end to end."""
+        count = self.count[items]
+        owner = np.repeat(np.arange(len(items)), count)
+        start = self.offsets[items] - (np.cumsum(count) - count)
+        return owner, self.index[np.arange(len(owner)) + start[owner]]
+
 
 @dataclass(frozen=True, eq=False)
 class ItemView:
@@ -214,7 +221,7 @@ def _category_columns(
     share = _category_shares(item, weight, categories)
     if share is None:
         return columns
-    owner, category = _flatten(categories, candidates)
+    owner, category = categories.of(candidates)
     some = count > 0
     columns[some, 0] = np.bincount(owner, share[category], len(candidates))[some] / count[some]
     best = np.zeros(len(candidates))
@@ -228,20 +235,10 @@ def _category_shares(
 ) -> Floats | None:
     """Return the share of a user's liking in each category, or None where no liked item has one."""
     liked = item[weight > 0]
-    owner, category = _flatten(categories, liked)
+    owner, category = categories.of(liked)
     if not len(category):
         return None
     spread = weight[weight > 0].astype(np.float64) / np.maximum(categories.count[liked], 1)
     share = np.bincount(category, spread[owner], len(categories.names))
     total: Floats = share / share.sum()
     return total
-
-
-def _flatten(
-    categories: Categories, items: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Return the categories of some items end to end, and to which of the items each belongs."""
-    count = categories.count[items]
-    owner = np.repeat(np.arange(len(items)), count)
-    start = categories.offsets[items] - (np.cumsum(count) - count)
-    return owner, categories.index[np.arange(len(owner)) + start[owner]]
