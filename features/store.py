@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 from psycopg import AsyncConnection
 
 from features.contracts.profiles import HISTORY_LIMIT, UserHistory
-from features.contracts.statistics import HALF_LIVES_US, NEVER_US
+from features.contracts.statistics import NEVER_US, StatisticsState
 from features.contracts.times import from_us, to_us
 from features.db.connection import AsyncPool, database_errors
 from features.db.queries import async_queries
+from features.db.statistics_rows import state_of_rows
 
 OVERLAP: Final = timedelta(seconds=60)
 """A change shows only when its transaction commits, up to a statement's timeout after its time was taken: reading
@@ -36,20 +35,14 @@ class ItemState:
 
 @dataclass(frozen=True, slots=True)
 class StatisticsRows:
-    """Item statistics as parallel columns, each item's newest row.
+    """Item statistics, each item's newest row.
 
     Attributes
     ----------
     item_ids
         External ids.
-    closed_at_us_of_rows
-        int64 (n,), edge of the bucket at which the row was written, microseconds since 1970 UTC.
-    count
-        int64 (n,), events with a positive weight.
-    decayed
-        float64 (n, len(HALF_LIVES_US)), as they stood at the row's own edge.
-    first_at_us
-        int64 (n,), edge of the item's first bucket.
+    state
+        Their states in the same order; what fades stands as it did at the row's own edge, `last_at_us`.
     closed_at_us
         The newest bucket edge that the statistics have reached; `NEVER_US` before the first refresh.
     weights
@@ -58,10 +51,7 @@ class StatisticsRows:
     """
 
     item_ids: Sequence[str]
-    closed_at_us_of_rows: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
-    decayed: npt.NDArray[np.float64]
-    first_at_us: npt.NDArray[np.int64]
+    state: StatisticsState
     closed_at_us: int
     weights: Mapping[str, object]
 
@@ -147,13 +137,10 @@ class Store:
 
 
 def _statistics_rows(rows: Sequence[tuple[Any, ...]], progress: tuple[Any, ...] | None) -> StatisticsRows:
-    item_ids, closed_at, count, decayed, first_at = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    item_ids, state = state_of_rows(rows)
     return StatisticsRows(
         item_ids=item_ids,
-        closed_at_us_of_rows=np.fromiter(map(to_us, closed_at), dtype=np.int64, count=len(rows)),
-        count=np.asarray(count, dtype=np.int64),
-        decayed=np.asarray(decayed, dtype=np.float64).reshape(len(rows), len(HALF_LIVES_US)),
-        first_at_us=np.fromiter(map(to_us, first_at), dtype=np.int64, count=len(rows)),
+        state=state,
         closed_at_us=NEVER_US if progress is None else to_us(progress[0]),
         weights={} if progress is None else progress[3],
     )

@@ -43,9 +43,6 @@ class LiveStatistics:
     def _state_of(self, rows: StatisticsRows) -> StatisticsState:
         index = self.items.index_or_missing(rows.item_ids)
         known = index != MISSING
-        at, state = index[known], StatisticsState.empty(len(self.items))
-        state.count[at] = rows.count[known]
-        state.decayed[at] = rows.decayed[known]
-        state.first_at_us[at] = rows.first_at_us[known]
-        state.last_at_us[at] = rows.closed_at_us_of_rows[known]
+        state = StatisticsState.empty(len(self.items))
+        state.put(index[known], rows.state.take(known))
         return state

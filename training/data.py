@@ -1,7 +1,7 @@
 """Interactions in arrays: what training, evaluation and backtests compute with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -10,13 +10,16 @@ import numpy.typing as npt
 
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Profiles
-from features.contracts.statistics import BUCKET_US, DAY_US
+from features.contracts.statistics import BUCKET_US, DAY_US, StatisticEvents
 from features.contracts.weights import taken_back
 
 VIRTUAL_SPAN_US: Final = 180 * DAY_US
 """Span of the virtual clock, for times that only order or that span less than `SHORTEST_SPAN_US`."""
 SHORTEST_SPAN_US: Final = 7 * DAY_US
 BUCKETS_PER_BACKTEST: Final = 1000
+
+_NOT_GIVEN: Final = (np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.float32))
+"""Stand for the columns `strong` and `rating` until they are filled."""
 
 Rows = npt.NDArray[np.int64]
 """Row numbers of `Interactions`, ascending."""
@@ -42,6 +45,10 @@ class Interactions:
         Width of a statistics bucket.
     has_clock
         False where times are virtual or only order.
+    strong
+        bool (n,), whether the action shows more than a look; False for all where not given.
+    rating
+        float32 (n,), the rating given as a share of its scale, NaN where none; NaN for all where not given.
     """
 
     users: IdMap
@@ -53,6 +60,15 @@ class Interactions:
     known_us: npt.NDArray[np.int64]
     bucket_us: int = BUCKET_US
     has_clock: bool = True
+    strong: npt.NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN[0])
+    rating: npt.NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN[1])
+
+    def __post_init__(self) -> None:
+        """Fill the columns that were not given."""
+        if self.strong is _NOT_GIVEN[0]:
+            object.__setattr__(self, "strong", np.zeros(len(self), dtype=np.bool_))
+        if self.rating is _NOT_GIVEN[1]:
+            object.__setattr__(self, "rating", np.full(len(self), np.nan, dtype=np.float32))
 
     def __len__(self) -> int:
         """Return the number of interactions."""
@@ -67,6 +83,8 @@ class Interactions:
             weight=self.weight[rows],
             at_us=self.at_us[rows],
             known_us=self.known_us[rows],
+            strong=self.strong[rows],
+            rating=self.rating[rows],
         )
 
     def with_items_of_rows(self) -> tuple["Interactions", npt.NDArray[np.int32]]:
@@ -100,6 +118,13 @@ class Interactions:
     def by_known(self) -> Rows:
         """Return all rows in the order in which they became known."""
         return np.argsort(self.known_us, kind="stable")
+
+    def statistic_events(self) -> StatisticEvents:
+        """Return all rows as item statistics read them."""
+        rows = self.by_known
+        return StatisticEvents(
+            self.item[rows], self.weight[rows], self.strong[rows], self.rating[rows], self.known_us[rows]
+        )
 
     def profiles(self, users: npt.NDArray[np.integer], limit: int) -> Profiles:
         """Return the profiles that these rows give some users (internal indices): the latest `limit` events of each."""

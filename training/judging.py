@@ -1,5 +1,6 @@
 """The judging window of a training: where fitting ends, and what a bundle is judged on after that."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -63,17 +64,7 @@ def in_items_of(interactions: Interactions, items: IdMap) -> Interactions:
     """Return the rows whose item a bundle holds, in its internal indices."""
     position = items.index_or_missing(interactions.items.external(np.arange(len(interactions.items))))
     kept = interactions.take(np.flatnonzero(position[interactions.item] != MISSING))
-    return Interactions(
-        users=kept.users,
-        items=items,
-        user=kept.user,
-        item=position[kept.item],
-        weight=kept.weight,
-        at_us=kept.at_us,
-        known_us=kept.known_us,
-        bucket_us=kept.bucket_us,
-        has_clock=kept.has_clock,
-    )
+    return replace(kept, items=items, item=position[kept.item])
 
 
 def _users_with_labels(interactions: Interactions, start_us: int) -> int:

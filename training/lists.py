@@ -65,11 +65,8 @@ def groups(
     edges = as_of_us - as_of_us % history.bucket_us
     order = np.argsort(edges, kind="stable")
     distinct, starts = np.unique(edges[order], return_index=True)
-    rows = history.by_known
     replayed = replay_statistics(
-        history.item[rows],
-        history.weight[rows],
-        history.known_us[rows],
+        history.statistic_events(),
         len(history.items),
         distinct,
         bucket_us=history.bucket_us,

@@ -33,10 +33,7 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
     fold_in = fit_als(known, config.als, limit=config.history_limit, seed=config.seed)
     index, index_info = build_index(fold_in.factors, config.seed)
     log.info("retrieval fitted", interactions=len(known), items=len(known.items), index=index_info.kind)
-    rows = known.by_known
-    state = final_state(
-        known.item[rows], known.weight[rows], known.known_us[rows], len(known.items), bucket_us=known.bucket_us
-    )
+    state = final_state(known.statistic_events(), len(known.items), bucket_us=known.bucket_us)
     newest = int(state.last_at_us.max(initial=0))
     return Parts(
         items=known.items,

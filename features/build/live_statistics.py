@@ -3,23 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.ids import IdMap
-from features.contracts.statistics import BUCKET_US, NEVER_US, StatisticsState, bucket_edge
+from features.contracts.statistics import BUCKET_US, NEVER_US, StatisticEvents, StatisticsState, bucket_edge
 from features.contracts.times import EPOCH, from_us, to_us
 from features.contracts.weights import ActionWeights
 from features.db.connection import Connection, connect, database_errors
 from features.db.gate import landed_before
 from features.db.queries import queries
+from features.db.statistics_rows import ROW_TYPES, row_of, state_of_rows
 from features.settings import Settings
-
-_TYPES: Final = ("text", "timestamptz", "int8", "float8[]", "timestamptz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +40,10 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """Events in the order in which they became known: internal item index, weight, microseconds."""
+    """Events in the order in which they became known, and the ids behind their internal item indices."""
 
     ids: IdMap
-    item: npt.NDArray[np.int32]
-    weight: npt.NDArray[np.float32]
-    known_us: npt.NDArray[np.int64]
+    known: StatisticEvents
 
 
 def refresh_statistics(settings: Settings, *, until: datetime | None = None) -> Refresh:
@@ -131,38 +127,37 @@ def _weigh(rows: Iterator[tuple[Any, ...]], weights: ActionWeights) -> _Events:
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     item_ids, actions, values, known_at = columns
     ids = IdMap(sorted(set(item_ids)))
-    known_us = np.fromiter((to_us(at) for at in known_at), dtype=np.int64, count=len(known_at))
-    return _Events(ids, ids.index(item_ids), weights.weigh(actions, np.asarray(values, dtype=np.float64)), known_us)
+    value = np.asarray(values, dtype=np.float64)
+    known = StatisticEvents(
+        item=ids.index(item_ids),
+        weight=weights.weigh(actions, value),
+        strong=weights.strong(actions),
+        rating=weights.ratings(actions, value),
+        known_us=np.fromiter((to_us(at) for at in known_at), dtype=np.int64, count=len(known_at)),
+    )
+    return _Events(ids, known)
 
 
 def _stored_state(connection: Connection, ids: IdMap) -> StatisticsState:
     """Return the state of some items as their newest rows hold it."""
     state = StatisticsState.empty(len(ids))
     external = ids.external(np.arange(len(ids)))
-    for item_id, closed_at, count, decayed, first_at in queries.newest_states(connection, item_ids=external):
-        at = ids.index([item_id])[0]
-        state.count[at] = count
-        state.decayed[at] = decayed
-        state.first_at_us[at] = to_us(first_at)
-        state.last_at_us[at] = to_us(closed_at)
+    item_ids, stored = state_of_rows(list(queries.newest_states(connection, item_ids=external)))
+    state.put(ids.index(item_ids), stored)
     return state
 
 
 def _write(connection: Connection, events: _Events, state: StatisticsState) -> int:
     """Return how many rows were added after taking in the events, one row for each item of each bucket."""
-    closes_us = events.known_us - events.known_us % BUCKET_US + BUCKET_US
-    starts = np.flatnonzero(np.diff(closes_us, prepend=NEVER_US))
-    ends = np.append(starts, len(closes_us))[1:]
+    starts = np.flatnonzero(np.diff(events.known.closes_us(BUCKET_US), prepend=NEVER_US))
+    ends = np.append(starts, len(events.known))[1:]
     external = events.ids.external(np.arange(len(events.ids)))
     written = 0
     with connection.cursor() as cursor, cursor.copy(queries.copy_item_statistics.sql) as copy:
-        copy.set_types(_TYPES)
+        copy.set_types(ROW_TYPES)
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            edge_us = int(closes_us[start])
-            touched = state.add(edge_us, events.item[start:end], events.weight[start:end])
-            edge = from_us(edge_us)
+            touched = state.add(events.known[start:end], BUCKET_US)
             for at in touched.tolist():
-                first_at = from_us(int(state.first_at_us[at]))
-                copy.write_row((external[at], edge, int(state.count[at]), state.decayed[at].tolist(), first_at))
+                copy.write_row(row_of(external[at], state, at))
             written += len(touched)
     return written

@@ -1,17 +1,19 @@
 """Item statistics at past moments: one streaming pass over events, for training sets and backtests."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.statistics import ItemStatistics, StatisticsState
+from features.contracts.statistics import ItemStatistics, StatisticEvents, StatisticsState
+
+EVENTS_AT_ONCE: Final = 1 << 18
+"""Events that are taken in at once, give or take a bucket: some 60 MB of working memory."""
 
 
 def replay_statistics(
-    item: npt.NDArray[np.int32],
-    weight: npt.NDArray[np.float32],
-    known_us: npt.NDArray[np.int64],
+    events: StatisticEvents,
     n_items: int,
     edges_us: npt.NDArray[np.int64],
     *,
@@ -22,12 +24,16 @@ def replay_statistics(
 
     Parameters
     ----------
-    item, weight, known_us
-        The events by (known_at, event_id): internal index, preference weight, microseconds since 1970 UTC.
+    events
+        The events by (known_at, event_id).
+    n_items
+        Number of items.
     edges_us
-        Ascending bucket edges, multiples of `bucket_us`.
+        Ascending bucket edges, multiples of `bucket_us`, microseconds since 1970 UTC.
     bucket_us
         Width of a bucket in microseconds.
+    has_clock
+        Handed on: False where times only order.
 
     Notes
     -----
@@ -35,30 +41,27 @@ def replay_statistics(
     greater than t, and later.
     """
     state = StatisticsState.empty(n_items)
-    closes_us = known_us - known_us % bucket_us + bucket_us
+    ends = np.searchsorted(events.closes_us(bucket_us), edges_us, side="right")
     at = 0
-    for edge in edges_us.tolist():
-        end = int(np.searchsorted(closes_us, edge, side="right"))
-        while at < end:
-            close = int(closes_us[at])
-            until = int(np.searchsorted(closes_us, close, side="right"))
-            state.add(close, item[at:until], weight[at:until])
-            at = until
+    for edge, end in zip(edges_us.tolist(), ends.tolist(), strict=True):
+        _add_all(state, events[at:end], bucket_us)
+        at = end
         yield state.at(edge, has_clock=has_clock)
 
 
-def final_state(
-    item: npt.NDArray[np.int32],
-    weight: npt.NDArray[np.float32],
-    known_us: npt.NDArray[np.int64],
-    n_items: int,
-    *,
-    bucket_us: int,
-) -> StatisticsState:
+def final_state(events: StatisticEvents, n_items: int, *, bucket_us: int) -> StatisticsState:
     """Return the running state after all events; parameters as in `replay_statistics`."""
     state = StatisticsState.empty(n_items)
-    closes_us = known_us - known_us % bucket_us + bucket_us
-    starts = np.flatnonzero(np.diff(closes_us, prepend=np.int64(-1)))
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(closes_us)], strict=True):
-        state.add(int(closes_us[start]), item[start:end], weight[start:end])
+    _add_all(state, events, bucket_us)
     return state
+
+
+def _add_all(state: StatisticsState, events: StatisticEvents, bucket_us: int) -> None:
+    """Take in events of whole buckets, not too many at once; a bucket is never split."""
+    closes_us = events.closes_us(bucket_us)
+    start = 0
+    while start < len(events):
+        last = min(start + EVENTS_AT_ONCE, len(events)) - 1
+        end = int(np.searchsorted(closes_us, closes_us[last], side="right"))
+        state.add(events[start:end], bucket_us)
+        start = end

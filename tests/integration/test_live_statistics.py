@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -11,15 +12,16 @@ from pydantic import SecretStr
 from features.build.live_statistics import refresh_statistics
 from features.contracts.events import Event, Interaction, stamp_event
 from features.contracts.ids import IdMap
-from features.contracts.statistics import BUCKET_US, StatisticsState
-from features.contracts.times import from_us, to_us
+from features.contracts.statistics import BUCKET_US, StatisticEvents, StatisticsState
+from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
+from features.db.statistics_rows import row_of
 from features.settings import Settings
 from tests.support.tables import fill
 
 pytestmark = pytest.mark.integration
 START = datetime(2026, 1, 1, tzinfo=UTC)
-StatisticsRow = tuple[str, datetime, int, list[float], datetime]
+StatisticsRow = tuple[Any, ...]
 
 
 @pytest.fixture
@@ -53,30 +55,28 @@ def replayed(known: Sequence[tuple[datetime, Event]], until: datetime, weights: 
     interactions = [(to_us(at), event) for at, event in known if isinstance(event, Interaction) and at < until]
     interactions.sort(key=lambda pair: (pair[0], pair[1].event_id))
     ids = IdMap(sorted({str(event.item_id) for _, event in interactions}))
-    item = ids.index([str(event.item_id) for _, event in interactions])
-    weight = weights.weigh(
-        [e.action for _, e in interactions], [np.nan if e.value is None else e.value for _, e in interactions]
+    actions = [event.action for _, event in interactions]
+    values = [np.nan if event.value is None else event.value for _, event in interactions]
+    events = StatisticEvents(
+        item=ids.index([str(event.item_id) for _, event in interactions]),
+        weight=weights.weigh(actions, values),
+        strong=weights.strong(actions),
+        rating=weights.ratings(actions, values),
+        known_us=np.asarray([at for at, _ in interactions]),
     )
-    closes = np.asarray([at - at % BUCKET_US + BUCKET_US for at, _ in interactions])
+    closes = events.closes_us(BUCKET_US)
     state, rows = StatisticsState.empty(len(ids)), []
     for edge in np.unique(closes).tolist():
-        touched = state.add(edge, item[closes == edge], weight[closes == edge])
-        rows += [
-            (
-                ids.external(np.asarray([at]))[0],
-                from_us(edge),
-                int(state.count[at]),
-                state.decayed[at].tolist(),
-                from_us(int(state.first_at_us[at])),
-            )
-            for at in touched.tolist()
-        ]
+        start, end = np.searchsorted(closes, [edge, edge + 1]).tolist()
+        touched = state.add(events[start:end], BUCKET_US)
+        rows += [row_of(ids.external(np.asarray([at]))[0], state, at) for at in touched.tolist()]
     return sorted(rows)
 
 
 def stored(settings: Settings) -> list[StatisticsRow]:
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        query = "SELECT item_id, closed_at, count, decayed, first_at FROM item_statistics"
+        query = """SELECT item_id, closed_at, count, decayed, first_at, seen, disliked, strong, rating_count, rating_sum
+            FROM item_statistics"""
         return sorted(connection.execute(query).fetchall())
 
 

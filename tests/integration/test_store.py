@@ -103,18 +103,22 @@ def test_item_states_are_all_or_those_that_changed(settings: Settings) -> None:
 def test_item_statistics_are_each_items_newest_row_after_an_edge(settings: Settings) -> None:
     before = ask(settings, lambda store: store.item_statistics(NEVER_US))
     fill(settings, [act("a", 0, "one"), act("b", 1, "two")], START + timedelta(minutes=1))
-    fill(settings, [act("c", 20, "one")], START + timedelta(minutes=20))
+    fill(settings, [act("c", 20, "one", "rating", 4.0), act("d", 20, "one", "dislike")], START + timedelta(minutes=20))
     refresh_statistics(settings, until=START + timedelta(hours=1))
 
     everything = ask(settings, lambda store: store.item_statistics(NEVER_US))
     newer = ask(settings, lambda store: store.item_statistics(to_us(START + timedelta(minutes=15))))
 
-    assert (list(before.item_ids), before.closed_at_us, before.decayed.shape) == ([], NEVER_US, (0, 8))
+    assert (list(before.item_ids), before.closed_at_us, before.state.decayed.shape) == ([], NEVER_US, (0, 8))
     assert everything.closed_at_us == newer.closed_at_us == to_us(START + timedelta(hours=1))
     assert list(everything.item_ids) == ["one", "two"]
-    assert everything.count.tolist() == [2, 1]
-    assert everything.closed_at_us_of_rows.tolist() == [to_us(START + timedelta(minutes=m)) for m in (30, 15)]
-    assert everything.first_at_us.tolist() == [to_us(START + timedelta(minutes=15))] * 2
+    assert everything.state.count.tolist() == [2, 1]
+    assert everything.state.seen.tolist() == [3, 1]
+    assert everything.state.disliked.tolist() == everything.state.strong.tolist() == [1, 0]
+    assert everything.state.rating_count.tolist() == [1, 0]
+    assert everything.state.rating_sum.tolist() == [np.float32(0.8), 0.0]
+    assert everything.state.last_at_us.tolist() == [to_us(START + timedelta(minutes=m)) for m in (30, 15)]
+    assert everything.state.first_at_us.tolist() == [to_us(START + timedelta(minutes=15))] * 2
     assert ActionWeights.from_json(everything.weights) == ActionWeights()
     assert list(newer.item_ids) == ["one"]
 

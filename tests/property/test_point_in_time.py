@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from features.build.replay import final_state, replay_statistics
 from features.contracts.profiles import Options
-from features.contracts.statistics import DAY_US, HALF_LIVES_US, NEVER_US
+from features.contracts.statistics import DAY_US, HALF_LIVES_US, HOUR_US, NEVER_US, StatisticEvents, StatisticsState
 from tests.support.synthetic import START_US, make_interactions, trained
 from training.bundle.recommender import view_of
 from training.data import Interactions
@@ -44,11 +44,11 @@ def test_features_do_not_change_when_the_future_does(seed: int, day: int) -> Non
     known = changed.take(np.flatnonzero(changed.at_us < as_of))
     edges = np.array([as_of - as_of % changed.bucket_us])
     of_all, of_known = (
-        next(replay_statistics(events.item, events.weight, events.known_us, 80, edges, bucket_us=events.bucket_us))
+        next(replay_statistics(events.statistic_events(), 80, edges, bucket_us=events.bucket_us))
         for events in (changed, known)
     )
-    np.testing.assert_array_equal(of_all.decayed, of_known.decayed)
-    np.testing.assert_array_equal(of_all.count, of_known.count)
+    for name in StatisticsState.names():
+        np.testing.assert_array_equal(getattr(of_all, name), getattr(of_known, name), err_msg=name)
     for position, rows in rows_at(known, users, moments).items():
         np.testing.assert_array_equal(rows, truth[position])
 
@@ -58,45 +58,67 @@ def test_a_planted_leak_is_caught() -> None:
     interactions = make_interactions(1)
     as_of = START_US + 20 * DAY_US
     edges = np.array([as_of, as_of + DAY_US])
-    honest, leaky = replay_statistics(
-        interactions.item, interactions.weight, interactions.known_us, 80, edges, bucket_us=DAY_US
-    )
+    honest, leaky = replay_statistics(interactions.statistic_events(), 80, edges, bucket_us=DAY_US)
     assert (honest.count != leaky.count).any()
 
 
-@given(
-    events=st.lists(
-        st.tuples(st.integers(0, 5 * 24 * 60), st.integers(0, 9), st.sampled_from([0.0, 0.7, 1.0, 3.0])), max_size=60
-    ),
-    edge_bucket=st.integers(1, 8),
+ONE_EVENT = st.tuples(
+    st.integers(0, 5 * 24 * 60),  # minute
+    st.integers(0, 9),  # item
+    st.sampled_from([-1.0, 0.0, 0.7, 1.0, 3.0]),  # weight
+    st.booleans(),  # strong
+    st.sampled_from([float("nan"), 0.1, 0.8]),  # rating
 )
-def test_replayed_statistics_equal_brute_force(events: list[tuple[int, int, float]], edge_bucket: int) -> None:
-    bucket = DAY_US
-    events = sorted(events)
-    known = START_US + np.array([minute for minute, _, _ in events], dtype=np.int64) * 60_000_000
-    item = np.array([number for _, number, _ in events], dtype=np.int32)
-    weight = np.array([value for _, _, value in events], dtype=np.float32)
-    edge = START_US + edge_bucket * bucket
-    found = next(replay_statistics(item, weight, known, 10, np.array([edge]), bucket_us=bucket))
-    closes = known - known % bucket + bucket
+
+
+def events_of(rows: list[tuple[int, int, float, bool, float]]) -> StatisticEvents:
+    minute, item, weight, strong, rating = zip(*rows, strict=True) if rows else [()] * 5
+    return StatisticEvents(
+        item=np.array(item, dtype=np.int32),
+        weight=np.array(weight, dtype=np.float32),
+        strong=np.array(strong, dtype=np.bool_),
+        rating=np.array(rating, dtype=np.float32),
+        known_us=START_US + np.array(minute, dtype=np.int64) * 60_000_000,
+    )
+
+
+@given(rows=st.lists(ONE_EVENT, max_size=60).map(sorted), edge_bucket=st.integers(1, 8))
+def test_replayed_statistics_equal_brute_force(
+    rows: list[tuple[int, int, float, bool, float]], edge_bucket: int
+) -> None:
+    events, edge = events_of(rows), START_US + edge_bucket * DAY_US
+    found = next(replay_statistics(events, 10, np.array([edge]), bucket_us=DAY_US))
+    closes = events.known_us - events.known_us % DAY_US + DAY_US
     for number in range(10):
-        mine = (item == number) & (weight > 0) & (known < edge)
-        assert found.count[number] == mine.sum()
-        expected = [(weight[mine] * 0.5 ** ((edge - closes[mine]) / half)).sum() for half in HALF_LIVES_US]
+        mine = (events.item == number) & (events.known_us < edge)
+        liked, rated = mine & (events.weight > 0), mine & ~np.isnan(events.rating)
+        assert found.count[number] == liked.sum()
+        assert found.seen[number] == mine.sum()
+        assert found.disliked[number] == (mine & (events.weight < 0)).sum()
+        assert found.strong[number] == (liked & events.strong).sum()
+        assert found.rating_count[number] == rated.sum()
+        np.testing.assert_allclose(found.rating_sum[number], events.rating[rated].sum(), rtol=1e-5)
+        expected = [(events.weight[liked] * 0.5 ** ((edge - closes[liked]) / half)).sum() for half in HALF_LIVES_US]
         np.testing.assert_allclose(found.decayed[number], expected, rtol=1e-9, atol=1e-300)
         assert found.first_at_us[number] == (closes[mine].min() if mine.any() else NEVER_US)
         assert found.last_at_us[number] == (closes[mine].max() if mine.any() else NEVER_US)
 
 
-@given(seed=st.integers(0, 50), n_edges=st.integers(1, 20))
+@given(seed=st.integers(0, 50), n_edges=st.integers(1, 20), bucket_us=st.sampled_from([DAY_US, HOUR_US]))
 @settings(max_examples=20, deadline=None)
-def test_statistics_do_not_depend_on_which_edges_were_asked_for(seed: int, n_edges: int) -> None:
-    events = make_interactions(seed)
+def test_statistics_do_not_depend_on_which_edges_were_asked_for(seed: int, n_edges: int, bucket_us: int) -> None:
+    """Bucket by bucket, from edge to edge or all at once: the same floats, as stored rows and replays must have."""
+    interactions = make_interactions(seed)
+    events = interactions.statistic_events()
     rng = np.random.default_rng(seed)
-    last = int(events.known_us.max()) // DAY_US * DAY_US + DAY_US
-    edges = np.unique(np.append(START_US + rng.integers(0, 40, n_edges) * DAY_US, last))
-    arrays = (events.item, events.weight, events.known_us)
-    *_, stepwise = replay_statistics(*arrays, 80, edges, bucket_us=DAY_US)
-    whole = final_state(*arrays, 80, bucket_us=DAY_US).at(last)
-    np.testing.assert_array_equal(stepwise.decayed, whole.decayed)
-    np.testing.assert_array_equal(stepwise.last_at_us, whole.last_at_us)
+    last = int(events.closes_us(bucket_us)[-1])
+    edges = np.unique(np.append(START_US + rng.integers(0, 39, n_edges) * DAY_US, last))
+    *_, stepwise = replay_statistics(events, 80, edges, bucket_us=bucket_us)
+    whole = final_state(events, 80, bucket_us=bucket_us)
+    by_bucket = StatisticsState.empty(80)
+    for edge in np.unique(events.closes_us(bucket_us)):
+        start, end = np.searchsorted(events.closes_us(bucket_us), [edge, edge + 1])
+        by_bucket.add(events[start:end], bucket_us)
+    for name in StatisticsState.names():
+        np.testing.assert_array_equal(getattr(stepwise, name), getattr(whole.at(last), name), err_msg=name)
+        np.testing.assert_array_equal(getattr(by_bucket, name), getattr(whole, name), err_msg=name)

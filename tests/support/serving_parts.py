@@ -9,14 +9,13 @@ from functools import cached_property
 from pathlib import Path
 
 import httpx
-import numpy as np
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
-from features.contracts.statistics import HALF_LIVES_US, NEVER_US
+from features.contracts.statistics import NEVER_US, StatisticsState
 from features.kafka_bulk import Message
 from features.settings import Settings
 from features.store import ItemState, StatisticsRows
@@ -74,8 +73,7 @@ class MemoryStore:
         """Return no row, as before the first refresh."""
         self._check()
         del after_us
-        none = np.empty(0, np.int64)
-        return StatisticsRows([], none, none, np.empty((0, len(HALF_LIVES_US))), none, NEVER_US, {})
+        return StatisticsRows([], StatisticsState.empty(0), NEVER_US, {})
 
     async def popular_items(self, limit: int) -> list[str]:
         """Return popular items."""

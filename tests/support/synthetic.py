@@ -40,6 +40,8 @@ def make_interactions(seed: int = 0, n_users: int = 60, n_items: int = 80, per_u
         weight=rng.choice(np.array([0.0, 0.7, 0.8, 1.0], np.float32), len(user)),
         at_us=at_us[order],
         known_us=at_us[order],
+        strong=rng.random(len(user)) < 0.5,
+        rating=rng.choice(np.array([np.nan, 0.2, 0.6, 1.0], np.float32), len(user)),
     )
 
 

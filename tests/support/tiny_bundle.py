@@ -10,6 +10,7 @@ from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, DAY_US, StatisticsState
 from features.contracts.weights import ActionWeights
 from features.vectorize import Categories
+from tests.support.statistic_events import liked
 from training.bundle.foldin import FoldIn
 from training.bundle.parts import TABLES, Parts, build_index
 from training.bundle.plan import BLEND, Plan, default_budgets
@@ -25,7 +26,7 @@ def write_tiny_bundle(folder: Path, seed: int = 0, n_items: int = 30, trained_un
     factors = rng.standard_normal((n_items, 8)).astype(np.float32)
     state = StatisticsState.empty(n_items)
     events = rng.integers(n_items, size=200).astype(np.int32)
-    state.add(CLOSED_AT_US - DAY_US, events, np.ones(len(events), np.float32))
+    state.add(liked(events, CLOSED_AT_US - DAY_US), BUCKET_US)
     table = NeighbourTable.from_matrix(sparse.csr_matrix(np.clip(factors @ factors.T, 0, None)))
     index, index_info = build_index(factors, seed)
     parts = Parts(

@@ -9,7 +9,7 @@ import msgspec
 from features.contracts.errors import ContractError
 from training.bundle.plan import Plan
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Raised when a bundle's files change their meaning; `open_bundle` reads this version."""
 
 MANIFEST: Final = "manifest.json"

@@ -118,12 +118,7 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
         return NeighbourTable(load(f"{name}_offsets"), load(f"{name}_index"), load(f"{name}_value"))
 
     names = msgspec.json.decode((path / "categories.json").read_bytes(), type=tuple[str, ...])
-    state = StatisticsState(
-        load("statistics_count"),
-        load("statistics_decayed"),
-        load("statistics_first_at"),
-        load("statistics_last_at"),
-    )
+    state = StatisticsState(**{name: load(f"statistics_{name}") for name in StatisticsState.names()})
     ranker_file = path / "ranker.txt"
     try:
         return Parts(

@@ -77,11 +77,8 @@ def arrays_of(parts: Parts) -> dict[str, npt.NDArray[np.generic]]:
         "gram": parts.fold_in.gram,
         "category_offsets": parts.categories.offsets,
         "category_index": parts.categories.index,
-        "statistics_count": parts.state.count,
-        "statistics_decayed": parts.state.decayed,
-        "statistics_first_at": parts.state.first_at_us,
-        "statistics_last_at": parts.state.last_at_us,
         "statistics_closed_at": np.array([parts.closed_at_us], dtype=np.int64),
+        **{f"statistics_{name}": array for name, array in parts.state.arrays().items()},
     }
     for name, table in parts.tables.items():
         arrays |= {f"{name}_offsets": table.offsets, f"{name}_index": table.index, f"{name}_value": table.value}

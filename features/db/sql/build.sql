@@ -49,7 +49,9 @@ ORDER BY known_at, event_id;
 
 -- name: newest_states(item_ids)
 -- The newest statistics row of each of some items.
-SELECT DISTINCT ON (item_id) item_id, closed_at, count, decayed, first_at FROM item_statistics
+SELECT DISTINCT ON (item_id) item_id, closed_at, count, decayed, first_at, seen, disliked, strong, rating_count,
+    rating_sum
+FROM item_statistics
 WHERE item_id = ANY(:item_ids)
 ORDER BY item_id, closed_at DESC;
 
@@ -63,7 +65,8 @@ TRUNCATE item_statistics;
 
 -- name: copy_item_statistics()!
 -- Add rows of closed buckets.
-COPY item_statistics (item_id, closed_at, count, decayed, first_at) FROM STDIN (FORMAT BINARY);
+COPY item_statistics (item_id, closed_at, count, decayed, first_at, seen, disliked, strong, rating_count, rating_sum)
+FROM STDIN (FORMAT BINARY);
 
 -- name: keep_progress(closed_at, read_until, largest_rating, weights)!
 -- Remember how far statistics have come.

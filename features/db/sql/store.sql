@@ -20,7 +20,8 @@ ORDER BY item_id;
 
 -- name: newest_item_statistics(closed_after)
 -- The newest statistics row of each item that has one which closed after an instant.
-SELECT DISTINCT ON (item_id) item_id, closed_at, count, decayed, first_at
+SELECT DISTINCT ON (item_id) item_id, closed_at, count, decayed, first_at, seen, disliked, strong, rating_count,
+    rating_sum
 FROM item_statistics
 WHERE closed_at > :closed_after
 ORDER BY item_id, closed_at DESC;

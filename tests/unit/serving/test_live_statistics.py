@@ -6,22 +6,21 @@ from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, NEVER_US, ItemStatistics, StatisticsState
 from features.store import StatisticsRows
 from serving.live_statistics import EVER_US, LiveStatistics
+from tests.support.statistic_events import liked
 
 IDS = IdMap(["a", "b", "c"])
 
 
 def rows_of(state: StatisticsState, ids: list[str], closed_at_us: int) -> StatisticsRows:
     """Return the table's rows for a state whose items stand in the order of `ids`."""
-    return StatisticsRows(
-        ids, state.last_at_us, state.count, state.decayed, state.first_at_us, closed_at_us, weights={}
-    )
+    return StatisticsRows(ids, state, closed_at_us, weights={})
 
 
 def test_rows_in_any_order_give_the_floats_of_a_replay() -> None:
     replayed, stored = StatisticsState.empty(3), StatisticsState.empty(3)
     for edge, items in ((1, [0, 0, 1]), (2, [1]), (5, [0])):
-        replayed.add(edge * BUCKET_US, np.array(items, np.int32), np.ones(len(items), np.float32))
-        stored.add(edge * BUCKET_US, 2 - np.array(items, np.int32), np.ones(len(items), np.float32))
+        replayed.add(liked(items, edge * BUCKET_US), BUCKET_US)
+        stored.add(liked(2 - np.array(items), edge * BUCKET_US), BUCKET_US)
     live = LiveStatistics(IDS, ItemStatistics.empty(3, 0))
 
     assert live.is_news(rows_of(stored, ["c", "b", "a"], 7 * BUCKET_US))
@@ -30,10 +29,8 @@ def test_rows_in_any_order_give_the_floats_of_a_replay() -> None:
 
     wanted = replayed.at(7 * BUCKET_US)
     assert live.current.closed_at_us == 7 * BUCKET_US
-    assert np.array_equal(live.current.decayed, wanted.decayed)
-    assert np.array_equal(live.current.count, wanted.count)
-    assert np.array_equal(live.current.first_at_us, wanted.first_at_us)
-    assert np.array_equal(live.current.last_at_us, wanted.last_at_us)
+    for name in StatisticsState.names():
+        np.testing.assert_array_equal(getattr(live.current, name), getattr(wanted, name), err_msg=name)
     assert not live.is_news(rows_of(stored, [], 7 * BUCKET_US))
 
 
