@@ -16,6 +16,7 @@ from benchmarks import (  # after the variables
     quality,
     readme,
     recommend,
+    training,
 )
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
@@ -24,8 +25,9 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "front_door": front_door.run,
     "bulk": bulk.run,
     "quality": quality.run,
+    "training": training.run,
 }
-LONG: dict[str, Callable[[], None]] = {"landing_curves": landing_curves.run}
+LONG: dict[str, Callable[[], None]] = {"landing_curves": landing_curves.run, "training_3m": training.run_long}
 """What takes too long for every day: only by name, or with `--full`."""
 
 

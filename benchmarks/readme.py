@@ -19,6 +19,7 @@ def tables() -> dict[str, str]:
         "front_door": _front_door,
         "bulk": _bulk,
         "soak": _soak,
+        "training": _training,
     }
     found = {name: read(name) for name in made}
     return {name: make(found[name]) for name, make in made.items() if found[name] is not None}  # type: ignore[arg-type]
@@ -126,6 +127,19 @@ def _soak(content: dict[str, Any]) -> str:
     rows = [f"| promise | {found['minutes']:g} minutes, {found['faults']} faults |", "|---|---|"]
     rows += [f"| {promise} | {figure} |" for promise, figure in promises.items()]
     return "\n".join([*rows, "", f"Seed {found['seed']}. {_origin(content)}"])
+
+
+def _training(content: dict[str, Any]) -> str:
+    steps = ("retrieval", "ranker", "evaluate")
+    head = " | ".join(steps)
+    rows = [f"| interactions | users, items | {head} | together | peak memory |", "|---|---|" + "---|" * 5]
+    for size, found in content["figures"].items():
+        data = found["data"]
+        seconds = " | ".join(f"{found['steps'][step]['seconds']:.0f} s" for step in steps)
+        together = f"{found['seconds'] / 60:.1f} min | {found['peak_mib'] / 1024:.1f} GiB"
+        where = "" if found["commit"] == content["commit"] else f" (at {found['commit']})"
+        rows.append(f"| {int(size):,}{where} | {data['users']:,}, {data['items']:,} | {seconds} | {together} |")
+    return "\n".join([*rows, "", _origin(content)])
 
 
 def _origin(content: dict[str, Any]) -> str:
