@@ -1,12 +1,13 @@
 """Neighbour tables from co-occurrence: what goes together, what comes next, and EASE."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg, sparse
 
-from training.bundle.tables import NeighbourTable
+from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable
 from training.data import Interactions
 
 SHRINK: Final = 20.0
@@ -17,15 +18,22 @@ NEXT_SHRINK: Final = 5.0
 EASE_MAX_ITEMS: Final = 4_000
 """Most liked items that EASE covers: its matrix is dense, and its inverse costs n cubed."""
 EASE_NEIGHBOURS: Final = 256
+BLOCK: Final = 8e6
+"""Pairs of events of one user that are counted at a time: about 100 MB."""
 
 
 def similar_table(confidence: sparse.csr_matrix) -> NeighbourTable:
     """Return items by shrunk cosine over the users who liked both, from a users x items matrix."""
     liked = _binary(confidence)
-    together = (liked.T @ liked).tocoo()
+    by_item = liked.T.tocsr()
     norm = np.sqrt(np.asarray(liked.sum(axis=0)).ravel())
-    value = together.data / (norm[together.row] * norm[together.col] + SHRINK)
-    return NeighbourTable.from_matrix(sparse.coo_matrix((value, (together.row, together.col)), together.shape))
+    kept = []
+    for start, end in _blocks(by_item @ np.diff(liked.indptr)):
+        together = by_item[start:end] @ liked
+        row = np.repeat(np.arange(start, end), np.diff(together.indptr))
+        together.data /= norm[row] * norm[together.indices] + SHRINK
+        kept.append(_heaviest(together, MAX_NEIGHBOURS + 1))  # an item is its own best neighbour, and not kept
+    return NeighbourTable.from_matrix(sparse.vstack(kept, format="csr"))
 
 
 def next_table(interactions: Interactions) -> NeighbourTable:
@@ -74,6 +82,28 @@ def _ease(liked: sparse.csr_matrix, regularization: float) -> npt.NDArray[np.flo
     weights: npt.NDArray[np.float32] = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return weights
+
+
+def _blocks(cost: npt.NDArray[np.floating]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of rows that cost at most `BLOCK` together, or one row that alone costs more."""
+    start, spent = 0, 0.0
+    for row, price in enumerate(cost.tolist()):
+        if row > start and spent + price > BLOCK:
+            yield start, row
+            start, spent = row, 0.0
+        spent += price
+    yield start, len(cost)
+
+
+def _heaviest(matrix: sparse.csr_matrix, limit: int) -> sparse.csr_matrix:
+    """Return the matrix without what is smaller than the `limit`-th largest entry of its row."""
+    least = np.full(matrix.shape[0], -np.inf, dtype=matrix.data.dtype)
+    for row in np.flatnonzero(np.diff(matrix.indptr) > limit).tolist():
+        entries = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
+        least[row] = np.partition(entries, -limit)[-limit]
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    keep = matrix.data >= least[row]
+    return sparse.csr_matrix((matrix.data[keep], (row[keep], matrix.indices[keep])), matrix.shape)
 
 
 def _binary(confidence: sparse.csr_matrix) -> sparse.csr_matrix:
