@@ -98,9 +98,9 @@ def _blocks(cost: npt.NDArray[np.floating]) -> Iterator[tuple[int, int]]:
 def _heaviest(matrix: sparse.csr_matrix, limit: int) -> sparse.csr_matrix:
     """Return the matrix without what is smaller than the `limit`-th largest entry of its row."""
     least = np.full(matrix.shape[0], -np.inf, dtype=matrix.data.dtype)
-    for row in np.flatnonzero(np.diff(matrix.indptr) > limit).tolist():
-        entries = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
-        least[row] = np.partition(entries, -limit)[-limit]
+    for long in np.flatnonzero(np.diff(matrix.indptr) > limit).tolist():
+        entries = matrix.data[matrix.indptr[long] : matrix.indptr[long + 1]]
+        least[long] = np.partition(entries, -limit)[-limit]
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     keep = matrix.data >= least[row]
     return sparse.csr_matrix((matrix.data[keep], (row[keep], matrix.indices[keep])), matrix.shape)
