@@ -36,6 +36,7 @@ ITEMS: Final = pa.schema(
         ("text", pa.string()),
         ("categories", pa.list_(pa.string())),
         ("attributes", pa.string()),
+        ("published_at", pa.timestamp("us", tz="UTC")),
     ]
 )
 FILES: Final = {INTERACTIONS: "interactions.parquet", ITEMS: "items.parquet"}

@@ -15,7 +15,7 @@ WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until;
 
 -- name: snapshot_items(until)
 -- Each item as its versions known before an instant say, deleted ones too: histories name them.
-SELECT merged.item_id, said.title, said.text, said.categories, said.attributes::text
+SELECT merged.item_id, said.title, said.text, said.categories, said.attributes::text, said.published_at
 FROM (
     SELECT item_id, merged_versions(partial, fields ORDER BY occurred_at, event_id) AS fields
     FROM item_versions

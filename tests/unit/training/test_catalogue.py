@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.contracts.ids import IdMap
+from training.catalogue import load_facts
+
+ITEMS = IdMap(["a", "b", "c", "never listed"])
+
+
+def written(folder: Path, **columns: object) -> Path:
+    pd.DataFrame({"item_id": ["c", "stranger", "b", "a"], **columns}).to_parquet(folder / "items.parquet")
+    return folder / "items.parquet"
+
+
+def test_nothing_is_known_without_a_file_or_columns(tmp_path: Path) -> None:
+    for path in (None, written(tmp_path)):
+        facts = load_facts(path, ITEMS)
+        assert facts.price.dtype == facts.year.dtype == np.float32
+        assert np.isnan(facts.price).all()
+        assert np.isnan(facts.year).all()
+
+
+def test_prices_are_read_from_the_column_and_then_from_the_attributes(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, price=[-1.0, 3.0, None, 0.0], attributes=['{"price": 1}', "{}", '{"price": "2.5", "x": []}', "no"]
+    )
+    np.testing.assert_array_equal(load_facts(path, ITEMS).price, np.array([0.0, 2.5, np.nan, np.nan], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "wanted"),
+    [
+        ("year", [1999, 1, -750, 2001], (2001, -750, 1999)),
+        ("release_date", [819_590_400, 0, 0, 1_262_304_000_000], (2010, None, 1995)),
+        ("release_date", ["1995-11-22", "", "soon", "2010"], (2010, None, 1995)),
+        (
+            "published_at",
+            pd.Series(["1995-12-31", None, None, "2010-01-01"], dtype="datetime64[us]"),
+            (2010, None, 1995),
+        ),
+        ("title", ["Up (1995)", "", "Up 2 (2009) (again)", "Long (2010\u2013 )"], (2010, None, 1995)),
+        ("attributes", ['{"year": "1995"}', None, '{"year": null}', '{"release_date": "2010-05"}'], (2010, None, 1995)),
+    ],
+)
+def test_years_are_read_in_every_form(
+    tmp_path: Path, name: str, values: object, wanted: tuple[float | None, ...]
+) -> None:
+    expected = [np.nan if year is None else year for year in (*wanted, None)]
+    np.testing.assert_array_equal(load_facts(written(tmp_path, **{name: values}), ITEMS).year, expected)
+
+
+def test_a_year_that_is_told_goes_before_the_title_and_the_title_before_its_listing(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        title=["x (1990)", "", "y (1991)", "z"],
+        year=[1980, None, None, None],
+        published_at=pd.to_datetime(["2020-01-01"] * 4, utc=True),
+    )
+    np.testing.assert_array_equal(load_facts(path, ITEMS).year, [2020, 1991, 1980, np.nan])

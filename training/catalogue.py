@@ -1,0 +1,119 @@
+"""Prices and years of items from a catalogue file: its columns, its `attributes`, or the end of a title."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api import types
+
+from features.contracts.columns import ATTRIBUTES, ITEM, PUBLISHED_AT, TITLE
+from features.contracts.facts import ItemFacts
+from features.contracts.ids import MISSING, IdMap
+from training.frames import read_frame, require
+
+PRICE: Final = "price"
+YEAR_NAMES: Final = (
+    "year",
+    "release_year",
+    "publication_year",
+    "original_publication_year",
+    "release_date",
+    "released_at",
+    "publication_date",
+)
+"""Columns, or members of `attributes`, that tell the year of a work; the first that says something counts."""
+
+_EARLIEST: Final = -5000
+_LATEST: Final = 2200
+"""Numbers in this range are years, others seconds or milliseconds since 1970."""
+_LARGEST_S: Final = 1e11
+"""Times of larger magnitude are milliseconds: as seconds they would lie after the year 5000."""
+_END_OF_TITLE: Final = r"\((\d{4})(?:\s*[-\u2013\u2014]\s*(?:\d{4})?)?\)\s*$"
+_START_OF_DATE: Final = r"^\s*(\d{4})(?!\d)"
+
+Floats = npt.NDArray[np.float64]
+
+
+def load_facts(path: Path | None, items: IdMap) -> ItemFacts:
+    """Return price and year of items from a parquet file; NaN for items that it lacks.
+
+    The price is the column `price`, else `price` among the `attributes` (JSON text, as snapshots have them). The year
+    is the first of `YEAR_NAMES` that says something, as a column or else among the attributes: a year, a date as text,
+    a timestamp, or seconds since 1970. Else it is what stands in parentheses at the end of the title, as in
+    "Toy Story (1995)", else the year of `published_at`.
+
+    Raises
+    ------
+    ContractError
+        If the file cannot be read or has no `item_id`.
+    """
+    facts = ItemFacts.unknown(len(items))
+    if path is None:
+        return facts
+    frame = read_frame(path)
+    require(frame, path, ITEM)
+    rows = items.index_or_missing(frame[ITEM].astype(str))
+    frame, rows = frame[rows != MISSING], rows[rows != MISSING]
+    said = _attributes(frame)
+    price = _first_known([_numbers(source[PRICE]) for source in (frame, said) if PRICE in source], len(rows))
+    facts.price[rows] = np.where(price >= 0, price, np.nan)
+    facts.year[rows] = _first_known(_years(frame, said), len(rows))
+    return facts
+
+
+def _attributes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the members of `attributes` that are read here, a column each; what is no JSON object says nothing."""
+    entries = [_decoded(entry) for entry in frame[ATTRIBUTES]] if ATTRIBUTES in frame else []
+    names = [name for name in (PRICE, *YEAR_NAMES) if any(name in entry for entry in entries)]
+    columns = {name: pd.Series([entry.get(name) for entry in entries], dtype=object) for name in names}
+    return pd.DataFrame(columns)
+
+
+def _decoded(entry: object) -> dict[str, Any]:
+    if not isinstance(entry, str):
+        return {}
+    try:
+        return msgspec.json.decode(entry, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _years(frame: pd.DataFrame, said: pd.DataFrame) -> list[Floats]:
+    """Return years as each place has them, the place that is to be believed first."""
+    found = [_year_of(source[name]) for name in YEAR_NAMES for source in (frame, said) if name in source]
+    if TITLE in frame:
+        found.append(_numbers(frame[TITLE].astype(str).str.extract(_END_OF_TITLE)[0]))
+    if PUBLISHED_AT in frame:
+        found.append(_year_of(frame[PUBLISHED_AT]))
+    return found
+
+
+def _year_of(column: "pd.Series[Any]") -> Floats:
+    """Return the years that a column tells, NaN where none; there is no year 0."""
+    if types.is_datetime64_any_dtype(column):
+        return _numbers(column.dt.year)
+    number = _numbers(column)
+    seconds = np.where(np.abs(number) > _LARGEST_S, number / 1000, number)
+    from_time = np.nan_to_num(seconds).astype("datetime64[s]").astype("datetime64[Y]").astype(np.float64) + 1970
+    plain = (number >= _EARLIEST) & (number <= _LATEST)
+    from_text = _numbers(column.astype(str).str.extract(_START_OF_DATE)[0])
+    year = np.select([np.isnan(number), plain], [from_text, number], from_time)
+    return np.where(year == 0, np.nan, year)
+
+
+def _numbers(column: "pd.Series[Any]") -> Floats:
+    """Return a column as numbers, NaN where it holds none."""
+    number = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(number), number, np.nan)
+
+
+def _first_known(columns: Sequence[Floats], size: int) -> Floats:
+    """Return the first number of each row that is not NaN."""
+    known = np.full(size, np.nan)
+    for column in columns:
+        known = np.where(np.isnan(known), column, known)
+    return known
