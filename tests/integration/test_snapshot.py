@@ -26,6 +26,7 @@ def settings(database_url: str) -> Settings:
     fill(settings, [act("c", 9), act("a", 9), act("s", 9, "search")], START + timedelta(minutes=5))
     for minute, title in ((1, "old"), (2, "new")):
         fields = {"type": "item", "item_id": "i1", "title": title, "categories": ["x"], "attributes": {"year": 1999}}
+        fields["published_at"] = "2026-01-01T12:00:00Z"
         now = START + timedelta(minutes=minute)
         fill(settings, [stamp_event(fields, now=now, event_id=title)], now)
     return settings
@@ -62,6 +63,7 @@ def test_items_are_as_they_were_known(settings: Settings, tmp_path: Path) -> Non
     assert (before["title"], after["title"]) == ("old", "new")
     assert list(after["categories"]) == ["x"]
     assert after["attributes"] == '{"year": 1999}'
+    assert after["published_at"] == datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_a_range_is_half_open(settings: Settings, tmp_path: Path) -> None:
