@@ -4,32 +4,34 @@ Needs no service. Goes through the bundle and the recommender that serve: the bu
 again before it answers.
 """
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
 from training.bundle.bundle import Bundle
 from training.bundle.read import check_golden, open_bundle
+from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.write import write_bundle
+from training.catalogue import load_facts
 from training.config import TrainingConfig
 from training.data import VIRTUAL_SPAN_US, Interactions
-from training.evaluate import Evaluation, Judged, evaluate
+from training.evaluate import Evaluation, evaluation_of
+from training.evaluation.judged import Judged
+from training.evaluation.measures import Measures
+from training.evaluation.methods import K
+from training.evaluation.newcomers import Newcomers, judge_newcomers
 from training.fit import fit
 from training.frames import Loaded, load_categories
-from training.lists import recommend_all
+from training.lists import Group, recommend_all
 from training.moments import Moment, newest_us, position_moments, time_moments
 from training.ranker import RankerFit
 from training.retrieval import Training
@@ -62,16 +64,22 @@ class Backtest:
     users: npt.NDArray[np.int32]
     lists: Recommendations
     evaluation: Evaluation
+    newcomers: Newcomers
     ranker: RankerFit
     seconds: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A file cut in two: training data on the backtest's clock over known items only, and the later rows."""
+    """A file cut in two: training data on the backtest's clock over known items only, and the later rows.
+
+    `later` holds the rows of known items, in the history's item indices; `all_later` all rows, in the file's. Both are
+    on the history's clock.
+    """
 
     history: Interactions
     later: Interactions
+    all_later: Interactions
     former_item: npt.NDArray[np.int32]
     until_us: int
 
@@ -97,7 +105,17 @@ def know(interactions: Interactions, cut: Cut) -> Known:
         until_us = VIRTUAL_SPAN_US
     else:
         until_us = int(history.at_us[-1]) + 1 if cut.cutoff is None else cut.cutoff
-    return Known(history, _onto(history, former, interactions.take(split.later)), former, until_us)
+    later = _on_clock_of(history, interactions.take(split.later))
+    return Known(history, _onto(history, former, later), later, former, until_us)
+
+
+def _on_clock_of(history: Interactions, later: Interactions) -> Interactions:
+    """Return later rows on the history's clock; a virtual clock goes on at the pace of the history."""
+    if history.has_clock:
+        return replace(later, bucket_us=history.bucket_us)
+    place = np.arange(len(history), len(history) + len(later))
+    at_us = (place * (VIRTUAL_SPAN_US / len(history))).astype(np.int64)
+    return replace(later, at_us=at_us, known_us=at_us, bucket_us=history.bucket_us, has_clock=False)
 
 
 def _onto(history: Interactions, former: npt.NDArray[np.int32], later: Interactions) -> Interactions:
@@ -106,9 +124,7 @@ def _onto(history: Interactions, former: npt.NDArray[np.int32], later: Interacti
     position[former] = np.arange(len(former), dtype=np.int32)
     rows = np.flatnonzero(position[later.item] != MISSING)
     kept = later.take(rows)
-    return Interactions(
-        history.users, history.items, kept.user, position[kept.item], kept.weight, kept.at_us, kept.known_us
-    )
+    return replace(kept, items=history.items, item=position[kept.item])
 
 
 def run_backtest(
@@ -124,7 +140,29 @@ def run_backtest(
     """Return the result of training before a cut and recommending after it; the bundle is left in `folder`/bundle."""
     started = time.perf_counter()
     known = know(loaded.interactions, cut)
-    training = Training(known.history, load_categories(items, known.history.items), known.until_us)
+    bundle, ranker = _train(known, cut, config, items=items, folder=folder, progress=progress)
+    trained = time.perf_counter()
+    users = np.unique(known.all_later.user)
+    progress(f"lists for {len(users)} users")
+    lists, evaluation = _list_and_judge(
+        bundle.recommender, known, users, cut, options, seed=config.seed, progress=progress
+    )
+    listed = time.perf_counter()
+    newcomers = judge_newcomers(
+        bundle.recommender, known.history, known.all_later, by_time=cut.cutoff is not None, seed=config.seed
+    )
+    seconds = {"train": trained - started, "lists": listed - trained, "newcomers": time.perf_counter() - listed}
+    return Backtest(bundle, users, lists, evaluation, newcomers, ranker, seconds)
+
+
+def _train(
+    known: Known, cut: Cut, config: TrainingConfig, *, items: Path | None, folder: Path, progress: Progress
+) -> tuple[Bundle, RankerFit]:
+    """Return the bundle of what is known, written, verified and opened again, and its ranker."""
+    known_items = known.history.items
+    training = Training(
+        known.history, load_categories(items, known_items), load_facts(items, known_items), known.until_us
+    )
     parts, ranker = fit(training, known.moments(cut, config), config, progress)
     progress("bundle")
     path = folder / "bundle"
@@ -133,14 +171,35 @@ def run_backtest(
     )
     bundle = open_bundle(path, digest)
     check_golden(bundle)
-    trained = time.perf_counter()
-    users = np.unique(loaded.interactions.user[cut.split(loaded.interactions).later])
-    progress(f"lists for {len(users)} users")
-    lists = recommend_all(bundle.recommender, known.history, users, known.as_of_us(users, cut), options)
-    listed = time.perf_counter()
-    evaluation = evaluate(bundle.recommender, judged(known, users, cut, options), seed=config.seed, progress=progress)
-    seconds = {"train": trained - started, "recommend": listed - trained, "evaluate": time.perf_counter() - listed}
-    return Backtest(bundle, users, lists, evaluation, ranker, seconds)
+    return bundle, ranker
+
+
+def _list_and_judge(
+    recommender: Recommender,
+    known: Known,
+    users: npt.NDArray[np.int32],
+    cut: Cut,
+    options: Options,
+    *,
+    seed: int,
+    progress: Progress,
+) -> tuple[Recommendations, Evaluation]:
+    """Return the lists of all users and the evaluation of those who can be judged, from one pass."""
+    whom = judged(known, users, cut, options)
+    judged_as = np.full(len(users), MISSING, dtype=np.int64)
+    judged_as[np.searchsorted(users, whom.users)] = np.arange(len(whom))
+    long_enough = replace(options, k=max(options.k, K))
+    measures = Measures(recommender, whom, long_enough, seed)
+    done = 0
+
+    def see(group: Group, found: Recommendations) -> None:
+        nonlocal done
+        measures.see(group, found, judged_as)
+        done += len(group.position)
+        progress(f"lists: {done} of {len(users)} users")
+
+    lists = recommend_all(recommender, known.history, users, known.as_of_us(users, cut), long_enough, see=see)
+    return lists.first(options.k), evaluation_of(recommender, whom, measures, seed)
 
 
 def judged(known: Known, users: npt.NDArray[np.int32], cut: Cut, options: Options) -> Judged:
@@ -150,46 +209,3 @@ def judged(known: Known, users: npt.NDArray[np.int32], cut: Cut, options: Option
     some = np.array([len(entry) > 0 for entry in labels], dtype=bool)
     kept = [entry for entry, keep in zip(labels, some, strict=True) if keep]
     return Judged(known.history, users[some], known.as_of_us(users[some], cut), kept)
-
-
-def recommendations_frame(result: Backtest, loaded: Loaded) -> pd.DataFrame:
-    """Return the lists as rows (user_id, item_id, rank, score, source), ids in the types of the input."""
-    former = loaded.interactions.items.index(result.bundle.items.external(np.arange(len(result.bundle.items))))
-    flat = result.lists.flat(result.bundle.source_names)
-    return pd.DataFrame(
-        {
-            USER: loaded.user_values[result.users[flat.row]],
-            ITEM: loaded.item_values[former[flat.item]],
-            RANK: flat.rank,
-            SCORE: flat.score,
-            SOURCE: flat.source,
-        }
-    )
-
-
-def metrics_json(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str, Any]:
-    """Return everything that ``metrics.json`` holds."""
-    manifest = result.bundle.manifest
-    return {
-        "data": {
-            "interactions": len(loaded.interactions),
-            "trained_on": manifest.n_interactions,
-            "items_known": manifest.n_items,
-            "users_with_later_activity": len(result.users),
-        },
-        "evaluation": result.evaluation.to_json(),
-        "validation_ndcg@10": result.ranker.validation,
-        "order_by": manifest.plan.order_by,
-        "cold_source": manifest.plan.cold_source,
-        "ranker": {"rows": result.ranker.n_rows, "groups": result.ranker.n_groups, "trees": result.ranker.n_trees},
-        "parameters": config.parameters(),
-        "bundle": result.bundle.digest,
-        "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
-    }
-
-
-def write_results(result: Backtest, loaded: Loaded, config: TrainingConfig, folder: Path) -> None:
-    """Write ``recommendations.parquet`` and ``metrics.json``."""
-    recommendations_frame(result, loaded).to_parquet(folder / "recommendations.parquet", index=False)
-    content = json.dumps(metrics_json(result, loaded, config), indent=1)
-    (folder / "metrics.json").write_text(content + "\n", encoding="utf-8")

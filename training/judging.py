@@ -9,7 +9,7 @@ from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING, IdMap
 from features.contracts.statistics import DAY_US, bucket_edge
 from training.data import Interactions
-from training.evaluate import Judged
+from training.evaluation.judged import Judged
 from training.moments import moment_of
 from training.split import cutoff_split
 

@@ -1,7 +1,7 @@
 """Pictures of a training run, as PNG bytes: drawn without a display and without global state."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,22 +44,22 @@ def plot_metrics(rows: Sequence[MetricRow], ours: str) -> bytes:
         _metric_panel(panel, [row for row in rows if row.metric == metric], ours)
     for unused in panels[len(metrics) :]:
         unused.set_axis_off()
-    return _png(figure)
+    return figure_png(figure)
 
 
-def plot_importance(features: Sequence[str], gains: npt.NDArray[np.float64]) -> bytes:
-    """Return the share of the ranker's total gain that each of its most useful features brings."""
-    share = gains / gains.sum() if gains.sum() > 0 else np.zeros(len(gains))
-    top = np.argsort(-share, kind="stable")[:_MOST_FEATURES][::-1]
+def plot_importance(contributions: Mapping[str, float]) -> bytes:
+    """Return the most useful features by their mean absolute SHAP value: how far each moves a score, either way."""
+    top = sorted(contributions.items(), key=lambda entry: -entry[1])[:_MOST_FEATURES][::-1]
+    total = sum(contributions.values()) or 1.0
     figure = Figure(figsize=(8, 0.3 * len(top) + 1.4), layout="constrained")
     panel = figure.subplots()
-    bars = panel.barh([features[i] for i in top.tolist()], share[top], color=OURS)
-    panel.bar_label(bars, [f"{value:.1%}" for value in share[top]], padding=3, fontsize=8)
-    panel.set_title("What the ranker looks at", loc="left", fontweight="bold")
-    panel.set_xlabel("share of total gain")
+    bars = panel.barh([name for name, _ in top], [value for _, value in top], color=OURS)
+    panel.bar_label(bars, [f"{value / total:.1%}" for _, value in top], padding=3, fontsize=8)
+    panel.set_title("What moves the ranker's scores", loc="left", fontweight="bold")
+    panel.set_xlabel("mean |SHAP value|; beside the bars the share of all features")
     panel.margins(x=0.12, y=0.02)
-    _tidy(panel)
-    return _png(figure)
+    tidy(panel)
+    return figure_png(figure)
 
 
 def plot_popularity(interactions: npt.NDArray[np.int64], recommended: npt.NDArray[np.int64]) -> bytes:
@@ -87,8 +87,9 @@ def plot_popularity(interactions: npt.NDArray[np.int64], recommended: npt.NDArra
     panel.set_ylim(0, 1.02)
     panel.legend(loc="lower right", frameon=False)
     panel.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _tidy(panel)
-    return _png(figure)
+    panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    tidy(panel)
+    return figure_png(figure)
 
 
 def metric_title(metric: str) -> str:
@@ -97,7 +98,7 @@ def metric_title(metric: str) -> str:
     >>> metric_title("ndcg@10"), metric_title("hit_rate@10")
     ('NDCG@10', 'hit rate@10')
     """
-    return metric.replace("ndcg", "NDCG").replace("_", " ")
+    return metric.replace("ndcg", "NDCG").replace("gini", "Gini").replace("_", " ")
 
 
 def _metric_panel(panel: Axes, rows: Sequence[MetricRow], ours: str) -> None:
@@ -136,13 +137,14 @@ def _cumulative(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64],
     return x[keep], y[keep]
 
 
-def _tidy(panel: Axes) -> None:
-    panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+def tidy(panel: Axes) -> None:
+    """Take away what a panel does not need."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.tick_params(labelsize=9)
 
 
-def _png(figure: Figure) -> bytes:
+def figure_png(figure: Figure) -> bytes:
+    """Return a figure as PNG bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=_DPI)

@@ -1,15 +1,19 @@
-"""One page about a training run that needs nothing around it: pictures and styles are inside the file."""
+"""One page about a training run or a backtest that needs nothing around it: pictures and styles are inside the file."""
 
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import jinja2
 
+from training.evaluation.examples import Example
+from training.metrics import Estimate
 from training.plots import MetricRow, metric_title
 
-_TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+REPORT: Final = "report.html"
+_TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,34 @@ class Picture:
     def data_uri(self) -> str:
         """Return the picture as text that a page can embed."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of text: heads of the columns, and rows whose first cell names them."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One question and its answer: words, a picture, tables."""
+
+    name: str
+    title: str
+    words: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    grids: Sequence[Grid] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number to see first, with what it is and what it means."""
+
+    label: str
+    value: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +78,42 @@ class Report:
     facts: Mapping[str, str]
     metrics: Sequence[MetricRow]
     ours: str
-    pictures: Sequence[Picture] = ()
+    sections: Sequence[Section] = ()
     notes: Sequence[str] = field(default_factory=tuple)
+    tiles: Sequence[Tile] = ()
+    examples: Sequence[Example] = ()
 
 
 def render(report: Report) -> str:
     """Return the page as HTML; every text in it is escaped."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+    )
     metrics = list(dict.fromkeys(row.metric for row in report.metrics))
     models = list(dict.fromkeys(row.model for row in report.metrics))
     cells = {(row.model, row.metric): row for row in report.metrics}
+    template = environment.get_template("report.html")
     return template.render(report=report, metrics=metrics, models=models, cells=cells, title=metric_title)
 
 
 def write_report(report: Report, folder: Path) -> Path:
     """Write the page and its pictures as files of their own, and return the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in report.pictures:
+    for picture in (picture for section in report.sections for picture in section.pictures):
         (folder / f"{picture.name}.png").write_bytes(picture.png)
-    page = folder / "report.html"
+    page = folder / REPORT
     page.write_text(render(report), encoding="utf-8")
     return page
+
+
+def in_words(estimate: Estimate, form: str = ".4f") -> str:
+    """Return an estimate with its interval, as a table's cell shows it.
+
+    >>> in_words(Estimate(0.25, 0.2, 0.3), ".2f")
+    '0.25 [0.20, 0.30]'
+    """
+    return f"{estimate.mean:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"

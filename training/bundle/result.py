@@ -63,6 +63,12 @@ class Recommendations:
     fallback_reason: tuple[str | None, ...]
     traces: tuple[Trace, ...] = ()
 
+    def first(self, k: int) -> "Recommendations":
+        """Return the first k places of each list, without traces."""
+        return Recommendations(
+            self.items[:, :k], self.scores[:, :k], self.sources[:, :k], self.because[:, :k], self.fallback_reason
+        )
+
     def flat(self, source_names: Sequence[str]) -> "FlatLists":
         """Return all lists end to end, in the order of the users, without what is missing."""
         row, place = np.nonzero(self.items != MISSING)

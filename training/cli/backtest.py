@@ -20,11 +20,33 @@ def backtest(
     ] = None,
     holdout: Annotated[float | None, typer.Option(help="Share of each user's rows, the latest, to hold out.")] = None,
     k: Annotated[int, typer.Option(min=1, max=1000, help="Length of each list.")] = 20,
-    out: Annotated[Path, typer.Option(help="Folder for recommendations.parquet, metrics.json and the bundle.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for recommendations.parquet, metrics.json, report.html and the bundle.")
+    ],
+    without: Annotated[
+        list[str] | None, typer.Option(help="Switch a candidate source off (repeatable): what is it worth?")
+    ] = None,
+    rolling: Annotated[
+        int, typer.Option(min=1, help="Cuts in all, stepped back evenly from --cutoff; each is a training of its own.")
+    ] = 1,
     include_seen: Annotated[bool, typer.Option(help="Also recommend items that a user already had.")] = False,
     seed: Annotated[int, typer.Option(help="Of every generator: one seed, one result.")] = 0,
 ) -> None:
     """Train before a cut, recommend to everyone who came back after it, and measure. Needs no service."""
     from training.cli.backtest_run import BacktestOptions, execute  # noqa: PLC0415  # LightGBM and FAISS load slowly
 
-    execute(BacktestOptions(out, interactions, items, impressions, cutoff, holdout, k, include_seen, seed))
+    execute(
+        BacktestOptions(
+            out,
+            interactions,
+            items,
+            impressions,
+            cutoff,
+            holdout,
+            k,
+            include_seen=include_seen,
+            seed=seed,
+            without=tuple(without or ()),
+            rolling=rolling,
+        )
+    )

@@ -1,7 +1,9 @@
 """What ``python -m training backtest`` does: checks its options, runs, writes, prints the table."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -10,11 +12,17 @@ from rich.table import Table
 
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
-from training.backtest import Backtest, Cut, run_backtest, write_results
+from training.backtest import Backtest, Cut, run_backtest
+from training.backtest_report import backtest_report
+from training.backtest_results import LISTS, write_results
+from training.bundle.sources import SOURCES
 from training.config import TrainingConfig
-from training.evaluate import SERVED
-from training.frames import Loaded, load_interactions
+from training.evaluation.methods import SERVED
+from training.frames import Loaded, load_interactions, load_titles
 from training.impressions import Shown, list_cut, load_impressions, rerank, write_ranked
+from training.report import REPORT, write_report
+from training.report_sections import ranked_methods
+from training.rolling import Rolling, Window, earlier_cuts, run_earlier, window_of
 
 console = Console(stderr=True)
 
@@ -32,6 +40,8 @@ class BacktestOptions:
     k: int = 20
     include_seen: bool = False
     seed: int = 0
+    without: tuple[str, ...] = ()
+    rolling: int = 1
 
 
 def execute(asked: BacktestOptions) -> None:
@@ -49,31 +59,56 @@ def execute(asked: BacktestOptions) -> None:
     cut = Cut(cutoff=_cutoff(asked.cutoff, has_clock=loaded.interactions.has_clock), holdout=asked.holdout)
     if shown is not None and asked.interactions is None:
         cut = Cut(cutoff=list_cut(shown, cut))
-    config = TrainingConfig(weights=loaded.weights, seed=asked.seed)
+    config = _config(asked, loaded)
+    options = Options(k=asked.k, include_seen=asked.include_seen)
     with console.status("backtest") as status:
-        result = run_backtest(
-            loaded,
-            asked.items,
-            cut,
-            config,
-            folder=asked.out,
-            options=Options(k=asked.k, include_seen=asked.include_seen),
-            progress=lambda what: _tell(status, what),
-        )
-        write_results(result, loaded, config, asked.out)
+        tell = partial(_tell, status)
+        windows = _earlier_windows(asked, loaded, cut, config, tell)
+        result = run_backtest(loaded, asked.items, cut, config, folder=asked.out, options=options, progress=tell)
+        rolling = _rolling(windows, loaded, cut, result) if windows else None
+        write_results(result, loaded, config, asked.out, rolling)
+        tell("report")
+        write_report(backtest_report(result, loaded, config, load_titles(asked.items), rolling), asked.out)
         if shown is not None:
             write_ranked(rerank(shown, result.bundle, loaded.interactions, list_cut(shown, cut)), asked.out)
     Console().print(_table(result))
-    Console().print(f"lists of {len(result.users)} users: {asked.out / 'recommendations.parquet'}", soft_wrap=True)
+    Console().print(f"lists of {len(result.users)} users: {asked.out / LISTS}", soft_wrap=True)
+    Console().print(f"report: {asked.out / REPORT}", soft_wrap=True)
 
 
 def _check(asked: BacktestOptions) -> None:
     if (asked.cutoff is None) == (asked.holdout is None):
         raise ContractError("backtest: give one of --cutoff TIME and --holdout SHARE, such as --holdout 0.2")
+    if asked.rolling > 1 and asked.cutoff is None:
+        raise ContractError("backtest: --rolling steps back from a time; give it with --cutoff TIME")
     if asked.interactions is None and asked.impressions is None:
         raise ContractError("backtest: give --interactions F.parquet, or --impressions F.parquet, or both")
     if (asked.out / "bundle").exists():
         raise ContractError(f"backtest: {asked.out} holds the bundle of another run; choose a new folder for --out")
+
+
+def _config(asked: BacktestOptions, loaded: Loaded) -> TrainingConfig:
+    config = TrainingConfig(weights=loaded.weights, seed=asked.seed)
+    unknown = [name for name in asked.without if name not in SOURCES]
+    if unknown:
+        raise ContractError(f"--without {unknown[0]}: no such source; there are {', '.join(SOURCES)}")
+    return replace(config, without=asked.without, exclude_seen=not asked.include_seen)
+
+
+def _earlier_windows(
+    asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingConfig, tell: Callable[[str], None]
+) -> list[Window]:
+    if asked.rolling == 1 or cut.cutoff is None:
+        return []
+    cuts = earlier_cuts(loaded.interactions, cut.cutoff, asked.rolling)
+    options = Options(include_seen=asked.include_seen)
+    return run_earlier(loaded, asked.items, cuts, config, options=options, progress=tell)
+
+
+def _rolling(windows: list[Window], loaded: Loaded, cut: Cut, result: Backtest) -> Rolling:
+    end = int(loaded.interactions.at_us[-1]) + 1
+    last = window_of(loaded.interactions, cut.cutoff or 0, end, result.evaluation.values)  # no frame
+    return Rolling((*windows, last), result.evaluation.seed)
 
 
 def _interactions(asked: BacktestOptions, shown: Shown | None) -> Loaded:
@@ -111,7 +146,9 @@ def _table(result: Backtest) -> Table:
     table = Table(title=f"{evaluation.n_users} users with history and new known items; served by: {_order(result)}")
     for column in ("", "NDCG@10", "95 % interval", "recall@20", "hit rate@10", "coverage@10"):
         table.add_column(column, justify="left" if not column else "right")
-    for method, found in evaluation.metrics().items():
+    metrics = evaluation.metrics()
+    for method in ranked_methods(evaluation):
+        found = metrics[method]
         ndcg = found["ndcg@10"]
         table.add_row(
             f"[bold]{method}[/bold]" if method == SERVED else method,

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from training.bundle.bundle import Bundle
-from training.data import Interactions
-from training.evaluate import SERVED, Evaluation, evaluate
-from training.judging import in_items_of, judged_after
+from training.evaluate import Evaluation, evaluate
+from training.evaluation.examples import examples
+from training.evaluation.methods import SERVED
+from training.judging import judged_after
 from training.metrics import Floats, bootstrap_mean
-from training.plots import MetricRow, plot_importance, plot_metrics, plot_popularity
-from training.report import Picture, Report, write_report
+from training.report import Report, write_report
+from training.report_sections import evaluation_sections, metric_rows, tiles
 from training.steps.folders import fresh_folder
-from training.steps.inputs import Inputs, read_bundle, read_inputs, trained_until_us
+from training.steps.inputs import read_bundle, read_inputs, trained_until_us
 from training.steps.runner import StepContext, StepResult
 
 log = structlog.get_logger(__name__)
@@ -39,8 +39,7 @@ def run(context: StepContext) -> StepResult:
     for method in (SERVED, POPULARITY):
         write_values(context.run.path, method, evaluation.values[method])
     rows = metric_rows(evaluation)
-    report = _report(context, inputs, bundle, evaluation, rows)
-    write_report(report, context.run.path / REPORT)
+    write_report(_report(context, bundle, evaluation), context.run.path / REPORT)
     served = {row.metric: row for row in rows if row.model == SERVED}
     ndcg = served["ndcg@10"]
     return StepResult(
@@ -69,28 +68,8 @@ def read_values(run_folder: Path, method: str) -> dict[str, Floats]:
     return {file.stem: np.load(file, allow_pickle=False) for file in files}
 
 
-def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
-    """Return every metric of every method with its interval; coverage is one number for all users and has none."""
-    rows = []
-    for method, metrics in evaluation.metrics().items():
-        rows += [MetricRow(method, name, found.mean, found.low, found.high) for name, found in metrics.items()]
-        covered = evaluation.coverage[method]
-        rows.append(MetricRow(method, "coverage@10", covered, covered, covered))
-    return rows
-
-
-def _report(
-    context: StepContext, inputs: Inputs, bundle: Bundle, evaluation: Evaluation, rows: list[MetricRow]
-) -> Report:
-    trained = in_items_of(_before(inputs.interactions, bundle.manifest.trained_until_us), bundle.items)
-    counts = np.bincount(trained.item[trained.weight > 0], minlength=len(bundle.items))
-    pictures = [Picture("metrics", "Metrics against the baselines", plot_metrics(rows, SERVED))]
-    if bundle.parts.ranker is not None:
-        pictures.append(Picture("importance", "What the ranker looks at", plot_importance(*_importance(bundle))))
-    pictures.append(
-        Picture("popularity", "Popularity of what is recommended", plot_popularity(counts, evaluation.shown))
-    )
-    recall = bootstrap_mean(evaluation.candidate_recall, inputs.config.seed)
+def _report(context: StepContext, bundle: Bundle, evaluation: Evaluation) -> Report:
+    recall = bootstrap_mean(evaluation.candidate_recall, evaluation.seed)
     facts = {
         "Run": context.run.run,
         "Data": context.run.finished("snapshot").summary,
@@ -102,13 +81,16 @@ def _report(
         "Bundle digest": bundle.digest,
         "Code": bundle.manifest.code_version,
     }
-    return Report(f"Training run {context.run.run}", facts, rows, SERVED, pictures, _notes(bundle, evaluation))
-
-
-def _importance(bundle: Bundle) -> tuple[list[str], npt.NDArray[np.float64]]:
-    ranker = bundle.parts.ranker
-    gains = np.zeros(len(bundle.spec.names)) if ranker is None else ranker.feature_importance("gain")
-    return list(bundle.spec.names), np.asarray(gains, dtype=np.float64)
+    return Report(
+        title=f"Training run {context.run.run}",
+        facts=facts,
+        metrics=metric_rows(evaluation),
+        ours=SERVED,
+        sections=evaluation_sections(evaluation),
+        notes=_notes(bundle, evaluation),
+        tiles=tiles(evaluation),
+        examples=examples(evaluation, bundle.items, {}, bundle.source_names),
+    )
 
 
 def _notes(bundle: Bundle, evaluation: Evaluation) -> list[str]:
@@ -119,7 +101,3 @@ def _notes(bundle: Bundle, evaluation: Evaluation) -> list[str]:
     if not evaluation.n_users:
         notes.append("Nobody in the judging window has both a history and a new liked item: nothing was measured.")
     return notes
-
-
-def _before(interactions: Interactions, until_us: int) -> Interactions:
-    return interactions.take(np.flatnonzero(interactions.at_us < until_us))

@@ -16,7 +16,9 @@ from training.bundle.read import open_bundle
 from training.bundle.recommender import Recommender
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry
 from training.data import Interactions
-from training.evaluate import SERVED, Judged, K, evaluate
+from training.evaluate import evaluate
+from training.evaluation.judged import Judged
+from training.evaluation.methods import SERVED, K
 from training.gate import Decision, GateRules, decide, undecided
 from training.gate_record import log_decision
 from training.judging import judged_after

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.support.synthetic import START_US, make_interactions
+from training.comparing import compare_runs, read_run
 
 N_USERS = 40
 
@@ -69,9 +70,16 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "one" / "metrics.json").read_text())
     assert metrics["data"]["trained_on"] == len(history)
     assert set(metrics["evaluation"]["methods"]) > {"marquee", "popularity", "ALS"}
+    assert metrics["newcomers"]["stages"] == []
+    assert {"importance", "reliability", "segments", "sources"} <= set(metrics["evaluation"])
+    page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
+    assert all(f'id="{name}"' in page for name in ("methods", "sources", "history", "tail", "newcomers", "examples"))
+    assert (tmp_path / "one" / "source-recall.png").exists()
     again = backtest(*files, "--holdout", "0.2", "--k", "10", "--out", str(tmp_path / "two"))
     assert again.returncode == 0, again.stderr
     pd.testing.assert_frame_equal(lists, pd.read_parquet(tmp_path / "two" / "recommendations.parquet"))
+    same = compare_runs(read_run(tmp_path / "one"), read_run(tmp_path / "two"))
+    assert {(entry.difference.mean, entry.verdict) for entry in same} == {(0.0, "not distinguishable")}
 
 
 def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
@@ -79,6 +87,7 @@ def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
     run = backtest(
         *("--interactions", str(data / "interactions.parquet"), "--impressions", str(data / "impressions.parquet")),
         *("--cutoff", cutoff, "--include-seen", "--out", str(tmp_path / "out")),
+        *("--rolling", "2", "--without", "trend_14d"),
     )
     assert run.returncode == 0, run.stderr
     interactions = pd.read_parquet(data / "interactions.parquet")
@@ -86,6 +95,13 @@ def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
     lists = pd.read_parquet(tmp_path / "out" / "recommendations.parquet")
     assert set(lists.user_id) == set(later.user_id)
     assert lists.groupby("user_id").size().eq(20).all()
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["parameters"]["without"] == ["trend_14d"]
+    assert metrics["evaluation"]["sources"]["trend_14d"]["budget"] == 0
+    windows = metrics["rolling"]["windows"]
+    assert windows[0]["end"] == windows[1]["cutoff"]
+    means = [window["methods"]["marquee"]["ndcg@10"]["mean"] for window in windows]
+    assert metrics["rolling"]["mean"]["marquee"]["ndcg@10"]["mean"] == pytest.approx(np.mean(means))
     shown = pd.read_parquet(data / "impressions.parquet")
     shown = shown[shown.occurred_at >= cutoff]
     ranked = pd.read_parquet(tmp_path / "out" / "ranked_lists.parquet")
@@ -110,6 +126,8 @@ def test_lists_alone_teach_by_their_clicks(data: Path, tmp_path: Path) -> None:
         (("--interactions", "{data}", "--holdout", "2"), "holdout share 2.0: expected a number between 0 and 1"),
         (("--interactions", "{data}", "--cutoff", "soon"), "--cutoff 'soon': expected an ISO 8601 time"),
         (("--interactions", "{data}", "--cutoff", "1999-01-01"), "choose a cut inside the data"),
+        (("--interactions", "{data}", "--holdout", "0.2", "--rolling", "3"), "--rolling steps back from a time"),
+        (("--interactions", "{data}", "--holdout", "0.2", "--without", "luck"), "--without luck: no such source"),
         (("--interactions", "no.parquet", "--holdout", "0.2"), "no.parquet: cannot be read as parquet"),
     ],
 )

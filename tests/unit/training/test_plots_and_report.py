@@ -5,8 +5,22 @@ from typing import Any
 
 import numpy as np
 
+from training.curves import (
+    plot_by_history_length,
+    plot_newcomers,
+    plot_reliability,
+    plot_source_recall,
+    plot_windows,
+)
+from training.evaluation.examples import Example, Shown
+from training.evaluation.newcomers import Stage
+from training.evaluation.reliability import Tenth
+from training.evaluation.resampling import UNKNOWN
+from training.evaluation.segments import Segment
+from training.evaluation.source_recall import BUDGETS, SourceRecall
+from training.metrics import Estimate
 from training.plots import MetricRow, plot_importance, plot_metrics, plot_popularity
-from training.report import Picture, Report, render, write_report
+from training.report import Grid, Picture, Report, Section, render, write_report
 
 PNG = b"\x89PNG\r\n"
 ROWS = [
@@ -26,16 +40,40 @@ def test_each_plot_is_a_png() -> None:
     counts = np.arange(50, dtype=np.int64)
     pictures = [
         plot_metrics(ROWS, "marquee"),
-        plot_importance(["a", "b"], np.array([1.0, 3.0])),
+        plot_importance({"b": 3.0, "a": 1.0}),
         plot_popularity(counts, counts[::-1]),
     ]
     assert all(picture.startswith(PNG) for picture in pictures)
 
 
+def test_each_curve_is_a_png() -> None:
+    estimate = Estimate(0.2, 0.1, 0.3)
+    found = {"marquee": {"ndcg@10": estimate}, "popularity": {"ndcg@10": estimate}}
+    sources = {"als": SourceRecall(50, dict.fromkeys(BUDGETS, estimate), estimate)}
+    unknown = {name: {"ndcg@10": UNKNOWN} for name in found}
+    pictures = [
+        plot_source_recall(sources),
+        plot_by_history_length([Segment("1-2", 3, found)], list(found)),
+        plot_newcomers([Stage(1, 9, found, 4, found), Stage(2, 5, unknown, 0, {})]),
+        plot_reliability([Tenth(0.1, 10, estimate), Tenth(0.3, 10, estimate)]),
+        plot_windows(["a", "b"], [found, found], list(found)),
+    ]
+    assert all(picture.startswith(PNG) for picture in pictures)
+
+
+def test_an_example_shows_titles_reasons_and_hits() -> None:
+    places = [Shown("Heat", "ALS", "Alien", hit=True), Shown("Up", "popularity", None, hit=False)]
+    example = Example("u<1>", 9, ["Alien"], places, 3, ["Big"])
+    page = render(report(examples=[example]))
+    assert "User u&lt;1&gt;: 1 of the first 2 liked later" in page
+    assert '<li class="hit">Heat <b>liked</b><small>ALS, because of Alien</small></li>' in page
+    assert "and 8 more" in page
+
+
 def test_plots_take_what_a_hapless_run_has() -> None:
     zero = np.zeros(3, dtype=np.int64)
     assert plot_popularity(zero, zero).startswith(PNG)
-    assert plot_importance(["a"], np.zeros(1)).startswith(PNG)
+    assert plot_importance({"a": 0.0}).startswith(PNG)
     assert plot_metrics([MetricRow("marquee", "ndcg@10", 0.0, 0.0, 0.0)], "marquee").startswith(PNG)
 
 
@@ -47,7 +85,12 @@ def test_every_text_of_the_report_is_escaped() -> None:
 
 
 def test_the_report_needs_nothing_around_it(tmp_path: Path) -> None:
-    page = write_report(report(pictures=[Picture("metrics", "Metrics", PNG)]), tmp_path).read_text(encoding="utf-8")
+    section = Section(
+        "bars", "Metrics", ["Words & numbers"], [Picture("metrics", "Bars", PNG)], [Grid(["a"], [["<b>"]])]
+    )
+    page = write_report(report(sections=[section]), tmp_path).read_text(encoding="utf-8")
+    assert "Words &amp; numbers" in page
+    assert "&lt;b&gt;" in page
     assert 'src="data:image/png;base64,' in page
     assert "http" not in page
     assert (tmp_path / "metrics.png").read_bytes() == PNG

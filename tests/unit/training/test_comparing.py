@@ -1,0 +1,63 @@
+"""Two backtests are compared user by user, or refused with the reason."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from features.contracts.errors import ContractError
+from training.cli.app import app
+from training.comparing import NotComparableError, compare_runs, read_run
+
+
+def write_run(folder: Path, values: list[float], users: list[str], digest: str = "d") -> Path:
+    folder.mkdir()
+    frame = pd.DataFrame({"user_id": users, "method": "marquee", "ndcg@10": values})
+    frame.sample(frac=1, random_state=1).to_parquet(folder / "values.parquet")
+    (folder / "metrics.json").write_text(json.dumps({"labels_digest": digest}))
+    return folder
+
+
+USERS = [f"u{number}" for number in range(200)]
+BASE = np.random.default_rng(0).random(200)
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(0.05, "better"), (-0.05, "worse"), (0.0, "not distinguishable")], ids=str
+)
+def test_the_interval_of_the_paired_difference_decides(tmp_path: Path, shift: float, verdict: str) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.02, 200)
+    first = read_run(write_run(tmp_path / "a", BASE.tolist(), USERS))
+    second = read_run(write_run(tmp_path / "b", (BASE + shift + noise - noise.mean()).tolist(), USERS[:]))
+    (found,) = compare_runs(first, second)
+    assert found.difference.mean == pytest.approx(shift)
+    assert found.verdict == verdict
+    assert found.second.high > found.difference.high, "users are paired: the difference varies less than either run"
+
+
+def test_other_users_or_labels_are_refused(tmp_path: Path) -> None:
+    first = read_run(write_run(tmp_path / "a", BASE.tolist(), USERS))
+    others = read_run(write_run(tmp_path / "b", BASE.tolist(), [*USERS[1:], "new"]))
+    labels = read_run(write_run(tmp_path / "c", BASE.tolist(), USERS, digest="other"))
+    with pytest.raises(NotComparableError, match="1 only in the first, 1 only in the second, 199 in both"):
+        compare_runs(first, others)
+    with pytest.raises(NotComparableError, match="same users but different labels"):
+        compare_runs(first, labels)
+    with pytest.raises(ContractError, match=r"holds no metrics\.json"):
+        read_run(tmp_path)
+    with pytest.raises(ContractError, match="no values of 'EASE'; there are"):
+        read_run(tmp_path / "a", "EASE")
+
+
+def test_the_command_prints_and_writes(tmp_path: Path) -> None:
+    first, second = (write_run(tmp_path / name, (BASE + gain).tolist(), USERS) for name, gain in (("a", 0), ("b", 0.1)))
+    files = ["--json", str(tmp_path / "out" / "c.json"), "--html", str(tmp_path / "out" / "c.html")]
+    run = CliRunner().invoke(app, ["compare", str(first), str(second), *files])
+    assert run.exit_code == 0, run.output
+    assert "better" in run.output
+    content = json.loads((tmp_path / "out" / "c.json").read_text())
+    assert content["metrics"]["ndcg@10"]["difference"]["mean"] == pytest.approx(0.1)
+    assert "NDCG@10" in (tmp_path / "out" / "c.html").read_text()

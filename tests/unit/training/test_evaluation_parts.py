@@ -1,0 +1,121 @@
+"""Metrics of segments, sources, scores and popularity, against brute force on small arrays."""
+
+import numpy as np
+import pytest
+
+from features.contracts.ids import IdMap
+from training.bundle.sources import Offer
+from training.data import Interactions
+from training.evaluation.popularity import ItemPopularity, average_popularity, gini, novelty
+from training.evaluation.reliability import reliability
+from training.evaluation.resampling import bootstrap_columns, estimate_all
+from training.evaluation.segments import by_history_length, head_and_tail, light_and_heavy
+from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
+from training.metrics import bootstrap_mean
+
+RNG = np.random.default_rng(3)
+
+
+def history(pairs: list[tuple[int, int]], n_users: int, n_items: int) -> Interactions:
+    user, item = np.array(pairs, np.int32).T
+    times = np.arange(len(pairs), dtype=np.int64)
+    return Interactions(
+        users=IdMap([f"u{n}" for n in range(n_users)]),
+        items=IdMap([f"i{n}" for n in range(n_items)]),
+        user=user,
+        item=item,
+        weight=np.ones(len(pairs), np.float32),
+        at_us=times,
+        known_us=times,
+    )
+
+
+def test_columns_have_the_intervals_of_each_alone() -> None:
+    values = RNG.random(50)
+    alone, found = bootstrap_mean(values, seed=4), estimate_all({"a": values, "b": -values}, seed=4)
+    assert (found["a"].mean, found["a"].low, found["a"].high) == pytest.approx((alone.mean, alone.low, alone.high))
+    assert found["b"].low == pytest.approx(-alone.high)
+
+
+def test_users_that_a_column_does_not_know_do_not_count() -> None:
+    values = np.array([[1.0], [3.0], [np.nan]])
+    mean, drawn = bootstrap_columns(values, seed=0, resamples=200)
+    assert mean.tolist() == [2.0]
+    assert np.nanmin(drawn) == 1.0
+    assert np.nanmax(drawn) == 3.0
+    assert np.isnan(estimate_all({"none": np.full(3, np.nan)}, seed=0)["none"].mean)
+    assert np.isnan(estimate_all({"nobody": np.empty(0)}, seed=0)["nobody"].mean)
+
+
+def test_popularity_counts_events_and_distinct_users() -> None:
+    popularity = ItemPopularity.of(history([(0, 0), (0, 0), (1, 0), (1, 2), (2, 1)], 4, 4))
+    assert popularity.interactions.tolist() == [3, 1, 1, 0]
+    assert popularity.users.tolist() == [2, 1, 1, 0]
+    assert popularity.n_users == 3
+    assert popularity.head.tolist() == [True, False, False, False]
+    lists = np.array([[0, 3, -1], [-1, -1, -1]], np.int32)
+    assert novelty(lists, popularity)[0] == pytest.approx((-np.log2(2 / 3) - np.log2(1 / 3)) / 2)
+    assert average_popularity(lists, popularity)[0] == pytest.approx((2 / 3 + 0) / 2)
+    assert np.isnan(novelty(lists, popularity)[1])
+
+
+def test_gini_is_half_the_mean_difference_over_the_mean() -> None:
+    lists = RNG.integers(7, size=(40, 10)).astype(np.int32) ** 2 % 7
+    counts = np.bincount(lists.ravel(), minlength=7).astype(float)
+    brute = np.abs(counts[:, None] - counts).mean() / (2 * counts.mean())
+    assert gini(lists, 7) == pytest.approx(brute)
+
+
+def test_segments_by_length_of_history() -> None:
+    length = np.array([1, 2, 4, 60, 70])
+    values = {"marquee": np.array([0.0, 1.0, 0.5, 0.2, 0.4])}
+    found = by_history_length(values, length, seed=0)
+    assert [(part.name, part.users) for part in found] == [("1-2", 2), ("3-5", 1), ("51+", 2)]
+    assert [part.methods["marquee"]["ndcg@10"].mean for part in found] == pytest.approx([0.5, 0.5, 0.3])
+    light, heavy = light_and_heavy(values, length, seed=0)
+    assert (light.users, heavy.users) == (3, 2)
+    assert light.methods["marquee"]["ndcg@10"].mean == pytest.approx(0.5)
+
+
+def test_labels_on_head_and_on_tail_items_count_apart() -> None:
+    popularity = ItemPopularity.of(history([(0, 0), (1, 0), (2, 0), (0, 1), (1, 2)], 3, 4))
+    lists = {"marquee": np.array([[0, 3, 1], [1, 0, 3]], np.int32)}
+    labels = [np.array([0, 1], np.int32), np.array([0, -1], np.int32)]
+    head, tail = head_and_tail(lists, labels, popularity, seed=0)
+    assert (head.users, tail.users) == (2, 1)
+    assert head.methods["marquee"]["ndcg@10"].mean == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    assert tail.methods["marquee"]["ndcg@10"].mean == pytest.approx(1 / np.log2(4))
+    assert tail.methods["marquee"]["recall@20"].mean == 1.0
+
+
+def test_recall_by_budget_counts_labels_in_each_head_of_a_list() -> None:
+    items = RNG.permutation(300).astype(np.int32)
+    labels = np.sort(RNG.choice(300, 40, replace=False)).astype(np.int32)
+    found = recall_by_budget([Offer(items, np.arange(300.0)), Offer(items[:0], np.empty(0))], labels)
+    assert found[0].tolist() == [len(set(items[:budget]) & set(labels)) / 40 for budget in BUDGETS]
+    assert not found[1].any()
+
+
+def test_recall_alone_counts_what_no_other_source_proposes() -> None:
+    ranks = RNG.permuted(np.tile(np.arange(1.0, 21.0), (4, 1)), axis=1).T.astype(np.float32)
+    ranks[RNG.random(ranks.shape) < 0.3] = np.nan
+    budgets, labels = np.array([5, 8, 0, 3]), np.arange(0, 20, 2, dtype=np.int32)
+    expected = np.zeros(4)
+    for item in labels.tolist():
+        proposing = [source for source in range(4) if ranks[item, source] <= budgets[source]]
+        if len(proposing) == 1:
+            expected[proposing[0]] += 1 / len(labels)
+    assert recall_alone(np.arange(20, dtype=np.int32), ranks, budgets, labels) == pytest.approx(expected)
+
+
+def test_reliability_rises_where_scores_order() -> None:
+    scores = RNG.random(2000)
+    hit = RNG.random(2000) < scores
+    tenths = reliability(scores, hit, np.repeat(np.arange(20), 100), seed=0)
+    rates = [tenth.hit_rate.mean for tenth in tenths]
+    assert rates == sorted(rates)
+    assert sum(tenth.candidates for tenth in tenths) == 2000
+    top = scores > np.quantile(scores, 0.9)
+    assert rates[-1] == pytest.approx(hit[top].mean())
+    same = reliability(np.zeros(30), np.ones(30, dtype=bool), np.zeros(30, np.int64), seed=0)
+    assert [(tenth.candidates, tenth.hit_rate.mean) for tenth in same] == [(30, 1.0)]

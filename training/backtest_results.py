@@ -1,0 +1,95 @@
+"""What a backtest writes: lists, metrics, and per-user values by which two runs can be compared."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
+from features.contracts.ids import IdMap
+from training.backtest import Backtest
+from training.config import TrainingConfig
+from training.evaluation.judged import Judged
+from training.frames import Loaded
+from training.rolling import Rolling
+
+LISTS: Final = "recommendations.parquet"
+METRICS: Final = "metrics.json"
+VALUES: Final = "values.parquet"
+METHOD: Final = "method"
+
+
+def recommendations_frame(result: Backtest, loaded: Loaded) -> pd.DataFrame:
+    """Return the lists as rows (user_id, item_id, rank, score, source), ids in the types of the input."""
+    former = loaded.interactions.items.index(result.bundle.items.external(np.arange(len(result.bundle.items))))
+    flat = result.lists.flat(result.bundle.source_names)
+    return pd.DataFrame(
+        {
+            USER: loaded.user_values[result.users[flat.row]],
+            ITEM: loaded.item_values[former[flat.item]],
+            RANK: flat.rank,
+            SCORE: flat.score,
+            SOURCE: flat.source,
+        }
+    )
+
+
+def values_frame(result: Backtest, loaded: Loaded) -> pd.DataFrame:
+    """Return every metric of each judged user and method, as rows (user_id, method, a column per metric)."""
+    users = loaded.user_values[result.evaluation.judged.users]
+    of_methods = result.evaluation.values  # noqa: PD011  # no frame
+    parts = [pd.DataFrame({USER: users, METHOD: method} | found) for method, found in of_methods.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def labels_digest(judged: Judged, items: IdMap) -> str:
+    """Return SHA-256 over all judged users and their labels in external ids: equal where the same was asked."""
+    lines = sorted(
+        "\t".join([user, *sorted(items.external(labels))])
+        for user, labels in zip(judged.history.users.external(judged.users), judged.labels, strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def metrics_json(
+    result: Backtest, loaded: Loaded, config: TrainingConfig, rolling: Rolling | None = None
+) -> dict[str, Any]:
+    """Return everything that ``metrics.json`` holds."""
+    manifest = result.bundle.manifest
+    return {
+        "data": {
+            "interactions": len(loaded.interactions),
+            "trained_on": manifest.n_interactions,
+            "items_known": manifest.n_items,
+            "users_with_later_activity": len(result.users),
+        },
+        "evaluation": result.evaluation.to_json(),
+        "labels_digest": labels_digest(result.evaluation.judged, result.bundle.items),
+        "newcomers": result.newcomers.to_json(),
+        "rolling": None if rolling is None else rolling.to_json(),
+        "validation_ndcg@10": result.ranker.validation,
+        "order_by": manifest.plan.order_by,
+        "cold_source": manifest.plan.cold_source,
+        "ranker": {
+            "chosen": result.ranker.chosen,
+            "rows": result.ranker.n_rows,
+            "groups": result.ranker.n_groups,
+            "trees": result.ranker.ranker.n_trees,
+        },
+        "parameters": config.parameters(),
+        "bundle": result.bundle.digest,
+        "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
+    }
+
+
+def write_results(
+    result: Backtest, loaded: Loaded, config: TrainingConfig, folder: Path, rolling: Rolling | None = None
+) -> None:
+    """Write lists, metrics and per-user values."""
+    recommendations_frame(result, loaded).to_parquet(folder / LISTS, index=False)
+    values_frame(result, loaded).to_parquet(folder / VALUES, index=False)
+    content = json.dumps(metrics_json(result, loaded, config, rolling), indent=1)
+    (folder / METRICS).write_text(content + "\n", encoding="utf-8")

@@ -1,0 +1,49 @@
+"""What ``python -m training compare`` does: reads, compares, prints, writes."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from training.comparing import Compared, compare_runs, read_run, to_json
+from training.comparison_page import comparison_page
+
+_STYLES = {"better": "green", "worse": "red", "not distinguishable": "dim"}
+
+
+def execute(first: Path, second: Path, json_file: Path | None, html: Path | None) -> None:
+    """Compare two folders and leave the result where it was asked for.
+
+    Raises
+    ------
+    ContractError
+        If a folder holds no backtest, or the two were not asked the same.
+    """
+    ours, theirs = read_run(first), read_run(second)
+    compared = compare_runs(ours, theirs)
+    Console().print(_table(compared, len(ours.per_user)))
+    for file, text in (
+        (json_file, json.dumps(to_json(ours, theirs, compared), indent=1)),
+        (html, comparison_page(ours, theirs, compared)),
+    ):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text + "\n", encoding="utf-8")
+
+
+def _table(compared: list[Compared], users: int) -> Table:
+    table = Table(title=f"{users} users judged in both; the verdict is on the second run")
+    for column in ("", "first", "second", "difference", "95 % interval", "verdict"):
+        table.add_column(column, justify="left" if column in {"", "verdict"} else "right")
+    for entry in compared:
+        gap = entry.difference
+        table.add_row(
+            entry.metric,
+            f"{entry.first.mean:.4f}",
+            f"{entry.second.mean:.4f}",
+            f"{gap.mean:+.4f}",
+            f"{gap.low:+.4f} to {gap.high:+.4f}",
+            f"[{_STYLES[entry.verdict]}]{entry.verdict}[/]",
+        )
+    return table

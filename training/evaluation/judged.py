@@ -1,0 +1,39 @@
+"""Whom to judge, and on what."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data import Interactions
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Users to judge.
+
+    Attributes
+    ----------
+    history
+        What was known before.
+    users, as_of_us
+        Internal indices and moments, (n_users,).
+    labels
+        Per user the new items liked later, int32; `MISSING` stands for one that the bundle does not hold.
+    """
+
+    history: Interactions
+    users: npt.NDArray[np.int32]
+    as_of_us: npt.NDArray[np.int64]
+    labels: list[npt.NDArray[np.int32]]
+
+    def __len__(self) -> int:
+        """Return the number of users."""
+        return len(self.users)
+
+    @cached_property
+    def history_length(self) -> npt.NDArray[np.int64]:
+        """Return how many events each user's history holds, int64 (n_users,)."""
+        offsets = self.history.by_user[1]
+        return offsets[self.users + 1] - offsets[self.users]

@@ -1,0 +1,73 @@
+"""What one pass of the recommender over judged users leaves to measure."""
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.ids import MISSING
+from features.contracts.profiles import Options
+from training.bundle.recommender import Recommender
+from training.bundle.result import Recommendations, Trace
+from training.bundle.sources import Offer
+from training.evaluation.judged import Judged
+from training.evaluation.methods import SERVED, K, baseline_list, baselines
+from training.evaluation.sampled import CandidateSample
+from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
+from training.lists import Group
+
+Positions = npt.NDArray[np.int64]
+
+
+class Measures:
+    """Collects lists and recalls of judged users while lists are made for them, and perhaps for others.
+
+    Attributes
+    ----------
+    lists
+        int32 (n_judged, K) by method, `MISSING` behind the end of a short list.
+    source, because
+        Of the served lists, as in `Recommendations`.
+    recalled
+        float64 (n_judged,), share of labels among all candidates.
+    by_budget, alone
+        float64 (n_judged, n_sources, len(BUDGETS)) and (n_judged, n_sources).
+    """
+
+    def __init__(self, recommender: Recommender, judged: Judged, options: Options, seed: int) -> None:
+        self._recommender, self._judged, self._options = recommender, judged, options
+        n_users, n_sources = len(judged), len(recommender.sources)
+        self._baselines = baselines(recommender)
+        self._names = [source.name for source in recommender.sources]
+        self._budgets = np.array([recommender.plan.budgets.get(name, 0) for name in self._names])
+        self.lists = {method: np.full((n_users, K), MISSING, dtype=np.int32) for method in (SERVED, *self._baselines)}
+        self.source = np.full((n_users, K), MISSING, dtype=np.int8)
+        self.because = np.full((n_users, K), MISSING, dtype=np.int32)
+        self.recalled = np.zeros(n_users)
+        self.by_budget = np.zeros((n_users, n_sources, len(BUDGETS)))
+        self.alone = np.zeros((n_users, n_sources))
+        self.sample = CandidateSample(n_users, seed)
+
+    def see(self, group: Group, found: Recommendations, judged_as: Positions | None = None) -> None:
+        """Take in a batch of users and their traced lists of at least `K` items.
+
+        `judged_as` holds the position among the judged of each user asked for, -1 for those who are not judged; by
+        default users are asked for as they are judged.
+        """
+        view = self._recommender.view(group.statistics)
+        positions = group.position if judged_as is None else judged_as[group.position]
+        for row in np.flatnonzero(positions >= 0).tolist():
+            user = int(positions[row])
+            self.lists[SERVED][user] = found.items[row, :K]
+            self.source[user], self.because[user] = found.sources[row, :K], found.because[row, :K]
+            own = self._recommender.offers(group.profiles, row, view, self._options, BUDGETS[-1])
+            self._measure(user, found.traces[row], own)
+
+    def _measure(self, user: int, trace: Trace, own: list[Offer]) -> None:
+        labels = self._judged.labels[user]
+        by_name = dict(zip(self._names, own, strict=True))
+        for method, name in self._baselines.items():
+            top = baseline_list(name, trace, by_name, self._recommender.plan.budgets)
+            self.lists[method][user, : len(top)] = top
+        self.recalled[user] = np.isin(trace.candidates, labels).sum() / len(labels)
+        self.by_budget[user] = recall_by_budget(own, labels)
+        self.alone[user] = recall_alone(trace.candidates, trace.ranks, self._budgets, labels)
+        self.sample.see(user, trace, labels)

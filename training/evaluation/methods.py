@@ -1,0 +1,51 @@
+"""What is compared: the line that serves, each candidate source alone, and their blend."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from training.bundle.fusion import order_scores
+from training.bundle.plan import BLEND
+from training.bundle.recommender import Recommender
+from training.bundle.result import Trace
+from training.bundle.sources import POPULAR_PLANS, Offer
+
+SERVED: Final = "marquee"
+"""Name of the line that serves, among the methods."""
+K: Final = 20
+"""Length of the lists that are judged."""
+TITLES: Final = {
+    "popular": "popularity",
+    "trend_1d": "recent popularity (1 day)",
+    "trend_14d": "recent popularity (14 days)",
+    "als": "ALS",
+    "similar": "item to item",
+    "similar_recent": "item to item, latest items",
+    "next_last": "next after the last item",
+    "next_recent": "next item",
+    "ease": "EASE",
+    BLEND: "blend of all sources",
+}
+"""Names for people; a source without one is called by its own name."""
+
+
+def baselines(recommender: Recommender) -> dict[str, str]:
+    """Return every source of a recommender and their blend by the name for people; those of no user's taste first."""
+    names = [source.name for source in recommender.sources]
+    general = [name for name in names if name in POPULAR_PLANS]
+    personal = [name for name in names if name not in POPULAR_PLANS]
+    return {TITLES.get(name, name): name for name in (*general, *personal, BLEND)}
+
+
+def baseline_list(
+    name: str, trace: Trace, own: Mapping[str, Offer], budgets: Mapping[str, int]
+) -> npt.NDArray[np.int32]:
+    """Return the first `K` items that one source (or the blend) alone puts before a user.
+
+    The candidates in its order, others behind them by their blend; of a source that is off, its own offer.
+    """
+    if name != BLEND and not budgets.get(name, 0):
+        return own[name].items[:K]
+    return trace.candidates[np.argsort(-order_scores(trace.ranks, name), kind="stable")[:K]]

@@ -1,0 +1,140 @@
+"""Several cuts in a row: the same training at earlier times, each judged on a window as long as the last."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from features.contracts.errors import ContractError
+from features.contracts.profiles import Options
+from training.backtest import Cut, Progress, run_backtest
+from training.config import TrainingConfig
+from training.data import Interactions
+from training.evaluation.resampling import bootstrap_columns, estimate_all, intervals
+from training.frames import Loaded
+from training.metrics import Estimate, Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """One cut: its times as people write them, and per-user values by method and metric."""
+
+    begin: str
+    end: str
+    values: dict[str, dict[str, Floats]]
+
+    @property
+    def users(self) -> int:
+        """Return the number of judged users."""
+        return max((len(entry) for found in self.values.values() for entry in found.values()), default=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Rolling:
+    """All windows, the latest last."""
+
+    windows: tuple[Window, ...]
+    seed: int
+
+    def metrics(self) -> list[dict[str, dict[str, Estimate]]]:
+        """Return mean and interval of every metric of every method, window by window."""
+        return [_by_method(estimate_all(_columns(window), self.seed)) for window in self.windows]
+
+    def mean(self) -> dict[str, dict[str, Estimate]]:
+        """Return the mean of the windows' means; its interval resamples users within each window.
+
+        Methods that some window lacks are left out.
+        """
+        columns = [_columns(window) for window in self.windows]
+        common = [key for key in columns[-1] if all(key in found for found in columns)]
+        results = [
+            bootstrap_columns(np.column_stack([found[key] for key in common]), self.seed + number)
+            for number, found in enumerate(columns)
+        ]
+        mean = np.mean([entry for entry, _ in results], axis=0)
+        drawn = np.mean([entry for _, entry in results], axis=0)
+        return _by_method(dict(zip(common, intervals(mean, drawn), strict=True)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return windows and mean as JSON values."""
+        windows = [
+            {"cutoff": window.begin, "end": window.end, "users": window.users, "methods": _to_json(found)}
+            for window, found in zip(self.windows, self.metrics(), strict=True)
+        ]
+        return {"windows": windows, "mean": _to_json(self.mean())}
+
+
+def earlier_cuts(interactions: Interactions, cutoff: int, count: int) -> list[tuple[int, int]]:
+    """Return begin and end of the windows before the last, earliest first, each as long as from the cutoff to the end.
+
+    Raises
+    ------
+    ContractError
+        If the earliest cut would leave nothing to learn from.
+    """
+    first, end = int(interactions.at_us[0]), int(interactions.at_us[-1]) + 1
+    width = end - cutoff
+    begins = [cutoff - number * width for number in range(count - 1, 0, -1)]
+    if width <= 0 or (begins and begins[0] <= first):
+        raise ContractError(
+            f"--rolling {count}: {count - 1} windows of {width} before the cutoff {cutoff} reach back to "
+            f"{begins[0] if begins else cutoff}, and the data begin at {first}; ask for fewer, or cut later"
+        )
+    return [(begin, begin + width) for begin in begins]
+
+
+def run_earlier(
+    loaded: Loaded,
+    items: Path | None,
+    cuts: list[tuple[int, int]],
+    config: TrainingConfig,
+    *,
+    options: Options,
+    progress: Progress = lambda _: None,
+) -> list[Window]:
+    """Return the windows of earlier cuts, each with a training of its own; their bundles are not kept."""
+    windows = []
+    for number, (begin, end) in enumerate(cuts, start=1):
+        rows = np.flatnonzero(loaded.interactions.at_us < end)
+        until = replace(loaded, interactions=loaded.interactions.take(rows))
+        with TemporaryDirectory(prefix="marquee-rolling-") as folder:
+            result = run_backtest(
+                until,
+                items,
+                Cut(cutoff=begin),
+                config,
+                folder=Path(folder),
+                options=options,
+                progress=lambda what, number=number: progress(f"window {number} of {len(cuts) + 1}: {what}"),  # type: ignore[misc]
+            )
+        windows.append(window_of(loaded.interactions, begin, end, result.evaluation.values))
+    return windows
+
+
+def window_of(interactions: Interactions, begin: int, end: int, values: dict[str, dict[str, Floats]]) -> Window:
+    """Return a window with its times as text: ISO 8601 where the data have a clock, else the file's integers."""
+    return Window(_text(begin, interactions), _text(end, interactions), values)
+
+
+def _text(at: int, interactions: Interactions) -> str:
+    if not interactions.has_clock:
+        return str(at)
+    return datetime.fromtimestamp(at / 1e6, tz=UTC).isoformat(timespec="minutes")
+
+
+def _columns(window: Window) -> dict[tuple[str, str], Floats]:
+    return {(method, name): entry for method, found in window.values.items() for name, entry in found.items()}
+
+
+def _by_method(found: dict[tuple[str, str], Estimate]) -> dict[str, dict[str, Estimate]]:
+    methods: dict[str, dict[str, Estimate]] = {}
+    for (method, name), estimate in found.items():
+        methods.setdefault(method, {})[name] = estimate
+    return methods
+
+
+def _to_json(methods: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
+    return {method: {name: estimate.to_json() for name, estimate in found.items()} for method, found in methods.items()}
