@@ -14,6 +14,9 @@ import pandas as pd
 
 from benchmarks.record import RESULTS, record, shared_data
 
+IN_SEGMENTS: Final = ("marquee", "popularity", "recent popularity (1 day)", "ALS", "EASE", "blend of all sources")
+"""Methods whose figures by segment are recorded."""
+
 Prepared = tuple[pd.DataFrame, pd.DataFrame | None, tuple[str, str]]
 
 
@@ -75,7 +78,7 @@ def run() -> None:
 def plot(figures: dict[str, Any], path: Path) -> None:
     """Draw NDCG@10 of the served line and its baselines with 95 % intervals, one panel per data set."""
     mpl.use("Agg")
-    figure, panels = plt.subplots(1, len(figures), figsize=(4.2 * len(figures), 3.6), sharey=True)
+    figure, panels = plt.subplots(1, len(figures), figsize=(4.2 * len(figures), _height(figures)), sharey=True)
     for panel, (name, found) in zip(panels, figures.items(), strict=True):
         bars = list(_bars(found))
         names, means, errors = zip(*bars, strict=True)
@@ -84,9 +87,14 @@ def plot(figures: dict[str, Any], path: Path) -> None:
         panel.set_title(f"{name}\n{found['users']} users", fontsize=10)
         panel.set_xlabel("NDCG@10")
     panels[0].invert_yaxis()  # shared by all
+    panels[0].tick_params(axis="y", labelsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _height(figures: dict[str, Any]) -> float:
+    return 1.4 + 0.26 * max(len(found["methods"]) for found in figures.values())
 
 
 def _bars(found: dict[str, Any]) -> Iterator[tuple[str, float, tuple[float, float]]]:
@@ -109,8 +117,37 @@ def _backtest(frame: pd.DataFrame, items: pd.DataFrame | None, cut: tuple[str, s
         "interactions": metrics["data"]["interactions"],
         "order_by": metrics["order_by"],
         "seconds": metrics["seconds"],
-        **metrics["evaluation"],
+        **_rounded(_kept(metrics["evaluation"])),
+        "newcomers": _rounded(metrics["newcomers"]),
     }
+
+
+def _kept(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Return an evaluation with segments of some methods only, and importance as shares of all features together."""
+    total = sum(evaluation["importance"].values()) or 1.0
+    importance = {name: value / total for name, value in evaluation["importance"].items()}
+    segments = {
+        kind: [
+            {
+                **part,
+                "methods": {method: part["methods"][method] for method in IN_SEGMENTS if method in part["methods"]},
+            }
+            for part in parts
+        ]
+        for kind, parts in evaluation["segments"].items()
+    }
+    left_out = {"reliability", "importance", "segments"}
+    kept = {name: value for name, value in evaluation.items() if name not in left_out}
+    return kept | {"segments": segments, "importance": importance}
+
+
+def _rounded(value: Any) -> Any:
+    """Return JSON values with floats of five digits after the point: more says nothing."""
+    if isinstance(value, dict):
+        return {name: _rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return round(value, 5) if isinstance(value, float) else value
 
 
 def _frame(users: "pd.Series[Any]", items: "pd.Series[Any]", at: Any, **more: Any) -> pd.DataFrame:

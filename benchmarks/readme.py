@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+from benchmarks.features_page import write_page
 from benchmarks.record import ROOT, read
 
 README: Final = ROOT / "README.md"
@@ -34,8 +35,9 @@ def filled(text: str) -> str:
 
 
 def write_tables() -> None:
-    """Write the tables into the README."""
+    """Write the tables into the README, and the page of features."""
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    write_page()
 
 
 def _quality(content: dict[str, Any]) -> str:

@@ -114,7 +114,7 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
         "Ordered by": manifest.plan.order_by,
         "Without history": f"ordered by {TITLES.get(manifest.plan.cold_source, manifest.plan.cold_source)}",
         "Sources switched off": ", ".join(off) or "none",
-        "Ranker": f"{ranker.chosen}, {ranker.ranker.n_trees} trees, from {ranker.n_rows:,} rows of {ranker.n_groups:,} lists",
+        "Ranker": f"{ranker.chosen}, {ranker.ranker.n_trees} trees, {ranker.n_rows:,} rows, {ranker.n_groups:,} lists",
         "Seed": str(config.seed),
         "Feature spec": manifest.spec_hash[:12],
         "Bundle digest": result.bundle.digest,

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.features_page import PAGE, page
 from benchmarks.readme import filled
 from features.settings import Settings
+from training.bundle.offered import SPEC
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "ARCHITECTURE.md", ROOT / "DECISIONS.md"]
+PAGES = [README, ROOT / "ARCHITECTURE.md", ROOT / "DECISIONS.md", PAGE]
 CODE = [path for name in ("features", "training", "serving") for path in (ROOT / name).rglob("*.py")]
 WITH_EXAMPLES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -48,9 +50,15 @@ def test_tables_are_those_of_the_committed_figures() -> None:
     assert filled(text) == text, "run `python -m benchmarks.readme`"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_and_named_files_exist(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+def test_the_page_of_features_lists_exactly_those_of_the_spec() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(SPEC.names)
+    assert text == page(), "run `python -m benchmarks.readme`"
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_links_and_named_files_exist(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#:]+)\)", text) if link]
     named = re.findall(
         r"`((?:features|training|serving|dags|ops|tests|benchmarks|notebooks)/[\w./-]+\.(?:py|md|ipynb|yml|sh))", text
