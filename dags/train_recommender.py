@@ -21,7 +21,7 @@ ends.
 |---|---|---|
 | data_doctor | `python -m features doctor` | its findings, in this task's log; a check that blocks ends the run here |
 | snapshot | `python -m training step snapshot` | interactions and items as files; *skipped* with too few events |
-| retrieval | `... step retrieval` | item factors, neighbour tables, index; the judging window is kept out |
+| retrieval | `... step retrieval` | tuned settings, if asked for; factors, neighbour tables, index; no judging window |
 | ranker | `... step ranker` | the finished bundle |
 | evaluate | `... step evaluate` | metrics with intervals, plots, report |
 | register | `... step register` | one version of the model in MLflow, with its digest |
@@ -80,6 +80,23 @@ PARAMS = {
         title="Seed",
         description="Of every random generator: the same seed and data give the same model.",
     ),
+    "tune_trials": Param(
+        0,
+        type="integer",
+        minimum=0,
+        maximum=1000,
+        title="Tuning trials",
+        description="Trials of a search of better settings before fitting; 0: the default settings. Trials are nested "
+        "runs in MLflow. Tuned settings are taken only where users kept aside show that they are better.",
+    ),
+    "tune_minutes": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        maximum=1440,
+        title="Tuning time (minutes)",
+        description="No trial begins later than this. Empty: no limit. With a limit the run is not reproducible.",
+    ),
 }
 
 # Values reach the shell as variables, never as text of a command. An id without signs is a folder's name and a tag.
@@ -91,13 +108,16 @@ ENV = {
     "PROMOTE": "{{ '--promote' if params.promote else '--no-promote' }}",
     "MIN_EVENTS": "{{ params.min_events }}",
     "SEED": "{{ params.seed }}",
+    "TUNE_TRIALS": "{{ params.tune_trials }}",
+    "TUNE_MINUTES": "{{ params.tune_minutes or '' }}",
     "PARAMETERS": "{{ dict(params.items()) | tojson }}",
 }
 
 FIRST_STEP = (
     'exec "$MARQUEE_PYTHON" -m training step snapshot --run "$RUN" '
     '${WINDOW_DAYS:+--window-days "$WINDOW_DAYS"} --factors "$FACTORS" "$PROMOTE" '
-    '--min-events "$MIN_EVENTS" --seed "$SEED"'
+    '--min-events "$MIN_EVENTS" --seed "$SEED" '
+    '--tune-trials "$TUNE_TRIALS" ${TUNE_MINUTES:+--tune-minutes "$TUNE_MINUTES"}'
 )
 
 
@@ -177,7 +197,7 @@ def train_recommender() -> None:
             minutes=60,
             retries=2,
         ),
-        step("retrieval", doc="Fits ALS, neighbour tables and the index.", minutes=180, retries=1),
+        step("retrieval", doc="Searches settings if asked for; fits factors, tables, index.", minutes=360, retries=1),
         step("ranker", doc="Fits LightGBM and writes the bundle.", minutes=180, retries=1),
         step("evaluate", doc="Judges the bundle beside every baseline.", minutes=120, retries=1),
         step("register", doc="Publishes to MLflow; looks for a version of this run first.", minutes=60, retries=0),

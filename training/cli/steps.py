@@ -27,6 +27,10 @@ MinEvents = Annotated[
     int | None, typer.Option(help=f"With fewer interactions the run is skipped. [default: {MIN_EVENTS}]")
 ]
 Seed = Annotated[int | None, typer.Option(help="Of every generator in the run. [default: 0]")]
+TuneTrials = Annotated[int | None, typer.Option(help="Trials of a search of better settings. [default: 0]")]
+TuneMinutes = Annotated[
+    int | None, typer.Option(help="No trial begins later; the run is then not reproducible. [default: no limit]")
+]
 
 
 def step(
@@ -38,6 +42,8 @@ def step(
     promote: Promote = None,
     min_events: MinEvents = None,
     seed: Seed = None,
+    tune_trials: TuneTrials = None,
+    tune_minutes: TuneMinutes = None,
 ) -> None:
     """Do one step of a training run; one that has finished is not done again.
 
@@ -45,7 +51,15 @@ def step(
     """
     settings = load_settings()
     configure_logging(settings.log_format)
-    options = _options(window_days=window_days, factors=factors, promote=promote, min_events=min_events, seed=seed)
+    options = _options(
+        window_days=window_days,
+        factors=factors,
+        promote=promote,
+        min_events=min_events,
+        seed=seed,
+        tune_trials=tune_trials,
+        tune_minutes=tune_minutes,
+    )
     record = run_step(name, run_id, settings, options)
     typer.echo(f"{record.step}: {record.outcome}: {record.summary}")
     if record.outcome == SKIPPED:
@@ -60,12 +74,22 @@ def run(
     promote: Promote = None,
     min_events: MinEvents = None,
     seed: Seed = None,
+    tune_trials: TuneTrials = None,
+    tune_minutes: TuneMinutes = None,
 ) -> None:
     """Do all steps of a training run, one after the other."""
     settings = load_settings()
     configure_logging(settings.log_format)
     name = run_id or f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    options = _options(window_days=window_days, factors=factors, promote=promote, min_events=min_events, seed=seed)
+    options = _options(
+        window_days=window_days,
+        factors=factors,
+        promote=promote,
+        min_events=min_events,
+        seed=seed,
+        tune_trials=tune_trials,
+        tune_minutes=tune_minutes,
+    )
     console = Console()
     console.print(f"training run [bold]{name}[/] in {settings.work_dir / name}")
     for position, current in enumerate(STEPS, start=1):

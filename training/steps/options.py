@@ -27,7 +27,12 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_events
         With fewer interactions in the snapshot the run is skipped.
     seed
-        Of every generator in the run: one seed and one snapshot give one model.
+        Of every generator in the run: one seed and one snapshot give one model, unless `tune_minutes` is set.
+    tune_trials
+        Trials of a search of better settings before fitting; 0 = the default settings.
+    tune_minutes
+        No trial begins later than this after the search began; None = no limit. What is found then depends on the
+        machine.
     """
 
     window_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
@@ -35,6 +40,8 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     promote: bool = True
     min_events: Annotated[int, Meta(ge=1)] = MIN_EVENTS
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    tune_trials: Annotated[int, Meta(ge=0, le=1000)] = 0
+    tune_minutes: Annotated[int, Meta(ge=1, le=1440)] | None = None
 
 
 def write_options(run: RunFolder, options: RunOptions) -> None:
