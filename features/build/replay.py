@@ -46,7 +46,7 @@ def replay_statistics(
     for edge, end in zip(edges_us.tolist(), ends.tolist(), strict=True):
         _add_all(state, events[at:end], bucket_us)
         at = end
-        yield state.at(edge, has_clock=has_clock)
+        yield state.at(edge, has_clock=has_clock, bucket_us=bucket_us)
 
 
 def final_state(events: StatisticEvents, n_items: int, *, bucket_us: int) -> StatisticsState:
