@@ -33,7 +33,8 @@ _REQUIREMENTS: Final = ("mlflow", "pandas", "numpy", "scipy", "msgspec", "lightg
 
 _UNNAMEABLE: Final = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
-_RUN_TAG: Final = "training_run"
+TAG_TRAINING: Final = "training_run"
+"""Tag of the MLflow run of a training: its name. Runs of trials below it do not have it."""
 
 _LIMITS: Final = {
     # Uploads of a bundle of more than a gigabyte may keep the server busy for a while between two answers.
@@ -136,6 +137,12 @@ def allow_long_requests() -> None:
         os.environ.setdefault(name, value)
 
 
+def run_of(client: MlflowClient, experiment: str, training_run: str) -> str | None:
+    """Return the MLflow run of a training: begun by its trials, or by a publication that broke off."""
+    found = client.search_runs([experiment], f"tags.{TAG_TRAINING} = '{training_run}'", max_results=1)
+    return found[0].info.run_id if found else None
+
+
 def _check(publication: Publication) -> None:
     if publication.bundle.name != BUNDLE_FOLDER:
         raise ContractError(
@@ -148,9 +155,9 @@ def _register(registry: Registry, publication: Publication) -> str:
     client = MlflowClient()
     experiment = mlflow.set_experiment(EXPERIMENT).experiment_id
     with mlflow.start_run(
-        run_id=_interrupted(client, experiment, publication.run),
+        run_id=run_of(client, experiment, publication.run),
         run_name=publication.run,
-        tags={_RUN_TAG: publication.run},
+        tags={TAG_TRAINING: publication.run},
         description=publication.description or None,
     ) as run:
         mlflow.log_params(dict(publication.parameters))
@@ -161,12 +168,6 @@ def _register(registry: Registry, publication: Publication) -> str:
             mlflow.log_artifacts(str(publication.files), "report")
         model = _log_model(publication)
         return _create_version(client, registry.model_name, model, run.info.run_id, publication)
-
-
-def _interrupted(client: MlflowClient, experiment: str, training_run: str) -> str | None:
-    """Return the MLflow run that an earlier, broken-off publication of the same training run began."""
-    found = client.search_runs([experiment], f"tags.{_RUN_TAG} = '{training_run}'", max_results=1)
-    return found[0].info.run_id if found else None
 
 
 def _dataset(file: Path, sha256: str) -> MetaDataset:

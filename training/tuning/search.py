@@ -18,7 +18,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from features.contracts.errors import ContractError
 from training.config import TrainingConfig
-from training.tuning.space import Knob, values_of, with_values
+from training.tuning.settings import with_values
+from training.tuning.space import Knob, values_of
+from training.tuning.trials import Trial
 
 log = structlog.get_logger(__name__)
 
@@ -28,35 +30,8 @@ RANDOM_TRIALS: Final = 5
 _ORIGIN: Final = "origin"
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One finished trial.
-
-    Attributes
-    ----------
-    stage, number
-        Which search it belongs to, and its place there from 0; 0 is what was in force before.
-    values
-        The settings tried, by path.
-    score
-        What the search maximises.
-    """
-
-    stage: str
-    number: int
-    values: dict[str, float]
-    score: float
-    started_at: datetime
-    ended_at: datetime
-
-    @property
-    def name(self) -> str:
-        """Return a name that no other trial of the run has, such as `als-003`."""
-        return f"{self.stage}-{self.number:03d}"
-
-
 def _ignore(_: Trial) -> None:
-    """Tell nobody."""
+    """Do without."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,15 +1,12 @@
 """What a search of settings may move, and how far: knobs that name a setting of `TrainingConfig` by its path."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from training.config import TrainingConfig
-
-Values = Mapping[str, float]
-"""Values of settings, by path."""
+from training.tuning.settings import value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +16,7 @@ class Knob:
     Attributes
     ----------
     path
-        Where it stands in the configuration: `als.factors` is `config.als.factors`.
+        Where it stands in the configuration, as in `training.tuning.settings`.
     log
         Whether equal ratios count alike, rather than equal steps.
     """
@@ -52,34 +49,6 @@ RANKER: Final = (
 )
 
 
-def value_of(config: TrainingConfig, path: str) -> Any:
-    """Return the setting at a path.
-
-    >>> value_of(TrainingConfig(), "als.factors")
-    64
-    """
-    found: Any = config
-    for name in path.split("."):
-        found = getattr(found, name)
-    return found
-
-
 def values_of(config: TrainingConfig, knobs: tuple[Knob, ...]) -> dict[str, float]:
     """Return the values that a configuration gives some knobs."""
     return {knob.path: value_of(config, knob.path) for knob in knobs}
-
-
-def with_values(config: TrainingConfig, values: Values) -> TrainingConfig:
-    """Return the configuration with some settings replaced.
-
-    >>> with_values(TrainingConfig(), {"als.factors": 32, "ease_regularization": 7.0}).als.factors
-    32
-    """
-    for path, value in values.items():
-        config = _replaced(config, path.split("."), value)
-    return config
-
-
-def _replaced(settings: Any, names: list[str], value: float) -> Any:
-    first, *rest = names
-    return replace(settings, **{first: _replaced(getattr(settings, first), rest, value) if rest else value})
