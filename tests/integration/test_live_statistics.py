@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from alembic import command
 from pydantic import SecretStr
 
 from features.build.live_statistics import refresh_statistics
@@ -15,6 +16,7 @@ from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, StatisticEvents, StatisticsState
 from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
+from features.db.migrate import alembic_config, migrate
 from features.db.statistics_rows import row_of
 from features.settings import Settings
 from tests.support.tables import fill
@@ -147,3 +149,17 @@ def test_a_refresh_never_goes_back(settings: Settings) -> None:
 
     assert behind.closed_at == ahead.closed_at
     assert stored(settings) == rows
+
+
+def test_rows_of_an_older_schema_are_computed_anew(settings: Settings) -> None:
+    events = events_of(7, 200, ratings=True)
+    fill(settings, events, datetime.now(UTC), backfill=True)
+    until = START + timedelta(days=3)
+    refresh_statistics(settings, until=until)
+    command.downgrade(alembic_config(settings), "0004")
+    migrate(settings)
+    assert {row[5:] for row in stored(settings)} == {(0, 0, 0, 0, 0.0)}
+
+    done = refresh_statistics(settings, until=until)
+
+    assert stored(settings) == replayed([(event.occurred_at, event) for event in events], until, done.weights)

@@ -16,6 +16,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the columns away; rows computed before and after mean the same otherwise."""
+    """Take the columns away; the next refresh of the older code computes all rows anew, by its own weights."""
     for column in ("seen", "disliked", "strong", "rating_count", "rating_sum"):
         op.drop_column("item_statistics", column)
+    op.execute("DELETE FROM statistics_progress")

@@ -1,0 +1,43 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.contracts.ids import IdMap
+from tests.support.synthetic import make_interactions
+from training.data import Interactions
+from training.frames import load_interactions
+
+
+def test_actions_and_ratings_of_a_file_reach_the_statistics_in_the_order_known(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "user_id": ["u"] * 4,
+            "item_id": ["a", "b", "c", "d"],
+            "action": ["view", "rating", "dislike", "cart"],
+            "value": [1.0, 8.0, None, None],
+            "occurred_at": pd.to_datetime([1, 2, 3, 4], unit="s"),
+            "known_at": pd.to_datetime([9, 8, 7, 6], unit="s"),
+        }
+    )
+    frame.to_parquet(tmp_path / "events.parquet")
+    interactions = load_interactions(tmp_path / "events.parquet").interactions
+    events = interactions.statistic_events()
+    assert interactions.items.external(events.item) == ["d", "c", "b", "a"]
+    assert (np.diff(events.known_us) > 0).all()
+    assert events.strong.tolist() == [True, False, True, False]
+    np.testing.assert_array_equal(events.rating, np.array([np.nan, np.nan, 0.8, np.nan], np.float32))
+
+
+def test_columns_that_are_not_given_are_filled_and_go_along_with_their_rows() -> None:
+    given = make_interactions()
+    rows = np.array([3, 5, 8])
+    some = given.take(rows)
+    np.testing.assert_array_equal(some.strong, given.strong[rows])
+    np.testing.assert_array_equal(some.rating, given.rating[rows])
+    one, at_us = np.zeros(2, np.int32), np.zeros(2, np.int64)
+    bare = Interactions(IdMap(["u"]), IdMap(["i"]), one, one, np.ones(2, np.float32), at_us, at_us)
+    for filled in (bare, replace(bare, has_clock=False), bare.take(np.array([0, 1]))):
+        assert filled.strong.tolist() == [False, False]
+        assert np.isnan(filled.rating).tolist() == [True, True]
