@@ -6,10 +6,11 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.record import record
+from features.contracts.facts import ItemFacts
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Options
 from features.contracts.statistics import DAY_US
-from features.vectorize import Categories
+from features.items import Categories
 from training.bundle.parts import Parts
 from training.config import RankerConfig, TrainingConfig
 from training.data import Interactions
@@ -57,7 +58,7 @@ def _parts(interactions: Interactions) -> Parts:
     offsets = np.arange(n_items + 1, dtype=np.int64)
     groups = Categories(tuple(f"g{n}" for n in range(100)), offsets, (np.arange(n_items) % 100).astype(np.int32))
     until_us = int(interactions.at_us[-1]) + 1
-    training = Training(interactions.on_backtest_clock(), groups, until_us)
+    training = Training(interactions.on_backtest_clock(), groups, ItemFacts.unknown(n_items), until_us)
     config = TrainingConfig(ranker=RankerConfig(users_per_moment=500))
     return fit(training, time_moments(training.interactions, until_us, 2), config)[0]
 

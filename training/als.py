@@ -17,8 +17,8 @@ class AlsConfig:
     """Settings of the factorisation; `alpha` scales preference weights to confidences."""
 
     factors: int = 64
-    regularization: float = 0.05
-    alpha: float = 1.0
+    regularization: float = 5.0
+    alpha: float = 0.5
     iterations: int = 15
 
 

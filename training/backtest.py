@@ -155,14 +155,17 @@ def run_backtest(
     return Backtest(bundle, users, lists, evaluation, newcomers, ranker, seconds)
 
 
+def training_of(known: Known, items: Path | None) -> Training:
+    """Return what a backtest learns from: what is known, and the catalogue of an items file if there is one."""
+    known_items = known.history.items
+    return Training(known.history, load_categories(items, known_items), load_facts(items, known_items), known.until_us)
+
+
 def _train(
     known: Known, cut: Cut, config: TrainingConfig, *, items: Path | None, folder: Path, progress: Progress
 ) -> tuple[Bundle, RankerFit]:
     """Return the bundle of what is known, written, verified and opened again, and its ranker."""
-    known_items = known.history.items
-    training = Training(
-        known.history, load_categories(items, known_items), load_facts(items, known_items), known.until_us
-    )
+    training = training_of(known, items)
     parts, ranker = fit(training, known.moments(cut, config), config, progress)
     progress("bundle")
     path = folder / "bundle"

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from features.contracts.profiles import Options
 from training import lists
-from training.bundle.recommender import Recommender, view_of
+from training.bundle.recommender import Recommender
 from training.metrics import ndcg
 from training.moments import Moment
 
@@ -47,9 +47,7 @@ class Group:
     def take(self, rows: Rows) -> "Group":
         """Return the group with some of its candidates."""
         position = None if self.position is None else self.position[rows]
-        return replace(
-            self, rows=self.rows[rows], ranks=self.ranks[rows], gain=self.gain[rows], position=position
-        )
+        return replace(self, rows=self.rows[rows], ranks=self.ranks[rows], gain=self.gain[rows], position=position)
 
     def ndcg(self, scores: npt.NDArray[np.float64], k: int = 10) -> float:
         """Return NDCG@k of the candidates ordered by scores (n,); a label that was not retrieved is missed."""
@@ -57,18 +55,26 @@ class Group:
         return float(ndcg(hit, np.array([self.relevant]), k)[0])
 
 
-def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows) -> list[Group]:
+def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows, options: Options) -> list[Group]:
     """Return the groups of some of a moment's users (positions), candidates made by the code that serves."""
     found: list[Group] = []
     users, as_of_us = moment.users[chosen], moment.as_of_us[chosen]
     for batch in lists.groups(moment.history, users, as_of_us, recommender.plan.history_limit):
-        view = view_of(batch.statistics, recommender.categories)
+        view = recommender.view(batch.statistics)
         for user, position in enumerate(batch.position.tolist()):
-            candidates, rows = recommender.candidates(batch.profiles, user, view, Options())
-            labels = moment.labels[chosen[position]]
-            gain = np.isin(candidates.items, labels).astype(np.float32)
+            candidates, rows = recommender.candidates(batch.profiles, user, view, options)
+            labels, gains = moment.labels[chosen[position]], moment.gains[chosen[position]]
+            gain = _values_at(candidates.items, labels, gains)
             found.append(Group(rows, candidates.ranks, gain, len(labels)))
     return found
+
+
+def _values_at(
+    items: npt.NDArray[np.int32], known: npt.NDArray[np.int32], value: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the value of each item that is among the known ones (ascending), 0 for others."""
+    position = np.minimum(np.searchsorted(known, items), len(known) - 1)
+    return np.where(known[position] == items, value[position], np.float32(0))
 
 
 def with_fewer_negatives(groups: Sequence[Group], limit: int, rng: np.random.Generator) -> list[Group]:

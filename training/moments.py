@@ -11,7 +11,7 @@ import structlog
 from features.contracts.errors import ContractError
 from features.contracts.statistics import DAY_US, bucket_edge
 from training.data import Interactions
-from training.split import Split, cutoff_split, holdout_split, new_liked_items
+from training.split import Split, cutoff_split, holdout_split, liked_weights, new_liked_items
 
 log = structlog.get_logger(__name__)
 
@@ -35,23 +35,27 @@ class Moment:
         int64 (n,), the moment of each user: later than all of that user's history.
     labels
         Per user the new items liked next, int32 ascending.
+    gains
+        Per user how much each of them was liked, float32: the largest weight.
     """
 
     history: Interactions
     users: npt.NDArray[np.int32]
     as_of_us: npt.NDArray[np.int64]
     labels: list[npt.NDArray[np.int32]]
+    gains: list[npt.NDArray[np.float32]]
 
 
-def moment_of(interactions: Interactions, split: Split, as_of_us: int | None) -> Moment:
+def moment_of(interactions: Interactions, split: Split, as_of_us: int | None, *, include_seen: bool = False) -> Moment:
     """Return the moment of a split; without a common time, each user's moment is just after the newest history row."""
     history, later = interactions.take(split.history), interactions.take(split.later)
     users = np.intersect1d(history.user, later.user[later.weight > 0]).astype(np.int32)
-    labels = new_liked_items(history, later, users)
+    labels = new_liked_items(history, later, users, include_seen=include_seen)
     some = np.array([len(entry) > 0 for entry in labels], dtype=bool)
     users = users[some]
     moments = newest_us(history)[users] + 1 if as_of_us is None else np.full(len(users), as_of_us, dtype=np.int64)
-    return Moment(history, users, moments, [entry for entry, keep in zip(labels, some, strict=True) if keep])
+    labels = [entry for entry, keep in zip(labels, some, strict=True) if keep]
+    return Moment(history, users, moments, labels, liked_weights(later, users, labels))
 
 
 def newest_us(history: Interactions) -> npt.NDArray[np.int64]:
@@ -61,17 +65,19 @@ def newest_us(history: Interactions) -> npt.NDArray[np.int64]:
     return newest
 
 
-def position_moments(interactions: Interactions, share: float, count: int) -> list[Moment]:
+def position_moments(
+    interactions: Interactions, share: float, count: int, *, include_seen: bool = False
+) -> list[Moment]:
     """Return moments that cut each user by position, the latest first: each holds out `share` of what is left."""
     moments = []
     for _ in range(count):
         split = holdout_split(interactions, share)
-        moments.append(moment_of(interactions, split, None))
+        moments.append(moment_of(interactions, split, None, include_seen=include_seen))
         interactions = moments[-1].history
     return moments
 
 
-def time_moments(interactions: Interactions, until_us: int, count: int) -> list[Moment]:
+def time_moments(interactions: Interactions, until_us: int, count: int, *, include_seen: bool = False) -> list[Moment]:
     """Return moments at common times before `until_us`, the latest first, each with one window of labels.
 
     The window is a tenth of the span and at least a day; it is doubled until the latest moment has `ENOUGH_USERS`,
@@ -81,16 +87,18 @@ def time_moments(interactions: Interactions, until_us: int, count: int) -> list[
     span = until_us - int(interactions.at_us[0])
     window = max(span // 10, DAY_US)
     while window * (count + 1) <= span:
-        moments = _windows(interactions, until_us, window, count)
+        moments = _windows(interactions, until_us, window, count, include_seen=include_seen)
         if moments and len(moments[0].users) >= ENOUGH_USERS:
             return moments
         window *= 2
-    fallback = position_moments(interactions, 0.2, count)
+    fallback = position_moments(interactions, 0.2, count, include_seen=include_seen)
     log.info("moments by position", users=len(fallback[0].users), wanted=ENOUGH_USERS, span_days=span / DAY_US)
     return fallback
 
 
-def _windows(interactions: Interactions, until_us: int, window_us: int, count: int) -> list[Moment]:
+def _windows(
+    interactions: Interactions, until_us: int, window_us: int, count: int, *, include_seen: bool
+) -> list[Moment]:
     moments: list[Moment] = []
     for number in range(1, count + 1):
         end = until_us - (number - 1) * window_us
@@ -100,5 +108,5 @@ def _windows(interactions: Interactions, until_us: int, window_us: int, count: i
             split = cutoff_split(known, start)
         except ContractError:
             break
-        moments.append(moment_of(known, split, start))
+        moments.append(moment_of(known, split, start, include_seen=include_seen))
     return moments

@@ -1,4 +1,4 @@
-"""Neighbour tables from co-occurrence: what goes together, what comes next, and EASE."""
+"""Neighbour tables from co-occurrence: what goes together, and EASE."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -8,13 +8,9 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 
 from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable
-from training.data import Interactions
 
 SHRINK: Final = 20.0
 """Added to the norms of a cosine: pairs seen a few times only are worth little."""
-NEXT_STEPS: Final = 8
-NEXT_DECAY: Final = 0.8
-NEXT_SHRINK: Final = 5.0
 EASE_MAX_ITEMS: Final = 4_000
 """Most liked items that EASE covers: its matrix is dense, and its inverse costs n cubed."""
 EASE_NEIGHBOURS: Final = 256
@@ -34,22 +30,6 @@ def similar_table(confidence: sparse.csr_matrix) -> NeighbourTable:
         together.data /= norm[row] * norm[together.indices] + SHRINK
         kept.append(_heaviest(together, MAX_NEIGHBOURS + 1))  # an item is its own best neighbour, and not kept
     return NeighbourTable.from_matrix(sparse.vstack(kept, format="csr"))
-
-
-def next_table(interactions: Interactions) -> NeighbourTable:
-    """Return what users like within the next `NEXT_STEPS` liked events after an item, the nearer the heavier."""
-    n_items = len(interactions.items)
-    liked = interactions.take(np.flatnonzero(interactions.weight > 0))
-    order, _ = liked.by_user
-    user, item = liked.user[order], liked.item[order]
-    total = sparse.csr_matrix((n_items, n_items), dtype=np.float32)
-    for step in range(1, NEXT_STEPS + 1):
-        same = user[step:] == user[:-step]
-        weight = np.full(int(same.sum()), NEXT_DECAY ** (step - 1), dtype=np.float32)
-        pairs = (item[:-step][same], item[step:][same])
-        total = total + sparse.csr_matrix((weight, pairs), shape=total.shape)
-    out = np.asarray(total.sum(axis=1)).ravel() + NEXT_SHRINK
-    return NeighbourTable.from_matrix(sparse.diags_array(1 / out).tocsr() @ total)
 
 
 def ease_table(confidence: sparse.csr_matrix, regularization: float) -> NeighbourTable:

@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 import structlog
 
 from features.build.replay import final_state
+from features.contracts.facts import ItemFacts
 from features.contracts.statistics import bucket_edge
-from features.vectorize import Categories
+from features.items import Categories
 from training.als import confidence_matrix, fit_als
 from training.bundle.parts import Parts, build_index
-from training.bundle.plan import Plan
+from training.bundle.plan import BLEND, Plan, default_budgets, sources_on
 from training.config import TrainingConfig
+from training.content import category_table
 from training.data import Interactions
-from training.neighbours import ease_table, next_table, similar_table
+from training.following import FOLLOWINGS, following_table
+from training.neighbours import ease_table, similar_table
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +26,7 @@ class Training:
 
     interactions: Interactions
     categories: Categories
+    facts: ItemFacts
     until_us: int
 
 
@@ -43,13 +47,20 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
         tables={
             "ease": ease_table(confidence, config.ease_regularization),
             "similar": similar_table(confidence),
-            "next": next_table(known),
+            **{name: following_table(known, how) for name, how in FOLLOWINGS.items()},
+            "category": category_table(training.categories, state.count),
         },
         categories=training.categories,
+        facts=training.facts,
         state=state,
         closed_at_us=max(bucket_edge(training.until_us, known.bucket_us), newest),
         ranker=None,
-        plan=Plan(dict(config.budgets), order_by="blend", history_limit=config.history_limit),
+        plan=Plan(
+            default_budgets(sources_on(config.without, exclude_seen=config.exclude_seen)),
+            order_by=BLEND,
+            history_limit=config.history_limit,
+            exclude_seen=config.exclude_seen,
+        ),
         weights=config.weights,
         trained_until_us=training.until_us,
         bucket_us=known.bucket_us,

@@ -71,3 +71,19 @@ def new_liked_items(
     owner, item = pairs // width, (pairs % width).astype(np.int32)
     starts, ends = np.searchsorted(owner, users), np.searchsorted(owner, users, side="right")
     return [item[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def liked_weights(
+    later: Interactions, users: npt.NDArray[np.integer], labels: list[npt.NDArray[np.int32]]
+) -> list[npt.NDArray[np.float32]]:
+    """Return for each user's labels (as `new_liked_items` gives them) the largest weight of a later event on them."""
+    width = max(len(later.items), 1)
+    liked = later.weight > 0
+    pair = later.user[liked].astype(np.int64) * width + later.item[liked]
+    order = np.lexsort((-later.weight[liked], pair))
+    pairs, first = np.unique(pair[order], return_index=True)
+    largest = later.weight[liked][order][first]
+    return [
+        largest[np.searchsorted(pairs, user * width + entry)]
+        for user, entry in zip(users.astype(np.int64).tolist(), labels, strict=True)
+    ]

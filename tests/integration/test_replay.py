@@ -26,8 +26,8 @@ from tests.support.synthetic import SMALL, with_ranker
 from training.bundle.bundle import Bundle
 from training.bundle.candidates import Candidates
 from training.bundle.read import open_bundle
-from training.bundle.recommender import view_of
 from training.bundle.write import write_bundle
+from training.catalogue import load_facts
 from training.fit import fit
 from training.frames import load_categories, load_interactions
 from training.judging import in_items_of
@@ -81,9 +81,10 @@ def train(settings: Settings, folder: Path) -> Bundle:
     write_snapshot(settings, folder / "snapshot")
     loaded = load_interactions(folder / "snapshot" / "interactions.parquet")
     categories = load_categories(None, loaded.interactions.items)
-    training = Training(loaded.interactions, categories, int(loaded.interactions.known_us.max()) + 1)
+    facts = load_facts(folder / "snapshot" / "items.parquet", loaded.interactions.items)
+    training = Training(loaded.interactions, categories, facts, int(loaded.interactions.known_us.max()) + 1)
     parts, ranker = fit(training, position_moments(loaded.interactions, 0.2, 2), SMALL)
-    ready = with_ranker(parts, ranker.booster)
+    ready = with_ranker(parts, ranker)
     digest = write_bundle(folder / "bundle", ready, created_at=datetime.now(UTC), code_version="test", seed=0)
     return open_bundle(folder / "bundle", digest)
 
@@ -106,7 +107,7 @@ def replayed(bundle: Bundle, snapshot: Path, as_of_us: int, statistics_us: int) 
     found = {}
     for group in groups(history, users, np.full(len(users), as_of_us), bundle.manifest.history_limit):
         assert group.statistics.closed_at_us == statistics_us
-        view = view_of(group.statistics, bundle.parts.categories)
+        view = bundle.recommender.view(group.statistics)
         for row, user_id in enumerate(group.profiles.user_ids):
             found[user_id] = bundle.recommender.candidates(group.profiles, row, view, Options())
     return found

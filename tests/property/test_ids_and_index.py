@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING, IdMap, UnknownIdError
 from features.contracts.statistics import ItemStatistics
-from features.vectorize import Categories, ItemView
+from features.items import Categories, ItemView
 from training.bundle.parts import build_index
 from training.bundle.sources import AlsSource, User
 

@@ -10,7 +10,6 @@ from features.build.replay import final_state, replay_statistics
 from features.contracts.profiles import Options
 from features.contracts.statistics import DAY_US, HALF_LIVES_US, HOUR_US, NEVER_US, StatisticEvents, StatisticsState
 from tests.support.synthetic import START_US, make_interactions, trained
-from training.bundle.recommender import view_of
 from training.data import Interactions
 from training.lists import groups
 
@@ -19,7 +18,7 @@ def rows_at(history: Interactions, users: np.ndarray, as_of_us: np.ndarray) -> d
     recommender = trained()[1].recommender()
     found = {}
     for group in groups(history, users, as_of_us, 500):
-        view = view_of(group.statistics, recommender.categories)
+        view = recommender.view(group.statistics)
         for row, position in enumerate(group.position.tolist()):
             items, rows = recommender.candidates(group.profiles, row, view, Options())
             found[position] = np.column_stack((items.items, rows))

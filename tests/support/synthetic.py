@@ -3,19 +3,20 @@
 from dataclasses import replace
 from functools import lru_cache
 
-import lightgbm as lgb
 import msgspec
 import numpy as np
 
+from features.contracts.facts import ItemFacts
 from features.contracts.ids import IdMap
 from features.contracts.statistics import DAY_US
-from features.vectorize import Categories
+from features.items import Categories
 from training.als import AlsConfig
 from training.bundle.parts import Parts
 from training.config import RankerConfig, TrainingConfig
 from training.data import Interactions
 from training.fit import fit
 from training.moments import position_moments
+from training.ranker import RankerFit
 from training.retrieval import Training
 
 START_US = 20_000 * DAY_US
@@ -52,15 +53,22 @@ def make_categories(n_items: int = 80) -> Categories:
     return Categories(("g0", "g1", "g2", "g3"), offsets, (np.flatnonzero(has) % N_GROUPS).astype(np.int32))
 
 
+def make_facts(n_items: int = 80) -> ItemFacts:
+    """Return a price of each item but every fifth, and a year of each but every seventh."""
+    number = np.arange(n_items, dtype=np.float32)
+    price, year = number % 10 + 0.5, 1990 + number % 30
+    return ItemFacts(np.where(number % 5 == 0, np.nan, price), np.where(number % 7 == 0, np.nan, year))
+
+
 @lru_cache(maxsize=1)
 def trained() -> tuple[Interactions, Parts]:
     """Return interactions and the parts of a bundle with a ranker that was trained on all of them."""
     interactions = make_interactions().on_backtest_clock()
-    training = Training(interactions, make_categories(), int(interactions.at_us[-1]) + 1)
+    training = Training(interactions, make_categories(), make_facts(), int(interactions.at_us[-1]) + 1)
     parts, ranker = fit(training, position_moments(interactions, 0.2, 2), SMALL)
-    return interactions, with_ranker(parts, ranker.booster)
+    return interactions, with_ranker(parts, ranker)
 
 
-def with_ranker(parts: Parts, booster: lgb.Booster) -> Parts:
+def with_ranker(parts: Parts, fitted: RankerFit) -> Parts:
     """Return the parts ordered by the ranker, whatever the validation slice said: tests want that path."""
-    return replace(parts, plan=msgspec.structs.replace(parts.plan, order_by="ranker"), ranker=booster)
+    return replace(parts, plan=msgspec.structs.replace(parts.plan, order_by="ranker"), ranker=fitted.ranker)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from features.contracts.facts import ItemFacts
 from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, DAY_US, StatisticsState
 from features.contracts.weights import ActionWeights
-from features.vectorize import Categories
+from features.items import Categories
 from tests.support.statistic_events import liked
 from training.bundle.foldin import FoldIn
 from training.bundle.parts import TABLES, Parts, build_index
@@ -36,6 +37,7 @@ def write_tiny_bundle(folder: Path, seed: int = 0, n_items: int = 30, trained_un
         index_info=index_info,
         tables=dict.fromkeys(TABLES, table),
         categories=Categories((), np.zeros(n_items + 1, np.int64), np.empty(0, np.int32)),
+        facts=ItemFacts.unknown(n_items),
         state=state,
         closed_at_us=CLOSED_AT_US,
         ranker=None,

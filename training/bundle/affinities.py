@@ -1,4 +1,4 @@
-"""How a candidate goes with the user's latest items, by the neighbour tables: for every candidate, whoever offered it."""
+"""How candidates go with the user's latest items, by the neighbour tables, whoever offered them."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -21,15 +21,11 @@ _COLUMNS: Final = len(WINDOWS) + 2
 def affinity_features() -> list[Feature]:
     """Return the columns that `affinities` gives, in its order."""
     columns = []
-    for table in READ:
-        columns += [
-            Feature(f"{table}_last_{window}", f"sum of `{table}` weights from the last {window} liked items", "0..", table)
-            for window in WINDOWS
-        ]
-        columns += [
-            Feature(f"{table}_best_{_LONGEST}", f"largest `{table}` weight from the last {_LONGEST} liked", "0..1", table),
-            Feature(f"{table}_ago", f"liked events since the newest item that goes with it by `{table}`", "count", table),
-        ]
+    for name in READ:
+        sums = ((window, f"sum of `{name}` weights from the last {window} liked items") for window in WINDOWS)
+        columns += [Feature(f"{name}_last_{window}", meaning, "0..", name) for window, meaning in sums]
+        best, ago = f"largest of the last {_LONGEST}", f"liked events since the newest item that has it in `{name}`"
+        columns += [Feature(f"{name}_best_{_LONGEST}", best, "0..1", name), Feature(f"{name}_ago", ago, "count", name)]
     return [*columns, Feature("similar_disliked", "sum of `similar` weights from disliked items", "0..", "similar")]
 
 

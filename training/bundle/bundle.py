@@ -15,10 +15,10 @@ from features.contracts.spec import FeatureSpec
 from features.contracts.statistics import ItemStatistics
 from features.contracts.weights import taken_back
 from training.bundle.manifest import Manifest
+from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
-from training.bundle.offered import SPEC
 from training.bundle.sources import best
 
 _T = TypeVar("_T", bound=np.generic)

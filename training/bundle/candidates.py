@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING
-from features.vectorize import ItemView
-from training.bundle.sources import Blocked, Offer, Source, User
+from features.items import ItemView
+from training.bundle.sources import NOTHING, Blocked, Offer, Source, User
 
 DEPTH: Final = 2
-"""A source's ranks reach this many times its budget: known beyond what it may propose, NaN further down."""
+SHALLOWEST: Final = 60
+"""A source's ranks reach `DEPTH` times its budget, at least so far: known beyond what it may propose, then NaN."""
 
 MAX_CANDIDATES: Final = 300
 
@@ -38,13 +39,13 @@ class Candidates:
     relative: npt.NDArray[np.float32]
 
 
-
 def retrieve(
     sources: Sequence[Source], budgets: Sequence[int], user: User, view: ItemView, blocked: Blocked
 ) -> Candidates:
     """Return the union of the first `budget` items of each source, at most `MAX_CANDIDATES`."""
     offers = [
-        source.offer(user, view, blocked, DEPTH * budget) for source, budget in zip(sources, budgets, strict=True)
+        source.offer(user, view, blocked, max(DEPTH * budget, SHALLOWEST)) if budget else NOTHING
+        for source, budget in zip(sources, budgets, strict=True)
     ]
     proposed = [offer.items[:budget] for offer, budget in zip(offers, budgets, strict=True)]
     items = np.unique(np.concatenate(proposed)) if proposed else np.empty(0, np.int32)

@@ -43,6 +43,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spec_hash: str
     source_names: tuple[str, ...]
     plan: Plan
+    ranker_shares: tuple[float, ...]
     weights: dict[str, object]
     index: IndexInfo
     alpha: float

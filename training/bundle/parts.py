@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from typing import Final
 
 import faiss
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.facts import ItemFacts
 from features.contracts.ids import IdMap
 from features.contracts.statistics import StatisticsState
 from features.contracts.weights import ActionWeights
-from features.vectorize import Categories
+from features.items import Categories
 from training.bundle.foldin import FoldIn
 from training.bundle.manifest import IndexInfo
 from training.bundle.plan import Plan
+from training.bundle.ranker import Ranker
 from training.bundle.recommender import Recommender
 from training.bundle.sources import NEIGHBOUR_PLANS, build_sources
 from training.bundle.tables import NeighbourTable
@@ -40,12 +41,12 @@ class Parts:
         FAISS index over the factors, inner product.
     tables
         Neighbour tables by name (`TABLES`).
-    categories
-        Categories of the items.
+    categories, facts
+        Categories of the items, and what else the catalogue says of them.
     state, closed_at_us
         Item statistics of the training data and the bucket edge up to which they hold.
     ranker
-        LightGBM model, or None where the plan orders by something else.
+        LightGBM models, or None where the plan orders by something else.
     """
 
     items: IdMap
@@ -54,9 +55,10 @@ class Parts:
     index_info: IndexInfo
     tables: Mapping[str, NeighbourTable]
     categories: Categories
+    facts: ItemFacts
     state: StatisticsState
     closed_at_us: int
-    ranker: lgb.Booster | None
+    ranker: Ranker | None
     plan: Plan
     weights: ActionWeights
     trained_until_us: int
@@ -69,7 +71,7 @@ class Parts:
         """Return the recommender that these parts make."""
         sources = build_sources(self.index, self.tables)
         return Recommender(
-            len(self.items), self.fold_in, sources, self.tables, self.categories, self.plan, self.ranker
+            len(self.items), self.fold_in, sources, self.tables, self.categories, self.facts, self.plan, self.ranker
         )
 
 

@@ -1,11 +1,13 @@
 """How a bundle serves: budgets, what orders the candidates, and what those without history see."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from features.contracts.errors import ContractError
 from features.contracts.profiles import HISTORY_LIMIT
-from training.bundle.sources import SOURCES
+from training.bundle.sources import POPULAR_PLANS, REPEAT, SOURCES
 
 RANKER: Final = "ranker"
 BLEND: Final = "blend"
@@ -24,14 +26,33 @@ class Plan(msgspec.Struct, frozen=True):
         Source whose order users without history get.
     history_limit
         Latest events of a user that count.
+    exclude_seen
+        Whether items that a user had are left out unless a request says otherwise.
     """
 
     budgets: dict[str, int]
     order_by: str = RANKER
     cold_source: str = "popular"
     history_limit: int = HISTORY_LIMIT
+    exclude_seen: bool = True
 
 
-def default_budgets(personal: int = 50, popular: int = 30) -> dict[str, int]:
-    """Return the default budget of each source."""
-    return {name: popular if name.startswith(("popular", "trend")) else personal for name in SOURCES}
+def sources_on(without: Sequence[str] = (), *, exclude_seen: bool = True) -> tuple[str, ...]:
+    """Return the sources that may propose; `repeat` only where items that were had may come back.
+
+    Raises
+    ------
+    ContractError
+        If a source to be left out is unknown, or none is left that needs no history.
+    """
+    unknown = sorted(set(without) - set(SOURCES))
+    if unknown:
+        raise ContractError(f"source {unknown[0]!r} is unknown; sources are {', '.join(SOURCES)}")
+    if set(POPULAR_PLANS) <= set(without):
+        raise ContractError(f"one of {', '.join(POPULAR_PLANS)} is needed: new users get nothing else")
+    return tuple(name for name in SOURCES if name not in without and not (exclude_seen and name == REPEAT))
+
+
+def default_budgets(on: Sequence[str] = SOURCES, each: int = 20) -> dict[str, int]:
+    """Return one budget for all sources that are on, 0 for the others: where nothing was measured yet."""
+    return {name: each if name in on else 0 for name in SOURCES}

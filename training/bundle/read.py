@@ -10,16 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import ContractError
+from features.contracts.facts import ItemFacts
 from features.contracts.ids import IdMap
 from features.contracts.statistics import StatisticsState
 from features.contracts.weights import ActionWeights
-from features.vectorize import Categories
+from features.items import Categories
 from training.bundle.bundle import Bundle
 from training.bundle.foldin import FoldIn
 from training.bundle.golden import GoldenRequest, check_answers
 from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
-from training.bundle.parts import TABLES, Parts
 from training.bundle.offered import SPEC
+from training.bundle.parts import TABLES, Parts
+from training.bundle.ranker import Ranker
 from training.bundle.sources import SOURCES
 from training.bundle.tables import NeighbourTable
 
@@ -119,7 +121,6 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
 
     names = msgspec.json.decode((path / "categories.json").read_bytes(), type=tuple[str, ...])
     state = StatisticsState(**{name: load(f"statistics_{name}") for name in StatisticsState.names()})
-    ranker_file = path / "ranker.txt"
     try:
         return Parts(
             items=IdMap.from_arrays(load("item_ids"), load("item_id_offsets")),
@@ -127,10 +128,11 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
             index=faiss.read_index(str(path / "index.faiss"), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY),
             index_info=manifest.index,
             tables={name: table(name) for name in TABLES},
-            categories=Categories(names, load("category_offsets"), load("category_index")),
+            categories=Categories(names, load("categories_offsets"), load("categories_index")),
+            facts=ItemFacts(load("price"), load("year")),
             state=state,
             closed_at_us=int(load("statistics_closed_at")[0]),
-            ranker=lgb.Booster(model_file=ranker_file) if ranker_file.exists() else None,
+            ranker=_ranker(path, manifest.ranker_shares),
             plan=manifest.plan,
             weights=ActionWeights.from_json(manifest.weights),
             trained_until_us=manifest.trained_until_us,
@@ -141,3 +143,8 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
         )
     except (OSError, ValueError, RuntimeError, ContractError, lgb.basic.LightGBMError) as error:
         raise BundleError(f"bundle {path}: a part cannot be read: {error}") from error
+
+
+def _ranker(path: Path, shares: tuple[float, ...]) -> Ranker | None:
+    files = [path / f"ranker_{number}.txt" for number in range(len(shares))]
+    return Ranker(tuple(lgb.Booster(model_file=file) for file in files), shares) if files else None

@@ -5,22 +5,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import ContractError
+from features.contracts.facts import ItemFacts
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, Profiles
 from features.contracts.statistics import ItemStatistics
-from features.vectorize import POPULAR, Categories, ItemView, vectorize
+from features.items import POPULAR, Categories, ItemView
+from features.vectorize import vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
 from training.bundle.foldin import FoldIn
 from training.bundle.fusion import order_scores
 from training.bundle.offered import offered_columns
 from training.bundle.plan import RANKER, Plan
+from training.bundle.ranker import Ranker
 from training.bundle.result import Recommendations, Trace
-from training.bundle.sources import Blocked, Offer, Source, User
+from training.bundle.sources import NOTHING, Blocked, Offer, Source, User
 from training.bundle.tables import NeighbourTable
 
 _BECAUSE_WINDOW: Final = 50
@@ -36,8 +38,9 @@ class Recommender:
     sources: tuple[Source, ...]
     tables: Mapping[str, NeighbourTable]
     categories: Categories
+    facts: ItemFacts
     plan: Plan
-    ranker: lgb.Booster | None
+    ranker: Ranker | None
 
     def recommend(
         self,
@@ -65,9 +68,13 @@ class Recommender:
             If a history or the statistics reach to or beyond the moment: an answer may not read its own future.
         """
         self._refuse_future(profiles, statistics, np.broadcast_to(as_of_us, len(profiles)))
-        view = view_of(statistics, self.categories)
+        view = self.view(statistics)
         lists = [self._one(profiles, user, view, options) for user in range(len(profiles))]
         return _stack([entry[0] for entry in lists], [entry[1] for entry in lists] if trace else (), options.k)
+
+    def view(self, statistics: ItemStatistics) -> ItemView:
+        """Return the items as they stand in some statistics; kept while the same are asked for again."""
+        return _view(statistics, self.categories, self.facts)
 
     def candidates(
         self, profiles: Profiles, user: int, view: ItemView, options: Options
@@ -104,7 +111,7 @@ class Recommender:
         found = self._retrieve(who, view, blocked, options)
         cold = not (who.weight > 0).any()
         rows = self._rows(profiles, user, found, view) if self._ranks(cold=cold) else np.empty((0, 0), np.float32)
-        scores = self._scores(found, rows, cold=cold)
+        scores = self._scores(found, rows, options.k, cold=cold)
         order = np.argsort(-scores, kind="stable")[: options.k]
         items, picked = found.items[order], scores[order].astype(np.float32)
         sources = best_sources(found.ranks[order])
@@ -134,7 +141,13 @@ class Recommender:
         wanted = wanted[~blocked[wanted]]
         others = np.ones(self.n_items, dtype=bool)
         others[wanted] = False
-        return align(wanted, [source.offer(user, view, others, len(wanted)) for source in self.sources])
+        return align(
+            wanted,
+            [
+                source.offer(user, view, others, len(wanted)) if budget else NOTHING
+                for source, budget in zip(self.sources, budgets, strict=True)
+            ],
+        )
 
     def _ranks(self, *, cold: bool) -> bool:
         return self.plan.order_by == RANKER and not cold
@@ -151,13 +164,15 @@ class Recommender:
             view=view,
         )
 
-    def _scores(self, found: Candidates, rows: npt.NDArray[np.float32], *, cold: bool) -> npt.NDArray[np.float64]:
+    def _scores(
+        self, found: Candidates, rows: npt.NDArray[np.float32], k: int, *, cold: bool
+    ) -> npt.NDArray[np.float64]:
         if not len(found.items):
             return np.empty(0)
         if cold:
             return order_scores(found.ranks, self.plan.cold_source)
         if self.plan.order_by == RANKER and self.ranker is not None:
-            return np.asarray(self.ranker.predict(rows, num_threads=1), dtype=np.float64)
+            return self.ranker.top_scores(rows, k)
         return order_scores(found.ranks, self.plan.order_by)
 
     def _because(self, user: User, items: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -200,9 +215,8 @@ class _List:
 
 
 @lru_cache(maxsize=4)
-def view_of(statistics: ItemStatistics, categories: Categories) -> ItemView:
-    """Return the items' view at one bucket edge; kept while the same statistics are asked for again."""
-    return ItemView(statistics, categories)
+def _view(statistics: ItemStatistics, categories: Categories, facts: ItemFacts) -> ItemView:
+    return ItemView(statistics, categories, facts)
 
 
 def _stack(lists: Sequence[_List], traces: Sequence[Trace], k: int) -> Recommendations:

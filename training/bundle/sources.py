@@ -8,10 +8,15 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from features.vectorize import POPULAR, TRENDS, ItemView
+from features.items import CATEGORY_TREND, POPULAR, TRENDS, ItemView, category_shares
 from training.bundle.tables import NeighbourTable
 
 Blocked = npt.NDArray[np.bool_]
+
+CATEGORIES_READ: Final = 5
+"""Categories, those liked most, in which `CategoryTrendSource` looks."""
+REPEAT: Final = "repeat"
+REPEAT_DECAY: Final = 0.98
 
 # One thread-independent kernel for one query and for many: a batch gives the same floats as one by one.
 faiss.cvar.distance_compute_blas_threshold = 1 << 30
@@ -102,6 +107,41 @@ class NeighbourSource:
 
 
 @dataclass(frozen=True, slots=True)
+class CategoryTrendSource:
+    """What trends in the categories that the user likes most."""
+
+    name: str = "trend_category"
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return the items with the largest trend, weighed by the user's share in their categories."""
+        share = category_shares(user.item, user.weight, view.categories)
+        if share is None:
+            return NOTHING
+        liked = np.argsort(-share, kind="stable")[:CATEGORIES_READ]
+        items = view.trending_in(liked[share[liked] > 0])
+        items = items[~blocked[items]]
+        affinity = view.categories.sums(items, share)
+        return best(items, affinity * view.statistics.decayed[items, CATEGORY_TREND], limit)
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatSource:
+    """What the user had before, often and lately first: only where items that were had may come back."""
+
+    name: str = REPEAT
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return items of the history by their weights, each event `REPEAT_DECAY` times the one after it."""
+        del view
+        free = np.flatnonzero((user.weight > 0) & ~blocked[user.item])
+        if not len(free):
+            return NOTHING
+        items, position = np.unique(user.item[free], return_inverse=True)
+        scores = np.bincount(position, user.weight[free] * REPEAT_DECAY**free, len(items))
+        return best(items, np.asarray(scores, dtype=np.float64), limit)
+
+
+@dataclass(frozen=True, slots=True)
 class PopularSource:
     """The same items for everyone: by count over all time or by a decayed trend, as of the bucket's edge."""
 
@@ -147,14 +187,18 @@ NEIGHBOUR_PLANS: Final[Mapping[str, NeighbourPlan]] = {
     "similar": NeighbourPlan("similar", 500, 1.0),
     "similar_recent": NeighbourPlan("similar", 10, 0.85),
     "next_last": NeighbourPlan("next", 1, 1.0),
-    "next_recent": NeighbourPlan("next", 5, 0.7),
+    "next_recent": NeighbourPlan("next", 20, 0.9),
+    "near_recent": NeighbourPlan("near", 10, 0.8),
+    "lately_recent": NeighbourPlan("lately", 20, 0.9),
+    "category": NeighbourPlan("category", 10, 0.85),
 }
 POPULAR_PLANS: Final[Mapping[str, int]] = {
     "popular": POPULAR,
     "trend_1d": TRENDS.index("1d"),
     "trend_14d": TRENDS.index("14d"),
+    "trend_60d": TRENDS.index("60d"),
 }
-PERSONAL: Final = ("als", *NEIGHBOUR_PLANS)
+PERSONAL: Final = ("als", *NEIGHBOUR_PLANS, "trend_category", REPEAT)
 """Sources that read the user's history; each gives the ranker two columns."""
 SOURCES: Final = (*PERSONAL, *POPULAR_PLANS)
 """All sources, in the order of `source_names` of every bundle."""
@@ -166,4 +210,4 @@ def build_sources(index: faiss.Index, tables: Mapping[str, NeighbourTable]) -> t
         NeighbourSource(name, tables[plan.table], plan.window, plan.decay) for name, plan in NEIGHBOUR_PLANS.items()
     )
     popular = (PopularSource(name, order) for name, order in POPULAR_PLANS.items())
-    return (AlsSource(index), *neighbours, *popular)
+    return (AlsSource(index), *neighbours, CategoryTrendSource(), RepeatSource(), *popular)

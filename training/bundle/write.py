@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from training.bundle.golden import make_golden
 from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
-from training.bundle.parts import Parts
 from training.bundle.offered import SPEC
+from training.bundle.parts import Parts
 from training.bundle.sources import SOURCES
 
 
@@ -31,7 +31,8 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     faiss.write_index(parts.index, str(folder / "index.faiss"))
     if parts.ranker is not None:
-        parts.ranker.save_model(folder / "ranker.txt")
+        for number, model in enumerate(parts.ranker.models):
+            model.save_model(folder / f"ranker_{number}.txt")
     golden = make_golden(parts.recommender(), parts.state.at(parts.closed_at_us, has_clock=parts.has_clock), seed)
     (folder / "golden.json").write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1))
     (folder / "categories.json").write_text(json.dumps(list(parts.categories.names)), encoding="utf-8")
@@ -46,6 +47,7 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
         spec_hash=spec.digest,
         source_names=SOURCES,
         plan=parts.plan,
+        ranker_shares=() if parts.ranker is None else parts.ranker.shares,
         weights=parts.weights.to_json(),
         index=parts.index_info,
         alpha=parts.fold_in.alpha,
@@ -75,8 +77,10 @@ def arrays_of(parts: Parts) -> dict[str, npt.NDArray[np.generic]]:
         "item_id_offsets": offsets,
         "factors": parts.fold_in.factors,
         "gram": parts.fold_in.gram,
-        "category_offsets": parts.categories.offsets,
-        "category_index": parts.categories.index,
+        "categories_offsets": parts.categories.offsets,
+        "categories_index": parts.categories.index,
+        "price": parts.facts.price,
+        "year": parts.facts.year,
         "statistics_closed_at": np.array([parts.closed_at_us], dtype=np.int64),
         **{f"statistics_{name}": array for name, array in parts.state.arrays().items()},
     }

@@ -10,6 +10,7 @@ from training.als import AlsConfig
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
 from training.bundle.registry import BUNDLE_FOLDER
+from training.catalogue import load_facts
 from training.config import TrainingConfig
 from training.data import Interactions
 from training.frames import load_categories, load_interactions
@@ -35,7 +36,8 @@ class Inputs:
         """Return what is learned from: the interactions before a time, over the items that they touch."""
         rows = self.interactions.at_us < until_us
         known, _ = self.interactions.take(rows.nonzero()[0]).with_items_of_rows()
-        return Training(known, load_categories(self.items_file, known.items), until_us)
+        categories, facts = load_categories(self.items_file, known.items), load_facts(self.items_file, known.items)
+        return Training(known, categories, facts, until_us)
 
 
 def read_inputs(context: StepContext) -> Inputs:

@@ -8,7 +8,7 @@ from training.bundle.read import check_golden, open_bundle
 from training.bundle.write import write_bundle
 from training.code_version import code_version
 from training.moments import time_moments
-from training.ranker import fit_ranker
+from training.fit import fit_at_moments
 from training.steps import retrieval
 from training.steps.folders import fresh_folder
 from training.steps.inputs import BUNDLE, read_inputs, trained_until_us
@@ -23,7 +23,7 @@ def run(context: StepContext) -> StepResult:
     until_us = trained_until_us(context)
     training = inputs.training(until_us)
     moments = time_moments(training.interactions, until_us, inputs.config.moments)
-    fit = fit_ranker(training, moments, inputs.config, lambda what: log.info("fitting", what=what))
+    fit = fit_at_moments(training, moments, inputs.config, lambda what: log.info("fitting", what=what))
     digest = str(context.run.finished("retrieval").results["digest"])
     parts = fit.choose(open_bundle(context.run.path / retrieval.FOLDER, digest).parts)
     path = fresh_folder(context.run.path / BUNDLE)

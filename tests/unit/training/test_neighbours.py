@@ -1,9 +1,8 @@
 import numpy as np
 from scipy import sparse
 
-from tests.unit.training.test_split_and_moments import rows
 from training.bundle.tables import NeighbourTable
-from training.neighbours import NEXT_DECAY, NEXT_SHRINK, SHRINK, ease_table, next_table, similar_table
+from training.neighbours import SHRINK, ease_table, similar_table
 
 
 def dense(table: NeighbourTable) -> np.ndarray:
@@ -17,13 +16,6 @@ def test_similar_is_a_shrunk_cosine() -> None:
     found = dense(similar_table(liked))
     expected = np.array([[0, 2 / (6**0.5 + SHRINK), 1 / (3**0.5 + SHRINK)], [0, 0, 1 / (2**0.5 + SHRINK)], [0, 0, 0]])
     np.testing.assert_allclose(found, expected + expected.T, rtol=1e-3)
-
-
-def test_next_goes_in_one_direction_and_prefers_the_nearer() -> None:
-    found = dense(next_table(rows((0, 0, 1, 1.0), (0, 1, 2, 1.0), (0, 3, 3, 0.0), (0, 2, 4, 1.0))))
-    out = 1 + NEXT_DECAY + NEXT_SHRINK
-    np.testing.assert_allclose(found[0], [0, 1 / out, NEXT_DECAY / out, 0], rtol=1e-3)
-    assert found[2].sum() == 0
 
 
 def test_ease_equals_its_closed_form() -> None:

@@ -1,0 +1,184 @@
+"""Items as features and candidate sources see them at one moment: statistics, categories, facts, orders of these."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.facts import ItemFacts
+from features.contracts.statistics import DAY_US, HALF_LIFE_NAMES, NEVER_US, ItemStatistics
+
+Floats = npt.NDArray[np.float64]
+
+TRENDS: Final = HALF_LIFE_NAMES
+POPULAR: Final = len(TRENDS)
+"""Column of `ItemView.order_by` after the trends: the count over all time."""
+CATEGORY_TREND: Final = TRENDS.index("14d")
+"""Trend by which items of one category are ordered."""
+
+_RANK_LIMIT: Final = 10_000
+_CATEGORY_HEAD: Final = 100
+"""Trending items of a category that are looked at."""
+_PRIOR_EVENTS: Final = 10.0
+"""Events of an average item that are added to each item's own before a share is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Categories:
+    """Categories of all items: item i has index[offsets[i]:offsets[i + 1]] of `names` (int64, int32)."""
+
+    names: tuple[str, ...]
+    offsets: npt.NDArray[np.int64]
+    index: npt.NDArray[np.int32]
+
+    @cached_property
+    def count(self) -> npt.NDArray[np.int64]:
+        """Return the number of categories of each item, int64 (n_items,)."""
+        return np.diff(self.offsets)
+
+    def of(self, items: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Return to which of some items (by position) each of their categories belongs, and these, end to end."""
+        count = self.count[items]
+        owner = np.repeat(np.arange(len(items)), count)
+        start = self.offsets[items] - (np.cumsum(count) - count)
+        return owner, self.index[np.arange(len(owner)) + start[owner]]
+
+    def sums(self, items: npt.NDArray[np.int32], value: Floats) -> Floats:
+        """Return for each of some items the sum of a value (n_categories,) over its categories."""
+        owner, category = self.of(items)
+        return np.asarray(np.bincount(owner, value[category], len(items)), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemView:
+    """Items as the features see them at one bucket edge; orders are sorted once and kept for all users."""
+
+    statistics: ItemStatistics
+    categories: Categories
+    facts: ItemFacts
+
+    @cached_property
+    def order_by(self) -> npt.NDArray[np.int32]:
+        """Return all items by trend and by count, best first: int32 (len(TRENDS) + 1, n_items), ties by index."""
+        scores = np.concatenate((self.statistics.decayed.T, self.statistics.count[None].astype(np.float64)))
+        return np.argsort(-scores, axis=1, kind="stable").astype(np.int32)
+
+    @cached_property
+    def popularity(self) -> npt.NDArray[np.float32]:
+        """Return rank and relative score by trend and by count: float32 (n_items, 2 * (len(TRENDS) + 1))."""
+        scores = np.concatenate((self.statistics.decayed.T, self.statistics.count[None].astype(np.float64)))
+        n_items = scores.shape[1]
+        columns = np.empty((n_items, 2 * len(scores)), dtype=np.float32)
+        for row, (score, order) in enumerate(zip(scores, self.order_by, strict=True)):
+            rank = np.empty(n_items, dtype=np.float32)
+            rank[order] = np.minimum(np.arange(1, n_items + 1), _RANK_LIMIT)
+            columns[:, 2 * row] = np.where(score > 0, rank, np.nan)
+            columns[:, 2 * row + 1] = score / max(float(score.max(initial=0.0)), 1e-12)
+        return columns
+
+    @cached_property
+    def log_count(self) -> Floats:
+        """Return log(1 + count) of each item."""
+        return np.log1p(self.statistics.count.astype(np.float64))
+
+    @cached_property
+    def age_days(self) -> Floats:
+        """Return days since each item's first event, NaN where none."""
+        return self._days_since(self.statistics.first_at_us)
+
+    @cached_property
+    def idle_days(self) -> Floats:
+        """Return days since each item's latest event, NaN where none."""
+        return self._days_since(self.statistics.last_at_us)
+
+    @cached_property
+    def pace(self) -> Floats:
+        """Return recent over usual pace for (1 day, 14 days) and (14 days, 240 days): (n_items, 2)."""
+        decayed = self.statistics.decayed
+        day, fortnight, long = (decayed[:, TRENDS.index(name)] for name in ("1d", "14d", "240d"))
+        return np.column_stack(((day + 0.05) / (fortnight / 14 + 0.1), (fortnight + 0.5) / (long * 14 / 240 + 1.0)))
+
+    @cached_property
+    def shares(self) -> npt.NDArray[np.float32]:
+        """Return what part of an item's events like it, dislike it, show more than a look, and its mean rating.
+
+        float32 (n_items, 4); each with a prior of a few events of the average item, the rating NaN where none is known.
+        """
+        found = self.statistics
+        columns = [_share_with_prior(part, found.seen) for part in (found.count, found.disliked, found.strong)] + [
+            _share_with_prior(found.rating_sum, found.rating_count)
+        ]
+        return np.column_stack(columns).astype(np.float32)
+
+    @cached_property
+    def tastes(self) -> Floats:
+        """Return what users have a taste for: log count, log age, year and log price, NaN unknown, (n_items, 4)."""
+        price = np.log1p(self.facts.price.astype(np.float64))
+        return np.column_stack((self.log_count, np.log1p(self.age_days), self.facts.year.astype(np.float64), price))
+
+    @cached_property
+    def item_columns(self) -> npt.NDArray[np.float32]:
+        """Return the features that are the same for all users: popularity, then what the spec calls `_ITEM`."""
+        own = (self.age_days, self.idle_days, self.pace, self.shares, self.tastes[:, 2:], self.categories.count)
+        return np.column_stack((self.popularity, *own)).astype(np.float32)
+
+    def trending_in(self, categories: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+        """Return the trending items of some categories, each once, ascending."""
+        offsets, items = self._heads
+        heads = [items[offsets[category] : offsets[category + 1]] for category in categories.tolist()]
+        return np.unique(np.concatenate([np.empty(0, np.int32), *heads]))
+
+    @cached_property
+    def _heads(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Return the first trending items of each category end to end, and the categories' offsets."""
+        order = self.order_by[CATEGORY_TREND]
+        order = order[self.statistics.decayed[order, CATEGORY_TREND] > 0]
+        owner, category = self.categories.of(order)
+        by_category = np.argsort(category, kind="stable")
+        category, items = category[by_category], order[owner[by_category]]
+        count = np.bincount(category, minlength=len(self.categories.names))
+        within = np.arange(len(items)) - np.repeat(np.cumsum(count) - count, count)
+        offsets = np.zeros(len(count) + 1, dtype=np.int64)
+        np.cumsum(np.minimum(count, _CATEGORY_HEAD), out=offsets[1:])
+        return offsets, items[within < _CATEGORY_HEAD]
+
+    @cached_property
+    def clock(self) -> tuple[float, float]:
+        """Return hour and weekday of the bucket's edge in UTC, NaN on a virtual clock."""
+        if not self.statistics.has_clock:
+            return float("nan"), float("nan")
+        at = datetime.fromtimestamp(self.statistics.closed_at_us / 1e6, tz=UTC)
+        return float(at.hour), float(at.weekday())
+
+    def days_before_edge(self, at_us: npt.NDArray[np.int64]) -> Floats:
+        """Return how many days instants lie before the bucket's edge, 0 for later ones."""
+        return np.maximum(self.statistics.closed_at_us - at_us, 0) / DAY_US
+
+    def _days_since(self, at_us: npt.NDArray[np.int64]) -> Floats:
+        known = at_us != NEVER_US
+        return np.where(known, self.days_before_edge(np.where(known, at_us, 0)), np.nan)
+
+
+def _share_with_prior(part: npt.NDArray[np.number], whole: npt.NDArray[np.number]) -> Floats:
+    total = float(whole.sum())
+    if not total:
+        return np.full(len(whole), np.nan)
+    mean = float(part.sum()) / total
+    return np.asarray((part + _PRIOR_EVENTS * mean) / (whole + _PRIOR_EVENTS), dtype=np.float64)
+
+
+def category_shares(
+    item: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], categories: Categories
+) -> Floats | None:
+    """Return the share of a user's liking in each category (n_categories,), None where no liked item has one."""
+    liked = item[weight > 0]
+    owner, category = categories.of(liked)
+    if not len(category):
+        return None
+    spread = weight[weight > 0].astype(np.float64) / np.maximum(categories.count[liked], 1)
+    share = np.bincount(category, spread[owner], len(categories.names))
+    total: Floats = share / share.sum()
+    return total

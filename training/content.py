@@ -1,0 +1,51 @@
+"""Neighbour table from the catalogue: items of the same categories, the rarer the category the nearer."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from features.items import Categories
+from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable
+
+MAX_ITEMS: Final = 20_000
+"""Most liked items that are neighbours of others: few would be proposed beyond them."""
+_BLOCK: Final = 512
+
+
+def category_table(categories: Categories, count: npt.NDArray[np.int64]) -> NeighbourTable:
+    """Return items by cosine of their categories, weighted by rarity, times a little popularity.
+
+    Parameters
+    ----------
+    categories
+        Of all items.
+    count
+        int64 (n_items,), liking events of each item: among items alike in category the more liked come first.
+    """
+    n_items, n_categories = len(count), len(categories.names)
+    if not len(categories.index):
+        return NeighbourTable.from_matrix(sparse.csr_matrix((n_items, n_items), dtype=np.float32))
+    rarity = np.log1p(n_items / (1 + np.bincount(categories.index, minlength=n_categories))).astype(np.float32)
+    shape = (n_items, n_categories)
+    rows = sparse.csr_matrix((rarity[categories.index], categories.index, categories.offsets), shape=shape)
+    norm = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    rows = sparse.diags_array(1 / np.maximum(norm, 1e-12)).tocsr() @ rows
+    liked = np.sort(np.argsort(-count, kind="stable")[:MAX_ITEMS])
+    appeal = np.log1p(count[liked]) / max(np.log1p(count.max(initial=0)), 1e-12)
+    columns = (sparse.diags_array(appeal.astype(np.float32)).tocsr() @ rows[liked]).T.tocsr()
+    kept = [_heaviest(rows[start : start + _BLOCK] @ columns, start) for start in range(0, n_items, _BLOCK)]
+    row, column, value = (np.concatenate(part) for part in zip(*kept, strict=True))
+    return NeighbourTable.from_matrix(sparse.coo_matrix((value, (row, liked[column])), shape=(n_items, n_items)))
+
+
+def _heaviest(
+    block: sparse.csr_matrix, start: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return row, column and value of the largest entries of each row of a block that begins at row `start`."""
+    dense = block.toarray()
+    limit = min(MAX_NEIGHBOURS + 1, dense.shape[1])  # an item is its own best neighbour, and not kept
+    column = np.argpartition(-dense, limit - 1, axis=1)[:, :limit]
+    row = np.repeat(np.arange(start, start + len(dense)), limit)
+    return row, column.ravel(), np.take_along_axis(dense, column, axis=1).ravel()
