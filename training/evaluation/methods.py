@@ -38,8 +38,14 @@ TITLES: Final = {
 
 
 def baselines(recommender: Recommender) -> dict[str, str]:
-    """Return every source of a recommender and their blend by the name for people; those of no user's taste first."""
-    names = [source.name for source in recommender.sources]
+    """Return every source that is on and their blend by the name for people; those of no user's taste first.
+
+    Kinds of popularity are compared with even where they are off: they need nobody's history.
+    """
+    budgets = recommender.plan.budgets
+    names = [
+        source.name for source in recommender.sources if budgets.get(source.name, 0) or source.name in POPULAR_PLANS
+    ]
     general = [name for name in names if name in POPULAR_PLANS]
     personal = [name for name in names if name not in POPULAR_PLANS]
     return {TITLES.get(name, name): name for name in (*general, *personal, BLEND)}

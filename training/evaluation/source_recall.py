@@ -79,7 +79,7 @@ def recall_alone(
 def summarize(
     names: Sequence[str], budgets: Mapping[str, int], by_budget: Floats, alone: Floats, seed: int
 ) -> dict[str, SourceRecall]:
-    """Return each source's recall with intervals over users, by name.
+    """Return each source's recall with intervals over users, by name; those that are off and find nothing are left out.
 
     Parameters
     ----------
@@ -95,4 +95,5 @@ def summarize(
     return {
         name: SourceRecall(budgets.get(name, 0), {budget: found[name, budget] for budget in BUDGETS}, found[name, 0])
         for name in names
+        if budgets.get(name, 0) or found[name, BUDGETS[-1]].mean > 0
     }
