@@ -21,10 +21,12 @@ def hits(items: npt.NDArray[np.int32], labels: list[npt.NDArray[np.int32]]) -> n
     >>> hits(np.array([[3, 1, 2]], np.int32), [np.array([2, 3], np.int32)])
     array([[ True, False,  True]])
     """
-    found = np.zeros(items.shape, dtype=bool)
-    for row, (ranked, wanted) in enumerate(zip(items, labels, strict=True)):
-        found[row] = np.isin(ranked, wanted) & (ranked != MISSING)
-    return found
+    count = [len(wanted) for wanted in labels]
+    wanted = np.concatenate([np.empty(0, np.int64), *labels])
+    width = max(int(items.max(initial=0)), int(wanted.max(initial=0))) + 1
+    owner = np.repeat(np.arange(len(count)), count)
+    pairs = (owner * width + wanted)[wanted != MISSING]
+    return np.asarray(np.isin(np.arange(len(items))[:, None] * width + items, pairs) & (items != MISSING))
 
 
 def ndcg(hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64], k: int) -> Floats:

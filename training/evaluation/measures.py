@@ -9,7 +9,7 @@ from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations, Trace
 from training.bundle.sources import Offer
 from training.evaluation.judged import Judged
-from training.evaluation.methods import SERVED, K, baseline_list, baselines
+from training.evaluation.methods import SERVED, K, baseline_lists, baselines, switched_off
 from training.evaluation.sampled import CandidateSample
 from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
 from training.lists import Group
@@ -29,20 +29,21 @@ class Measures:
     recalled
         float64 (n_judged,), share of labels among all candidates.
     by_budget, alone
-        float64 (n_judged, n_sources, len(BUDGETS)) and (n_judged, n_sources).
+        float64 (n_judged, n_sources, len(BUDGETS)), NaN for users outside the sample, and (n_judged, n_sources).
     """
 
     def __init__(self, recommender: Recommender, judged: Judged, options: Options, seed: int) -> None:
         self._recommender, self._judged, self._options = recommender, judged, options
         n_users, n_sources = len(judged), len(recommender.sources)
         self._baselines = baselines(recommender)
+        self._off = switched_off(self._baselines.values(), recommender)
         self._names = [source.name for source in recommender.sources]
         self._budgets = np.array([recommender.plan.budgets.get(name, 0) for name in self._names])
         self.lists = {method: np.full((n_users, K), MISSING, dtype=np.int32) for method in (SERVED, *self._baselines)}
         self.source = np.full((n_users, K), MISSING, dtype=np.int8)
         self.because = np.full((n_users, K), MISSING, dtype=np.int32)
         self.recalled = np.zeros(n_users)
-        self.by_budget = np.zeros((n_users, n_sources, len(BUDGETS)))
+        self.by_budget = np.full((n_users, n_sources, len(BUDGETS)), np.nan)
         self.alone = np.zeros((n_users, n_sources))
         self.sample = CandidateSample(n_users, seed)
 
@@ -58,16 +59,23 @@ class Measures:
             user = int(positions[row])
             self.lists[SERVED][user] = found.items[row, :K]
             self.source[user], self.because[user] = found.sources[row, :K], found.because[row, :K]
-            own = self._recommender.offers(group.profiles, row, view, self._options, BUDGETS[-1])
+            sampled = user in self.sample
+            offers = self._recommender.offers if sampled or self._off else _no_offers
+            own = offers(group.profiles, row, view, self._options, BUDGETS[-1])
+            if sampled:
+                self.by_budget[user] = recall_by_budget(own, self._judged.labels[user], self._recommender.n_items)
             self._measure(user, found.traces[row], own)
 
     def _measure(self, user: int, trace: Trace, own: list[Offer]) -> None:
         labels = self._judged.labels[user]
-        by_name = dict(zip(self._names, own, strict=True))
+        by_name = {name: offer for name, offer in zip(self._names, own, strict=False) if name in self._off}
+        lists = baseline_lists(tuple(self._baselines.values()), trace, by_name)
         for method, name in self._baselines.items():
-            top = baseline_list(name, trace, by_name, self._recommender.plan.budgets)
-            self.lists[method][user, : len(top)] = top
+            self.lists[method][user, : len(lists[name])] = lists[name]
         self.recalled[user] = np.isin(trace.candidates, labels).sum() / len(labels)
-        self.by_budget[user] = recall_by_budget(own, labels)
         self.alone[user] = recall_alone(trace.candidates, trace.ranks, self._budgets, labels)
         self.sample.see(user, trace, labels)
+
+
+def _no_offers(*_: object) -> list[Offer]:
+    return []

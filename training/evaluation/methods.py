@@ -1,16 +1,16 @@
 """What is compared: the line that serves, each candidate source alone, and their blend."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from training.bundle.fusion import order_scores
+from training.bundle.fusion import reciprocal_ranks
 from training.bundle.plan import BLEND
 from training.bundle.recommender import Recommender
 from training.bundle.result import Trace
-from training.bundle.sources import POPULAR_PLANS, Offer
+from training.bundle.sources import POPULAR_PLANS, SOURCES, Offer
 
 SERVED: Final = "marquee"
 """Name of the line that serves, among the methods."""
@@ -35,6 +35,8 @@ TITLES: Final = {
     BLEND: "blend of all sources",
 }
 """Names for people; a source without one is called by its own name."""
+_TIES: Final = 1e-6
+"""Weight of the blend where it only breaks ties, as in `order_scores`."""
 
 
 def baselines(recommender: Recommender) -> dict[str, str]:
@@ -51,13 +53,18 @@ def baselines(recommender: Recommender) -> dict[str, str]:
     return {TITLES.get(name, name): name for name in (*general, *personal, BLEND)}
 
 
-def baseline_list(
-    name: str, trace: Trace, own: Mapping[str, Offer], budgets: Mapping[str, int]
-) -> npt.NDArray[np.int32]:
-    """Return the first `K` items that one source (or the blend) alone puts before a user.
+def baseline_lists(names: Sequence[str], trace: Trace, own: Mapping[str, Offer]) -> dict[str, npt.NDArray[np.int32]]:
+    """Return the first `K` items that each source (or the blend) alone puts before a user, by its name.
 
-    The candidates in its order, others behind them by their blend; of a source that is off, its own offer.
+    The candidates in its order, others behind them by their blend; of a source in `own`, the items that it offers.
     """
-    if name != BLEND and not budgets.get(name, 0):
-        return own[name].items[:K]
-    return trace.candidates[np.argsort(-order_scores(trace.ranks, name), kind="stable")[:K]]
+    reciprocal = reciprocal_ranks(trace.ranks)
+    scores = np.column_stack((reciprocal, np.zeros(len(reciprocal)))) + _TIES * reciprocal.sum(axis=1, keepdims=True)
+    best = trace.candidates[np.argsort(-scores, axis=0, kind="stable")[:K]]
+    column = {name: number for number, name in enumerate((*SOURCES, BLEND))}
+    return {name: own[name].items[:K] if name in own else best[:, column[name]] for name in names}
+
+
+def switched_off(names: Iterable[str], recommender: Recommender) -> list[str]:
+    """Return those of the methods that are sources without a budget."""
+    return [name for name in names if name != BLEND and not recommender.plan.budgets.get(name, 0)]

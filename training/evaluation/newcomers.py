@@ -18,7 +18,7 @@ from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.sources import POPULAR_PLANS
 from training.data import Interactions
-from training.evaluation.methods import SERVED, TITLES, K, baseline_list
+from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, switched_off
 from training.evaluation.popularity import Lists
 from training.evaluation.resampling import bootstrap_ratios, estimate_all, intervals
 from training.lists import Group, recommend_all
@@ -206,18 +206,17 @@ def _lists(recommender: Recommender, everything: Interactions, start: Start) -> 
     general = {TITLES.get(name, name): name for name in POPULAR_PLANS}
     lists = {method: np.full((len(start.users), K), MISSING, dtype=np.int32) for method in (SERVED, *general)}
     options = Options(k=K)
-    budgets = recommender.plan.budgets
-    off = any(not budgets.get(name, 0) for name in general.values())
+    off = switched_off(general.values(), recommender)
 
     def see(group: Group, found: Recommendations) -> None:
         lists[SERVED][group.position] = found.items
+        view = recommender.view(group.statistics)
         for row, position in enumerate(group.position.tolist()):
-            view = recommender.view(group.statistics)
             offers = recommender.offers(group.profiles, row, view, options, K) if off else []
             own = {source.name: offer for source, offer in zip(recommender.sources, offers, strict=False)}
+            tops = baseline_lists(tuple(general.values()), found.traces[row], {name: own[name] for name in off})
             for method, name in general.items():
-                top = baseline_list(name, found.traces[row], own, budgets)
-                lists[method][position, : len(top)] = top
+                lists[method][position, : len(tops[name])] = tops[name]
 
     profiles = start.first.profiles(start.users, recommender.plan.history_limit)
     recommend_all(recommender, everything, start.users, start.as_of_us, options, profiles=profiles, see=see)

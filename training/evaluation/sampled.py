@@ -27,6 +27,10 @@ class CandidateSample:
         self._hits: list[npt.NDArray[np.bool_]] = []
         self._rows: list[npt.NDArray[np.float32]] = []
 
+    def __contains__(self, user: object) -> bool:
+        """Return whether the user at a position is in the sample."""
+        return user in self._wanted
+
     def see(self, user: int, trace: Trace, labels: npt.NDArray[np.int32]) -> None:
         """Keep what is wanted of one user's candidates."""
         if user not in self._wanted or not len(trace.candidates):

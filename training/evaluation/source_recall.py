@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.ids import MISSING
 from training.bundle.sources import Offer
 from training.evaluation.resampling import estimate_all
 from training.metrics import Estimate, Floats
@@ -23,7 +24,7 @@ class SourceRecall:
     budget
         Candidates it may propose in the bundle; 0 = off.
     recall
-        Share of a user's labels within the first so many items of its own list, by budget.
+        Share of a user's labels within the first so many items of its own list, by budget; of sampled users.
     alone
         Share of a user's labels that it proposes and no other source does, at the budgets used.
     """
@@ -41,11 +42,13 @@ class SourceRecall:
         }
 
 
-def recall_by_budget(offers: Sequence[Offer], labels: npt.NDArray[np.int32]) -> Floats:
+def recall_by_budget(offers: Sequence[Offer], labels: npt.NDArray[np.int32], n_items: int) -> Floats:
     """Return the share of one user's labels in the first items of each source's list: (n_sources, len(BUDGETS))."""
     found = np.zeros((len(offers), len(BUDGETS)))
+    liked = np.zeros(n_items, dtype=bool)
+    liked[labels[labels != MISSING]] = True
     for row, offer in enumerate(offers):
-        places = np.flatnonzero(np.isin(offer.items, labels))
+        places = np.flatnonzero(liked[offer.items])
         found[row] = np.searchsorted(places, BUDGETS) / len(labels)
     return found
 

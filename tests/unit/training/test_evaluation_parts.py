@@ -91,7 +91,7 @@ def test_labels_on_head_and_on_tail_items_count_apart() -> None:
 def test_recall_by_budget_counts_labels_in_each_head_of_a_list() -> None:
     items = RNG.permutation(300).astype(np.int32)
     labels = np.sort(RNG.choice(300, 40, replace=False)).astype(np.int32)
-    found = recall_by_budget([Offer(items, np.arange(300.0)), Offer(items[:0], np.empty(0))], labels)
+    found = recall_by_budget([Offer(items, np.arange(300.0)), Offer(items[:0], np.empty(0))], labels, 300)
     assert found[0].tolist() == [len(set(items[:budget]) & set(labels)) / 40 for budget in BUDGETS]
     assert not found[1].any()
 
