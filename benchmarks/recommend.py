@@ -59,7 +59,7 @@ def _parts(interactions: Interactions) -> Parts:
     groups = Categories(tuple(f"g{n}" for n in range(100)), offsets, (np.arange(n_items) % 100).astype(np.int32))
     until_us = int(interactions.at_us[-1]) + 1
     training = Training(interactions.on_backtest_clock(), groups, ItemFacts.unknown(n_items), until_us)
-    config = TrainingConfig(ranker=RankerConfig(users_per_moment=500))
+    config = TrainingConfig(ranker=RankerConfig(users_per_slice=500))
     return fit(training, time_moments(training.interactions, until_us, 2), config)[0]
 
 

@@ -25,7 +25,7 @@ class RankerConfig:
     l2: float = 5.0
     truncation: int = 15
     feature_fraction: float = 0.5
-    users_per_moment: int = 1_500
+    users_per_slice: int = 2_000
     rows: int = 600_000
 
 
@@ -40,7 +40,7 @@ class TrainingConfig:
     als: AlsConfig = field(default_factory=AlsConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     weights: ActionWeights = field(default_factory=ActionWeights)
-    ease_regularization: float = 200.0
+    ease_regularization: float = 300.0
     moments: int = 3
     history_limit: int = HISTORY_LIMIT
     candidates: int = 200

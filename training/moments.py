@@ -1,6 +1,5 @@
 """Moments: past points in time at which a ranker learns what came next, cut as the judging split is cut."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +17,8 @@ log = structlog.get_logger(__name__)
 ENOUGH_USERS: Final = 500
 """Users with history and labels that a moment should have; DECISIONS.md."""
 
-Cutter = Callable[[Interactions], list["Moment"]]
+STEPS_OF_WINDOW: Final = (0.0, 0.25, 0.5)
+"""Moments of a window of labels, as shares of its length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,9 @@ class Moment:
     ----------
     history
         Interactions known before.
+    learned
+        Interactions of which retrieval learns; moments that share one fit share this very object. Like a bundle that
+        serves for a while, a fit may be older than the moment.
     users
         int32 (n,), internal indices of users with history and at least one label.
     as_of_us
@@ -40,14 +43,25 @@ class Moment:
     """
 
     history: Interactions
+    learned: Interactions
     users: npt.NDArray[np.int32]
     as_of_us: npt.NDArray[np.int64]
     labels: list[npt.NDArray[np.int32]]
     gains: list[npt.NDArray[np.float32]]
 
 
-def moment_of(interactions: Interactions, split: Split, as_of_us: int | None, *, include_seen: bool = False) -> Moment:
-    """Return the moment of a split; without a common time, each user's moment is just after the newest history row."""
+def moment_of(
+    interactions: Interactions,
+    split: Split,
+    as_of_us: int | None,
+    *,
+    learned: Interactions | None = None,
+    include_seen: bool = False,
+) -> Moment:
+    """Return the moment of a split; without a common time, each user's moment is just after the newest history row.
+
+    Retrieval learns of the whole history, unless `learned` is given.
+    """
     history, later = interactions.take(split.history), interactions.take(split.later)
     users = np.intersect1d(history.user, later.user[later.weight > 0]).astype(np.int32)
     labels = new_liked_items(history, later, users, include_seen=include_seen)
@@ -55,7 +69,7 @@ def moment_of(interactions: Interactions, split: Split, as_of_us: int | None, *,
     users = users[some]
     moments = newest_us(history)[users] + 1 if as_of_us is None else np.full(len(users), as_of_us, dtype=np.int64)
     labels = [entry for entry, keep in zip(labels, some, strict=True) if keep]
-    return Moment(history, users, moments, labels, liked_weights(later, users, labels))
+    return Moment(history, learned or history, users, moments, labels, liked_weights(later, users, labels))
 
 
 def newest_us(history: Interactions) -> npt.NDArray[np.int64]:
@@ -78,11 +92,14 @@ def position_moments(
 
 
 def time_moments(interactions: Interactions, until_us: int, count: int, *, include_seen: bool = False) -> list[Moment]:
-    """Return moments at common times before `until_us`, the latest first, each with one window of labels.
+    """Return moments at common times before `until_us`, the latest first, `count` windows of labels with several each.
 
-    The window is a tenth of the span and at least a day; it is doubled until the latest moment has `ENOUGH_USERS`,
-    at most to a third of the span. Where even that is not enough, users are cut by position instead, and that is
-    logged.
+    A window is a tenth of the span and at least a day; it is doubled until the latest one has `ENOUGH_USERS`, at most
+    to a third of the span. Where even that is not enough, users are cut by position instead, and that is logged.
+
+    Within a window moments are `STEPS_OF_WINDOW`: their labels reach to its end, and retrieval learns of what was
+    before its beginning. What is popular changes from moment to moment; a ranker that saw few of them would learn these
+    by heart.
     """
     span = until_us - int(interactions.at_us[0])
     window = max(span // 10, DAY_US)
@@ -102,11 +119,14 @@ def _windows(
     moments: list[Moment] = []
     for number in range(1, count + 1):
         end = until_us - (number - 1) * window_us
-        start = bucket_edge(end - window_us, interactions.bucket_us)
         known = interactions.take(np.flatnonzero(interactions.at_us < end))
-        try:
-            split = cutoff_split(known, start)
-        except ContractError:
-            break
-        moments.append(moment_of(known, split, start, include_seen=include_seen))
+        learned: Interactions | None = None
+        for step in STEPS_OF_WINDOW:
+            at = bucket_edge(end - window_us + int(step * window_us), interactions.bucket_us)
+            try:
+                split = cutoff_split(known, at)
+            except ContractError:
+                break
+            moments.append(moment_of(known, split, at, learned=learned, include_seen=include_seen))
+            learned = moments[-1].learned
     return moments

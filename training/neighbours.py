@@ -33,7 +33,7 @@ def similar_table(confidence: sparse.csr_matrix) -> NeighbourTable:
 
 
 def ease_table(confidence: sparse.csr_matrix, regularization: float) -> NeighbourTable:
-    """Return EASE's item weights over the most liked items (Steck, WWW 2019), the largest of each row.
+    """Return EASE's item weights over the most liked items (Steck, WWW 2019), the largest of each row by magnitude.
 
     Row i holds what liking item i adds to each other item.
     """
@@ -43,12 +43,12 @@ def ease_table(confidence: sparse.csr_matrix, regularization: float) -> Neighbou
     chosen = chosen[count[chosen] > 0]
     weights = _ease(liked[:, chosen], regularization)
     limit = min(EASE_NEIGHBOURS, len(chosen))
-    top = np.argpartition(-weights, limit - 1, axis=1)[:, :limit]
+    top = np.argpartition(-np.abs(weights), limit - 1, axis=1)[:, :limit]
     value = np.take_along_axis(weights, top, axis=1)
     row = np.repeat(chosen, limit)
     shape = (confidence.shape[1], confidence.shape[1])
     matrix = sparse.coo_matrix((value.ravel(), (row, chosen[top.ravel()])), shape=shape)
-    return NeighbourTable.from_matrix(matrix, EASE_NEIGHBOURS)
+    return NeighbourTable.from_matrix(matrix, EASE_NEIGHBOURS, signed=True)
 
 
 def _ease(liked: sparse.csr_matrix, regularization: float) -> npt.NDArray[np.float32]:

@@ -1,10 +1,11 @@
 """The recommender itself: pure, batch-first; training, backtest, batch and serving all call `Recommender.recommend`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -71,6 +72,10 @@ class Recommender:
         view = self.view(statistics)
         lists = [self._one(profiles, user, view, options) for user in range(len(profiles))]
         return _stack([entry[0] for entry in lists], [entry[1] for entry in lists] if trace else (), options.k)
+
+    def with_budgets(self, budgets: Mapping[str, int]) -> "Recommender":
+        """Return the same recommender with other budgets."""
+        return replace(self, plan=msgspec.structs.replace(self.plan, budgets=dict(budgets)))
 
     def view(self, statistics: ItemStatistics) -> ItemView:
         """Return the items as they stand in some statistics; kept while the same are asked for again."""

@@ -25,10 +25,15 @@ class NeighbourTable:
     value: npt.NDArray[np.float16]
 
     @classmethod
-    def from_matrix(cls, matrix: sparse.csr_matrix, limit: int = MAX_NEIGHBOURS) -> "NeighbourTable":
-        """Return the table of the largest `limit` positive entries of each row of an items x items matrix."""
+    def from_matrix(
+        cls, matrix: sparse.csr_matrix, limit: int = MAX_NEIGHBOURS, *, signed: bool = False
+    ) -> "NeighbourTable":
+        """Return the table of the largest `limit` positive entries of each row of an items x items matrix.
+
+        With `signed` also negative entries stay, below all positive ones.
+        """
         matrix = matrix.tocoo()
-        keep = (matrix.data > 0) & (matrix.row != matrix.col)
+        keep = ((matrix.data != 0) if signed else (matrix.data > 0)) & (matrix.row != matrix.col)
         row, col, value = matrix.row[keep], matrix.col[keep].astype(np.int32), matrix.data[keep]
         order = np.lexsort((col, -value, row))
         row, col, value = row[order], col[order], value[order]
