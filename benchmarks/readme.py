@@ -9,11 +9,16 @@ from benchmarks.record import ROOT, read
 README: Final = ROOT / "README.md"
 METHODS: Final = ("marquee", "popularity", "recent popularity (1 day)", "ALS", "item to item", "EASE")
 
+PARTS: Final = ("light users", "heavy users", "head items", "tail items", "new users after 1 event", "after 5 events")
+_FILES: Final = {"quality_parts": "quality"}
+"""Tables that are made from another benchmark's file than their own name says."""
+
 
 def tables() -> dict[str, str]:
     """Return each table as Markdown, by the name of its marker; only of benchmarks that have run."""
     made = {
         "quality": _quality,
+        "quality_parts": _quality_parts,
         "recommend": _recommend,
         "landing": _landing,
         "landing_curves": _landing_curves,
@@ -22,7 +27,7 @@ def tables() -> dict[str, str]:
         "soak": _soak,
         "training": _training,
     }
-    found = {name: read(name) for name in made}
+    found = {name: read(_FILES.get(name, name)) for name in made}
     return {name: make(found[name]) for name, make in made.items() if found[name] is not None}  # type: ignore[arg-type]
 
 
@@ -46,6 +51,24 @@ def _quality(content: dict[str, Any]) -> str:
         cells = [_cell(found["methods"][method]["ndcg@10"], bold=method == "marquee") for method in METHODS]
         rows.append(f"| {name} ({found['users']} users) | " + " | ".join(cells) + " |")
     return "\n".join([*rows, "", _origin(content)])
+
+
+def _quality_parts(content: dict[str, Any]) -> str:
+    rows = ["| NDCG@10, in brackets popularity | " + " | ".join(PARTS) + " |", "|---|" + "---|" * len(PARTS)]
+    for name, found in content["figures"].items():
+        segments, newcomers = found.get("segments", {}), found.get("newcomers", {"stages": []})
+        by_events = {stage["events"]: stage["methods"] for stage in newcomers["stages"]}
+        parts = [part["methods"] for kind in ("users", "items") for part in segments.get(kind, [])]
+        parts += [None] * (4 - len(parts)) + [by_events.get(1), by_events.get(5)]
+        rows.append(f"| {name} | " + " | ".join(_beside_popularity(part) for part in parts) + " |")
+    return "\n".join([*rows, "", _origin(content)])
+
+
+def _beside_popularity(methods: dict[str, Any] | None) -> str:
+    if methods is None:
+        return ""
+    ours, theirs = (methods[method]["ndcg@10"]["mean"] for method in ("marquee", "popularity"))
+    return f"{ours:.3f} ({theirs:.3f})"
 
 
 def _cell(estimate: dict[str, float], *, bold: bool) -> str:
