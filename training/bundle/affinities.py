@@ -11,7 +11,7 @@ from training.bundle.tables import NeighbourTable
 
 WINDOWS: Final = (1, 5, 20)
 """Latest liked events over which what goes with a candidate is summed."""
-READ: Final = ("similar", "next")
+READ: Final = ("similar", "next", "near")
 """Tables that are read."""
 
 _LONGEST: Final = max(WINDOWS)

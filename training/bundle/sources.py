@@ -184,6 +184,7 @@ class NeighbourPlan:
 
 NEIGHBOUR_PLANS: Final[Mapping[str, NeighbourPlan]] = {
     "ease": NeighbourPlan("ease", 500, 1.0),
+    "ease_recent": NeighbourPlan("ease", 20, 0.9),
     "similar": NeighbourPlan("similar", 500, 1.0),
     "similar_recent": NeighbourPlan("similar", 10, 0.85),
     "next_last": NeighbourPlan("next", 1, 1.0),

@@ -1,0 +1,67 @@
+"""What a ranker learns from and is validated on: groups of users at past moments, a later slice and earlier ones."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+
+from features.contracts.profiles import Options
+from training.budgets import choose_budgets
+from training.bundle.plan import sources_on
+from training.bundle.recommender import Recommender
+from training.config import TrainingConfig
+from training.groups import Group, candidate_groups
+from training.moments import Moment
+from training.retrieval import Training, at_moment, fit_retrieval
+
+Progress = Callable[[str], None]
+
+_VALIDATION_SHARE: Final = 4
+"""Where there is but one slice, one of so many of its users is kept for validation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Groups of the latest slice, which validates, and of all earlier ones; and the budgets of their candidates."""
+
+    later: list[Group]
+    earlier: list[Group]
+    budgets: Mapping[str, int]
+
+
+def make_slices(
+    training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = lambda _: None
+) -> Slices:
+    """Return the groups of the given moments (the latest first).
+
+    For each slice (moments that share a fit) retrieval learns of what was known before it, and candidates come from the
+    code that serves; positives that retrieval missed are never injected. Budgets are chosen on the latest slice.
+    """
+    options = Options(include_seen=not config.exclude_seen)
+    rng = np.random.default_rng(config.seed)
+    found: list[list[Group]] = []
+    budgets: Mapping[str, int] = {}
+    for _, sharing in groupby(moments, key=lambda moment: id(moment.learned)):
+        together = list(sharing)
+        n_users = sum(len(moment.users) for moment in together)
+        progress(f"slice {len(found) + 1}: {len(together)} moments, {n_users} users")
+        recommender = fit_retrieval(at_moment(training, together[0].learned), config).recommender()
+        budgets = budgets or _budgets(recommender, together[0], config, options)
+        recommender = recommender.with_budgets(budgets)
+        found.append([])
+        for moment in together:
+            chosen = np.sort(rng.permutation(len(moment.users))[: config.ranker.users_per_slice // len(together)])
+            found[-1] += candidate_groups(recommender, moment, chosen, options)
+    later = found[0]
+    earlier = [group for groups in found[1:] for group in groups]
+    if not earlier:
+        earlier = [group for number, group in enumerate(later) if number % _VALIDATION_SHARE]
+        later = later[::_VALIDATION_SHARE]
+    return Slices(later, earlier, budgets)
+
+
+def _budgets(recommender: Recommender, moment: Moment, config: TrainingConfig, options: Options) -> Mapping[str, int]:
+    on = sources_on(config.without, exclude_seen=config.exclude_seen)
+    return choose_budgets(recommender, moment, on, mean_candidates=config.candidates, options=options, seed=config.seed)
