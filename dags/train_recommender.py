@@ -58,6 +58,12 @@ PARAMS = {
         title="Factors",
         description="Latent dimensions of ALS. More catch finer tastes and cost time and memory.",
     ),
+    "exclude_seen": Param(
+        True,  # noqa: FBT003  # the form's default
+        type="boolean",
+        title="Leave out what a user had",
+        description="Off where people come back for the same things: the ranker then learns of repeats as well.",
+    ),
     "promote": Param(
         True,  # noqa: FBT003  # the form's default
         type="boolean",
@@ -105,6 +111,7 @@ ENV = {
     "RUN": "{{ run_id | replace(':', '-') | replace('+', '-') | replace('~', '-') }}",
     "WINDOW_DAYS": "{{ params.window_days or '' }}",
     "FACTORS": "{{ params.factors }}",
+    "EXCLUDE_SEEN": "{{ '--exclude-seen' if params.exclude_seen else '--include-seen' }}",
     "PROMOTE": "{{ '--promote' if params.promote else '--no-promote' }}",
     "MIN_EVENTS": "{{ params.min_events }}",
     "SEED": "{{ params.seed }}",
@@ -115,7 +122,7 @@ ENV = {
 
 FIRST_STEP = (
     'exec "$MARQUEE_PYTHON" -m training step snapshot --run "$RUN" '
-    '${WINDOW_DAYS:+--window-days "$WINDOW_DAYS"} --factors "$FACTORS" "$PROMOTE" '
+    '${WINDOW_DAYS:+--window-days "$WINDOW_DAYS"} --factors "$FACTORS" "$EXCLUDE_SEEN" "$PROMOTE" '
     '--min-events "$MIN_EVENTS" --seed "$SEED" '
     '--tune-trials "$TUNE_TRIALS" ${TUNE_MINUTES:+--tune-minutes "$TUNE_MINUTES"}'
 )

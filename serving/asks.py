@@ -43,7 +43,7 @@ class Ask:
     candidates: Sequence[str] | None = None
     categories: Sequence[str] = ()
     exclude: Sequence[str] = ()
-    include_seen: bool = False
+    include_seen: bool | None = None
     experiment_id: str | None = None
     explain: bool = False
     context: Mapping[str, Any] = field(default_factory=dict)

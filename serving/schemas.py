@@ -81,7 +81,10 @@ class RecommendRequest(BaseModel):
     )
     categories: list[str] = Field([], max_length=MAX_CATEGORIES, description="Only items in at least one of these.")
     exclude: list[IdText] = Field([], max_length=MAX_EXCLUDED, description="Items that must not come back.")
-    include_seen: bool = Field(default=False, description="Whether items that the user already had may come back.")
+    include_seen: bool | None = Field(
+        default=None,
+        description="Whether items that the user already had may come back; left out, the served version decides.",
+    )
     experiment_id: ExperimentId | None = None
     explain: bool = Field(default=False, description="Adds ranks by source and feature values.")
     context: Annotated[dict[str, Any], AfterValidator(_small)] = Field(

@@ -92,8 +92,8 @@ class Known:
     def moments(self, cut: Cut, config: TrainingConfig) -> list[Moment]:
         """Return the ranker's moments, cut as the backtest itself is."""
         if cut.holdout is not None:
-            return position_moments(self.history, cut.holdout, config.moments)
-        return time_moments(self.history, self.until_us, config.moments)
+            return position_moments(self.history, cut.holdout, config.moments, include_seen=not config.exclude_seen)
+        return time_moments(self.history, self.until_us, config.moments, include_seen=not config.exclude_seen)
 
 
 def know(interactions: Interactions, cut: Cut) -> Known:
@@ -208,7 +208,7 @@ def _list_and_judge(
 def judged(known: Known, users: npt.NDArray[np.int32], cut: Cut, options: Options) -> Judged:
     """Return the users with history and at least one new, known item liked later."""
     users = np.intersect1d(users, known.history.user).astype(np.int32)
-    labels = new_liked_items(known.history, known.later, users, include_seen=options.include_seen)
+    labels = new_liked_items(known.history, known.later, users, include_seen=bool(options.include_seen))
     some = np.array([len(entry) > 0 for entry in labels], dtype=bool)
     kept = [entry for entry, keep in zip(labels, some, strict=True) if keep]
     return Judged(known.history, users[some], known.as_of_us(users[some], cut), kept)

@@ -152,7 +152,7 @@ def evaluate(
 
     A baseline's list is what one source alone offers the user, in its order; all come from one retrieval per user.
     """
-    options = Options(k=K)
+    options = Options(k=K, include_seen=judged.include_seen)
     measures = Measures(recommender, judged, options, seed)
     done = 0
 

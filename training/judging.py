@@ -44,19 +44,20 @@ def judging_start(interactions: Interactions) -> int:
     return start
 
 
-def judged_after(interactions: Interactions, start_us: int, items: IdMap) -> Judged:
+def judged_after(interactions: Interactions, start_us: int, items: IdMap, *, include_seen: bool = False) -> Judged:
     """Return whom a bundle with these items is judged on, and on what, from a time on.
 
     All bundles are judged on the same users and labels: a liked item that a bundle does not hold is one that it
     misses, and stands as `MISSING` among the labels.
     """
-    moment = moment_of(interactions, cutoff_split(interactions, start_us), start_us)
+    moment = moment_of(interactions, cutoff_split(interactions, start_us), start_us, include_seen=include_seen)
     of_bundle = items.index_or_missing(interactions.items.external(np.arange(len(interactions.items))))
     return Judged(
         history=in_items_of(moment.history, items),
         users=moment.users,
         as_of_us=moment.as_of_us,
         labels=[of_bundle[entry] for entry in moment.labels],
+        include_seen=include_seen,
     )
 
 

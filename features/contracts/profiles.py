@@ -110,7 +110,7 @@ class Options:
     candidates
         int32 or None: rank exactly these items instead of retrieving.
     include_seen
-        Whether items that the user already had may come back.
+        Whether items that the user already had may come back; None = as the bundle's plan says.
     fill
         Whether a list that retrieval leaves short is filled up with any eligible items.
     """
@@ -119,5 +119,5 @@ class Options:
     exclude: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     eligible: npt.NDArray[np.bool_] | None = None
     candidates: npt.NDArray[np.int32] | None = None
-    include_seen: bool = False
+    include_seen: bool | None = None
     fill: bool = True

@@ -134,7 +134,8 @@ class Recommender:
     def _blocked(self, profiles: Profiles, user: int, options: Options) -> Blocked:
         blocked = np.zeros(self.n_items, dtype=bool) if options.eligible is None else ~options.eligible
         blocked[options.exclude] = True
-        if not options.include_seen:
+        include_seen = not self.plan.exclude_seen if options.include_seen is None else options.include_seen
+        if not include_seen:
             blocked[profiles.seen(user)] = True
         return blocked
 

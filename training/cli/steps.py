@@ -19,6 +19,10 @@ WindowDays = Annotated[
     int | None, typer.Option(help="Days of history to train on, back from now. [default: all there is]")
 ]
 Factors = Annotated[int | None, typer.Option(help="Latent dimensions of ALS, 8 to 512. [default: 64]")]
+ExcludeSeen = Annotated[
+    bool | None,
+    typer.Option("--exclude-seen/--include-seen", help="Leave out what a user had? [default: exclude]"),
+]
 Promote = Annotated[
     bool | None,
     typer.Option("--promote/--no-promote", help="May the champion alias move if the gate allows? [default: promote]"),
@@ -39,6 +43,7 @@ def step(
     *,
     window_days: WindowDays = None,
     factors: Factors = None,
+    exclude_seen: ExcludeSeen = None,
     promote: Promote = None,
     min_events: MinEvents = None,
     seed: Seed = None,
@@ -54,6 +59,7 @@ def step(
     options = _options(
         window_days=window_days,
         factors=factors,
+        exclude_seen=exclude_seen,
         promote=promote,
         min_events=min_events,
         seed=seed,
@@ -71,6 +77,7 @@ def run(
     *,
     window_days: WindowDays = None,
     factors: Factors = None,
+    exclude_seen: ExcludeSeen = None,
     promote: Promote = None,
     min_events: MinEvents = None,
     seed: Seed = None,
@@ -84,6 +91,7 @@ def run(
     options = _options(
         window_days=window_days,
         factors=factors,
+        exclude_seen=exclude_seen,
         promote=promote,
         min_events=min_events,
         seed=seed,

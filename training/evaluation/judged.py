@@ -21,12 +21,15 @@ class Judged:
         Internal indices and moments, (n_users,).
     labels
         Per user the new items liked later, int32; `MISSING` stands for one that the bundle does not hold.
+    include_seen
+        Whether items that a user had are among the labels, and may be recommended.
     """
 
     history: Interactions
     users: npt.NDArray[np.int32]
     as_of_us: npt.NDArray[np.int64]
     labels: list[npt.NDArray[np.int32]]
+    include_seen: bool = False
 
     def __len__(self) -> int:
         """Return the number of users."""

@@ -30,7 +30,12 @@ _VALUES: Final = FOLDER / "values"
 def run(context: StepContext) -> StepResult:
     """Write per-user values for the gate, ``metrics.json``, and the report with its pictures."""
     inputs, bundle = read_inputs(context), read_bundle(context)
-    judged = judged_after(inputs.interactions, trained_until_us(context), bundle.items)
+    judged = judged_after(
+        inputs.interactions,
+        trained_until_us(context),
+        bundle.items,
+        include_seen=not inputs.config.exclude_seen,
+    )
     evaluation = evaluate(
         bundle.recommender, judged, seed=inputs.config.seed, progress=lambda what: log.info("evaluating", what=what)
     )

@@ -27,6 +27,7 @@ from training.metrics import Floats, per_user
 from training.steps.evaluate import POPULARITY, read_values
 from training.steps.folders import fresh_folder
 from training.steps.inputs import read_bundle, read_inputs
+from training.steps.options import RunOptions
 from training.steps.register import registry_of
 from training.steps.runner import StepContext, StepResult
 
@@ -84,7 +85,7 @@ def _decision(
         start_us = max(bundle.manifest.trained_until_us, served.manifest.trained_until_us)
         if start_us > int(interactions.at_us[-1]):
             return undecided(0, "users", _no_window(champion, served))
-        paired = _pair(interactions, start_us, bundle, served, context.options.seed)
+        paired = _pair(interactions, start_us, bundle, served, context.options)
     return decide(
         paired.candidate, paired.champion, paired.popularity, rules, np.random.default_rng(context.options.seed)
     )
@@ -97,15 +98,20 @@ def _no_window(champion: RegisteredVersion, served: Bundle) -> str:
     )
 
 
-def _pair(interactions: Interactions, start_us: int, candidate: Bundle, champion: Bundle, seed: int) -> Paired:
-    ours = evaluate(candidate.recommender, judged_after(interactions, start_us, candidate.items), seed=seed).values
-    theirs = judged_after(interactions, start_us, champion.items)
+def _pair(
+    interactions: Interactions, start_us: int, candidate: Bundle, champion: Bundle, options: RunOptions
+) -> Paired:
+    include_seen = not options.exclude_seen
+    judged = judged_after(interactions, start_us, candidate.items, include_seen=include_seen)
+    ours = evaluate(candidate.recommender, judged, seed=options.seed).values
+    theirs = judged_after(interactions, start_us, champion.items, include_seen=include_seen)
     return Paired(ours[SERVED], values_of(champion.recommender, theirs), ours[POPULARITY])
 
 
 def values_of(recommender: Recommender, judged: Judged) -> dict[str, Floats]:
     """Return every metric of each judged user."""
-    found = recommend_all(recommender, judged.history, judged.users, judged.as_of_us, Options(k=K))
+    options = Options(k=K, include_seen=judged.include_seen)
+    found = recommend_all(recommender, judged.history, judged.users, judged.as_of_us, options)
     return per_user(found.items, judged.labels)
 
 

@@ -50,7 +50,12 @@ def read_inputs(context: StepContext) -> Inputs:
 
 def training_config(options: RunOptions, weights: ActionWeights) -> TrainingConfig:
     """Return the configuration of a run."""
-    return TrainingConfig(als=AlsConfig(factors=options.factors), weights=weights, seed=options.seed)
+    return TrainingConfig(
+        als=AlsConfig(factors=options.factors),
+        weights=weights,
+        exclude_seen=options.exclude_seen,
+        seed=options.seed,
+    )
 
 
 def trained_until_us(context: StepContext) -> int:

@@ -22,6 +22,8 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Days of history to train on, back from the newest event; None = all there is.
     factors
         Latent dimensions of ALS.
+    exclude_seen
+        Whether items that a user had are left out of lists; off where people come back for the same things.
     promote
         Whether the champion alias may move when the gate says `promoted`.
     min_events
@@ -37,6 +39,7 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     window_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
     factors: Annotated[int, Meta(ge=8, le=512)] = 64
+    exclude_seen: bool = True
     promote: bool = True
     min_events: Annotated[int, Meta(ge=1)] = MIN_EVENTS
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0

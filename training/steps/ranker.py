@@ -7,8 +7,8 @@ import structlog
 from training.bundle.read import check_golden, open_bundle
 from training.bundle.write import write_bundle
 from training.code_version import code_version
-from training.moments import time_moments
 from training.fit import fit_at_moments
+from training.moments import time_moments
 from training.steps import retrieval
 from training.steps.folders import fresh_folder
 from training.steps.inputs import BUNDLE, read_inputs, trained_until_us
@@ -22,7 +22,9 @@ def run(context: StepContext) -> StepResult:
     inputs = read_inputs(context)
     until_us = trained_until_us(context)
     training = inputs.training(until_us)
-    moments = time_moments(training.interactions, until_us, inputs.config.moments)
+    moments = time_moments(
+        training.interactions, until_us, inputs.config.moments, include_seen=not inputs.config.exclude_seen
+    )
     fit = fit_at_moments(training, moments, inputs.config, lambda what: log.info("fitting", what=what))
     digest = str(context.run.finished("retrieval").results["digest"])
     parts = fit.choose(open_bundle(context.run.path / retrieval.FOLDER, digest).parts)
