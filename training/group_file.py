@@ -22,8 +22,8 @@ BATCH_ROWS = 8192
 class GroupFile(Sequence[Group]):
     """Groups in the order in which they were added, in a file without a name that vanishes with this object.
 
-    A row of the file is a candidate's feature row, its ranks, its gain and its position (NaN = not shown). Reading
-    a group gives new arrays each time. All groups have the same number of columns and sources.
+    A row of the file is a candidate's feature row, its ranks and its position (NaN = not shown); gains stay in memory.
+    Reading a group gives new arrays each time. All groups have the same number of columns and sources.
     """
 
     def __init__(self, groups: Iterable[Group] = (), folder: Path | None = None) -> None:
@@ -33,6 +33,8 @@ class GroupFile(Sequence[Group]):
         self._starts = [0]
         self._relevant: list[int] = []
         self._shown: list[bool] = []
+        self._user: list[int] = []
+        self._gain: list[Floats] = []
         self._n_features = self._n_sources = 0
         self.extend(groups)
 
@@ -41,11 +43,13 @@ class GroupFile(Sequence[Group]):
         self._n_features, self._n_sources = group.rows.shape[1], group.ranks.shape[1]
         shown = group.position is not None
         position = group.position if group.position is not None else np.full(len(group.gain), np.nan, np.float32)
-        columns = (group.rows, group.ranks, group.gain[:, None], position[:, None])
+        columns = (group.rows, group.ranks, position[:, None])
         self._file.write(np.concatenate(columns, axis=1, dtype=np.float32).tobytes())
         self._starts.append(self._starts[-1] + len(group.gain))
         self._relevant.append(group.relevant)
         self._shown.append(shown)
+        self._user.append(group.user)
+        self._gain.append(group.gain)
 
     def extend(self, groups: Iterable[Group]) -> None:
         """Add groups one by one."""
@@ -62,6 +66,11 @@ class GroupFile(Sequence[Group]):
         """Return the number of candidates of each group, int64 (n_groups,)."""
         starts = np.asarray(self._starts, dtype=np.int64)
         return starts[1:] - starts[:-1]
+
+    @property
+    def gain(self) -> Floats:
+        """Return the gain of every candidate, float32 (n_rows,)."""
+        return np.concatenate([np.empty(0, np.float32), *self._gain])
 
     def read(self, start: int, stop: int) -> Floats:
         """Return the feature rows of candidates start:stop, counted through all groups."""
@@ -85,13 +94,14 @@ class GroupFile(Sequence[Group]):
         return Group(
             rows=np.ascontiguousarray(block[:, :n]),
             ranks=np.ascontiguousarray(block[:, n : n + self._n_sources]),
-            gain=block[:, -2].copy(),
+            gain=self._gain[number],
             relevant=self._relevant[number],
             position=block[:, -1].copy() if self._shown[number] else None,
+            user=self._user[number],
         )
 
     def _read(self, start: int, stop: int) -> Floats:
-        width = self._n_features + self._n_sources + 2
+        width = self._n_features + self._n_sources + 1
         self._file.flush()
         content = os.pread(self._file.fileno(), (stop - start) * width * 4, start * width * 4)
         return np.frombuffer(content, dtype=np.float32).reshape(-1, width)

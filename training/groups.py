@@ -1,11 +1,12 @@
 """What a ranker learns from: one user's candidates at one moment, with feature rows and what the user did next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
 from training import lists
 from training.bundle.recommender import Recommender
@@ -31,6 +32,8 @@ class Group:
         What the user liked next, retrieved or not: items.
     position
         float32 (n,), place from 1 at which it was shown; None where candidates were not shown.
+    user
+        Internal index of the user, `MISSING` where unknown.
     """
 
     rows: npt.NDArray[np.float32]
@@ -38,6 +41,7 @@ class Group:
     gain: npt.NDArray[np.float32]
     relevant: int
     position: npt.NDArray[np.float32] | None = None
+    user: int = MISSING
 
     @property
     def hit(self) -> npt.NDArray[np.bool_]:
@@ -55,9 +59,8 @@ class Group:
         return float(ndcg(hit, np.array([self.relevant]), k)[0])
 
 
-def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows, options: Options) -> list[Group]:
-    """Return the groups of some of a moment's users (positions), candidates made by the code that serves."""
-    found: list[Group] = []
+def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows, options: Options) -> Iterator[Group]:
+    """Yield the groups of some of a moment's users (positions), candidates made by the code that serves."""
     users, as_of_us = moment.users[chosen], moment.as_of_us[chosen]
     for batch in lists.groups(moment.history, users, as_of_us, recommender.plan.history_limit):
         view = recommender.view(batch.statistics)
@@ -65,8 +68,7 @@ def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows, opt
             candidates, rows = recommender.candidates(batch.profiles, user, view, options)
             labels, gains = moment.labels[chosen[position]], moment.gains[chosen[position]]
             gain = _values_at(candidates.items, labels, gains)
-            found.append(Group(rows, candidates.ranks, gain, len(labels)))
-    return found
+            yield Group(rows, candidates.ranks, gain, len(labels), user=int(moment.users[chosen[position]]))
 
 
 def _values_at(
@@ -77,12 +79,10 @@ def _values_at(
     return np.where(known[position] == items, value[position], np.float32(0))
 
 
-def with_fewer_negatives(groups: Sequence[Group], limit: int, rng: np.random.Generator) -> list[Group]:
-    """Return the groups that have something liked, each with at most `limit` of its other candidates."""
-    kept = []
+def with_fewer_negatives(groups: Iterable[Group], limit: int, rng: np.random.Generator) -> Iterator[Group]:
+    """Yield the groups that have something liked, each with at most `limit` of its other candidates."""
     for group in groups:
         if not group.hit.any():
             continue
         missed = rng.permutation(np.flatnonzero(~group.hit))[:limit]
-        kept.append(group.take(np.sort(np.concatenate((np.flatnonzero(group.hit), missed)))))
-    return kept
+        yield group.take(np.sort(np.concatenate((np.flatnonzero(group.hit), missed))))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, combinations
+from itertools import combinations
 from typing import Final
 
 import lightgbm as lgb
@@ -19,7 +19,8 @@ from training.bundle.plan import BLEND, RANKER
 from training.bundle.ranker import Ranker
 from training.bundle.sources import POPULAR_PLANS, SOURCES
 from training.config import TrainingConfig
-from training.groups import Group, with_fewer_negatives
+from training.groups import Group
+from training.ranker_data import RankerData, ranker_data
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,8 @@ _AND: Final = " + "
 _FURTHER_TREES: Final = 1.1
 """Trees of the last fit over those that early stopping found: it learns from more."""
 _FEWEST_TREES: Final = 10
+_GROUPS_AT_ONCE: Final = 100
+"""Groups whose rows are held in memory together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,58 +89,33 @@ def fit_ranker(
     spec
         Names of the groups' columns.
     """
-    settings, rng = config.ranker, np.random.default_rng(config.seed)
-    sampled, later = _bounded(fit, settings.rows, rng), _bounded(validation, settings.rows, rng)
-    data = _dataset(sampled, spec)
-    stop = _dataset(later, spec, reference=data)
-    models = {name: _train(name, data, stop, config, settings.trees) for name in settings.objectives}
-    scores = {name: _all_scores(model, validation) for name, model in models.items()}
-    spread = {name: max(float(np.concatenate(found).std()), 1e-9) for name, found in scores.items()}
-    blends = _blends(settings.objectives)
-    found = {}
-    for blend in blends:
-        added = _added([scores[name] for name in blend], [spread[name] for name in blend])
-        found[_AND.join(blend)] = _mean_ndcg(validation, added)
-    best = max(blends, key=lambda blend: found[_AND.join(blend)])
-    everything = _dataset([*later, *sampled], spec)
-    again = [_train(name, everything, None, config, _last_trees(models[name])) for name in best]
-    for order in (*SOURCES, BLEND):
-        found[order] = _mean_ndcg(validation, [order_scores(group.ranks, order) for group in validation])
-    found[RANKER] = found[_AND.join(best)]
-    ranker = Ranker(tuple(again), tuple(1 / spread[name] for name in best))
-    n_rows = sum(len(group.rows) for group in chain(sampled, later))
-    return RankerFit(ranker, found, _AND.join(best), budgets, n_rows, len(sampled) + len(later))
+    return fit_on(ranker_data(fit, validation, config, budgets, spec), config)
 
 
-def _bounded(groups: Sequence[Group], rows: int, rng: np.random.Generator) -> list[Group]:
-    """Return the groups that have something liked, with as many of their other candidates as fit into half the rows."""
-    useful = sum(bool(group.hit.any()) for group in groups)
-    return with_fewer_negatives(groups, max(rows // 2 // max(useful, 1), 20), rng)
+def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:
+    """Return the objective, or blend of objectives, that did best on the later slice.
 
-
-def _dataset(groups: Sequence[Group], spec: FeatureSpec, reference: lgb.Dataset | None = None) -> lgb.Dataset:
-    gain = np.concatenate([np.empty(0, np.float32), *(group.gain for group in groups)])
-    return lgb.Dataset(
-        np.concatenate([np.empty((0, len(spec)), np.float32), *(group.rows for group in groups)]),
-        label=levels(gain),
-        group=[len(group.gain) for group in groups],
-        feature_name=list(spec.names),
-        reference=reference,
-        params={"feature_pre_filter": False, "verbose": -1},
-    )
-
-
-def levels(gain: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return relevance grades: 0 for no liking, 1 for the least, one more for each doubling.
-
-    >>> levels(np.array([0, 0.25, 0.3, 1.0], np.float32))
-    array([0., 1., 1., 3.], dtype=float32)
+    It is fitted on everything in the end; with `refit` False it stays as it was validated, which is enough to compare.
     """
-    liked = gain > 0
-    grade = np.zeros(len(gain), dtype=np.float32)
-    if liked.any():
-        grade[liked] = 1 + np.floor(np.log2(gain[liked] / gain[liked].min()) + 1e-6)
-    return np.minimum(grade, 8)
+    settings = config.ranker
+    models = {name: _train(name, made.data, made.stop, config, settings.trees) for name in settings.objectives}
+    scores = {name: _all_scores(model, made.validation) for name, model in models.items()}
+    spread = {name: max(float(np.concatenate(found).std()), 1e-9) for name, found in scores.items()}
+    blends = {_AND.join(blend): blend for blend in _blends(settings.objectives)}
+    found = _validated(
+        made.validation,
+        {
+            name: _added([scores[part] for part in blend], [spread[part] for part in blend])
+            for name, blend in blends.items()
+        },
+    )
+    chosen = max(blends, key=lambda name: found[name])
+    best = [models[name] for name in blends[chosen]]
+    if refit:
+        everything = made.everything()
+        best = [_train(name, everything, None, config, _last_trees(models[name])) for name in blends[chosen]]
+    ranker = Ranker(tuple(best), tuple(1 / spread[name] for name in blends[chosen]))
+    return RankerFit(ranker, found | {RANKER: found[chosen]}, chosen, made.budgets, made.n_rows, made.n_groups)
 
 
 def _train(
@@ -195,9 +173,12 @@ def _blends(objectives: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _all_scores(model: lgb.Booster, groups: Sequence[Group]) -> list[Floats]:
     """Return raw scores of each group's candidates."""
-    rows = np.concatenate([group.rows for group in groups])
-    scores = np.asarray(model.predict(rows, raw_score=True), dtype=np.float64)
-    return np.split(scores, np.cumsum([len(group.rows) for group in groups])[:-1])
+    found: list[Floats] = []
+    for start in range(0, len(groups), _GROUPS_AT_ONCE):
+        some = groups[start : start + _GROUPS_AT_ONCE]
+        scores = model.predict(np.concatenate([group.rows for group in some]), raw_score=True)
+        found += np.split(np.asarray(scores, dtype=np.float64), np.cumsum([len(group.gain) for group in some])[:-1])
+    return found
 
 
 def _added(scores: Sequence[list[Floats]], spread: Sequence[float]) -> list[Floats]:
@@ -208,6 +189,13 @@ def _added(scores: Sequence[list[Floats]], spread: Sequence[float]) -> list[Floa
     ]
 
 
-def _mean_ndcg(groups: Sequence[Group], scores: Sequence[Floats]) -> float:
-    values = [group.ndcg(found) for group, found in zip(groups, scores, strict=True)]
-    return float(np.mean(values)) if values else 0.0
+def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, float]:
+    """Return the mean NDCG@10 of scores of each group's candidates, and of each order that needs none, by name."""
+    orders = (*SOURCES, BLEND)
+    values: dict[str, list[float]] = {name: [] for name in (*scores, *orders)}
+    for number, group in enumerate(groups):
+        for name, found in scores.items():
+            values[name].append(group.ndcg(found[number]))
+        for order in orders:
+            values[order].append(group.ndcg(order_scores(group.ranks, order)))
+    return {name: float(np.mean(found)) if found else 0.0 for name, found in values.items()}

@@ -12,7 +12,8 @@ from training.budgets import choose_budgets
 from training.bundle.plan import sources_on
 from training.bundle.recommender import Recommender
 from training.config import TrainingConfig
-from training.groups import Group, candidate_groups
+from training.group_file import GroupFile
+from training.groups import candidate_groups
 from training.moments import Moment
 from training.retrieval import Training, at_moment, fit_retrieval
 
@@ -26,8 +27,8 @@ _VALIDATION_SHARE: Final = 4
 class Slices:
     """Groups of the latest slice, which validates, and of all earlier ones; and the budgets of their candidates."""
 
-    later: list[Group]
-    earlier: list[Group]
+    later: GroupFile
+    earlier: GroupFile
     budgets: Mapping[str, int]
 
 
@@ -41,24 +42,21 @@ def make_slices(
     """
     options = Options(include_seen=not config.exclude_seen)
     rng = np.random.default_rng(config.seed)
-    found: list[list[Group]] = []
+    later, earlier = GroupFile(), GroupFile()
     budgets: Mapping[str, int] = {}
-    for _, sharing in groupby(moments, key=lambda moment: id(moment.learned)):
+    for number, (_, sharing) in enumerate(groupby(moments, key=lambda moment: id(moment.learned))):
         together = list(sharing)
         n_users = sum(len(moment.users) for moment in together)
-        progress(f"slice {len(found) + 1}: {len(together)} moments, {n_users} users")
+        progress(f"slice {number + 1}: {len(together)} moments, {n_users} users")
         recommender = fit_retrieval(at_moment(training, together[0].learned), config).recommender()
         budgets = budgets or _budgets(recommender, together[0], config, options)
         recommender = recommender.with_budgets(budgets)
-        found.append([])
         for moment in together:
             chosen = np.sort(rng.permutation(len(moment.users))[: config.ranker.users_per_slice // len(together)])
-            found[-1] += candidate_groups(recommender, moment, chosen, options)
-    later = found[0]
-    earlier = [group for groups in found[1:] for group in groups]
+            (earlier if number else later).extend(candidate_groups(recommender, moment, chosen, options))
     if not earlier:
-        earlier = [group for number, group in enumerate(later) if number % _VALIDATION_SHARE]
-        later = later[::_VALIDATION_SHARE]
+        earlier = GroupFile(group for number, group in enumerate(later) if number % _VALIDATION_SHARE)
+        later = GroupFile(later[::_VALIDATION_SHARE])
     return Slices(later, earlier, budgets)
 
 

@@ -1,0 +1,103 @@
+"""What rankers are fitted on: bounded groups on disk, binned once for as many fits as are tried."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.spec import FeatureSpec
+from training.config import TrainingConfig
+from training.group_file import GroupFile, RowBatches
+from training.groups import Group, with_fewer_negatives
+
+_HIGHEST_GRADE: Final = 8
+_FEWEST_NEGATIVES: Final = 20
+
+
+@dataclass(frozen=True, eq=False)
+class RankerData:
+    """Groups of earlier moments to learn from, and of a later one by which trees are counted and objectives chosen.
+
+    Attributes
+    ----------
+    earlier, later
+        Groups with something liked, and as many of their other candidates as the configuration allows.
+    data, stop
+        The same, binned; the bins of both are those of `earlier`.
+    validation
+        All groups of the later moment, whole.
+    budgets
+        Candidates of each source, as the groups were made.
+    spec
+        Names of the groups' columns.
+    """
+
+    earlier: GroupFile
+    later: GroupFile
+    data: lgb.Dataset
+    stop: lgb.Dataset
+    validation: Sequence[Group]
+    budgets: Mapping[str, int]
+    spec: FeatureSpec
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of candidates learned from in the end."""
+        return self.earlier.n_rows + self.later.n_rows
+
+    @property
+    def n_groups(self) -> int:
+        """Return the number of groups learned from in the end."""
+        return len(self.earlier) + len(self.later)
+
+    def everything(self) -> lgb.Dataset:
+        """Return the later and the earlier groups together, binned anew."""
+        return _dataset(GroupFile(chain(self.later, self.earlier)), self.spec)
+
+
+def ranker_data(
+    fit: Sequence[Group],
+    validation: Sequence[Group],
+    config: TrainingConfig,
+    budgets: Mapping[str, int],
+    spec: FeatureSpec,
+) -> RankerData:
+    """Return what rankers of any settings are fitted on; only `rows` and the seed of a configuration matter here."""
+    rng = np.random.default_rng(config.seed)
+    earlier, later = _bounded(fit, config.ranker.rows, rng), _bounded(validation, config.ranker.rows, rng)
+    data = _dataset(earlier, spec)
+    return RankerData(earlier, later, data, _dataset(later, spec, reference=data), validation, budgets, spec)
+
+
+def levels(gain: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return relevance grades: 0 for no liking, 1 for the least, one more for each doubling.
+
+    >>> levels(np.array([0, 0.25, 0.3, 1.0], np.float32))
+    array([0., 1., 1., 3.], dtype=float32)
+    """
+    liked = gain > 0
+    grade = np.zeros(len(gain), dtype=np.float32)
+    if liked.any():
+        grade[liked] = 1 + np.floor(np.log2(gain[liked] / gain[liked].min()) + 1e-6)
+    return np.minimum(grade, _HIGHEST_GRADE)
+
+
+def _bounded(groups: Sequence[Group], rows: int, rng: np.random.Generator) -> GroupFile:
+    """Return the groups that have something liked, with as many of their other candidates as fit into half the rows."""
+    useful = sum(bool(group.hit.any()) for group in groups)
+    return GroupFile(with_fewer_negatives(groups, max(rows // 2 // max(useful, 1), _FEWEST_NEGATIVES), rng))
+
+
+def _dataset(groups: GroupFile, spec: FeatureSpec, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+    return lgb.Dataset(
+        RowBatches(groups),
+        label=levels(groups.gain),
+        group=groups.sizes,
+        feature_name=list(spec.names),
+        reference=reference,
+        params={"feature_pre_filter": False, "verbose": -1},
+    )
