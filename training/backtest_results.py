@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from training.config import TrainingConfig
 from training.evaluation.judged import Judged
 from training.frames import Loaded
 from training.rolling import Rolling
+
+if TYPE_CHECKING:
+    from training.tuning.tune import Tuned
 
 LISTS: Final = "recommendations.parquet"
 METRICS: Final = "metrics.json"
@@ -55,7 +58,12 @@ def labels_digest(judged: Judged, items: IdMap) -> str:
 
 
 def metrics_json(
-    result: Backtest, loaded: Loaded, config: TrainingConfig, rolling: Rolling | None = None
+    result: Backtest,
+    loaded: Loaded,
+    config: TrainingConfig,
+    *,
+    rolling: Rolling | None = None,
+    search: "Tuned | None" = None,
 ) -> dict[str, Any]:
     """Return everything that ``metrics.json`` holds."""
     manifest = result.bundle.manifest
@@ -79,6 +87,7 @@ def metrics_json(
             "groups": result.ranker.n_groups,
             "trees": result.ranker.ranker.n_trees,
         },
+        "tuning": None if search is None else search.to_json(),
         "parameters": config.parameters(),
         "bundle": result.bundle.digest,
         "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
@@ -86,10 +95,16 @@ def metrics_json(
 
 
 def write_results(
-    result: Backtest, loaded: Loaded, config: TrainingConfig, folder: Path, rolling: Rolling | None = None
+    result: Backtest,
+    loaded: Loaded,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    rolling: Rolling | None = None,
+    search: "Tuned | None" = None,
 ) -> None:
     """Write lists, metrics and per-user values."""
     recommendations_frame(result, loaded).to_parquet(folder / LISTS, index=False)
     values_frame(result, loaded).to_parquet(folder / VALUES, index=False)
-    content = json.dumps(metrics_json(result, loaded, config, rolling), indent=1)
+    content = json.dumps(metrics_json(result, loaded, config, rolling=rolling, search=search), indent=1)
     (folder / METRICS).write_text(content + "\n", encoding="utf-8")

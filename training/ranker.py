@@ -61,10 +61,15 @@ class RankerFit:
     n_rows: int
     n_groups: int
 
+    @property
+    def order_by(self) -> str:
+        """Return what serves: the ranker, or the source or blend that did better on validation."""
+        orders = (RANKER, BLEND, *(name for name in SOURCES if self.budgets[name]))
+        return max(orders, key=lambda name: (self.validation[name], name == RANKER))
+
     def choose(self, parts: Parts) -> Parts:
         """Return the parts with the ranker, or ordered by the source or blend that did better on validation."""
-        orders = (RANKER, BLEND, *(name for name in SOURCES if self.budgets[name]))
-        best = max(orders, key=lambda name: (self.validation[name], name == RANKER))
+        best = self.order_by
         cold = max((name for name in POPULAR_PLANS if self.budgets[name]), key=lambda name: self.validation[name])
         plan = msgspec.structs.replace(parts.plan, budgets=dict(self.budgets), order_by=best, cold_source=cold)
         log.info("order chosen on validation", order_by=best, cold_source=cold, ndcg=self.validation)

@@ -31,6 +31,12 @@ def backtest(
     ] = 1,
     include_seen: Annotated[bool, typer.Option(help="Also recommend items that a user already had.")] = False,
     seed: Annotated[int, typer.Option(help="Of every generator: one seed, one result.")] = 0,
+    tune: Annotated[
+        int, typer.Option(min=0, help="Trials of a search of better settings before the cut; 0 = the defaults.")
+    ] = 0,
+    tune_minutes: Annotated[
+        float | None, typer.Option(min=0, help="No trial begins later; the result is then not reproducible.")
+    ] = None,
 ) -> None:
     """Train before a cut, recommend to everyone who came back after it, and measure. Needs no service."""
     from training.cli.backtest_run import BacktestOptions, execute  # noqa: PLC0415  # LightGBM and FAISS load slowly
@@ -48,5 +54,7 @@ def backtest(
             seed=seed,
             without=tuple(without or ()),
             rolling=rolling,
+            tune=tune,
+            tune_minutes=tune_minutes,
         )
     )

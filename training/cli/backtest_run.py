@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.status import Status
@@ -16,6 +17,7 @@ from training.backtest import Backtest, Cut, run_backtest
 from training.backtest_report import backtest_report
 from training.backtest_results import LISTS, write_results
 from training.bundle.sources import SOURCES
+from training.cli.backtest_tuning import check_tuning, tuned
 from training.config import TrainingConfig
 from training.evaluation.methods import SERVED
 from training.frames import Loaded, load_interactions, load_titles
@@ -23,6 +25,9 @@ from training.impressions import Shown, list_cut, load_impressions, rerank, writ
 from training.report import REPORT, write_report
 from training.report_sections import ranked_methods
 from training.rolling import Rolling, Window, earlier_cuts, run_earlier, window_of
+
+if TYPE_CHECKING:
+    from training.tuning.tune import Tuned
 
 console = Console(stderr=True)
 
@@ -42,6 +47,8 @@ class BacktestOptions:
     seed: int = 0
     without: tuple[str, ...] = ()
     rolling: int = 1
+    tune: int = 0
+    tune_minutes: float | None = None
 
 
 def execute(asked: BacktestOptions) -> None:
@@ -63,14 +70,18 @@ def execute(asked: BacktestOptions) -> None:
     options = Options(k=asked.k, include_seen=asked.include_seen)
     with console.status("backtest") as status:
         tell = partial(_tell, status)
+        search = _tuned(asked, loaded, cut, config, tell)
+        config = config if search is None else search.config
         windows = _earlier_windows(asked, loaded, cut, config, tell)
         result = run_backtest(loaded, asked.items, cut, config, folder=asked.out, options=options, progress=tell)
         rolling = _rolling(windows, loaded, cut, result) if windows else None
-        write_results(result, loaded, config, asked.out, rolling)
+        write_results(result, loaded, config, asked.out, rolling=rolling, search=search)
         tell("report")
         write_report(backtest_report(result, loaded, config, load_titles(asked.items), rolling), asked.out)
         if shown is not None:
             write_ranked(rerank(shown, result.bundle, loaded.interactions, list_cut(shown, cut)), asked.out)
+    if search is not None:
+        Console().print(search.verdict.reason)
     Console().print(_table(result))
     Console().print(f"lists of {len(result.users)} users: {asked.out / LISTS}", soft_wrap=True)
     Console().print(f"report: {asked.out / REPORT}", soft_wrap=True)
@@ -81,6 +92,7 @@ def _check(asked: BacktestOptions) -> None:
         raise ContractError("backtest: give one of --cutoff TIME and --holdout SHARE, such as --holdout 0.2")
     if asked.rolling > 1 and asked.cutoff is None:
         raise ContractError("backtest: --rolling steps back from a time; give it with --cutoff TIME")
+    check_tuning(asked.tune, asked.tune_minutes, rolling=asked.rolling, interactions=asked.interactions)
     if asked.interactions is None and asked.impressions is None:
         raise ContractError("backtest: give --interactions F.parquet, or --impressions F.parquet, or both")
     if (asked.out / "bundle").exists():
@@ -93,6 +105,23 @@ def _config(asked: BacktestOptions, loaded: Loaded) -> TrainingConfig:
     if unknown:
         raise ContractError(f"--without {unknown[0]}: no such source; there are {', '.join(SOURCES)}")
     return replace(config, without=asked.without, exclude_seen=not asked.include_seen)
+
+
+def _tuned(
+    asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingConfig, tell: Callable[[str], None]
+) -> "Tuned | None":
+    if not asked.tune:
+        return None
+    return tuned(
+        loaded,
+        asked.items,
+        cut,
+        config,
+        trials=asked.tune,
+        minutes=asked.tune_minutes,
+        out=asked.out,
+        progress=tell,
+    )
 
 
 def _earlier_windows(

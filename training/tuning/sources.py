@@ -32,7 +32,7 @@ _NO_VIEW = cast("ItemView", None)  # the sources judged here read histories only
 
 @dataclass(frozen=True, eq=False)
 class SourceJudge:
-    """Fits one source on the history of a moment and judges it by what some of the moment's users liked next.
+    """Fits one source on what was known before a moment and judges it by what some of the moment's users liked next.
 
     `chosen` is int64, positions among the users of the moment.
     """
@@ -42,7 +42,7 @@ class SourceJudge:
 
     def als(self, config: TrainingConfig) -> float:
         """Return NDCG@`DEPTH` of ALS by fold-in."""
-        fold_in = fit_als(self.moment.history, config.als, limit=config.history_limit, seed=config.seed)
+        fold_in = fit_als(self.moment.learned, config.als, limit=config.history_limit, seed=config.seed)
         index, _ = build_index(fold_in.factors, config.seed)
         return self._ndcg(AlsSource(index), config, fold_in.vector)
 
@@ -53,7 +53,7 @@ class SourceJudge:
         return self._ndcg(NeighbourSource("ease", table, plan.window, plan.decay), config, lambda *_: None)
 
     def _confidence(self, limit: int) -> sparse.csr_matrix:
-        return confidence_matrix(self.moment.history, limit)
+        return confidence_matrix(self.moment.learned, limit)
 
     @cached_property
     def _labels(self) -> list[npt.NDArray[np.int32]]:
