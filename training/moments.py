@@ -17,8 +17,10 @@ log = structlog.get_logger(__name__)
 ENOUGH_USERS: Final = 500
 """Users with history and labels that a moment should have; DECISIONS.md."""
 
-STEPS_OF_WINDOW: Final = (0.0, 0.25, 0.5)
-"""Moments of a window of labels, as shares of its length."""
+MOMENTS_OF_SLICE: Final = 3
+"""Moments that share a fit of retrieval."""
+MOST_OF_SPAN: Final = 0.7
+"""What comes before the first moment has to teach retrieval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,19 +94,19 @@ def position_moments(
 
 
 def time_moments(interactions: Interactions, until_us: int, count: int, *, include_seen: bool = False) -> list[Moment]:
-    """Return moments at common times before `until_us`, the latest first, `count` windows of labels with several each.
+    """Return moments at common times before `until_us`, the latest first: `count` slices of several moments each.
 
-    A window is a tenth of the span and at least a day; it is doubled until the latest one has `ENOUGH_USERS`, at most
-    to a third of the span. Where even that is not enough, users are cut by position instead, and that is logged.
+    Labels are what happens within a window after a moment: a tenth of the span and at least a day; it is doubled until
+    the latest moment has `ENOUGH_USERS`, as long as all slices take at most `MOST_OF_SPAN` of the span. Where even that
+    is not enough, users are cut by position instead, and that is logged.
 
-    Within a window moments are `STEPS_OF_WINDOW`: their labels reach to its end, and retrieval learns of what was
-    before its beginning. What is popular changes from moment to moment; a ranker that saw few of them would learn these
-    by heart.
+    What is popular changes from moment to moment, and a ranker that saw few of them would learn these by heart: so a
+    slice holds `MOMENTS_OF_SLICE`, a quarter of a window apart. Retrieval learns of what was before the first of them.
     """
     span = until_us - int(interactions.at_us[0])
     window = max(span // 10, DAY_US)
-    while window * (count + 1) <= span:
-        moments = _windows(interactions, until_us, window, count, include_seen=include_seen)
+    while _slice_us(window) * count <= span * MOST_OF_SPAN:
+        moments = _slices(interactions, until_us, window, count, include_seen=include_seen)
         if moments and len(moments[0].users) >= ENOUGH_USERS:
             return moments
         window *= 2
@@ -113,16 +115,20 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     return fallback
 
 
-def _windows(
+def _slice_us(window_us: int) -> int:
+    return window_us + (MOMENTS_OF_SLICE - 1) * (window_us // 4)
+
+
+def _slices(
     interactions: Interactions, until_us: int, window_us: int, count: int, *, include_seen: bool
 ) -> list[Moment]:
     moments: list[Moment] = []
-    for number in range(1, count + 1):
-        end = until_us - (number - 1) * window_us
-        known = interactions.take(np.flatnonzero(interactions.at_us < end))
+    for number in range(count):
+        start = until_us - (number + 1) * _slice_us(window_us)
         learned: Interactions | None = None
-        for step in STEPS_OF_WINDOW:
-            at = bucket_edge(end - window_us + int(step * window_us), interactions.bucket_us)
+        for step in range(MOMENTS_OF_SLICE):
+            at = bucket_edge(start + step * (window_us // 4), interactions.bucket_us)
+            known = interactions.take(np.flatnonzero(interactions.at_us < at + window_us))
             try:
                 split = cutoff_split(known, at)
             except ContractError:

@@ -27,6 +27,11 @@ log = structlog.get_logger(__name__)
 Floats = npt.NDArray[np.float64]
 
 BINARY: Final = "binary"
+MONOTONE: Final = {"item_rating": 1, "item_disliked": -1, "similar_disliked": -1}
+"""Which way a score may go as a feature grows, all else alike."""
+CLOCK: Final = ("hour", "weekday")
+_MOMENTS_FOR_CLOCK: Final = 30
+"""Distinct hours of a week that must be among the moments for these features to be learned from."""
 _AND: Final = " + "
 _FURTHER_TREES: Final = 1.1
 """Trees of the last fit over those that early stopping found: it learns from more."""
@@ -103,7 +108,11 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     It is fitted on everything in the end; with `refit` False it stays as it was validated, which is enough to compare.
     """
     settings = config.ranker
-    models = {name: _train(name, made.data, made.stop, config, settings.trees) for name in settings.objectives}
+    columns = column_rules(made)
+    models = {
+        name: _train(_parameters(name, config) | columns, made.data, made.stop, settings.trees, settings.patience)
+        for name in settings.objectives
+    }
     scores = {name: _all_scores(model, made.validation) for name, model in models.items()}
     spread = {name: max(float(np.concatenate(found).std()), 1e-9) for name, found in scores.items()}
     blends = {_AND.join(blend): blend for blend in _blends(settings.objectives)}
@@ -118,25 +127,44 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     best = [models[name] for name in blends[chosen]]
     if refit:
         everything = made.everything()
-        best = [_train(name, everything, None, config, _last_trees(models[name])) for name in blends[chosen]]
+        best = [
+            _train(_parameters(name, config) | columns, everything, None, _last_trees(models[name]))
+            for name in blends[chosen]
+        ]
     ranker = Ranker(tuple(best), tuple(1 / spread[name] for name in blends[chosen]))
     return RankerFit(ranker, found | {RANKER: found[chosen]}, chosen, made.budgets, made.n_rows, made.n_groups)
 
 
+def column_rules(made: RankerData) -> dict[str, object]:
+    """Return LightGBM's parameters by column: which way a score may go, and what may not be split on.
+
+    Hour and weekday are the same for all users of a common moment: where moments are few they would only tell them
+    apart, and are left alone.
+    """
+    clock = [made.spec.names.index(name) for name in CLOCK if name in made.spec.names]
+    seen = {tuple(group.rows[0, clock].tolist()) for group in made.validation if len(group.rows)}
+    unused = CLOCK if len(seen) < _MOMENTS_FOR_CLOCK else ()
+    return {
+        "monotone_constraints": [MONOTONE.get(name, 0) for name in made.spec.names],
+        "feature_contri": [float(name not in unused) for name in made.spec.names],
+    }
+
+
 def _train(
-    objective: str, data: lgb.Dataset, stop: lgb.Dataset | None, config: TrainingConfig, trees: int
+    parameters: Mapping[str, object], data: lgb.Dataset, stop: lgb.Dataset | None, trees: int, patience: int = 0
 ) -> lgb.Booster:
     """Return a model of one objective on data whose labels are grades; trees are counted on `stop`, if given."""
+    objective = parameters["objective"]
     grades = {dataset: np.asarray(dataset.construct().get_label()) for dataset in (data, stop) if dataset is not None}
     for dataset, grade in grades.items():
         dataset.set_label(grade > 0 if objective == BINARY else grade)
     data.set_weight(np.maximum(grades[data], 1) if objective == BINARY else None)
     model = lgb.train(
-        _parameters(objective, config),
+        dict(parameters),
         data,
         num_boost_round=trees,
         valid_sets=None if stop is None else [stop],
-        callbacks=None if stop is None else [lgb.early_stopping(config.ranker.patience, verbose=False)],
+        callbacks=None if stop is None else [lgb.early_stopping(patience, verbose=False)],
         keep_training_booster=True,
     )
     for dataset, grade in grades.items():
