@@ -21,7 +21,7 @@ TITLES: Final = {
     "trend_1d": "recent popularity (1 day)",
     "trend_14d": "recent popularity (14 days)",
     "trend_60d": "recent popularity (60 days)",
-    "trend_category": "trend in the user's categories",
+    "trend_category": "trend in liked categories",
     "als": "ALS",
     "similar": "item to item",
     "similar_recent": "item to item, latest items",
@@ -32,6 +32,7 @@ TITLES: Final = {
     "category": "items of the same categories",
     "repeat": "had before",
     "ease": "EASE",
+    "ease_recent": "EASE, latest items",
     BLEND: "blend of all sources",
 }
 """Names for people; a source without one is called by its own name."""
