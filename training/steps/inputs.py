@@ -15,13 +15,15 @@ from training.config import TrainingConfig
 from training.data import Interactions
 from training.frames import load_categories, load_interactions
 from training.retrieval import Training
-from training.steps.options import RunOptions
 from training.steps.runner import StepContext
+from training.tuning.settings import with_values
 
 SNAPSHOT: Final = Path("snapshot")
 INTERACTIONS: Final = SNAPSHOT / "interactions.parquet"
 ITEMS: Final = SNAPSHOT / "items.parquet"
 BUNDLE: Final = Path(BUNDLE_FOLDER)
+TUNED: Final = "tuned"
+"""Name of the settings that were found, by path, in the record of the step `retrieval`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +46,20 @@ def read_inputs(context: StepContext) -> Inputs:
     """Return the snapshot of the run."""
     weights = weights_for(DataShape(largest_rating=float(context.run.finished("snapshot").results["largest_rating"])))
     loaded = load_interactions(context.run.path / INTERACTIONS, weights)
-    config = training_config(context.options, weights)
+    config = training_config(context, weights)
     return Inputs(loaded.interactions, config, context.run.path / ITEMS)
 
 
-def training_config(options: RunOptions, weights: ActionWeights) -> TrainingConfig:
-    """Return the configuration of a run."""
-    return TrainingConfig(
+def training_config(context: StepContext, weights: ActionWeights) -> TrainingConfig:
+    """Return the configuration of a run: its options, and the settings that the step `retrieval` found, if it did."""
+    options, fitted = context.options, context.run.record("retrieval")
+    config = TrainingConfig(
         als=AlsConfig(factors=options.factors),
         weights=weights,
         exclude_seen=options.exclude_seen,
         seed=options.seed,
     )
+    return config if fitted is None else with_values(config, fitted.results.get(TUNED, {}))
 
 
 def trained_until_us(context: StepContext) -> int:

@@ -7,15 +7,17 @@ from training.bundle.bundle import Bundle
 from training.bundle.registry import TAG_SPEC_HASH, TAG_TRAINED_UNTIL, Registry
 from training.publish import Publication, allow_long_requests, publish
 from training.steps.evaluate import REPORT
-from training.steps.inputs import BUNDLE, INTERACTIONS, read_bundle, training_config
+from training.steps.inputs import BUNDLE, INTERACTIONS, TUNED, read_bundle, training_config
 from training.steps.runner import StepContext, StepResult
+from training.steps.tuning import record_trials
 
 _EXAMPLE_ITEMS = 3
 
 
 def run(context: StepContext) -> StepResult:
-    """Publish run, plots, report and bundle to MLflow."""
+    """Publish run, plots, report and bundle to MLflow, and the trials of a search that are not there yet."""
     bundle = read_bundle(context)
+    record_trials(context)
     version = publish(registry_of(context), _publication(context, bundle))
     return StepResult(
         f"version {version.version}, digest {bundle.digest[:12]}",
@@ -50,9 +52,13 @@ def _parameters(
     context: StepContext, bundle: Bundle, snapshot: dict[str, Any], trained: dict[str, Any]
 ) -> dict[str, Any]:
     options = context.options
-    return training_config(options, bundle.parts.weights).parameters() | {
+    return training_config(context, bundle.parts.weights).parameters() | {
         "window_days": options.window_days,
         "min_events": options.min_events,
+        "tune_trials": options.tune_trials,
+        "tune_minutes": options.tune_minutes,
+        "tuned": ", ".join(trained[TUNED]),
+        "reproducible": options.tune_minutes is None,
         "data_from": snapshot["first_at"],
         "data_to": snapshot["last_at"],
         "data_interactions": snapshot["interactions"],

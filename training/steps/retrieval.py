@@ -9,18 +9,20 @@ from training.code_version import code_version
 from training.judging import judging_start
 from training.retrieval import fit_retrieval
 from training.steps.folders import fresh_folder
-from training.steps.inputs import read_inputs
+from training.steps.inputs import TUNED, read_inputs
 from training.steps.runner import StepContext, StepResult
+from training.steps.tuning import RESULTS, search_settings
 
 FOLDER: Final = Path("retrieval")
 
 
 def run(context: StepContext) -> StepResult:
-    """Write a bundle without a ranker, which the next step reads."""
+    """Search settings if the run asks for it, and write a bundle without a ranker, which the next step reads."""
     inputs = read_inputs(context)
     until_us = judging_start(inputs.interactions)
     training = inputs.training(until_us)
-    parts = fit_retrieval(training, inputs.config)
+    search = search_settings(context, inputs, until_us)
+    parts = fit_retrieval(training, inputs.config if search is None else search.config)
     digest = write_bundle(
         fresh_folder(context.run.path / FOLDER),
         parts,
@@ -31,12 +33,14 @@ def run(context: StepContext) -> StepResult:
     trained_until = datetime.fromtimestamp(until_us / 1e6, tz=UTC).isoformat(timespec="seconds")
     return StepResult(
         f"{len(training.interactions)} interactions before {trained_until}, {len(parts.items)} items, "
-        f"{parts.index_info.kind} index",
+        f"{parts.index_info.kind} index" + ("" if search is None else f"; {search.verdict.reason}"),
         {
             "digest": digest,
             "trained_until": trained_until,
             "trained_until_us": until_us,
             "judged_until_us": int(inputs.interactions.at_us[-1]) + 1,
             "interactions": len(training.interactions),
+            TUNED: {} if search is None else search.values,
+            RESULTS: None if search is None else search.to_json(),
         },
     )
