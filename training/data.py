@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Profiles
-from features.contracts.statistics import BUCKET_US, DAY_US, StatisticEvents
+from features.contracts.statistics import BUCKET_US, DAY_US, StatisticEvents, weight_once
 from features.contracts.weights import taken_back
 
 VIRTUAL_SPAN_US: Final = 180 * DAY_US
@@ -19,7 +19,7 @@ SHORTEST_SPAN_US: Final = 7 * DAY_US
 BUCKETS_PER_BACKTEST: Final = 1000
 
 _NOT_GIVEN: Final = (np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.float32))
-"""Stand for the columns `strong` and `rating` until they are filled."""
+"""Stand for the columns `strong` and `repeat`, and `rating`, until they are filled."""
 
 Rows = npt.NDArray[np.int64]
 """Row numbers of `Interactions`, ascending."""
@@ -49,6 +49,9 @@ class Interactions:
         bool (n,), whether the action shows more than a look; False for all where not given.
     rating
         float32 (n,), the rating given as a share of its scale, NaN where none; NaN for all where not given.
+    repeat
+        bool (n,), whether the user did the same action on the item before, by (known_at, event_id), be it in rows that
+        were taken away since; False for all where not given.
     """
 
     users: IdMap
@@ -62,11 +65,13 @@ class Interactions:
     has_clock: bool = True
     strong: npt.NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN[0])
     rating: npt.NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN[1])
+    repeat: npt.NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN[0])
 
     def __post_init__(self) -> None:
         """Fill the columns that were not given."""
-        if self.strong is _NOT_GIVEN[0]:
-            object.__setattr__(self, "strong", np.zeros(len(self), dtype=np.bool_))
+        for name in ("strong", "repeat"):
+            if getattr(self, name) is _NOT_GIVEN[0]:
+                object.__setattr__(self, name, np.zeros(len(self), dtype=np.bool_))
         if self.rating is _NOT_GIVEN[1]:
             object.__setattr__(self, "rating", np.full(len(self), np.nan, dtype=np.float32))
 
@@ -85,6 +90,7 @@ class Interactions:
             known_us=self.known_us[rows],
             strong=self.strong[rows],
             rating=self.rating[rows],
+            repeat=self.repeat[rows],
         )
 
     def with_items_of_rows(self) -> tuple["Interactions", npt.NDArray[np.int32]]:
@@ -122,9 +128,8 @@ class Interactions:
     def statistic_events(self) -> StatisticEvents:
         """Return all rows as item statistics read them."""
         rows = self.by_known
-        return StatisticEvents(
-            self.item[rows], self.weight[rows], self.strong[rows], self.rating[rows], self.known_us[rows]
-        )
+        weight = weight_once(self.weight[rows], self.repeat[rows])
+        return StatisticEvents(self.item[rows], weight, self.strong[rows], self.rating[rows], self.known_us[rows])
 
     def profiles(self, users: npt.NDArray[np.integer], limit: int) -> Profiles:
         """Return the profiles that these rows give some users (internal indices): the latest `limit` events of each."""

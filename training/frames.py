@@ -19,6 +19,7 @@ from features.contracts.columns import (
     ITEM,
     KNOWN_AT,
     OCCURRED_AT,
+    REPEAT,
     TITLE,
     USER,
     VALUE,
@@ -28,7 +29,7 @@ from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.ids import MISSING, IdMap
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
-from features.vectorize import Categories
+from features.items import Categories
 from training.data import Interactions, flat_lists
 
 _REQUIRED: Final = (USER, ITEM, OCCURRED_AT)
@@ -63,9 +64,10 @@ def read_frame(path: Path) -> pd.DataFrame:
 def load_interactions(path: Path, weights: ActionWeights | None = None, said: SaidWeights | None = None) -> Loaded:
     """Return the interactions of a parquet file, ordered by time.
 
-    Columns: `user_id`, `item_id`, `occurred_at`; optional `action`, `value`, `known_at`, `event_id`. Without `action`
-    it is `rating` where there are values, else `view`. Ties in time keep the file's order, or that of `event_id`.
-    Without `weights` they are found from the data's shape and what a file of weights has said.
+    Columns: `user_id`, `item_id`, `occurred_at`; optional `action`, `value`, `known_at`, `event_id`, `repeat`. Without
+    `action` it is `rating` where there are values, else `view`. Without `repeat` (bool: the user did the same action on
+    the item before, be it in rows that the file lacks) the file's rows tell it. Ties in time keep the file's order, or
+    that of `event_id`. Without `weights` they are found from the data's shape and what a file of weights has said.
 
     Raises
     ------
@@ -88,6 +90,10 @@ def interactions_of(
     user, user_values = pd.factorize(frame[USER].iloc[order])
     item, item_values = pd.factorize(frame[ITEM].iloc[order])
     actions, values = _actions(frame.iloc[order])
+    if REPEAT in frame:
+        repeat = frame[REPEAT].to_numpy(dtype=np.bool_)[order]
+    else:
+        repeat = repeats(user, item, actions, (ties[order], known[order]))
     shape = shape_of(actions, values)
     weights = weights or weights_for(shape, said)
     interactions = Interactions(
@@ -101,8 +107,37 @@ def interactions_of(
         has_clock=has_clock,
         strong=weights.strong(actions),
         rating=weights.ratings(actions, values),
+        repeat=repeat,
     )
     return Loaded(interactions, np.asarray(user_values), np.asarray(item_values), weights, shape)
+
+
+def repeats(
+    user: npt.NDArray[np.integer],
+    item: npt.NDArray[np.integer],
+    actions: Sequence[str],
+    order_by: tuple[npt.NDArray[Any], ...],
+) -> npt.NDArray[np.bool_]:
+    """Return which events' user did the same action on the same item before, bool (n,).
+
+    Parameters
+    ----------
+    user, item
+        Integers (n,) from 0 on.
+    actions
+        An action for each event.
+    order_by
+        Keys (n,) of the order, the most important last; ties are in the order of the rows.
+    """
+    action = pd.factorize(np.asarray(actions, dtype=object))[0]
+    what = item * (action.max(initial=0) + 1) + action
+    key = user * (what.max(initial=0) + 1) + what
+    # Only what was done more than once has an order to ask for: most data hold little of it.
+    several = np.flatnonzero(pd.Series(key).duplicated(keep=False))
+    several = several[np.lexsort([column[several] for column in order_by])]
+    found = np.zeros(len(key), dtype=np.bool_)
+    found[several] = pd.Series(key[several]).duplicated()
+    return found
 
 
 def load_categories(path: Path | None, items: IdMap) -> Categories:
@@ -118,7 +153,7 @@ def load_categories(path: Path | None, items: IdMap) -> Categories:
             rows = items.index_or_missing(frame[ITEM].astype(str))
             for row, entry in zip(rows.tolist(), frame[CATEGORIES], strict=True):
                 if row != MISSING:
-                    lists[row] = _category_list(entry)
+                    lists[row] = category_list(entry)
     names = sorted({name for entry in lists for name in entry})
     position = {name: index for index, name in enumerate(names)}
     offsets, index = flat_lists([np.array([position[name] for name in entry], dtype=np.int32) for entry in lists])
@@ -137,7 +172,8 @@ def load_titles(path: Path | None) -> dict[str, str]:
     return dict(zip(titled[ITEM].astype(str), titled[TITLE].astype(str), strict=True))
 
 
-def _category_list(entry: object) -> list[str]:
+def category_list(entry: object) -> list[str]:
+    """Return the distinct values of a cell: of a list, or of text separated by ``|``; none where it is empty."""
     if entry is None or isinstance(entry, float):
         return []
     parts = entry.split("|") if isinstance(entry, str) else [str(part) for part in np.asarray(entry).tolist()]
@@ -160,6 +196,8 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
         if missing:
             row = int(np.flatnonzero(frame[column].isna())[0])
             raise ContractError(f"{path}: column {column} is empty in {missing} rows, first in row {row}; drop them")
+    if REPEAT in frame and not types.is_bool_dtype(frame[REPEAT]):
+        raise ContractError(f"{path}: column {REPEAT} is {frame[REPEAT].dtype}; expected true or false in each row")
     for column in (USER, ITEM):
         if types.is_float_dtype(frame[column]) or types.is_bool_dtype(frame[column]):
             raise ContractError(f"{path}: column {column} is {frame[column].dtype}; ids are strings or integers")

@@ -10,7 +10,14 @@ import numpy as np
 
 from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.ids import IdMap
-from features.contracts.statistics import BUCKET_US, NEVER_US, StatisticEvents, StatisticsState, bucket_edge
+from features.contracts.statistics import (
+    BUCKET_US,
+    NEVER_US,
+    StatisticEvents,
+    StatisticsState,
+    bucket_edge,
+    weight_once,
+)
 from features.contracts.times import EPOCH, from_us, to_us
 from features.contracts.weights import ActionWeights
 from features.db.connection import Connection, connect, database_errors
@@ -124,13 +131,13 @@ def _advance(connection: Connection, closed_at: datetime, until: datetime, weigh
 
 
 def _weigh(rows: Iterator[tuple[Any, ...]], weights: ActionWeights) -> _Events:
-    columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
-    item_ids, actions, values, known_at = columns
+    columns = list(zip(*rows, strict=True)) or [(), (), (), (), ()]
+    item_ids, actions, values, known_at, repeats = columns
     ids = IdMap(sorted(set(item_ids)))
     value = np.asarray(values, dtype=np.float64)
     known = StatisticEvents(
         item=ids.index(item_ids),
-        weight=weights.weigh(actions, value),
+        weight=weight_once(weights.weigh(actions, value), np.asarray(repeats, dtype=np.bool_)),
         strong=weights.strong(actions),
         rating=weights.ratings(actions, value),
         known_us=np.fromiter((to_us(at) for at in known_at), dtype=np.int64, count=len(known_at)),

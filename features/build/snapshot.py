@@ -27,6 +27,7 @@ INTERACTIONS: Final = pa.schema(
         ("value", pa.float64()),
         ("occurred_at", pa.timestamp("us", tz="UTC")),
         ("known_at", pa.timestamp("us", tz="UTC")),
+        ("repeat", pa.bool_()),
     ]
 )
 ITEMS: Final = pa.schema(
@@ -78,6 +79,8 @@ def write_snapshot(
     settings: Settings, folder: Path, until_us: int | None = None, since_us: int | None = None
 ) -> SnapshotInfo:
     """Return what was written: `interactions.parquet` by (known_at, event_id), and `items.parquet` by item_id.
+
+    What an interaction repeats may have been known before `since_us`: `repeat` is as live statistics have it.
 
     Parameters
     ----------

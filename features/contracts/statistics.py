@@ -32,16 +32,16 @@ class ItemStatistics:
     closed_at_us
         The edge, microseconds since 1970 UTC: nothing known at or after it is in the numbers.
     count
-        int64 (n_items,), events with a positive weight.
+        int64 (n_items,), events with a positive weight that are no repeats (`weight_once`).
     decayed
-        float64 (n_items, len(HALF_LIVES_US)), positive weights, each halved once per half-life up to the edge.
+        float64 (n_items, len(HALF_LIVES_US)), their weights, each halved once per half-life up to the edge.
     first_at_us, last_at_us
         int64 (n_items,), edge of the first and of the latest bucket with an event of any weight; `NEVER_US` where none.
     seen, disliked
         int64 (n_items,), events of any weight, and those with a negative one.
     strong
-        int64 (n_items,), events with a positive weight whose action shows more than a look; over `seen` it is the
-        item's conversion.
+        int64 (n_items,), events of `count` whose action shows more than a look; over `seen` it is the item's
+        conversion.
     rating_count, rating_sum
         int64 and float64 (n_items,), events with a rating, and the sum of these as shares of the rating scale.
     has_clock
@@ -75,7 +75,7 @@ class StatisticEvents:
     item
         int32 (n,), internal index.
     weight
-        float32 (n,), preference weight: above 0 liking, below 0 dislike.
+        float32 (n,), preference weight: above 0 liking, below 0 dislike; as `weight_once` has it.
     strong
         bool (n,), whether the action shows more than a look.
     rating
@@ -104,6 +104,15 @@ class StatisticEvents:
         It is the first multiple of `bucket_us` greater than the time at which the event became known.
         """
         return self.known_us - self.known_us % bucket_us + bucket_us
+
+
+def weight_once(weight: npt.NDArray[np.float32], repeat: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Return the weights with which events count for their items, float32 (n,): liking only the first time.
+
+    An event is a repeat if its user did the same action on the same item before, by (known_at, event_id). It is seen,
+    and its rating or dislike counts, but its liking does not: what loyal users do again tells little of others.
+    """
+    return np.where(repeat, np.minimum(weight, 0), weight)
 
 
 def bucket_edge(at_us: int, width_us: int = BUCKET_US) -> int:

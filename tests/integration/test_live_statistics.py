@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from features.build.live_statistics import refresh_statistics
 from features.contracts.events import Event, Interaction, stamp_event
 from features.contracts.ids import IdMap
-from features.contracts.statistics import BUCKET_US, StatisticEvents, StatisticsState
+from features.contracts.statistics import BUCKET_US, StatisticEvents, StatisticsState, weight_once
 from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
 from features.db.migrate import alembic_config, migrate
@@ -52,6 +52,12 @@ def events_of(seed: int, count: int, *, ratings: bool = False) -> list[Event]:
     ]
 
 
+def act_at(hour: int, event_id: str) -> Event:
+    """Return a purchase, always of the same user and item."""
+    fields = {"user_id": "u", "item_id": "i", "action": "purchase"}
+    return stamp_event(fields, now=START + timedelta(hours=hour), event_id=event_id)
+
+
 def replayed(known: Sequence[tuple[datetime, Event]], until: datetime, weights: ActionWeights) -> list[StatisticsRow]:
     """Return the rows that a single pass over all events gives."""
     interactions = [(to_us(at), event) for at, event in known if isinstance(event, Interaction) and at < until]
@@ -59,9 +65,12 @@ def replayed(known: Sequence[tuple[datetime, Event]], until: datetime, weights: 
     ids = IdMap(sorted({str(event.item_id) for _, event in interactions}))
     actions = [event.action for _, event in interactions]
     values = [np.nan if event.value is None else event.value for _, event in interactions]
+    done = [(event.user_id, event.item_id, event.action) for _, event in interactions]
+    repeat = np.array([what in done[:number] for number, what in enumerate(done)])
+    assert repeat.any()
     events = StatisticEvents(
         item=ids.index([str(event.item_id) for _, event in interactions]),
-        weight=weights.weigh(actions, values),
+        weight=weight_once(weights.weigh(actions, values), repeat),
         strong=weights.strong(actions),
         rating=weights.ratings(actions, values),
         known_us=np.asarray([at for at, _ in interactions]),
@@ -123,6 +132,24 @@ def test_a_late_backfill_rebuilds_its_items(settings: Settings) -> None:
     assert again.rows == again.items_rebuilt == 0
     known = [(event.occurred_at, event) for event in (*events, *late)]
     assert stored(settings) == replayed(known, until, ActionWeights())
+
+
+def test_a_late_event_takes_the_place_of_the_one_that_came_first(settings: Settings) -> None:
+    first, second, late = (act_at(hour, name) for hour, name in ((9, "b"), (30, "c"), (2, "a")))
+    fill(settings, [first, second], datetime.now(UTC), backfill=True)
+    for hours in (10, 40):  # The second's refresh does not read the first again.
+        refresh_statistics(settings, until=START + timedelta(hours=hours))
+    assert [(row[2], row[5]) for row in stored(settings)] == [(1, 1), (1, 2)]
+    fill(settings, [late], datetime.now(UTC), backfill=True)
+
+    refresh_statistics(settings, until=START + timedelta(hours=40))
+
+    rows = stored(settings)
+    known = [(event.occurred_at, event) for event in (late, first, second)]
+    assert rows == replayed(known, START + timedelta(hours=40), ActionWeights())
+    assert [(row[1] - START, row[2], row[5]) for row in rows] == [
+        (timedelta(hours=hour, minutes=15), 1, seen) for hour, seen in ((2, 1), (9, 2), (30, 3))
+    ]
 
 
 def test_a_larger_rating_moves_all_rows_to_its_scale(settings: Settings) -> None:

@@ -42,10 +42,12 @@ def test_everything_in_the_order_in_which_it_became_known(settings: Settings, tm
     info = write_snapshot(settings, tmp_path)
 
     frame = pd.read_parquet(tmp_path / "interactions.parquet")
-    assert list(frame.columns) == ["event_id", "user_id", "item_id", "action", "value", "occurred_at", "known_at"]
+    columns = ["event_id", "user_id", "item_id", "action", "value", "occurred_at", "known_at", "repeat"]
+    assert list(frame.columns) == columns
     assert frame["event_id"].tolist() == ["b", "d", "e", "a", "c"]
     assert str(frame["known_at"].dtype) == "datetime64[us, UTC]"
     assert frame["known_at"].is_monotonic_increasing
+    assert frame["repeat"].tolist() == [False, False, True, True, True], "b is a rating, d the first look"
     assert frame["value"].isna().tolist() == [False, True, True, True, True]
     assert (info.interactions, info.items, info.largest_rating) == (5, 1, 4.0)
     assert (info.first_known_us, info.last_known_us) == (to_us(START), to_us(START + timedelta(minutes=5)))
@@ -75,6 +77,7 @@ def test_a_range_is_half_open(settings: Settings, tmp_path: Path) -> None:
     assert (until.interactions, until.until_us) == (3, end)
     assert (since.interactions, since.since_us) == (2, end)
     assert since.largest_rating == 4.0, "the scale of ratings is that of all of them, whatever the window"
+    assert pd.read_parquet(tmp_path / "interactions.parquet")["repeat"].all(), "and so is what is a repeat"
 
 
 def test_nothing_is_an_empty_snapshot(settings: Settings, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.build.replay import final_state, replay_statistics
+from features.contracts.ids import IdMap
 from features.contracts.profiles import Options
-from features.contracts.statistics import DAY_US, HALF_LIVES_US, HOUR_US, NEVER_US, StatisticEvents, StatisticsState
+from features.contracts.statistics import DAY_US, HALF_LIVES_US, HOUR_US, NEVER_US, StatisticsState
 from tests.support.synthetic import START_US, make_interactions, trained
 from training.data import Interactions
+from training.frames import repeats
 from training.lists import groups
 
 
@@ -67,30 +69,40 @@ ONE_EVENT = st.tuples(
     st.sampled_from([-1.0, 0.0, 0.7, 1.0, 3.0]),  # weight
     st.booleans(),  # strong
     st.sampled_from([float("nan"), 0.1, 0.8]),  # rating
+    st.integers(0, 2),  # user
+    st.sampled_from(["view", "like"]),
 )
+OneEvent = tuple[int, int, float, bool, float, int, str]
 
 
-def events_of(rows: list[tuple[int, int, float, bool, float]]) -> StatisticEvents:
-    minute, item, weight, strong, rating = zip(*rows, strict=True) if rows else [()] * 5
-    return StatisticEvents(
-        item=np.array(item, dtype=np.int32),
+def interactions_of(rows: list[OneEvent]) -> Interactions:
+    minute, item, weight, strong, rating, user, action = zip(*rows, strict=True) if rows else [()] * 7
+    users, items = np.array(user, dtype=np.int32), np.array(item, dtype=np.int32)
+    known_us = START_US + np.array(minute, dtype=np.int64) * 60_000_000
+    return Interactions(
+        users=IdMap(["a", "b", "c"]),
+        items=IdMap([str(number) for number in range(10)]),
+        user=users,
+        item=items,
         weight=np.array(weight, dtype=np.float32),
+        at_us=known_us,
+        known_us=known_us,
         strong=np.array(strong, dtype=np.bool_),
         rating=np.array(rating, dtype=np.float32),
-        known_us=START_US + np.array(minute, dtype=np.int64) * 60_000_000,
+        repeat=repeats(users, items, action, (known_us,)),
     )
 
 
 @given(rows=st.lists(ONE_EVENT, max_size=60).map(sorted), edge_bucket=st.integers(1, 8))
-def test_replayed_statistics_equal_brute_force(
-    rows: list[tuple[int, int, float, bool, float]], edge_bucket: int
-) -> None:
-    events, edge = events_of(rows), START_US + edge_bucket * DAY_US
-    found = next(replay_statistics(events, 10, np.array([edge]), bucket_us=DAY_US))
+def test_replayed_statistics_equal_brute_force(rows: list[OneEvent], edge_bucket: int) -> None:
+    events, edge = interactions_of(rows), START_US + edge_bucket * DAY_US
+    found = next(replay_statistics(events.statistic_events(), 10, np.array([edge]), bucket_us=DAY_US))
     closes = events.known_us - events.known_us % DAY_US + DAY_US
+    done = [(item, user, action) for _, item, _, _, _, user, action in rows]
+    first = np.array([what not in done[:number] for number, what in enumerate(done)], dtype=np.bool_)
     for number in range(10):
         mine = (events.item == number) & (events.known_us < edge)
-        liked, rated = mine & (events.weight > 0), mine & ~np.isnan(events.rating)
+        liked, rated = mine & first & (events.weight > 0), mine & ~np.isnan(events.rating)
         assert found.count[number] == liked.sum()
         assert found.seen[number] == mine.sum()
         assert found.disliked[number] == (mine & (events.weight < 0)).sum()

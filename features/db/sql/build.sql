@@ -1,8 +1,14 @@
 -- name: snapshot_interactions(since, until)
--- Interactions with an item that were known in [since, until), in the order in which they became known.
-SELECT event_id, user_id, item_id, action, value, occurred_at, known_at
-FROM interactions
-WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until
+-- Interactions with an item that were known in [since, until), in the order in which they became known. A repeat is one
+-- whose user did the same on that item before, be it before `since`.
+SELECT event_id, user_id, item_id, action, value, occurred_at, known_at, repeat
+FROM (
+    SELECT event_id, user_id, item_id, action, value, occurred_at, known_at,
+        row_number() OVER (PARTITION BY user_id, item_id, action ORDER BY known_at, event_id) > 1 AS repeat
+    FROM interactions
+    WHERE item_id IS NOT NULL AND known_at < :until
+) AS known
+WHERE known_at >= :since
 ORDER BY known_at, event_id;
 
 -- name: snapshot_summary(since, until)^
@@ -36,14 +42,30 @@ SELECT DISTINCT item_id FROM interactions
 WHERE landed_at >= :read_since AND landed_at < :read_until AND known_at < :closed_at AND item_id IS NOT NULL;
 
 -- name: events_between(known_since, known_until)
--- Events with an item that became known in [known_since, known_until), in that order.
-SELECT item_id, action, coalesce(value, 'NaN'), known_at FROM interactions
-WHERE known_at >= :known_since AND known_at < :known_until AND item_id IS NOT NULL
+-- Events with an item that became known in [known_since, known_until), in that order, and whether each is a repeat:
+-- within the range, or of what its user had done before it. However large the range, no user is read twice.
+WITH known AS MATERIALIZED (
+    SELECT event_id, user_id, item_id, action, value, known_at,
+        row_number() OVER (PARTITION BY user_id, item_id, action ORDER BY known_at, event_id) > 1 AS repeat
+    FROM interactions
+    WHERE known_at >= :known_since AND known_at < :known_until AND item_id IS NOT NULL
+), done_before AS (
+    SELECT DISTINCT user_id, item_id, action
+    FROM (SELECT DISTINCT user_id FROM known) AS active
+    JOIN interactions USING (user_id)
+    WHERE known_at < :known_since AND item_id IS NOT NULL
+)
+SELECT item_id, action, coalesce(value, 'NaN'), known_at, repeat OR done_before.user_id IS NOT NULL
+FROM known
+LEFT JOIN done_before USING (user_id, item_id, action)
 ORDER BY known_at, event_id;
 
 -- name: events_of_items(item_ids, known_until)
--- All events of some items that became known before an instant, in the order in which they became known.
-SELECT item_id, action, coalesce(value, 'NaN'), known_at FROM interactions
+-- All events of some items that became known before an instant, in the order in which they became known, and whether
+-- each is a repeat.
+SELECT item_id, action, coalesce(value, 'NaN'), known_at,
+    row_number() OVER (PARTITION BY user_id, item_id, action ORDER BY known_at, event_id) > 1
+FROM interactions
 WHERE item_id = ANY(:item_ids) AND known_at < :known_until
 ORDER BY known_at, event_id;
 

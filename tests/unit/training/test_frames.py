@@ -43,6 +43,29 @@ def test_events_known_later_count_from_their_own_time_and_order_by_event_id(tmp_
     assert (found.at_us == found.known_us).all()
 
 
+def test_a_repeat_is_what_the_user_did_to_the_item_before_in_the_order_known(tmp_path: Path) -> None:
+    columns: dict[str, object] = {
+        "user_id": ["a", "a", "a", "b", "a", "a"],
+        "item_id": ["x", "x", "y", "x", "x", "x"],
+        "action": ["view", "view", "view", "view", "like", "view"],
+        "occurred_at": [1, 2, 3, 4, 5, 6],
+        "known_at": [9, 7, 7, 7, 7, 7],
+        "event_id": ["p", "r", "s", "t", "u", "q"],
+    }
+    found = load_interactions(written(tmp_path, **columns)).interactions
+    assert found.repeat.tolist() == [True, True, False, False, False, False]
+    del columns["known_at"]
+    found = load_interactions(written(tmp_path, **columns)).interactions
+    assert found.repeat.tolist() == [False, True, False, False, False, True]
+    columns["repeat"] = [False, False, True, False, False, False]
+    reverse = {name: list(entries)[::-1] for name, entries in columns.items() if isinstance(entries, list)}
+    found = load_interactions(written(tmp_path, **reverse)).interactions
+    assert found.repeat.tolist() == columns["repeat"], "what a snapshot says goes along with its rows"
+    columns["repeat"] = [False, None, True, False, False, False]
+    with pytest.raises(ContractError, match="repeat"):
+        load_interactions(written(tmp_path, **columns))
+
+
 @pytest.mark.parametrize(
     ("values", "actions", "expected"),
     [

@@ -32,12 +32,22 @@ def test_actions_and_ratings_of_a_file_reach_the_statistics_in_the_order_known(t
 
 def test_columns_that_are_not_given_are_filled_and_go_along_with_their_rows() -> None:
     given = make_interactions()
+    given = replace(given, repeat=np.arange(len(given)) % 2 == 1)
     rows = np.array([3, 5, 8])
     some = given.take(rows)
     np.testing.assert_array_equal(some.strong, given.strong[rows])
     np.testing.assert_array_equal(some.rating, given.rating[rows])
+    assert some.repeat.tolist() == [True, True, False]
     one, at_us = np.zeros(2, np.int32), np.zeros(2, np.int64)
     bare = Interactions(IdMap(["u"]), IdMap(["i"]), one, one, np.ones(2, np.float32), at_us, at_us)
     for filled in (bare, replace(bare, has_clock=False), bare.take(np.array([0, 1]))):
-        assert filled.strong.tolist() == [False, False]
+        assert filled.strong.tolist() == filled.repeat.tolist() == [False, False]
         assert np.isnan(filled.rating).tolist() == [True, True]
+
+
+def test_liking_counts_for_an_item_only_the_first_time_that_a_user_shows_it() -> None:
+    one, at_us = np.zeros(4, np.int32), np.arange(4)
+    weight, repeat = np.array([1, 1, 0, -1], np.float32), np.array([False, True, True, True])
+    interactions = Interactions(IdMap(["u"]), IdMap(["i"]), one, one, weight, at_us, at_us, repeat=repeat)
+    assert interactions.statistic_events().weight.tolist() == [1, 0, 0, -1]
+    assert interactions.weight.tolist() == [1, 1, 0, -1], "the user's own history keeps all of it"
