@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 from tests.support.taste_events import EVENTS, taste_events
 from training.bundle.foldin import FoldIn
@@ -73,8 +74,8 @@ def environment(
 
 @pytest.fixture(scope="module")
 def first(environment: Environment) -> Environment:
-    """Return the same settings after a first run `first` went through all steps."""
-    done = command(environment, "training", "run", "--run", "first", "--factors", "8")
+    """Return the same settings after a first run `first`, with a search of two trials, went through all steps."""
+    done = command(environment, "training", "run", "--run", "first", "--factors", "8", "--tune-trials", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     return environment
 
@@ -92,6 +93,18 @@ def test_a_run_leaves_a_promoted_version_with_everything_that_tells_of_it(first:
     assert "against popularity" in version.tags["gate_reasons"]
     assert version.digest == records["ranker"].results["digest"]
     assert (run.path / "evaluate/report/report.html").stat().st_size > 50_000
+
+
+def test_trials_of_a_run_are_nested_below_it_and_its_verdict_is_kept(first: Environment) -> None:
+    run = folder(first, "first")
+    found = run.finished("retrieval").results["tuning"]
+    assert [trial["stage"] for trial in found["trials"]] == ["ranker", "ranker"]
+    assert found["verdict"]["reason"] in run.finished("retrieval").summary
+    client = MlflowClient(first["MARQUEE_MLFLOW_TRACKING_URI"])
+    parent = client.get_run(run.finished("register").results["mlflow_run"])
+    assert parent.data.params["tune_trials"] == "2"
+    nested = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert {entry.data.metrics["score"] for entry in nested} == {trial["score"] for trial in found["trials"]}
 
 
 def test_nothing_of_the_judging_window_is_in_the_bundle(first: Environment) -> None:
