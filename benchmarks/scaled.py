@@ -116,6 +116,7 @@ def _interactions(made: pd.DataFrame, rng: np.random.Generator) -> dict[str, Any
         "value": made["value"].to_numpy(),
         "occurred_at": at,
         "known_at": at,
+        "repeat": [False] * len(made),
     }
 
 
@@ -129,6 +130,7 @@ def _items(item_ids: npt.NDArray[Any], versions: int) -> dict[str, Any]:
         "text": [None] * n_items,
         "categories": [entry for entry in genres for _ in range(versions)],
         "attributes": ["{}"] * n_items,
+        "published_at": [None] * n_items,
     }
 
 
