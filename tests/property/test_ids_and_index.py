@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.contracts.errors import ContractError
+from features.contracts.facts import ItemFacts
 from features.contracts.ids import MISSING, IdMap, UnknownIdError
 from features.contracts.statistics import ItemStatistics
 from features.items import Categories, ItemView
@@ -40,7 +41,7 @@ def test_a_repeated_id_is_refused() -> None:
 def offered(factors: np.ndarray, exact_limit: int, query: np.ndarray, blocked: np.ndarray, limit: int) -> np.ndarray:
     index, _ = build_index(factors, 0, exact_limit)
     nothing = Categories((), np.zeros(len(factors) + 1, np.int64), np.empty(0, np.int32))
-    view = ItemView(ItemStatistics.empty(len(factors), 0), nothing)
+    view = ItemView(ItemStatistics.empty(len(factors), 0), nothing, ItemFacts.unknown(len(factors)))
     user = User(np.empty(0, np.int32), np.empty(0, np.float32), query)
     return AlsSource(index).offer(user, view, blocked, limit).items
 

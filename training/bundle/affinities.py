@@ -6,7 +6,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.ids import MISSING
 from features.contracts.spec import Feature
+from training.bundle.sources import Around, User
 from training.bundle.tables import NeighbourTable
 
 WINDOWS: Final = (1, 5, 20)
@@ -30,47 +32,41 @@ def affinity_features() -> list[Feature]:
 
 
 def affinities(
-    item: npt.NDArray[np.int32],
-    weight: npt.NDArray[np.float32],
-    candidates: npt.NDArray[np.int32],
-    tables: Mapping[str, NeighbourTable],
+    user: User, candidates: npt.NDArray[np.int32], tables: Mapping[str, NeighbourTable]
 ) -> npt.NDArray[np.float32]:
     """Return for each candidate how it goes with a history, float32 (n_candidates, len(affinity_features())).
 
     Parameters
     ----------
-    item, weight
-        The user's history, newest first: internal index and preference weight.
+    user
+        Whose history counts.
     candidates
         int32 (n_candidates,), internal indices, ascending.
     tables
         Neighbour tables by name, those of `READ` among them.
     """
     columns = np.zeros((len(candidates), len(READ) * _COLUMNS + 1), dtype=np.float32)
-    liked = item[np.flatnonzero(weight > 0)[:_LONGEST]]
+    place = np.full(len(tables[READ[0]].offsets) - 1, MISSING, dtype=np.int32)
+    place[candidates] = np.arange(len(candidates), dtype=np.int32)
     for number, name in enumerate(READ):
         block = columns[:, number * _COLUMNS : (number + 1) * _COLUMNS]
-        owner, position, value = _among(tables[name], liked, candidates)
+        owner, position, value = _among(user.around(tables[name], _LONGEST), place)
         for column, window in enumerate(WINDOWS):
             end = np.searchsorted(owner, window)
             block[:, column] = np.bincount(position[:end], value[:end], len(candidates))
         np.maximum.at(block[:, len(WINDOWS)], position, value)
         block[:, -1] = np.nan
         block[position[::-1], -1] = owner[::-1]  # the newest owner writes last
-    disliked = item[np.flatnonzero(weight < 0)[:_LONGEST]]
+    disliked = user.item[np.flatnonzero(user.weight < 0)[:_LONGEST]]
     if len(disliked):
-        _, position, value = _among(tables["similar"], disliked, candidates)
+        _, position, value = _among(tables["similar"].rows(disliked), place)
         columns[:, -1] = np.bincount(position, value, len(candidates))
     return columns
 
 
-def _among(
-    table: NeighbourTable, items: npt.NDArray[np.int32], candidates: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return which item's neighbour is which candidate (positions, by item ascending), and the weight."""
-    if not len(items) or not len(candidates):
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    owner, neighbour, value = table.rows(items)
-    position = np.minimum(np.searchsorted(candidates, neighbour), len(candidates) - 1)
-    inside = candidates[position] == neighbour
+def _among(around: Around, place: npt.NDArray[np.int32]) -> Around:
+    """Return the neighbours that are candidates, as positions among these."""
+    owner, neighbour, value = around
+    position = place[neighbour]
+    inside = np.flatnonzero(position != MISSING)
     return owner[inside], position[inside], value[inside]

@@ -49,23 +49,24 @@ def retrieve(
     ]
     proposed = [offer.items[:budget] for offer, budget in zip(offers, budgets, strict=True)]
     items = np.unique(np.concatenate(proposed)) if proposed else np.empty(0, np.int32)
-    candidates = align(items.astype(np.int32), offers)
+    candidates = align(items.astype(np.int32), offers, len(blocked))
     if len(items) <= MAX_CANDIDATES:
         return candidates
     top = np.sort(np.argsort(np.nanmin(candidates.ranks, axis=1), kind="stable")[:MAX_CANDIDATES])
     return Candidates(candidates.items[top], candidates.ranks[top], candidates.relative[top])
 
 
-def align(items: npt.NDArray[np.int32], offers: Sequence[Offer]) -> Candidates:
-    """Return ranks and relative scores of the given items (ascending) in each of the offers."""
+def align(items: npt.NDArray[np.int32], offers: Sequence[Offer], n_items: int) -> Candidates:
+    """Return ranks and relative scores of the given items (ascending, of `n_items`) in each of the offers."""
     ranks = np.full((len(items), len(offers)), np.nan, dtype=np.float32)
     relative = np.full((len(items), len(offers)), np.nan, dtype=np.float32)
+    place = np.full(n_items, MISSING, dtype=np.int32)
+    place[items] = np.arange(len(items), dtype=np.int32)
     for column, offer in enumerate(offers):
-        position = np.searchsorted(items, offer.items)
-        inside = position < len(items)
-        inside[inside] = items[position[inside]] == offer.items[inside]
+        position = place[offer.items]
+        inside = np.flatnonzero(position != MISSING)
         rows = position[inside]
-        ranks[rows, column] = np.flatnonzero(inside) + 1
+        ranks[rows, column] = inside + 1
         relative[rows, column] = _relative(offer.scores)[inside]
     return Candidates(items, ranks, relative)
 

@@ -11,7 +11,7 @@ from features.vectorize import feature_spec
 from training.bundle.affinities import affinities, affinity_features
 from training.bundle.candidates import Candidates
 from training.bundle.fusion import reciprocal_ranks
-from training.bundle.sources import PERSONAL
+from training.bundle.sources import PERSONAL, User
 from training.bundle.tables import NeighbourTable
 
 OFFERED: Final = (
@@ -28,20 +28,15 @@ SPEC: Final[FeatureSpec] = feature_spec(OFFERED)
 _OF_SOURCES: Final = 2 * len(PERSONAL)
 
 
-def offered_columns(
-    found: Candidates,
-    item: npt.NDArray[np.int32],
-    weight: npt.NDArray[np.float32],
-    tables: Mapping[str, NeighbourTable],
-) -> npt.NDArray[np.float32]:
+def offered_columns(found: Candidates, user: User, tables: Mapping[str, NeighbourTable]) -> npt.NDArray[np.float32]:
     """Return the columns of one user's candidates, float32 (n_candidates, len(OFFERED)).
 
     Parameters
     ----------
     found
         The candidates with each source's ranks and relative scores.
-    item, weight
-        The user's history, newest first.
+    user
+        Whose they are.
     tables
         Neighbour tables by name.
     """
@@ -51,5 +46,5 @@ def offered_columns(
     columns[:, _OF_SOURCES] = np.count_nonzero(~np.isnan(found.ranks), axis=1)
     blend = reciprocal_ranks(found.ranks).sum(axis=1)
     columns[:, _OF_SOURCES + 1] = blend / max(float(blend.max(initial=0.0)), 1e-12)
-    columns[:, _OF_SOURCES + 2 :] = affinities(item, weight, found.items, tables)
+    columns[:, _OF_SOURCES + 2 :] = affinities(user, found.items, tables)
     return columns

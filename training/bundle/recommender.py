@@ -87,7 +87,7 @@ class Recommender:
         """Return the candidates of the batch's user number `user` and their feature rows."""
         who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
         found = self._retrieve(who, view, blocked, options)
-        return found, self._rows(profiles, user, found, view)
+        return found, self._rows(profiles, user, who, found, view)
 
     def offers(self, profiles: Profiles, user: int, view: ItemView, options: Options, limit: int) -> list[Offer]:
         """Return up to `limit` items of each source alone for the batch's user number `user`, whatever its budget."""
@@ -115,7 +115,7 @@ class Recommender:
         who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
         found = self._retrieve(who, view, blocked, options)
         cold = not (who.weight > 0).any()
-        rows = self._rows(profiles, user, found, view) if self._ranks(cold=cold) else np.empty((0, 0), np.float32)
+        rows = self._rows(profiles, user, who, found, view) if self._ranks(cold=cold) else np.empty((0, 0), np.float32)
         scores = self._scores(found, rows, options.k, cold=cold)
         order = np.argsort(-scores, kind="stable")[: options.k]
         items, picked = found.items[order], scores[order].astype(np.float32)
@@ -153,20 +153,22 @@ class Recommender:
                 source.offer(user, view, others, len(wanted)) if budget else NOTHING
                 for source, budget in zip(self.sources, budgets, strict=True)
             ],
+            self.n_items,
         )
 
     def _ranks(self, *, cold: bool) -> bool:
         return self.plan.order_by == RANKER and not cold
 
-    def _rows(self, profiles: Profiles, user: int, found: Candidates, view: ItemView) -> npt.NDArray[np.float32]:
+    def _rows(
+        self, profiles: Profiles, user: int, who: User, found: Candidates, view: ItemView
+    ) -> npt.NDArray[np.float32]:
         events = profiles.events(user)
-        item, weight = profiles.item[events], profiles.weight[events]
         return vectorize(
-            item,
-            weight,
+            who.item,
+            who.weight,
             profiles.at_us[events],
             candidates=found.items,
-            offered=offered_columns(found, item, weight, self.tables),
+            offered=offered_columns(found, who, self.tables),
             view=view,
         )
 
@@ -183,11 +185,11 @@ class Recommender:
 
     def _because(self, user: User, items: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return for each item the liked item of the history whose neighbour it is most, `MISSING` where none."""
-        liked = user.item[np.flatnonzero(user.weight > 0)[:_BECAUSE_WINDOW]]
+        liked = user.item[user.liked[:_BECAUSE_WINDOW]]
         cause = np.full(len(items), MISSING, dtype=np.int32)
         if not len(liked) or not len(items):
             return cause
-        owner, neighbour, value = self.tables["similar"].rows(liked)
+        owner, neighbour, value = user.around(self.tables["similar"], _BECAUSE_WINDOW)
         among = np.flatnonzero(np.isin(neighbour, items))
         among = among[np.argsort(value[among], kind="stable")]  # the strongest neighbour writes last
         by_item = np.argsort(items)

@@ -1,7 +1,8 @@
 """Candidate sources: small classes with one interface, each offering a user's best items that are not blocked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Protocol
 
 import faiss
@@ -16,6 +17,8 @@ Blocked = npt.NDArray[np.bool_]
 CATEGORIES_READ: Final = 5
 """Categories, those liked most, in which `CategoryTrendSource` looks."""
 REPEAT: Final = "repeat"
+_READ_AHEAD: Final = 20
+"""Liked events that are read of a table at once: as many as the longest of its shorter windows."""
 REPEAT_DECAY: Final = 0.98
 
 # One thread-independent kernel for one query and for many: a batch gives the same floats as one by one.
@@ -33,13 +36,36 @@ class Offer:
 NOTHING: Final = Offer(np.empty(0, np.int32), np.empty(0))
 
 
-@dataclass(frozen=True, slots=True)
+Around = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+"""Neighbours of a user's liked items: position of the owner among these, neighbour, weight; by owner."""
+
+
+@dataclass(frozen=True, eq=False)
 class User:
-    """One user's history as a source reads it, newest first, in internal indices."""
+    """One user's history as a source reads it, newest first, in internal indices.
+
+    Several sources and features read the same table: what was read once is kept.
+    """
 
     item: npt.NDArray[np.int32]
     weight: npt.NDArray[np.float32]
     vector: npt.NDArray[np.float32] | None
+    _read: dict[int, tuple[int, Around]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def liked(self) -> npt.NDArray[np.int64]:
+        """Return which events show liking, the newest first."""
+        return np.flatnonzero(self.weight > 0)
+
+    def around(self, table: NeighbourTable, window: int) -> Around:
+        """Return what goes with the newest `window` liked events, by a table."""
+        size, found = self._read.get(id(table), (0, None))
+        if found is None or size < window:
+            size = max(window, _READ_AHEAD)
+            found = table.rows(self.item[self.liked[:size]])
+            self._read[id(table)] = size, found
+        end = np.searchsorted(found[0], window)
+        return found[0][:end], found[1][:end], found[2][:end]
 
 
 class Source(Protocol):
@@ -97,11 +123,12 @@ class NeighbourSource:
     def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
         """Return the items with the largest sum of neighbour weights."""
         del view
-        liked = np.flatnonzero(user.weight > 0)[: self.window]
+        liked = user.liked[: self.window]
         if not len(liked):
             return NOTHING
         weight = user.weight[liked] * self.decay ** np.arange(len(liked))
-        items, scores = self.table.score(user.item[liked], weight)
+        owner, neighbour, value = user.around(self.table, self.window)
+        items, scores = self.table.sums(neighbour, weight[owner] * value.astype(np.float64))
         free = ~blocked[items]
         return best(items[free], scores[free], limit)
 

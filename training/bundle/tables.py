@@ -9,8 +9,8 @@ from scipy import sparse
 
 MAX_NEIGHBOURS: Final = 64
 
-_DENSE_SHARE: Final = 8
-"""Entries are summed in a dense array once there are more than n_items / 8 of them."""
+_DENSE_SHARE: Final = 100
+"""Entries are summed in a dense array once there are more than n_items / 100 of them: it is quicker than sorting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,17 @@ class NeighbourTable:
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Return all items that go with weighted items and the sums of their weights, by index ascending."""
         owner, neighbour, value = self.rows(items)
-        contribution: npt.NDArray[np.float64] = value * weight[owner]
+        return self.sums(neighbour, value * weight[owner])
+
+    def sums(
+        self, neighbour: npt.NDArray[np.int32], value: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Return the items whose values add up to more than 0, by index ascending, and their sums."""
         n_items = len(self.offsets) - 1
         if len(neighbour) * _DENSE_SHARE > n_items:
-            sums = np.asarray(np.bincount(neighbour, contribution, n_items), dtype=np.float64)
+            sums = np.asarray(np.bincount(neighbour, value, n_items), dtype=np.float64)
             found = np.flatnonzero(sums > 0).astype(np.int32)
             return found, sums[found]
         found, position = np.unique(neighbour, return_inverse=True)
-        sums = np.asarray(np.bincount(position, contribution, len(found)), dtype=np.float64)
+        sums = np.asarray(np.bincount(position, value, len(found)), dtype=np.float64)
         return found[sums > 0], sums[sums > 0]
