@@ -1,47 +1,106 @@
 """No feature row reads at or after its moment: the future may change at will."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.build.replay import final_state, replay_statistics
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Options
-from features.contracts.statistics import DAY_US, HALF_LIVES_US, HOUR_US, NEVER_US, StatisticsState
-from tests.support.synthetic import START_US, make_interactions, trained
+from features.contracts.statistics import DAY_US, HALF_LIVES_US, HOUR_US, NEVER_US, ItemStatistics, StatisticsState
+from features.items import ItemView
+from tests.support.synthetic import SMALL, START_US, make_categories, make_facts, make_interactions
+from training.bundle.recommender import Recommender
 from training.data import Interactions
 from training.frames import repeats
-from training.lists import groups
+from training.groups import candidate_groups
+from training.moments import moment_of
+from training.retrieval import Training, at_moment, fit_retrieval
+from training.split import cutoff_split
 
 
-def rows_at(history: Interactions, users: np.ndarray, as_of_us: np.ndarray) -> dict[int, np.ndarray]:
-    recommender = trained()[1].recommender()
-    found = {}
-    for group in groups(history, users, as_of_us, 500):
-        view = recommender.view(group.statistics)
-        for row, position in enumerate(group.position.tolist()):
-            items, rows = recommender.candidates(group.profiles, row, view, Options())
-            found[position] = np.column_stack((items.items, rows))
-    return found
+def with_another_future(interactions: Interactions, as_of_us: int, seed: int) -> Interactions:
+    """Return the same rows, with other items and weights from a time on."""
+    rng = np.random.default_rng(seed)
+    future = interactions.at_us >= as_of_us
+    item = np.where(future, rng.integers(80, size=len(interactions)), interactions.item).astype(np.int32)
+    weight = np.where(future, rng.random(len(interactions)), interactions.weight).astype(np.float32)
+    return replace(interactions, item=item, weight=weight)
+
+
+Plant = Callable[[Recommender, Interactions], Recommender]
+
+
+def rows_of_training(interactions: Interactions, as_of_us: int, plant: Plant = lambda honest, _: honest) -> np.ndarray:
+    """Return what a ranker would learn from at a moment: retrieval, candidates and features, as training makes them.
+
+    `plant` may put something dishonest in the recommender's place.
+    """
+    training = Training(interactions, make_categories(), make_facts(), int(interactions.at_us[-1]) + 1)
+    moment = moment_of(interactions, cutoff_split(interactions, as_of_us), as_of_us)
+    recommender = plant(fit_retrieval(at_moment(training, moment.learned), SMALL).recommender(), interactions)
+    users = np.unique(moment.history.user)[:10]  # whoever has labels later
+    labels, gains = [np.array([0], np.int32)] * len(users), [np.ones(1, np.float32)] * len(users)
+    asked = replace(moment, users=users, as_of_us=np.full(len(users), as_of_us, np.int64), labels=labels, gains=gains)
+    return np.concatenate(
+        [group.rows for group in candidate_groups(recommender, asked, np.arange(len(users)), Options())]
+    )
+
+
+def assert_blind_to_the_future(seed: int, day: int, plant: Plant = lambda honest, _: honest) -> None:
+    interactions, as_of = make_interactions(1), START_US + day * DAY_US
+    changed = with_another_future(interactions, as_of, seed)
+    np.testing.assert_array_equal(rows_of_training(changed, as_of, plant), rows_of_training(interactions, as_of, plant))
+
+
+@given(seed=st.integers(0, 100), day=st.integers(8, 35))
+@settings(max_examples=8, deadline=None)
+def test_what_a_ranker_learns_from_does_not_change_when_the_future_does(seed: int, day: int) -> None:
+    assert_blind_to_the_future(seed, day)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadsTheFuture(Recommender):
+    """Takes item statistics of all events, those after the moment included."""
+
+    everything: Interactions
+
+    def view(self, statistics: ItemStatistics) -> ItemView:
+        del statistics
+        state = final_state(self.everything.statistic_events(), self.n_items, bucket_us=self.everything.bucket_us)
+        return ItemView(state.at(int(state.last_at_us.max())), self.categories, self.facts)
+
+
+def test_a_planted_leak_is_caught() -> None:
+    """The law above has teeth: features of statistics that know the labels' window break it."""
+
+    def plant(honest: Recommender, everything: Interactions) -> Recommender:
+        return ReadsTheFuture(
+            **{field.name: getattr(honest, field.name) for field in fields(honest)}, everything=everything
+        )
+
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        assert_blind_to_the_future(0, 20, plant)
+
+
+def test_retrieval_that_learned_of_the_labels_is_caught() -> None:
+    def plant(honest: Recommender, everything: Interactions) -> Recommender:
+        training = Training(everything, honest.categories, honest.facts, int(everything.at_us[-1]) + 1)
+        return fit_retrieval(training, SMALL).recommender()
+
+    with pytest.raises(AssertionError, match=r"Arrays are not equal|could not be broadcast"):
+        assert_blind_to_the_future(0, 20, plant)
 
 
 @given(seed=st.integers(0, 100), day=st.integers(5, 35))
 @settings(max_examples=15, deadline=None)
-def test_features_do_not_change_when_the_future_does(seed: int, day: int) -> None:
-    interactions = make_interactions(1)
-    as_of = START_US + day * DAY_US
-    before = interactions.take(np.flatnonzero(interactions.at_us < as_of))
-    users = np.unique(before.user)[:10]
-    moments = np.full(len(users), as_of, dtype=np.int64)
-    truth = rows_at(before, users, moments)
-    rng = np.random.default_rng(seed)
-    future = interactions.at_us >= as_of
-    item = np.where(future, rng.integers(80, size=len(interactions)), interactions.item).astype(np.int32)
-    weight = np.where(future, rng.random(len(interactions)), interactions.weight).astype(np.float32)
-    changed = replace(interactions, item=item, weight=weight)
-    # Statistics see all events and must cut by themselves; histories are cut by who asks.
+def test_statistics_at_an_edge_do_not_change_when_the_future_does(seed: int, day: int) -> None:
+    interactions, as_of = make_interactions(1), START_US + day * DAY_US
+    changed = with_another_future(interactions, as_of, seed)
     known = changed.take(np.flatnonzero(changed.at_us < as_of))
     edges = np.array([as_of - as_of % changed.bucket_us])
     of_all, of_known = (
@@ -50,17 +109,6 @@ def test_features_do_not_change_when_the_future_does(seed: int, day: int) -> Non
     )
     for name in StatisticsState.names():
         np.testing.assert_array_equal(getattr(of_all, name), getattr(of_known, name), err_msg=name)
-    for position, rows in rows_at(known, users, moments).items():
-        np.testing.assert_array_equal(rows, truth[position])
-
-
-def test_a_planted_leak_is_caught() -> None:
-    """The law above has teeth: statistics that read one bucket too far differ."""
-    interactions = make_interactions(1)
-    as_of = START_US + 20 * DAY_US
-    edges = np.array([as_of, as_of + DAY_US])
-    honest, leaky = replay_statistics(interactions.statistic_events(), 80, edges, bucket_us=DAY_US)
-    assert (honest.count != leaky.count).any()
 
 
 ONE_EVENT = st.tuples(
