@@ -6,7 +6,8 @@ import pytest
 
 from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
-from training.frames import load_categories, load_interactions, load_titles
+from training.backtest import Cut
+from training.frames import Loaded, load_categories, load_interactions, load_titles
 
 
 def written(tmp_path: Path, **columns: object) -> Path:
@@ -71,7 +72,7 @@ def test_a_repeat_is_what_the_user_did_to_the_item_before_in_the_order_known(tmp
     [
         (None, None, [1.0, 1.0]),
         ([3.5, 5.0], None, [0.7, 1.0]),
-        ([2.0, 9.0], None, [0.0, 0.9]),
+        ([2.0, 9.0], None, [-0.4, 0.9]),
         ([0.5, None], ["watch", "purchase"], [1.0, 1.0]),
         ([1.0, -1.0], ["favorite", "favorite"], [2.0, -2.0]),
         ([1.0, 1.0], ["search", "dislike"], [0.0, -1.0]),
@@ -86,6 +87,32 @@ def test_actions_and_values_become_weights(
     if actions is not None:
         columns["action"] = actions
     np.testing.assert_allclose(load_interactions(written(tmp_path, **columns)).interactions.weight, expected)
+
+
+@pytest.mark.parametrize("cut", [Cut(cutoff=40), Cut(holdout=0.5)])
+def test_what_is_after_a_cut_does_not_move_the_weights(tmp_path: Path, cut: Cut) -> None:
+    def weighed(later: list[str], value: float) -> Loaded:
+        actions = [*["view"] * 32, *["purchase"] * 4, *["rating"] * 4, *later]
+        path = written(
+            tmp_path,
+            user_id=["u"] * 80,
+            item_id=[str(n) for n in range(80)],
+            action=actions,
+            value=[3.0 if action == "rating" else None for action in actions[:40]] + [value] * 40,
+            occurred_at=range(80),
+        )
+        loaded = load_interactions(path)
+        return loaded.weighed_by(cut.split(loaded.interactions).history)
+
+    one, other = weighed(["view"] * 40, 1.0), weighed(["rating"] * 40, 9.0)
+    assert one.weights == other.weights
+    assert one.weights.actions["purchase"].base == 4.0, "a look is eight times as frequent before the cut"
+    assert (one.weights.rating_scale, one.shape.events["view"]) == (5.0, 32)
+    for name in ("weight", "strong", "rating"):
+        found = (getattr(loaded.interactions, name)[:40] for loaded in (one, other))
+        np.testing.assert_array_equal(*found, err_msg=name)
+    assert one.interactions.weight[[0, 32, 79]].tolist() == [1.0, 4.0, 1.0]
+    assert one.take(np.array([32])).weighed_by(np.array([0])).interactions.weight.tolist() == [1.0]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from features.contracts.ids import IdMap
 from features.contracts.statistics import DAY_US
 from tests.support.synthetic import START_US, make_interactions
 from training.data import VIRTUAL_SPAN_US, Interactions
-from training.moments import ENOUGH_USERS, moment_of, position_moments, time_moments
+from training.moments import ENOUGH_USERS, MOMENTS_OF_SLICE, moment_of, position_moments, time_moments
 from training.split import cutoff_split, holdout_split, new_liked_items
 
 
@@ -82,11 +82,17 @@ def test_moments_in_time_do_not_look_beyond_their_own_window() -> None:
     interactions = make_interactions(n_users=700)
     until = START_US + 40 * DAY_US
     moments = time_moments(interactions, until, 2)
-    assert len(moments) == 2
-    latest, earlier = moments
-    assert len(latest.users) >= ENOUGH_USERS
-    assert latest.history.at_us.max() < latest.as_of_us.min() <= until
-    assert earlier.history.at_us.max() < earlier.as_of_us.min() < latest.as_of_us.min()
+    assert len(moments) == 2 * MOMENTS_OF_SLICE
+    later, earlier = moments[:MOMENTS_OF_SLICE], moments[MOMENTS_OF_SLICE:]
+    assert len(later[0].users) >= ENOUGH_USERS
+    for together in (later, earlier):
+        assert all(moment.learned is together[0].learned for moment in together), "one fit of retrieval"
+        for moment in together:
+            assert moment.learned.at_us.max() < together[0].as_of_us.min()
+            assert moment.history.at_us.max() < moment.as_of_us.min() <= until
+    assert later[0].learned is not earlier[0].learned
+    window = until - int(later[-1].as_of_us[0])
+    assert max(int(moment.as_of_us[0]) for moment in earlier) + window <= int(later[0].as_of_us[0]) + window
 
 
 def test_too_few_users_lead_to_moments_by_position() -> None:
