@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.record import RESULTS, ROOT, commit, read, record
 from benchmarks.scaled import write_scaled
+from features.contracts.weights import ActionWeights
 from training.steps.inputs import SNAPSHOT
 from training.steps.options import RunOptions, write_options
 from training.steps.state import DONE, RunFolder, StepRecord
@@ -28,7 +29,7 @@ STEPS: Final = ("retrieval", "ranker", "evaluate")
 SIZES: Final = (100_000, 300_000, 1_000_000)
 LONG_SIZES: Final = (3_000_000,)
 RUN: Final = "scale"
-LARGEST_RATING: Final = 10.0
+WEIGHTS: Final = ActionWeights(rating_scale=10.0)
 
 
 def run() -> None:
@@ -81,7 +82,8 @@ def _prepare(run: RunFolder, size: int) -> dict[str, int]:
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         data = pool.submit(write_scaled, run.path / SNAPSHOT, size).result()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    run.finish(StepRecord("snapshot", DONE, f"{size} made interactions", now, 0.0, {"largest_rating": LARGEST_RATING}))
+    results = {"weights": WEIGHTS.to_json()}
+    run.finish(StepRecord("snapshot", DONE, f"{size} made interactions", now, 0.0, results))
     return data
 
 

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     doctor: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
         None, description="YAML with severities and thresholds of the data doctor; empty = the defaults."
     )
+    action_weights: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
+        None, description="YAML that says what actions weigh; empty = found from the data."
+    )
     retention_days: int = Field(0, ge=0, description="Days after which events are deleted; 0 keeps all.")
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 

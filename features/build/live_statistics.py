@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from features.contracts.found_weights import DataShape, weights_for
+from features.build.progress import Progress, keep_progress, read_progress
 from features.contracts.ids import IdMap
 from features.contracts.statistics import (
     BUCKET_US,
@@ -18,8 +17,9 @@ from features.contracts.statistics import (
     bucket_edge,
     weight_once,
 )
-from features.contracts.times import EPOCH, from_us, to_us
+from features.contracts.times import from_us, to_us
 from features.contracts.weights import ActionWeights
+from features.contracts.weights_file import SaidWeights, load_weights
 from features.db.connection import Connection, connect, database_errors
 from features.db.gate import landed_before
 from features.db.queries import queries
@@ -38,14 +38,6 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
-class _Progress:
-    closed_at: datetime = EPOCH
-    read_until: datetime = EPOCH
-    largest_rating: float = 0.0
-    weights: ActionWeights | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Events:
     """Events in the order in which they became known, and the ids behind their internal item indices."""
 
@@ -57,13 +49,13 @@ def refresh_statistics(settings: Settings, *, until: datetime | None = None) -> 
     """Return what was added after advancing the rows to the newest closed bucket; safe to repeat.
 
     Rows of past buckets never change, with two exceptions that rebuild items from all their events: events that
-    came late (a backfill whose `known_at` lies in a closed bucket), and new weights (a larger rating appeared, so the
-    data follow another scale), which rebuild all.
+    came late (a backfill whose `known_at` lies in a closed bucket), and new weights (another file, or the data's shape
+    has clearly changed), which rebuild all.
 
     Parameters
     ----------
     settings
-        Where Postgres is.
+        Where Postgres is, and the file of weights if there is one.
     until
         The moment that counts as now; the database's clock by default.
 
@@ -71,24 +63,25 @@ def refresh_statistics(settings: Settings, *, until: datetime | None = None) -> 
     ------
     UnavailableError
         If Postgres is away; nothing was changed.
+    ContractError
+        If the file of weights breaks its contract.
     """
+    said = load_weights(settings.action_weights)
     connection = connect(settings, name="statistics", statement_timeout_s=600)
     with connection, database_errors("refreshing item statistics"):
         read_until = landed_before(connection)
         with connection.transaction():
-            return _refresh(connection, read_until, min(until or read_until, read_until))
+            return _refresh(connection, read_until, min(until or read_until, read_until), said)
 
 
-def _refresh(connection: Connection, read_until: datetime, until: datetime) -> Refresh:
+def _refresh(connection: Connection, read_until: datetime, until: datetime, said: SaidWeights) -> Refresh:
     queries.lock_statistics(connection)
-    before = _progress(connection)
-    largest = queries.largest_rating(connection, since=before.read_until, until=read_until)
-    largest = max(before.largest_rating, largest)
-    weights = weights_for(DataShape(largest_rating=largest))
+    before = read_progress(connection)
+    shape, weights = before.weighed(connection, read_until, said)
     closed_at = max(before.closed_at, from_us(bucket_edge(to_us(until))))
     if weights != before.weights:
         queries.forget_all_statistics(connection)
-        before = _Progress()
+        before = Progress()
     late = [
         row[0]
         for row in queries.late_items(
@@ -97,22 +90,8 @@ def _refresh(connection: Connection, read_until: datetime, until: datetime) -> R
     ]
     rows = _rebuild(connection, late, before.closed_at, weights)
     rows += _advance(connection, before.closed_at, closed_at, weights)
-    queries.keep_progress(
-        connection,
-        closed_at=closed_at,
-        read_until=read_until,
-        largest_rating=largest,
-        weights=msgspec.json.encode(weights.to_json()).decode(),
-    )
+    keep_progress(connection, closed_at, read_until, shape, weights)
     return Refresh(closed_at, rows, len(late), weights)
-
-
-def _progress(connection: Connection) -> _Progress:
-    row = queries.statistics_progress(connection)
-    if row is None:
-        return _Progress()
-    closed_at, read_until, largest_rating, weights = row
-    return _Progress(closed_at, read_until, largest_rating, ActionWeights.from_json(weights))
 
 
 def _rebuild(connection: Connection, late: Sequence[str], closed_at: datetime, weights: ActionWeights) -> int:

@@ -9,7 +9,10 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.build.progress import read_progress
 from features.contracts.times import EPOCH, from_us, to_us
+from features.contracts.weights import ActionWeights
+from features.contracts.weights_file import load_weights
 from features.db.connection import Connection, connect, database_errors
 from features.db.gate import landed_before
 from features.db.queries import queries
@@ -57,8 +60,10 @@ class SnapshotInfo:
         The earliest and the latest `known_at` in it.
     first_occurred_us, last_occurred_us
         The earliest and the latest `occurred_at` in it.
-    largest_rating
-        The largest value of an action `rating` that ever landed, 0 without any: tells the scale.
+    events
+        How many events of each action have ever landed, whatever the range.
+    weights
+        What the next refresh of live statistics would weigh by: training by them agrees with its rows.
     sha256
         Digest of each file, by name.
     """
@@ -71,7 +76,8 @@ class SnapshotInfo:
     last_known_us: int | None
     first_occurred_us: int | None
     last_occurred_us: int | None
-    largest_rating: float
+    events: dict[str, int]
+    weights: ActionWeights
     sha256: dict[str, str]
 
 
@@ -85,7 +91,7 @@ def write_snapshot(
     Parameters
     ----------
     settings
-        Where Postgres is.
+        Where Postgres is, and the file of weights if there is one.
     folder
         Where the files go; it must exist.
     until_us
@@ -97,7 +103,10 @@ def write_snapshot(
     ------
     UnavailableError
         If Postgres is away; files in the folder are incomplete then.
+    ContractError
+        If the file of weights breaks its contract.
     """
+    said = load_weights(settings.action_weights)
     connection = connect(settings, name="snapshot", statement_timeout_s=1_800)
     with connection, database_errors("writing a snapshot"):
         landed_until = landed_before(connection)
@@ -105,11 +114,12 @@ def write_snapshot(
         since = EPOCH if since_us is None else from_us(since_us)
         with connection.transaction():
             queries.one_snapshot(connection)
+            shape, weights = read_progress(connection).weighed(connection, landed_until, said)
             counts = queries.snapshot_summary(connection, since=since, until=until)
             interactions = {"since": since, "until": until}
             _stream(connection, queries.snapshot_interactions.sql, interactions, INTERACTIONS, folder)
             items = _stream(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder)
-    rows, *times, largest_rating = counts
+    rows, *times = counts
     first_known, last_known, first_occurred, last_occurred = (None if at is None else to_us(at) for at in times)
     return SnapshotInfo(
         since_us=to_us(since),
@@ -120,7 +130,8 @@ def write_snapshot(
         last_known_us=last_known,
         first_occurred_us=first_occurred,
         last_occurred_us=last_occurred,
-        largest_rating=largest_rating,
+        events=dict(shape.events),
+        weights=weights,
         sha256={name: _digest(folder / name) for name in FILES.values()},
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from alembic import command
 from pydantic import SecretStr
 
 from features.build.live_statistics import refresh_statistics
+from features.build.progress import read_progress
 from features.contracts.events import Event, Interaction, stamp_event
+from features.contracts.found_weights import DataShape
 from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, StatisticEvents, StatisticsState, weight_once
 from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
+from features.db.connection import connect
 from features.db.migrate import alembic_config, migrate
 from features.db.statistics_rows import row_of
 from features.settings import Settings
@@ -56,6 +60,18 @@ def act_at(hour: int, event_id: str) -> Event:
     """Return a purchase, always of the same user and item."""
     fields = {"user_id": "u", "item_id": "i", "action": "purchase"}
     return stamp_event(fields, now=START + timedelta(hours=hour), event_id=event_id)
+
+
+def acts(*actions: str, first: int = 0) -> list[Event]:
+    """Return an event a minute, of few users and items."""
+    return [
+        stamp_event(
+            {"user_id": f"u{number % 3}", "item_id": f"i{number % 5}", "action": action},
+            now=START + timedelta(minutes=number),
+            event_id=f"act-{number:03}",
+        )
+        for number, action in enumerate(actions, start=first)
+    ]
 
 
 def replayed(known: Sequence[tuple[datetime, Event]], until: datetime, weights: ActionWeights) -> list[StatisticsRow]:
@@ -165,6 +181,36 @@ def test_a_larger_rating_moves_all_rows_to_its_scale(settings: Settings) -> None
     assert done.weights.rating_scale == 10.0
     known = [(event.occurred_at, event) for event in (*events, ten)]
     assert stored(settings) == replayed(known, until, done.weights)
+
+
+def test_rare_actions_weigh_more_and_all_rows_move_with_them(settings: Settings) -> None:
+    before, looks = acts(*["view"] * 20, *["purchase"] * 20), acts(*["view"] * 160, first=40)
+    fill(settings, before, datetime.now(UTC), backfill=True)
+    until = START + timedelta(days=1)
+    assert refresh_statistics(settings, until=until).weights == ActionWeights()
+    fill(settings, looks, datetime.now(UTC), backfill=True)
+
+    done = refresh_statistics(settings, until=until)
+
+    assert done.weights.actions["purchase"].base == 4.0, "nine looks to a purchase, of all rows so far"
+    known = [(event.occurred_at, event) for event in (*before, *looks)]
+    assert stored(settings) == replayed(known, until, done.weights)
+    with connect(settings, name="test") as connection:
+        assert read_progress(connection).shape == DataShape({"view": 180, "purchase": 20})
+
+
+def test_a_file_of_weights_moves_all_rows(settings: Settings, tmp_path: Path) -> None:
+    events = acts(*["view", "purchase"] * 20)
+    fill(settings, events, datetime.now(UTC), backfill=True)
+    until = START + timedelta(days=1)
+    refresh_statistics(settings, until=until)
+    said = tmp_path / "weights.yaml"
+    said.write_text("actions: {purchase: {rule: constant, base: 7}}\n")
+
+    done = refresh_statistics(settings.model_copy(update={"action_weights": said}), until=until)
+
+    assert done.weights.actions["purchase"].base == 7.0
+    assert stored(settings) == replayed([(event.occurred_at, event) for event in events], until, done.weights)
 
 
 def test_a_refresh_never_goes_back(settings: Settings) -> None:

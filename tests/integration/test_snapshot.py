@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
+from features.build.live_statistics import refresh_statistics
 from features.build.snapshot import write_snapshot
 from features.contracts.events import Event, stamp_event
+from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.times import to_us
 from features.settings import Settings
 from tests.support.tables import fill
@@ -49,7 +51,9 @@ def test_everything_in_the_order_in_which_it_became_known(settings: Settings, tm
     assert frame["known_at"].is_monotonic_increasing
     assert frame["repeat"].tolist() == [False, False, True, True, True], "b is a rating, d the first look"
     assert frame["value"].isna().tolist() == [False, True, True, True, True]
-    assert (info.interactions, info.items, info.largest_rating) == (5, 1, 4.0)
+    assert (info.interactions, info.items) == (5, 1)
+    assert info.events == {"view": 4, "rating": 1}, "a search is of no item"
+    assert (info.weights.actions["rating"].base, info.weights.rating_scale) == (2.0, 5.0)
     assert (info.first_known_us, info.last_known_us) == (to_us(START), to_us(START + timedelta(minutes=5)))
     assert info.last_occurred_us == to_us(START + timedelta(minutes=9))
     for name, digest in info.sha256.items():
@@ -76,8 +80,22 @@ def test_a_range_is_half_open(settings: Settings, tmp_path: Path) -> None:
 
     assert (until.interactions, until.until_us) == (3, end)
     assert (since.interactions, since.since_us) == (2, end)
-    assert since.largest_rating == 4.0, "the scale of ratings is that of all of them, whatever the window"
+    assert since.weights == until.weights, "weights are those of all data, whatever the window"
+    assert since.events == {"view": 4, "rating": 1}
     assert pd.read_parquet(tmp_path / "interactions.parquet")["repeat"].all(), "and so is what is a repeat"
+
+
+def test_weights_are_those_of_live_statistics_before_a_refresh_and_after_it(settings: Settings, tmp_path: Path) -> None:
+    first = write_snapshot(settings, tmp_path).weights
+    assert refresh_statistics(settings).weights == first
+    more = [act("f", 3), act("g", 3, "rating", 4.0), act("h", 3, "rating", 4.0)]
+    fill(settings, more, datetime.now(UTC), backfill=True)
+
+    info = write_snapshot(settings, tmp_path)
+
+    assert info.events == {"view": 5, "rating": 3}
+    assert weights_for(DataShape(info.events, 4.0)) != first, "the data alone would lead to others"
+    assert info.weights == refresh_statistics(settings).weights == first
 
 
 def test_nothing_is_an_empty_snapshot(settings: Settings, tmp_path: Path) -> None:

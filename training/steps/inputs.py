@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.weights import ActionWeights
 from training.als import AlsConfig
 from training.bundle.bundle import Bundle
@@ -44,7 +43,7 @@ class Inputs:
 
 def read_inputs(context: StepContext) -> Inputs:
     """Return the snapshot of the run."""
-    weights = weights_for(DataShape(largest_rating=float(context.run.finished("snapshot").results["largest_rating"])))
+    weights = ActionWeights.from_json(context.run.finished("snapshot").results["weights"])
     loaded = load_interactions(context.run.path / INTERACTIONS, weights)
     config = training_config(context, weights)
     return Inputs(loaded.interactions, config, context.run.path / ITEMS)

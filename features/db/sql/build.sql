@@ -12,10 +12,8 @@ WHERE known_at >= :since
 ORDER BY known_at, event_id;
 
 -- name: snapshot_summary(since, until)^
--- Count and range of times of the interactions that a snapshot takes, and the largest rating that ever landed: the
--- scale of all ratings, as live statistics have it, whatever the window.
-SELECT count(*), min(known_at), max(known_at), min(occurred_at), max(occurred_at),
-    (SELECT coalesce(max(value), 0) FROM interactions WHERE action = 'rating' AND landed_at < :until)
+-- Count and range of times of the interactions that a snapshot takes.
+SELECT count(*), min(known_at), max(known_at), min(occurred_at), max(occurred_at)
 FROM interactions
 WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until;
 
@@ -31,10 +29,11 @@ FROM (
 CROSS JOIN LATERAL item_columns(merged.fields) AS said
 ORDER BY merged.item_id;
 
--- name: largest_rating(since, until)$
--- The largest rating among rows landed in [since, until).
-SELECT coalesce(max(value), 0) FROM interactions
-WHERE landed_at >= :since AND landed_at < :until AND action = 'rating';
+-- name: landed_shape(since, until)
+-- Events with an item landed in [since, until), by action, and the largest value of each action.
+SELECT action, count(*), coalesce(max(value), 0) FROM interactions
+WHERE landed_at >= :since AND landed_at < :until AND item_id IS NOT NULL
+GROUP BY action;
 
 -- name: late_items(read_since, read_until, closed_at)
 -- Items with rows landed in [read_since, read_until) that belong to buckets already closed.
@@ -90,13 +89,13 @@ TRUNCATE item_statistics;
 COPY item_statistics (item_id, closed_at, count, decayed, first_at, seen, disliked, strong, rating_count, rating_sum)
 FROM STDIN (FORMAT BINARY);
 
--- name: keep_progress(closed_at, read_until, largest_rating, weights)!
+-- name: keep_progress(closed_at, read_until, largest_rating, weights, events)!
 -- Remember how far statistics have come.
-INSERT INTO statistics_progress (closed_at, read_until, largest_rating, weights)
-VALUES (:closed_at, :read_until, :largest_rating, :weights)
+INSERT INTO statistics_progress (closed_at, read_until, largest_rating, weights, events)
+VALUES (:closed_at, :read_until, :largest_rating, :weights, :events)
 ON CONFLICT (only_row) DO UPDATE
 SET closed_at = excluded.closed_at, read_until = excluded.read_until, largest_rating = excluded.largest_rating,
-    weights = excluded.weights;
+    weights = excluded.weights, events = excluded.events;
 
 -- name: lock_statistics()!
 -- Let one refresh work at a time; readers go on.

@@ -28,7 +28,7 @@ ORDER BY item_id, closed_at DESC;
 
 -- name: statistics_progress()^
 -- How far item statistics have come, and by which weights; no row before the first refresh.
-SELECT closed_at, read_until, largest_rating, weights FROM statistics_progress;
+SELECT closed_at, read_until, largest_rating, weights, events FROM statistics_progress;
 
 -- name: popular_items(at_most)
 -- Items by their decayed sum at the half-life of 60 days, brought to one moment; hidden and expired ones left out.

@@ -1,4 +1,4 @@
-"""What item statistics know beside liking: all events, dislikes, strong actions and ratings."""
+"""What item statistics know beside liking: all events, dislikes, strong actions and ratings; and events by action."""
 
 from pathlib import Path
 
@@ -19,4 +19,5 @@ def downgrade() -> None:
     """Take the columns away; the next refresh of the older code computes all rows anew, by its own weights."""
     for column in ("seen", "disliked", "strong", "rating_count", "rating_sum"):
         op.drop_column("item_statistics", column)
+    op.drop_column("statistics_progress", "events")
     op.execute("DELETE FROM statistics_progress")

@@ -7,6 +7,9 @@ ALTER TABLE item_statistics
     ADD COLUMN rating_count bigint NOT NULL DEFAULT 0,
     ADD COLUMN rating_sum   double precision NOT NULL DEFAULT 0;
 
+-- Events landed until `read_until`, by action: the weights follow from how often each occurs.
+ALTER TABLE statistics_progress ADD COLUMN events jsonb NOT NULL DEFAULT '{}';
+
 -- Rows so far do not know these: without progress the next refresh computes all of them anew. They stay until then,
 -- as servers order by them when no bundle is at hand.
 DELETE FROM statistics_progress;
