@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from features.contracts.errors import MarqueeError, UnavailableError
+from features.contracts.weights import ActionWeights
 from serving.bundle_slot import BundleSlot, Look, Outcome, Served
 from serving.item_states import ItemTable
 from serving.live import Current, LiveModel, warm
@@ -93,6 +94,7 @@ class Keeper:
             await asyncio.to_thread(live.statistics.apply, rows)
             await asyncio.to_thread(warm, live)
             self._metrics.statistics_closed_at.set(live.statistics.current.closed_at_us / 1e6)
+        self._metrics.statistics_of_other_weights.set(live.statistics.other_weights)
 
     async def _look_quietly(self) -> None:
         look = await self.look()
@@ -115,7 +117,8 @@ class Keeper:
 
     async def _aligned(self, served: Served, before: LiveModel | None) -> LiveModel:
         model = served.model
-        statistics = LiveStatistics(model.items, model.statistics)
+        weights = ActionWeights.from_json(model.manifest.weights)
+        statistics = LiveStatistics(model.items, model.statistics, weights)
         read_at = datetime.now(UTC)
         try:
             states = await self._store.item_states(None)

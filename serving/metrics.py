@@ -88,6 +88,11 @@ class Metrics:
             "Bucket edge of the item statistics, seconds since 1970.",
             registry=registry,
         )
+        self.statistics_of_other_weights = Gauge(
+            "marquee_statistics_of_other_weights",
+            "1 while live statistics are computed by other action weights than the bundle's, and so are not used.",
+            registry=registry,
+        )
 
     def answered(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count one request by its route's template and its answer."""

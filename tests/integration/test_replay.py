@@ -93,7 +93,7 @@ async def read(settings: Settings, bundle: Bundle) -> tuple[list[UserHistory], I
     """Return histories and statistics as the server reads them."""
     async with open_pool(settings) as pool:
         store = Store(pool)
-        live = LiveStatistics(bundle.items, bundle.statistics)
+        live = LiveStatistics(bundle.items, bundle.statistics, bundle.parts.weights)
         live.apply(await store.item_statistics(NEVER_US))
         return [await store.history(user) for user in USERS], live.current
 

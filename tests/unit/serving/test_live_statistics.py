@@ -4,16 +4,20 @@ import numpy as np
 
 from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, NEVER_US, ItemStatistics, StatisticsState
+from features.contracts.weights import ActionWeights
 from features.store import StatisticsRows
 from serving.live_statistics import EVER_US, LiveStatistics
 from tests.support.statistic_events import liked
 
 IDS = IdMap(["a", "b", "c"])
+WEIGHTS = ActionWeights()
 
 
-def rows_of(state: StatisticsState, ids: list[str], closed_at_us: int) -> StatisticsRows:
+def rows_of(
+    state: StatisticsState, ids: list[str], closed_at_us: int, weights: ActionWeights | None = WEIGHTS
+) -> StatisticsRows:
     """Return the table's rows for a state whose items stand in the order of `ids`."""
-    return StatisticsRows(ids, state, closed_at_us, weights={})
+    return StatisticsRows(ids, state, closed_at_us, {} if weights is None else weights.to_json())
 
 
 def test_rows_in_any_order_give_the_floats_of_a_replay() -> None:
@@ -21,7 +25,7 @@ def test_rows_in_any_order_give_the_floats_of_a_replay() -> None:
     for edge, items in ((1, [0, 0, 1]), (2, [1]), (5, [0])):
         replayed.add(liked(items, edge * BUCKET_US), BUCKET_US)
         stored.add(liked(2 - np.array(items), edge * BUCKET_US), BUCKET_US)
-    live = LiveStatistics(IDS, ItemStatistics.empty(3, 0))
+    live = LiveStatistics(IDS, ItemStatistics.empty(3, 0), WEIGHTS)
 
     assert live.is_news(rows_of(stored, ["c", "b", "a"], 7 * BUCKET_US))
     live.apply(rows_of(stored, ["c", "b", "stranger"], 7 * BUCKET_US))
@@ -36,17 +40,38 @@ def test_rows_in_any_order_give_the_floats_of_a_replay() -> None:
 
 def test_the_bundles_own_copy_stays_while_it_is_newer() -> None:
     own = ItemStatistics.empty(3, 10 * BUCKET_US)
-    live = LiveStatistics(IDS, own)
+    live = LiveStatistics(IDS, own, WEIGHTS)
     assert (live.loaded, live.closed_at_us) == (False, EVER_US)
     live.apply(rows_of(StatisticsState.empty(3), ["a", "b", "c"], 9 * BUCKET_US))
     assert live.current is own
-    live.apply(rows_of(StatisticsState.empty(0), [], NEVER_US))
+    live.apply(rows_of(StatisticsState.empty(0), [], NEVER_US, None))
     assert live.current is own
     assert live.loaded
 
 
 def test_a_virtual_clock_takes_no_live_statistics() -> None:
     own = ItemStatistics.empty(3, 0, has_clock=False)
-    live = LiveStatistics(IDS, own)
+    live = LiveStatistics(IDS, own, WEIGHTS)
     live.apply(rows_of(StatisticsState.empty(3), ["a", "b", "c"], BUCKET_US))
     assert live.current is own
+
+
+def test_rows_of_other_weights_give_way_to_the_bundles_own_until_they_are_of_its_weights_again() -> None:
+    own, state = ItemStatistics.empty(3, 0), StatisticsState.empty(3)
+    live = LiveStatistics(IDS, own, WEIGHTS)
+    ours, others = (
+        rows_of(state, ["a", "b", "c"], BUCKET_US, weights) for weights in (WEIGHTS, ActionWeights(rating_scale=10.0))
+    )
+    live.apply(ours)
+    assert (live.loaded, live.current.closed_at_us) == (True, BUCKET_US)
+
+    assert live.is_news(others)
+    live.apply(others)
+    assert (live.loaded, live.other_weights) == (False, True)
+    assert live.current is own
+    later = rows_of(state, [], 2 * BUCKET_US, ActionWeights(rating_scale=10.0))
+    assert not live.is_news(later), "what is of no use is not read"
+
+    assert live.is_news(ours)
+    live.apply(ours)
+    assert (live.loaded, live.other_weights, live.current.closed_at_us) == (True, False, BUCKET_US)
