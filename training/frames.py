@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,20 +30,58 @@ from features.contracts.ids import MISSING, IdMap
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
 from features.items import Categories
-from training.data import Interactions, flat_lists
+from training.data import Interactions, Rows, flat_lists
 
 _REQUIRED: Final = (USER, ITEM, OCCURRED_AT)
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """Interactions of a file, with the ids as the file writes them, its shape, and the weights that this led to."""
+    """Interactions of a file, with what the file says of them.
+
+    Attributes
+    ----------
+    interactions
+        The rows in order, weighed.
+    user_values, item_values
+        The ids as the file writes them, by internal index.
+    weights, shape
+        The weights, and the shape of the rows that they were found from.
+    action_names
+        The actions that occur.
+    action
+        int64 (n,), the place of each row's action among them.
+    value
+        float64 (n,), NaN where the row carried none.
+    """
 
     interactions: Interactions
     user_values: npt.NDArray[Any]
     item_values: npt.NDArray[Any]
     weights: ActionWeights
     shape: DataShape
+    action_names: npt.NDArray[np.object_]
+    action: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+
+    def take(self, rows: Rows) -> "Loaded":
+        """Return some of the rows, with the same ids and weights."""
+        return replace(
+            self, interactions=self.interactions.take(rows), action=self.action[rows], value=self.value[rows]
+        )
+
+    def weighed_by(self, rows: Rows, said: SaidWeights | None = None) -> "Loaded":
+        """Return all rows, weighed by what some of them lead to and what a file has said: by those before a cut."""
+        shape = shape_of(self.action_names[self.action[rows]].tolist(), self.value[rows])
+        weights = weights_for(shape, said)
+        actions = self.action_names[self.action].tolist()
+        weighed = replace(
+            self.interactions,
+            weight=weights.weigh(actions, self.value),
+            strong=weights.strong(actions),
+            rating=weights.ratings(actions, self.value),
+        )
+        return replace(self, interactions=weighed, weights=weights, shape=shape)
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -109,7 +147,8 @@ def interactions_of(
         rating=weights.ratings(actions, values),
         repeat=repeat,
     )
-    return Loaded(interactions, np.asarray(user_values), np.asarray(item_values), weights, shape)
+    action, names = pd.factorize(np.asarray(actions, dtype=object))
+    return Loaded(interactions, np.asarray(user_values), np.asarray(item_values), weights, shape, names, action, values)
 
 
 def repeats(

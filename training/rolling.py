@@ -10,6 +10,7 @@ import numpy as np
 
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
+from features.contracts.weights_file import SaidWeights
 from training.backtest import Cut, Progress, run_backtest
 from training.config import TrainingConfig
 from training.data import Interactions
@@ -93,19 +94,21 @@ def run_earlier(
     config: TrainingConfig,
     *,
     options: Options,
+    said: SaidWeights | None = None,
     progress: Progress = lambda _: None,
 ) -> list[Window]:
-    """Return the windows of earlier cuts, each with a training of its own; their bundles are not kept."""
+    """Return the windows of earlier cuts, each with a training and weights of its own; their bundles are not kept."""
     windows = []
     for number, (begin, end) in enumerate(cuts, start=1):
-        rows = np.flatnonzero(loaded.interactions.at_us < end)
-        until = replace(loaded, interactions=loaded.interactions.take(rows))
+        cut = Cut(cutoff=begin)
+        until = loaded.take(np.flatnonzero(loaded.interactions.at_us < end))
+        until = until.weighed_by(cut.split(until.interactions).history, said)
         with TemporaryDirectory(prefix="marquee-rolling-") as folder:
             result = run_backtest(
                 until,
                 items,
-                Cut(cutoff=begin),
-                config,
+                cut,
+                replace(config, weights=until.weights),
                 folder=Path(folder),
                 options=options,
                 progress=lambda what, number=number: progress(f"window {number} of {len(cuts) + 1}: {what}"),  # type: ignore[misc]

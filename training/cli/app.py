@@ -5,7 +5,7 @@ import sys
 import typer
 
 from features.contracts.errors import MarqueeError
-from training.cli import backtest, compare, recommending, steps, versions
+from training.cli import backtest, compare, recommending, steps, versions, weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +20,7 @@ app.command()(versions.promote)
 app.command()(versions.rollback)
 app.command()(recommending.recommend)
 app.command()(backtest.backtest)
+app.command()(weights.weights)
 app.command()(compare.compare)
 
 

@@ -109,8 +109,8 @@ def test_what_is_after_a_cut_does_not_move_the_weights(tmp_path: Path, cut: Cut)
     assert one.weights.actions["purchase"].base == 4.0, "a look is eight times as frequent before the cut"
     assert (one.weights.rating_scale, one.shape.events["view"]) == (5.0, 32)
     for name in ("weight", "strong", "rating"):
-        found = (getattr(loaded.interactions, name)[:40] for loaded in (one, other))
-        np.testing.assert_array_equal(*found, err_msg=name)
+        before, same = (getattr(loaded.interactions, name)[:40] for loaded in (one, other))
+        np.testing.assert_array_equal(before, same, err_msg=name)
     assert one.interactions.weight[[0, 32, 79]].tolist() == [1.0, 4.0, 1.0]
     assert one.take(np.array([32])).weighed_by(np.array([0])).interactions.weight.tolist() == [1.0]
 
