@@ -1,0 +1,105 @@
+"""Budgets, affinities and the ranker of a bundle, against what they say they compute."""
+
+from dataclasses import replace
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+from features.contracts.errors import ContractError
+from features.contracts.profiles import Options
+from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions
+from training.budgets import LEAST, STEP, choose_budgets
+from training.bundle.affinities import READ, affinities, affinity_features
+from training.bundle.offered import SPEC
+from training.bundle.plan import sources_on
+from training.bundle.ranker import HEAD_TREES, KEPT, Ranker
+from training.bundle.sources import POPULAR_PLANS, REPEAT, SOURCES, User
+from training.moments import position_moments
+from training.ranker import CLOCK, column_rules
+from training.ranker_data import RankerData, ranker_data
+from training.retrieval import Training, at_moment, fit_retrieval
+from training.slices import make_slices
+
+INTERACTIONS = make_interactions(n_users=80).on_backtest_clock()
+TRAINING = Training(INTERACTIONS, make_categories(), make_facts(), int(INTERACTIONS.at_us[-1]) + 1)
+
+
+def test_budgets_start_even_grow_in_steps_and_stop_at_the_mean() -> None:
+    moment = position_moments(INTERACTIONS, 0.2, 1)[0]
+    recommender = fit_retrieval(at_moment(TRAINING, moment.learned), SMALL).recommender()
+    on = sources_on(("ease",))
+    few = choose_budgets(recommender, moment, on, mean_candidates=1, options=Options(), seed=0)
+    assert {few[name] for name in on} == {LEAST}
+    assert few["ease"] == few[REPEAT] == 0
+    more = choose_budgets(recommender, moment, on, mean_candidates=45, options=Options(), seed=0)
+    assert sum(more.values()) > sum(few.values())
+    assert all(budget % STEP == 0 and budget >= few[name] for name, budget in more.items())
+
+
+def test_sources_that_nobody_knows_and_leaving_new_users_with_nothing_are_refused() -> None:
+    with pytest.raises(ContractError, match="source 'eas' is unknown; sources are als"):
+        sources_on(("eas",))
+    with pytest.raises(ContractError, match="new users get nothing else"):
+        sources_on(tuple(POPULAR_PLANS))
+    assert REPEAT not in sources_on()
+    assert set(sources_on(exclude_seen=False)) == set(SOURCES)
+
+
+def test_affinities_equal_brute_force() -> None:
+    parts = fit_retrieval(TRAINING, SMALL)
+    rng = np.random.default_rng(0)
+    item, weight = rng.integers(80, size=30).astype(np.int32), rng.choice([-1.0, 0.0, 0.7, 1.0], 30).astype(np.float32)
+    candidates = np.sort(rng.choice(80, 25, replace=False)).astype(np.int32)
+    found = affinities(User(item, weight, None), candidates, parts.tables)
+    names = [feature.name for feature in affinity_features()]
+    liked, disliked = item[weight > 0][:20], item[weight < 0][:20]
+    for table in READ:
+        each = np.zeros((80, 80))
+        for owner in range(80):
+            _, neighbour, value = parts.tables[table].rows(np.array([owner], np.int32))
+            each[owner, neighbour] = value
+        for window in (1, 5, 20):
+            expected = each[liked[:window]].sum(axis=0)[candidates]
+            np.testing.assert_allclose(found[:, names.index(f"{table}_last_{window}")], expected, rtol=1e-4, atol=1e-6)
+        goes = each[liked][:, candidates]
+        np.testing.assert_allclose(found[:, names.index(f"{table}_best_20")], goes.max(axis=0), rtol=1e-5)
+        first = np.where((goes > 0).any(axis=0), (goes > 0).argmax(axis=0), np.nan)
+        np.testing.assert_array_equal(found[:, names.index(f"{table}_ago")], first)
+        if table == "similar":
+            np.testing.assert_allclose(found[:, -1], each[disliked].sum(axis=0)[candidates], rtol=1e-4, atol=1e-6)
+
+
+def test_the_best_keep_the_scores_of_all_trees_and_their_order() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(600, 6)).astype(np.float32)
+    wanted = rows[:, 0] + 0.5 * rows[:, 1] > 0.8
+    parameters = {"objective": "binary", "verbose": -1, "num_threads": 1, "seed": 0}
+    models = tuple(lgb.train(parameters, lgb.Dataset(rows, wanted), trees) for trees in (100, 40))
+    ranker = Ranker(models, (1.0, 0.5))
+    assert ranker.n_trees == 140 > 2 * HEAD_TREES
+    full, top = ranker.scores(rows), ranker.top_scores(rows, 10)
+    best = np.argsort(-top, kind="stable")
+    np.testing.assert_array_equal(top[best[:KEPT]], full[best[:KEPT]])
+    assert top[best[KEPT:]].max() < top[best[:KEPT]].min()
+    assert best[:10].tolist() == np.argsort(-full, kind="stable")[:10].tolist()
+    np.testing.assert_allclose(ranker.contributions(rows).sum(axis=1), full, rtol=1e-6)
+    assert ranker.importance.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("distinct_hours", "left_alone"), [(1, True), (40, False)])
+def test_the_clock_is_left_alone_where_moments_are_few(distinct_hours: int, left_alone: bool) -> None:  # noqa: FBT001
+    slices = make_slices(TRAINING, position_moments(INTERACTIONS, 0.2, 2), SMALL)
+    made = ranker_data(slices.earlier, slices.later, SMALL, slices.budgets, SPEC)
+    groups = list(slices.later)
+    for number, group in enumerate(groups):
+        group.rows[:, [SPEC.names.index(name) for name in CLOCK]] = number % distinct_hours, 0
+    contributions = dict(zip(SPEC.names, clock_free(replace(made, validation=groups)), strict=True))
+    assert [contributions[name] == 0 for name in CLOCK] == [left_alone, left_alone]
+    assert contributions["item_age"] == 1
+
+
+def clock_free(made: RankerData) -> list[float]:
+    found = column_rules(made)["feature_contri"]
+    assert isinstance(found, list)
+    return found
