@@ -35,17 +35,36 @@ def category_table(categories: Categories, count: npt.NDArray[np.int64]) -> Neig
     liked = np.sort(np.argsort(-count, kind="stable")[:MAX_ITEMS])
     appeal = np.log1p(count[liked]) / max(np.log1p(count.max(initial=0)), 1e-12)
     columns = (sparse.diags_array(appeal.astype(np.float32)).tocsr() @ rows[liked]).T.tocsr()
-    kept = [_heaviest(rows[start : start + _BLOCK] @ columns, start) for start in range(0, n_items, _BLOCK)]
-    row, column, value = (np.concatenate(part) for part in zip(*kept, strict=True))
-    return NeighbourTable.from_matrix(sparse.coo_matrix((value, (row, liked[column])), shape=(n_items, n_items)))
+    first, same = _distinct(rows)
+    distinct = rows[first]
+    kept = [_heaviest(distinct[start : start + _BLOCK] @ columns) for start in range(0, len(first), _BLOCK)]
+    column, value = (np.concatenate(part)[same] for part in zip(*kept, strict=True))
+    row = np.repeat(np.arange(n_items), column.shape[1])
+    matrix = sparse.coo_matrix((value.ravel(), (row, liked[column].ravel())), shape=(n_items, n_items))
+    return NeighbourTable.from_matrix(matrix)
 
 
-def _heaviest(
-    block: sparse.csr_matrix, start: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return row, column and value of the largest entries of each row of a block that begins at row `start`."""
+def _distinct(rows: sparse.csr_matrix) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the first row with each set of columns, and which of these sets each row has.
+
+    Items have few sets of categories: what is near is looked for once for each set.
+    """
+    rows.sort_indices()
+    ends = rows.indptr.tolist()
+    number: dict[bytes, int] = {}
+    first: list[int] = []
+    same = np.empty(rows.shape[0], dtype=np.int64)
+    for row in range(rows.shape[0]):
+        found = number.setdefault(rows.indices[ends[row] : ends[row + 1]].tobytes(), len(first))
+        if found == len(first):
+            first.append(row)
+        same[row] = found
+    return np.array(first, dtype=np.int64), same
+
+
+def _heaviest(block: sparse.csr_matrix) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return column and value of the largest entries of each row of a block, (n_rows, n_kept)."""
     dense = block.toarray()
     limit = min(MAX_NEIGHBOURS + 1, dense.shape[1])  # an item is its own best neighbour, and not kept
     column = np.argpartition(-dense, limit - 1, axis=1)[:, :limit]
-    row = np.repeat(np.arange(start, start + len(dense)), limit)
-    return row, column.ravel(), np.take_along_axis(dense, column, axis=1).ravel()
+    return column, np.take_along_axis(dense, column, axis=1)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg, sparse
 
-from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable
+from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable, heaviest
 
 SHRINK: Final = 20.0
 """Added to the norms of a cosine: pairs seen a few times only are worth little."""
@@ -28,7 +28,7 @@ def similar_table(confidence: sparse.csr_matrix) -> NeighbourTable:
         together = by_item[start:end] @ liked
         row = np.repeat(np.arange(start, end), np.diff(together.indptr))
         together.data /= norm[row] * norm[together.indices] + SHRINK
-        kept.append(_heaviest(together, MAX_NEIGHBOURS + 1))  # an item is its own best neighbour, and not kept
+        kept.append(heaviest(together, MAX_NEIGHBOURS + 1))  # an item is its own best neighbour, and not kept
     return NeighbourTable.from_matrix(sparse.vstack(kept, format="csr"))
 
 
@@ -73,17 +73,6 @@ def _blocks(cost: npt.NDArray[np.floating]) -> Iterator[tuple[int, int]]:
             start, spent = row, 0.0
         spent += price
     yield start, len(cost)
-
-
-def _heaviest(matrix: sparse.csr_matrix, limit: int) -> sparse.csr_matrix:
-    """Return the matrix without what is smaller than the `limit`-th largest entry of its row."""
-    least = np.full(matrix.shape[0], -np.inf, dtype=matrix.data.dtype)
-    for long in np.flatnonzero(np.diff(matrix.indptr) > limit).tolist():
-        entries = matrix.data[matrix.indptr[long] : matrix.indptr[long + 1]]
-        least[long] = np.partition(entries, -limit)[-limit]
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    keep = matrix.data >= least[row]
-    return sparse.csr_matrix((matrix.data[keep], (row[keep], matrix.indices[keep])), matrix.shape)
 
 
 def _binary(confidence: sparse.csr_matrix) -> sparse.csr_matrix:

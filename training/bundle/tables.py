@@ -32,7 +32,7 @@ class NeighbourTable:
 
         With `signed` also negative entries stay, below all positive ones.
         """
-        matrix = matrix.tocoo()
+        matrix = heaviest(matrix.tocsr(), limit + 1).tocoo()  # an item may be its own best neighbour
         keep = ((matrix.data != 0) if signed else (matrix.data > 0)) & (matrix.row != matrix.col)
         row, col, value = matrix.row[keep], matrix.col[keep].astype(np.int32), matrix.data[keep]
         order = np.lexsort((col, -value, row))
@@ -73,3 +73,17 @@ class NeighbourTable:
         found, position = np.unique(neighbour, return_inverse=True)
         sums = np.asarray(np.bincount(position, value, len(found)), dtype=np.float64)
         return found[sums > 0], sums[sums > 0]
+
+
+def heaviest(matrix: sparse.csr_matrix, limit: int) -> sparse.csr_matrix:
+    """Return the matrix without what is smaller than the `limit`-th largest stored entry of its row."""
+    long = np.flatnonzero(np.diff(matrix.indptr) > limit)
+    if not len(long):
+        return matrix
+    least = np.full(matrix.shape[0], -np.inf, dtype=matrix.data.dtype)
+    for row in long.tolist():
+        entries = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
+        least[row] = np.partition(entries, -limit)[-limit]
+    owner = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    keep = matrix.data >= least[owner]
+    return sparse.csr_matrix((matrix.data[keep], (owner[keep], matrix.indices[keep])), matrix.shape)
