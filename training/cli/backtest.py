@@ -15,6 +15,10 @@ def backtest(
     impressions: Annotated[
         Path | None, typer.Option(help="Parquet: list_id, user_id, occurred_at, item_id, position, clicked.")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="YAML of action weights; without it they follow the data.", envvar="MARQUEE_ACTION_WEIGHTS"),
+    ] = None,
     cutoff: Annotated[
         str | None, typer.Option(help="ISO 8601 time (UTC), or an integer where occurred_at is one.")
     ] = None,
@@ -56,5 +60,6 @@ def backtest(
             rolling=rolling,
             tune=tune,
             tune_minutes=tune_minutes,
+            weights=weights,
         )
     )

@@ -13,11 +13,13 @@ from rich.table import Table
 
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
+from features.contracts.weights_file import load_weights
 from training.backtest import Backtest, Cut, run_backtest
 from training.backtest_report import backtest_report
 from training.backtest_results import LISTS, write_results
 from training.bundle.sources import SOURCES
 from training.cli.backtest_tuning import check_tuning, tuned
+from training.cli.weights_run import said_of
 from training.config import TrainingConfig
 from training.evaluation.methods import SERVED
 from training.frames import Loaded, load_interactions, load_titles
@@ -49,6 +51,7 @@ class BacktestOptions:
     rolling: int = 1
     tune: int = 0
     tune_minutes: float | None = None
+    weights: Path | None = None
 
 
 def execute(asked: BacktestOptions) -> None:
@@ -61,11 +64,13 @@ def execute(asked: BacktestOptions) -> None:
     """
     _check(asked)
     asked.out.mkdir(parents=True, exist_ok=True)
+    said = load_weights(asked.weights)  # before anything that takes long
     shown = None if asked.impressions is None else load_impressions(asked.impressions)
     loaded = _interactions(asked, shown)
     cut = Cut(cutoff=_cutoff(asked.cutoff, has_clock=loaded.interactions.has_clock), holdout=asked.holdout)
     if shown is not None and asked.interactions is None:
         cut = Cut(cutoff=list_cut(shown, cut))
+    loaded = loaded.weighed_by(cut.split(loaded.interactions).history, said)
     config = _config(asked, loaded)
     options = Options(k=asked.k, include_seen=asked.include_seen)
     with console.status("backtest") as status:
@@ -83,6 +88,7 @@ def execute(asked: BacktestOptions) -> None:
     if search is not None:
         Console().print(search.verdict.reason)
     Console().print(_table(result))
+    Console().print(said_of(loaded), soft_wrap=True)
     Console().print(f"lists of {len(result.users)} users: {asked.out / LISTS}", soft_wrap=True)
     Console().print(f"report: {asked.out / REPORT}", soft_wrap=True)
 
@@ -131,7 +137,8 @@ def _earlier_windows(
         return []
     cuts = earlier_cuts(loaded.interactions, cut.cutoff, asked.rolling)
     options = Options(include_seen=asked.include_seen)
-    return run_earlier(loaded, asked.items, cuts, config, options=options, progress=tell)
+    said = load_weights(asked.weights)
+    return run_earlier(loaded, asked.items, cuts, config, options=options, said=said, progress=tell)
 
 
 def _rolling(windows: list[Window], loaded: Loaded, cut: Cut, result: Backtest) -> Rolling:

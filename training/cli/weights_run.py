@@ -23,14 +23,15 @@ def execute(interactions: Path, said: Path | None) -> None:
     rules = load_weights(said)
     loaded = load_interactions(interactions, said=rules)
     Console().print(_table(loaded, rules))
-    Console().print(_of_ratings(loaded.weights), soft_wrap=True)
+    if _has_ratings(loaded):
+        Console().print(_of_ratings(loaded.weights), soft_wrap=True)
 
 
 def said_of(loaded: Loaded) -> str:
     """Return in a line what each action weighs that occurs, the most frequent first."""
     names = _by_frequency(loaded)
     found = [f"{name} {_base(name, loaded.weights)}" for name in names]
-    ratings = f"; {_of_ratings(loaded.weights)}" if "rating" in names else ""
+    ratings = f"; {_of_ratings(loaded.weights)}" if _has_ratings(loaded) else ""
     return f"weights: {', '.join(found)}{ratings}"
 
 
@@ -55,6 +56,11 @@ def _table(loaded: Loaded, said: SaidWeights) -> Table:
 def _by_frequency(loaded: Loaded) -> list[str]:
     events = loaded.shape.events
     return sorted(events, key=lambda name: (-events[name], name))
+
+
+def _has_ratings(loaded: Loaded) -> bool:
+    rules = {name: weight.rule for name, weight in loaded.weights.actions.items()}
+    return any(rules.get(name) == "rating" for name in loaded.shape.events)
 
 
 def _users(loaded: Loaded) -> dict[str, int]:

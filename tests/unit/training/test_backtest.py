@@ -54,6 +54,7 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     files = ("--interactions", str(data / "interactions.parquet"), "--items", str(data / "items.parquet"))
     run = backtest(*files, "--holdout", "0.2", "--k", "10", "--out", str(tmp_path / "one"))
     assert run.returncode == 0, run.stderr
+    assert "weights: view 1\n" in run.stdout
     lists = pd.read_parquet(tmp_path / "one" / "recommendations.parquet")
     assert lists.columns.tolist() == ["user_id", "item_id", "rank", "score", "source"]
     assert lists.user_id.dtype == np.int64
