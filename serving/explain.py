@@ -12,11 +12,19 @@ from training.bundle.result import Recommendations, Trace
 FILLER: Final = "filler"
 """Source of items that no source offered and that only fill the list up."""
 
-_CAUSED: Final = {"next": "Often follows", "als": "Because you liked", "ease": "Because you liked"}
+_CAUSED: Final = {
+    "next": "Often follows",
+    "lately": "Lately often follows",
+    "near": "Often liked around",
+    "category": "Of the same kind as",
+}
 _PLAIN: Final = {
     "popular": "Popular with everyone",
     "trend_1d": "Trending today",
     "trend_14d": "Popular now",
+    "trend_60d": "Popular these weeks",
+    "trend_category": "Trending among the kinds that you like",
+    "repeat": "You had it before",
     FILLER: "Popular with everyone",
 }
 
