@@ -14,6 +14,7 @@ from training.backtest import Backtest
 from training.config import TrainingConfig
 from training.evaluation.judged import Judged
 from training.frames import Loaded
+from training.list_ranking import RankedLists
 from training.rolling import Rolling
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def metrics_json(
     *,
     rolling: Rolling | None = None,
     search: "Tuned | None" = None,
+    ranked: RankedLists | None = None,
 ) -> dict[str, Any]:
     """Return everything that ``metrics.json`` holds."""
     manifest = result.bundle.manifest
@@ -88,6 +90,7 @@ def metrics_json(
             "trees": result.ranker.ranker.n_trees,
         },
         "tuning": None if search is None else search.to_json(),
+        "ranked_lists": None if ranked is None else ranked.to_json(),
         "parameters": config.parameters(),
         "bundle": result.bundle.digest,
         "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
@@ -102,9 +105,10 @@ def write_results(
     *,
     rolling: Rolling | None = None,
     search: "Tuned | None" = None,
+    ranked: RankedLists | None = None,
 ) -> None:
     """Write lists, metrics and per-user values."""
     recommendations_frame(result, loaded).to_parquet(folder / LISTS, index=False)
     values_frame(result, loaded).to_parquet(folder / VALUES, index=False)
-    content = json.dumps(metrics_json(result, loaded, config, rolling=rolling, search=search), indent=1)
+    content = json.dumps(metrics_json(result, loaded, config, rolling=rolling, search=search, ranked=ranked), indent=1)
     (folder / METRICS).write_text(content + "\n", encoding="utf-8")

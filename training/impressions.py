@@ -10,19 +10,18 @@ import pandas as pd
 
 from features.contracts.columns import ACTION, ITEM, OCCURRED_AT, RANK, SCORE, USER
 from features.contracts.errors import ContractError
-from features.contracts.ids import MISSING
-from features.contracts.profiles import Options, Profiles, UserHistory
-from features.contracts.statistics import ItemStatistics
+from features.contracts.ids import IdMap
+from features.contracts.weights_file import SaidWeights
+from features.list_features import ShownRows
 from training.backtest import Cut
-from training.bundle.bundle import Bundle
-from training.data import Interactions
 from training.frames import Loaded, interactions_of, read_frame, require, times
-from training.judging import in_items_of
-from training.lists import groups
+from training.list_groups import LoggedLists
+from training.list_ranking import RankedLists
 
 LIST: Final = "list_id"
 POSITION: Final = "position"
 CLICKED: Final = "clicked"
+_COLUMNS: Final = (LIST, USER, OCCURRED_AT, ITEM, POSITION, CLICKED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,23 +31,26 @@ class Shown:
     frame: pd.DataFrame
     path: Path
 
-    def clicks(self) -> Loaded:
+    def clicks(self, said: SaidWeights | None = None) -> Loaded:
         """Return the clicks as interactions, for a backtest without other ones."""
         clicked = self.frame[self.frame[CLICKED]]
-        return interactions_of(clicked[[USER, ITEM, OCCURRED_AT]].assign(**{ACTION: "click"}), self.path)
+        return interactions_of(clicked[[USER, ITEM, OCCURRED_AT]].assign(**{ACTION: "click"}), self.path, said=said)
 
 
 def load_impressions(path: Path) -> Shown:
-    """Return the lists of a parquet file, ordered by time, list and position.
+    """Return the lists of a parquet file, ordered by time, list and position; an empty `clicked` is no click.
 
     Raises
     ------
     ContractError
-        If a column is missing.
+        If a column is missing or holds what it should not.
     """
     frame = read_frame(path)
-    require(frame, path, LIST, USER, OCCURRED_AT, ITEM, POSITION, CLICKED)
-    frame[CLICKED] = frame[CLICKED].astype(bool)
+    require(frame, path, *_COLUMNS)
+    for name in _COLUMNS[:-1]:
+        if frame[name].isna().any():
+            raise ContractError(f"{path}: column {name} is empty in {int(frame[name].isna().sum())} rows; drop them")
+    frame[CLICKED] = frame[CLICKED].eq(True).fillna(value=False).astype(bool)  # noqa: FBT003  # a column compared
     return Shown(frame.sort_values([OCCURRED_AT, LIST, POSITION], kind="stable"), path)
 
 
@@ -63,49 +65,41 @@ def list_cut(shown: Shown, cut: Cut) -> int:
     return int(times(begins, shown.path, OCCURRED_AT)[0][first])
 
 
-def rerank(shown: Shown, bundle: Bundle, interactions: Interactions, begin: int) -> pd.DataFrame:
-    """Return the lists from a time on in the recommender's order: list_id, user_id, item_id, rank, score.
-
-    A list is ordered from what was known before that time. Items without any event before it keep their shown order,
-    after all others.
-
-    Raises
-    ------
-    ContractError
-        If no list begins at or after the time.
-    """
-    later = shown.frame[times(shown.frame[OCCURRED_AT], shown.path, OCCURRED_AT)[0] >= begin]
-    if later.empty:
-        raise ContractError(f"{shown.path}: no list at or after {begin}; choose an earlier cut")
-    known = interactions.take(np.flatnonzero(interactions.at_us < begin)).on_backtest_clock()
-    history = in_items_of(known, bundle.items)
-    until_us = int(history.at_us[-1]) + history.bucket_us
-    owners = np.unique(history.users.index_or_missing(later[USER].astype(str)))
-    users = owners[owners != MISSING]
-    batch = next(groups(history, users, np.full(len(users), until_us), bundle.manifest.history_limit))
-    position = {user_id: row for row, user_id in enumerate(batch.profiles.user_ids)}
-    stranger = bundle.encode([UserHistory("")])
-    parts = []
-    for _, entry in later.groupby(LIST, sort=False):
-        row = position.get(str(entry[USER].iloc[0]))
-        profile = stranger if row is None else batch.profiles.take(np.array([row]))
-        parts.append(_ordered(entry, profile, bundle, batch.statistics, until_us))
-    return pd.concat(parts, ignore_index=True)
+def logged(shown: Shown) -> LoggedLists:
+    """Return the lists as arrays."""
+    frame = shown.frame
+    at_us = times(frame[OCCURRED_AT], shown.path, OCCURRED_AT)[0]
+    entry, lists = pd.factorize(frame[LIST])
+    rows = np.argsort(entry, kind="stable")  # a list whose rows differ in time stays together, at its first one
+    offsets = np.searchsorted(entry[rows], np.arange(len(lists) + 1))
+    heads = rows[offsets[:-1]]
+    users, items = (IdMap(sorted(set(frame[name].astype(str)))) for name in (USER, ITEM))
+    return LoggedLists(
+        users=users,
+        items=items,
+        user=users.index(frame[USER].astype(str).to_numpy()[heads]),
+        at_us=at_us[heads],
+        offsets=offsets,
+        rows=ShownRows(
+            entry[rows].astype(np.int64),
+            items.index(frame[ITEM].astype(str).to_numpy()[rows]),
+            frame[CLICKED].to_numpy(dtype=np.bool_)[rows],
+        ),
+        position=frame[POSITION].to_numpy(dtype=np.float32)[rows],
+        frame_row=rows,
+    )
 
 
-def _ordered(
-    entry: pd.DataFrame, profile: Profiles, bundle: Bundle, statistics: ItemStatistics, as_of_us: int
-) -> pd.DataFrame:
-    items = bundle.items.index_or_missing(entry[ITEM].astype(str))
-    wanted = items[items != MISSING]
-    options = Options(k=max(len(wanted), 1), candidates=wanted, include_seen=True)
-    found = bundle.recommend(profile, statistics, as_of_us, options)
-    score = dict(zip(found.items[0].tolist(), found.scores[0].tolist(), strict=True))
-    worst = min((value for value in score.values() if not math.isnan(value)), default=0.0)
-    scores = np.array([score.get(item, worst - 1) if item != MISSING else worst - 1 for item in items.tolist()])
-    order = np.argsort(-scores, kind="stable")
-    ranked = entry.iloc[order][[LIST, USER, ITEM]].reset_index(drop=True)
-    return ranked.assign(**{RANK: np.arange(1, len(order) + 1, dtype=np.int32), SCORE: scores[order]})
+def ranked_frame(shown: Shown, lists: LoggedLists, ranked: RankedLists) -> pd.DataFrame:
+    """Return some lists in the order of their scores: list_id, user_id, item_id, rank, score; ties stay as shown."""
+    orders = [np.argsort(-found, kind="stable") for found in ranked.scores]
+    rows = [
+        lists.frame_row[lists.of(entry)][order] for entry, order in zip(ranked.entries.tolist(), orders, strict=True)
+    ]
+    frame = shown.frame.iloc[np.concatenate(rows)][[LIST, USER, ITEM]].reset_index(drop=True)
+    rank = np.concatenate([np.arange(1, len(order) + 1, dtype=np.int32) for order in orders])
+    score = np.concatenate([found[order] for found, order in zip(ranked.scores, orders, strict=True)])
+    return frame.assign(**{RANK: rank, SCORE: score})
 
 
 def write_ranked(frame: pd.DataFrame, folder: Path) -> None:

@@ -7,6 +7,7 @@ rating_scale: 10
 rating_threshold: 0.7
 rating_dislike: 0.3
 rare_weighs_more: false
+below_clicks: false
 """
 
 from pathlib import Path
@@ -44,6 +45,9 @@ class SaidWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Shares of the scale from which on a rating shows liking, and up to which it shows dislike (0: none does).
     rare_weighs_more
         Whether other actions are weighed by how rare they are.
+    below_clicks
+        Whether items of a logged list that stand below its last click count as skipped, as those above it do. On
+        ranklens lists (24 items at a glance) both ways gave the same quality; for long lists read from above say false.
     """
 
     actions: dict[str, SaidAction] = {}
@@ -51,6 +55,7 @@ class SaidWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rating_threshold: Share | None = None
     rating_dislike: Share | None = None
     rare_weighs_more: bool = True
+    below_clicks: bool = True
 
     def __post_init__(self) -> None:
         """Check that no rating can show both."""

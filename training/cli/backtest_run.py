@@ -1,11 +1,12 @@
 """What ``python -m training backtest`` does: checks its options, runs, writes, prints the table."""
 
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.status import Status
@@ -23,7 +24,8 @@ from training.cli.weights_run import said_of
 from training.config import TrainingConfig
 from training.evaluation.methods import SERVED
 from training.frames import Loaded, load_interactions, load_titles
-from training.impressions import Shown, list_cut, load_impressions, rerank, write_ranked
+from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
+from training.list_ranking import ListSource, rank_lists
 from training.report import REPORT, write_report
 from training.report_sections import ranked_methods
 from training.rolling import Rolling, Window, earlier_cuts, run_earlier, window_of
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from training.tuning.tune import Tuned
 
 console = Console(stderr=True)
+
+_COUNT: Final = re.compile(r"\b\d+ of \d+ users")
+_COUNTS_EVERY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +79,27 @@ def execute(asked: BacktestOptions) -> None:
     config = _config(asked, loaded)
     options = Options(k=asked.k, include_seen=asked.include_seen)
     with console.status("backtest") as status:
-        tell = partial(_tell, status)
+        tell = _teller(status)
         search = _tuned(asked, loaded, cut, config, tell)
         config = config if search is None else search.config
         windows = _earlier_windows(asked, loaded, cut, config, tell)
         result = run_backtest(loaded, asked.items, cut, config, folder=asked.out, options=options, progress=tell)
         rolling = _rolling(windows, loaded, cut, result) if windows else None
-        write_results(result, loaded, config, asked.out, rolling=rolling, search=search)
+        ranked = None
+        if shown is not None:
+            source = ListSource(
+                logged(shown), loaded.interactions, asked.items, result.bundle, config, below_clicks=said.below_clicks
+            )
+            ranked = rank_lists(source, list_cut(shown, cut), tell)
+            write_ranked(ranked_frame(shown, source.lists, ranked), asked.out)
+        write_results(result, loaded, config, asked.out, rolling=rolling, search=search, ranked=ranked)
         tell("report")
         write_report(backtest_report(result, loaded, config, load_titles(asked.items), rolling), asked.out)
-        if shown is not None:
-            write_ranked(rerank(shown, result.bundle, loaded.interactions, list_cut(shown, cut)), asked.out)
     if search is not None:
         Console().print(search.verdict.reason)
     Console().print(_table(result))
+    if ranked is not None:
+        Console().print(f"logged lists: {ranked.line()}", soft_wrap=True)
     Console().print(said_of(loaded), soft_wrap=True)
     Console().print(f"lists of {len(result.users)} users: {asked.out / LISTS}", soft_wrap=True)
     Console().print(f"report: {asked.out / REPORT}", soft_wrap=True)
@@ -155,11 +167,19 @@ def _interactions(asked: BacktestOptions, shown: Shown | None) -> Loaded:
     return shown.clicks()
 
 
-def _tell(status: Status, what: str) -> None:
-    """Show what is being done: as a spinner to a person, as lines to a log."""
-    status.update(what)
-    if not console.is_terminal:
+def _teller(status: Status) -> Callable[[str], None]:
+    """Return what shows progress: as a spinner to a person, as lines to a log, there counts every few seconds only."""
+    counted_at = 0.0
+
+    def tell(what: str) -> None:
+        nonlocal counted_at
+        status.update(what)
+        if console.is_terminal or (_COUNT.search(what) and time.monotonic() - counted_at < _COUNTS_EVERY_S):
+            return
+        counted_at = time.monotonic()
         console.print(what)
+
+    return tell
 
 
 def _cutoff(given: str | None, *, has_clock: bool) -> int | None:
