@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-Prepare = Callable[[Path], tuple[pd.DataFrame, tuple[str, str]]]
+BAR = 0.130
+"""NDCG@10; EASE alone reaches .110, and 95 % of resamples of the users lie above this."""
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -26,21 +26,6 @@ def movielens(folder: Path) -> tuple[pd.DataFrame, tuple[str, str]]:
         }
     )
     return frame, ("--holdout", "0.2")
-
-
-def retail(folder: Path) -> tuple[pd.DataFrame, tuple[str, str]]:
-    rows = pd.read_parquet(folder / "online-retail" / "transactions.parquet")
-    bought = rows.customer_id.notna() & (rows.quantity > 0) & (rows.unit_price > 0)
-    rows = rows[bought & ~rows.invoice_no.str.startswith("C")]
-    frame = pd.DataFrame(
-        {
-            "user_id": rows.customer_id.astype("int64"),
-            "item_id": rows.stock_code,
-            "occurred_at": rows.invoice_ts,
-            "action": "purchase",
-        }
-    )
-    return frame, ("--cutoff", "2011-09-20")
 
 
 def split(frame: pd.DataFrame, how: str, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -67,11 +52,9 @@ def ndcg_at_10(lists: pd.DataFrame, known: pd.DataFrame, later: pd.DataFrame) ->
     return float(np.mean(values))
 
 
-@pytest.mark.parametrize(
-    ("data", "bar"), [(movielens, 0.100), (retail, 0.100)], ids=["ml-latest-small", "online-retail"]
-)
-def test_lists_reach_the_bar(data: Prepare, bar: float, shared_data: Path, tmp_path: Path) -> None:
-    frame, cut = data(shared_data)
+def test_lists_reach_the_bar(shared_data: Path, tmp_path: Path) -> None:
+    """Other data sets are measured by `python -m benchmarks quality`: each takes minutes."""
+    frame, cut = movielens(shared_data)
     frame.to_parquet(tmp_path / "interactions.parquet")
     out = tmp_path / "out"
     files = ["--interactions", str(tmp_path / "interactions.parquet"), "--out", str(out)]
@@ -83,4 +66,4 @@ def test_lists_reach_the_bar(data: Prepare, bar: float, shared_data: Path, tmp_p
     assert set(lists.item_id) <= set(known.item_id)
     assert set(lists.user_id) == set(later.user_id)
     assert lists.groupby("user_id").size().eq(20).all()
-    assert ndcg_at_10(lists, known, later) >= bar
+    assert ndcg_at_10(lists, known, later) >= BAR
