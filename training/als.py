@@ -22,12 +22,11 @@ class AlsConfig:
     iterations: int = 15
 
 
-def fit_als(interactions: Interactions, config: AlsConfig, *, limit: int, seed: int) -> FoldIn:
-    """Return item factors for all items of the interactions (zeros for those nobody liked) and their Gram matrix.
+def fit_als(matrix: sparse.csr_matrix, config: AlsConfig, *, seed: int) -> FoldIn:
+    """Return item factors for all items (zeros for those nobody liked) and their Gram matrix.
 
-    Each user counts with the latest `limit` events, as at serving.
+    `matrix` holds users x items as `confidence_matrix` makes it, with the history limit that holds at serving.
     """
-    matrix = confidence_matrix(interactions, limit)
     with threadpool_limits(1, "blas"):
         model = model_of(config, seed)
         model.fit(matrix, show_progress=False)

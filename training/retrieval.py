@@ -34,7 +34,7 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
     """Return the parts of a bundle that orders candidates by rank fusion; a ranker may be added to them."""
     known = training.interactions
     confidence = confidence_matrix(known, config.history_limit)
-    fold_in = fit_als(known, config.als, limit=config.history_limit, seed=config.seed)
+    fold_in = fit_als(confidence, config.als, seed=config.seed)
     index, index_info = build_index(fold_in.factors, config.seed)
     log.info("retrieval fitted", interactions=len(known), items=len(known.items), index=index_info.kind)
     state = final_state(known.statistic_events(), len(known.items), bucket_us=known.bucket_us)

@@ -25,7 +25,7 @@ def test_fold_in_of_a_training_user_equals_implicits_half_step(
     interactions = make_interactions(seed, n_users=15, n_items=40)
     config = AlsConfig(factors=factors, alpha=alpha, regularization=regularization, iterations=3)
     limit = 12
-    fold_in = fit_als(interactions, config, limit=limit, seed=seed)
+    fold_in = fit_als(confidence_matrix(interactions, limit), config, seed=seed)
     matrix = confidence_matrix(interactions, limit)
     with threadpool_limits(1, "blas"):
         model = model_of(config, seed)

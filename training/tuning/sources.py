@@ -34,33 +34,35 @@ _NO_VIEW = cast("ItemView", None)  # the sources judged here read histories only
 class SourceJudge:
     """Fits one source on what was known before a moment and judges it by what some of the moment's users liked next.
 
-    `chosen` is int64, positions among the users of the moment.
+    `chosen` is int64, positions among the users of the moment; the latest `history_limit` events of a user count.
     """
 
     moment: Moment
     chosen: npt.NDArray[np.int64]
+    history_limit: int
 
     def als(self, config: TrainingConfig) -> float:
         """Return NDCG@`DEPTH` of ALS by fold-in."""
-        fold_in = fit_als(self.moment.learned, config.als, limit=config.history_limit, seed=config.seed)
+        fold_in = fit_als(self._confidence, config.als, seed=config.seed)
         index, _ = build_index(fold_in.factors, config.seed)
         return self._ndcg(AlsSource(index), config, fold_in.vector)
 
     def ease(self, config: TrainingConfig) -> float:
         """Return NDCG@`DEPTH` of EASE."""
-        table = ease_table(self._confidence(config.history_limit), config.ease_regularization)
+        table = ease_table(self._confidence, config.ease_regularization)
         plan = NEIGHBOUR_PLANS["ease"]
         return self._ndcg(NeighbourSource("ease", table, plan.window, plan.decay), config, lambda *_: None)
 
-    def _confidence(self, limit: int) -> sparse.csr_matrix:
-        return confidence_matrix(self.moment.learned, limit)
+    @cached_property
+    def _confidence(self) -> sparse.csr_matrix:
+        return confidence_matrix(self.moment.learned, self.history_limit)
 
     @cached_property
     def _labels(self) -> list[npt.NDArray[np.int32]]:
         return [self.moment.labels[position] for position in self.chosen.tolist()]
 
     def _ndcg(self, source: Source, config: TrainingConfig, vector: Vector) -> float:
-        profiles = self.moment.history.profiles(self.moment.users[self.chosen], config.history_limit)
+        profiles = self.moment.history.profiles(self.moment.users[self.chosen], self.history_limit)
         hit = np.zeros((len(self.chosen), DEPTH), dtype=bool)
         for user, labels in enumerate(self._labels):
             offer = source.offer(_user(profiles, user, vector), _NO_VIEW, self._blocked(profiles, user, config), DEPTH)

@@ -165,7 +165,7 @@ class _Search:
         """Return the best configuration found, and whether it is to be taken."""
         of_sources = shares(self.trials, self.config)
         users = np.flatnonzero(scored_by(self.moments[0].users))[: self.config.ranker.users_per_slice]
-        found = self._sources(of_sources, SourceJudge(self.moments[0], users))
+        found = self._sources(of_sources, SourceJudge(self.moments[0], users, self.config.history_limit))
         candidates = candidates_of(self.training, self.moments, self.config, self.progress)
         fitted = candidates.fit(self.config)
         default = served_values(fitted, candidates.aside)
