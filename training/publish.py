@@ -21,7 +21,8 @@ from mlflow.types.schema import AnyType, ColSpec, Schema
 
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.errors import ContractError
-from training.bundle.registry import BUNDLE_FOLDER, TAG_DIGEST, TAG_RUN, RegisteredVersion, Registry, translated
+from training.bundle.names import BUNDLE_FOLDER
+from training.bundle.registry import TAG_DIGEST, TAG_RUN, RegisteredVersion, Registry, translated
 from training.code_version import ROOT
 
 EXPERIMENT: Final = "marquee"

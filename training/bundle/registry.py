@@ -16,9 +16,7 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
 
 from features.contracts.errors import MarqueeError, UnavailableError
-
-BUNDLE_FOLDER: Final = "bundle"
-"""Name of the bundle's folder among the artifacts of a model version."""
+from training.bundle.names import BUNDLE_FOLDER
 
 TAG_DIGEST: Final = "digest"
 TAG_RUN: Final = "run"

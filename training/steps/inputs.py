@@ -7,8 +7,8 @@ from typing import Final
 from features.contracts.weights import ActionWeights
 from training.als import AlsConfig
 from training.bundle.bundle import Bundle
+from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.read import open_bundle
-from training.bundle.registry import BUNDLE_FOLDER
 from training.catalogue import load_facts
 from training.config import TrainingConfig
 from training.data import Interactions
