@@ -27,7 +27,14 @@ log = structlog.get_logger(__name__)
 Floats = npt.NDArray[np.float64]
 
 BINARY: Final = "binary"
-MONOTONE: Final = {"item_rating": 1, "item_disliked": -1, "similar_disliked": -1}
+MONOTONE: Final = {
+    "item_rating": 1,
+    "item_disliked": -1,
+    "similar_disliked": -1,
+    "item_ctr": 1,
+    "item_lift": 1,
+    "item_again": 1,
+}
 """Which way a score may go as a feature grows, all else alike."""
 CLOCK: Final = ("hour", "weekday")
 _MOMENTS_FOR_CLOCK: Final = 30
