@@ -49,7 +49,8 @@ def _quality(content: dict[str, Any]) -> str:
     rows = ["| NDCG@10 | " + " | ".join(METHODS) + " |", "|---|" + "---|" * len(METHODS)]
     for name, found in content["figures"].items():
         cells = [_cell(found["methods"][method]["ndcg@10"], bold=method == "marquee") for method in METHODS]
-        rows.append(f"| {name} ({found['users']} users) | " + " | ".join(cells) + " |")
+        where = "" if found.get("commit", content["commit"]) == content["commit"] else f", at {found['commit']}"
+        rows.append(f"| {name} ({found['users']} users{where}) | " + " | ".join(cells) + " |")
     return "\n".join([*rows, "", _origin(content)])
 
 
