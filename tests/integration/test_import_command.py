@@ -58,7 +58,7 @@ def shell(database_url: str) -> Shell:
     return Shell(database_url)
 
 
-def big(folder: Path, rows: int = 2 * ROWS_AT_ONCE) -> Path:
+def big(folder: Path, rows: int = 4 * ROWS_AT_ONCE) -> Path:
     """Return a file in which every third row says the same as the one before."""
     rng = np.random.default_rng(0)
     number = np.arange(rows) - (np.arange(rows) % 3 == 2)
@@ -81,7 +81,7 @@ def balance(shell: Shell) -> tuple[int, ...]:
 def test_an_interrupted_import_goes_on_where_it_was(
     shell: Shell, tmp_path: Path, wait_until: WaitUntil, number: signal.Signals
 ) -> None:
-    path, rows = big(tmp_path), 2 * ROWS_AT_ONCE
+    path, rows = big(tmp_path), 4 * ROWS_AT_ONCE
     process = shell.start("--interactions", path)
     wait_until(lambda: shell.rows("SELECT 1 FROM imports WHERE rows_done > 0"), 60, "a chunk is written")
     process.send_signal(number)
