@@ -151,7 +151,7 @@ def duplicates(sample: Sample) -> Found:
 
 def gaps(sample: Sample) -> Found:
     """Return hours and days without any interaction, between such with many."""
-    newest = queries.newest_occurrence(sample.connection, percent=sample.percent)
+    newest = queries.newest_occurrence(sample.connection, percent=sample.percent, now=sample.now)
     if newest is None:
         return Found(failed=False, count=0, of=0, told="there are no interactions")
     until = newest + timedelta(microseconds=1)

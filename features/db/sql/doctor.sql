@@ -70,9 +70,9 @@ FROM interactions TABLESAMPLE SYSTEM (:percent::real) REPEATABLE (0)
 WHERE occurred_at >= :since AND occurred_at < :until
 GROUP BY 1;
 
--- name: newest_occurrence(percent)$
+-- name: newest_occurrence(percent, now)$
 -- When the newest interaction of the past occurred.
-SELECT max(occurred_at) FROM interactions TABLESAMPLE SYSTEM (:percent::real) REPEATABLE (0) WHERE occurred_at <= now();
+SELECT max(occurred_at) FROM interactions TABLESAMPLE SYSTEM (:percent::real) REPEATABLE (0) WHERE occurred_at <= :now;
 
 -- name: shifted_hours(percent)
 -- Live interactions by the whole hours (0 too) that lie between when they occurred and when they landed, give or take
