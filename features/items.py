@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.facts import ItemFacts
+from features.contracts.ragged import entries_of, offsets_of, places
 from features.contracts.statistics import DAY_US, HALF_LIFE_NAMES, NEVER_US, ItemStatistics
 
 Floats = npt.NDArray[np.float64]
@@ -41,10 +42,8 @@ class Categories:
 
     def of(self, items: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """Return to which of some items (by position) each of their categories belongs, and these, end to end."""
-        count = self.count[items]
-        owner = np.repeat(np.arange(len(items)), count)
-        start = self.offsets[items] - (np.cumsum(count) - count)
-        return owner, self.index[np.arange(len(owner)) + start[owner]]
+        owner, entries = entries_of(self.offsets, items)
+        return owner, self.index[entries]
 
     def sums(self, items: npt.NDArray[np.int32], value: Floats) -> Floats:
         """Return for each of some items the sum of a value (n_categories,) over its categories."""
@@ -63,21 +62,24 @@ class ItemView:
     @cached_property
     def order_by(self) -> npt.NDArray[np.int32]:
         """Return all items by trend and by count, best first: int32 (len(TRENDS) + 1, n_items), ties by index."""
-        scores = np.concatenate((self.statistics.decayed.T, self.statistics.count[None].astype(np.float64)))
-        return np.argsort(-scores, axis=1, kind="stable").astype(np.int32)
+        return np.argsort(-self._liking, axis=1, kind="stable").astype(np.int32)
 
     @cached_property
     def popularity(self) -> npt.NDArray[np.float32]:
         """Return rank and relative score by trend and by count: float32 (n_items, 2 * (len(TRENDS) + 1))."""
-        scores = np.concatenate((self.statistics.decayed.T, self.statistics.count[None].astype(np.float64)))
-        n_items = scores.shape[1]
-        columns = np.empty((n_items, 2 * len(scores)), dtype=np.float32)
-        for row, (score, order) in enumerate(zip(scores, self.order_by, strict=True)):
+        n_items = self._liking.shape[1]
+        columns = np.empty((n_items, 2 * len(self._liking)), dtype=np.float32)
+        for row, (score, order) in enumerate(zip(self._liking, self.order_by, strict=True)):
             rank = np.empty(n_items, dtype=np.float32)
             rank[order] = np.minimum(np.arange(1, n_items + 1), _RANK_LIMIT)
             columns[:, 2 * row] = np.where(score > 0, rank, np.nan)
             columns[:, 2 * row + 1] = score / max(float(score.max(initial=0.0)), 1e-12)
         return columns
+
+    @cached_property
+    def _liking(self) -> Floats:
+        """Return how much all items are liked, by trend and by count: (len(TRENDS) + 1, n_items)."""
+        return np.concatenate((self.statistics.decayed.T, self.statistics.count[None].astype(np.float64)))
 
     @cached_property
     def log_count(self) -> Floats:
@@ -140,10 +142,7 @@ class ItemView:
         by_category = np.argsort(category, kind="stable")
         category, items = category[by_category], order[owner[by_category]]
         count = np.bincount(category, minlength=len(self.categories.names))
-        within = np.arange(len(items)) - np.repeat(np.cumsum(count) - count, count)
-        offsets = np.zeros(len(count) + 1, dtype=np.int64)
-        np.cumsum(np.minimum(count, _CATEGORY_HEAD), out=offsets[1:])
-        return offsets, items[within < _CATEGORY_HEAD]
+        return offsets_of(np.minimum(count, _CATEGORY_HEAD)), items[places(count) < _CATEGORY_HEAD]
 
     @cached_property
     def clock(self) -> tuple[float, float]:

@@ -5,7 +5,6 @@ again before it answers.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,11 +32,10 @@ from training.fit import fit
 from training.frames import Loaded, load_categories
 from training.lists import Group, recommend_all
 from training.moments import Moment, newest_us, position_moments, time_moments
+from training.progress import Progress, silent
 from training.ranker import RankerFit
 from training.retrieval import Training
 from training.split import Split, cutoff_split, holdout_split, new_liked_items
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ def run_backtest(
     *,
     folder: Path,
     options: Options,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> Backtest:
     """Return the result of training before a cut and recommending after it; the bundle is left in `folder`/bundle."""
     started = time.perf_counter()

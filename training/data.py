@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Profiles
+from features.contracts.ragged import entries_of, offsets_of
 from features.contracts.statistics import BUCKET_US, DAY_US, StatisticEvents, weight_once
 from features.contracts.weights import taken_back
 
@@ -116,9 +117,7 @@ class Interactions:
     def by_user(self) -> tuple[Rows, npt.NDArray[np.int64]]:
         """Return all rows grouped by user, oldest first within one, and the users' offsets (n_users + 1,)."""
         order = np.argsort(self.user, kind="stable")
-        offsets = np.zeros(len(self.users) + 1, dtype=np.int64)
-        np.cumsum(np.bincount(self.user, minlength=len(self.users)), out=offsets[1:])
-        return order, offsets
+        return order, offsets_of(np.bincount(self.user, minlength=len(self.users)))
 
     @cached_property
     def by_known(self) -> Rows:
@@ -136,30 +135,24 @@ class Interactions:
         order, offsets = self.by_user
         counts = offsets[users + 1] - offsets[users]
         recent = np.minimum(counts, limit)
-        ends = np.zeros(len(users) + 1, dtype=np.int64)
-        np.cumsum(recent, out=ends[1:])
+        ends = offsets_of(recent)
         newest = np.repeat(offsets[users + 1] - 1 + ends[:-1], recent) - np.arange(ends[-1])
         rows = order[newest]
         owner = np.repeat(np.arange(len(users)), recent)
-        seen_owner = np.repeat(np.arange(len(users)), counts)
-        seen_rows = order[np.arange(counts.sum()) + np.repeat(offsets[users] - (np.cumsum(counts) - counts), counts)]
-        seen = np.unique(seen_owner * len(self.items) + self.item[seen_rows])
+        seen_owner, seen_rows = entries_of(offsets, users)
+        seen = np.unique(seen_owner * len(self.items) + self.item[order[seen_rows]])
         seen_owner, seen_item = seen // max(len(self.items), 1), seen % max(len(self.items), 1)
-        seen_offsets = np.zeros(len(users) + 1, dtype=np.int64)
-        np.cumsum(np.bincount(seen_owner, minlength=len(users)), out=seen_offsets[1:])
         return Profiles(
             user_ids=tuple(self.users.external(users)),
             offsets=ends,
             item=self.item[rows],
             weight=taken_back(owner * len(self.items) + self.item[rows], self.weight[rows]),
             at_us=self.at_us[rows],
-            seen_offsets=seen_offsets,
+            seen_offsets=offsets_of(np.bincount(seen_owner, minlength=len(users))),
             seen_item=seen_item.astype(np.int32),
         )
 
 
 def flat_lists(lists: Sequence[npt.NDArray[np.int32]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Return int32 lists end to end, and their offsets (n + 1,)."""
-    offsets = np.zeros(len(lists) + 1, dtype=np.int64)
-    np.cumsum([len(entry) for entry in lists], out=offsets[1:])
-    return offsets, np.concatenate([np.empty(0, np.int32), *lists])
+    return offsets_of([len(entry) for entry in lists]), np.concatenate([np.empty(0, np.int32), *lists])

@@ -1,6 +1,5 @@
 """Evaluation on a window that the bundle was not fitted on: the line that serves, beside every baseline."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,11 +16,12 @@ from training.evaluation.measures import Measures
 from training.evaluation.methods import SERVED, K
 from training.evaluation.popularity import ItemPopularity, Lists, average_popularity, gini, novelty
 from training.evaluation.reliability import Tenth
-from training.evaluation.resampling import estimate_all
+from training.evaluation.resampling import Methods, estimate_all, estimate_methods
 from training.evaluation.segments import Segment, by_history_length, head_and_tail, light_and_heavy
 from training.evaluation.source_recall import SourceRecall, summarize
 from training.lists import Group, recommend_all
 from training.metrics import Estimate, Floats, bootstrap_mean, coverage, per_user
+from training.progress import Progress, silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +73,10 @@ class Evaluation:
         """Return how popular the items were before."""
         return ItemPopularity.of(self.judged.history)
 
-    def metrics(self) -> dict[str, dict[str, Estimate]]:
-        """Return mean and interval of every metric of every method."""
-        return self._metrics
-
     @cached_property
-    def _metrics(self) -> dict[str, dict[str, Estimate]]:
-        found = estimate_all(
-            {(method, name): entry for method, values in self.values.items() for name, entry in values.items()},
-            self.seed,
-        )
-        return {method: {name: found[method, name] for name in values} for method, values in self.values.items()}
+    def metrics(self) -> Methods:
+        """Return mean and interval of every metric of every method."""
+        return estimate_methods(self.values, self.seed)
 
     def gains(self, metric: str = "ndcg@10") -> dict[str, Estimate]:
         """Return the paired difference of the served line to each baseline in a metric, with its interval."""
@@ -131,7 +124,7 @@ class Evaluation:
                 name: value.to_json() if isinstance(value, Estimate) else value
                 for name, value in self.leanings[method].items()
             }
-            for method, found in self.metrics().items()
+            for method, found in self.metrics.items()
         }
         return {
             "users": self.n_users,
@@ -145,9 +138,7 @@ class Evaluation:
         }
 
 
-def evaluate(
-    recommender: Recommender, judged: Judged, *, seed: int, progress: Callable[[str], None] = lambda _: None
-) -> Evaluation:
+def evaluate(recommender: Recommender, judged: Judged, *, seed: int, progress: Progress = silent) -> Evaluation:
     """Return how the recommender does on judged users, beside each baseline.
 
     A baseline's list is what one source alone offers the user, in its order; all come from one retrieval per user.

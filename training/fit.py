@@ -1,19 +1,16 @@
 """One training from interactions to the parts of a bundle: retrieval, moments, ranker, and the choice what serves."""
 
-from collections.abc import Callable
-
 from training.bundle.parts import Parts
 from training.config import TrainingConfig
 from training.moments import Moment
+from training.progress import Progress, silent
 from training.ranker import RankerFit, fit_ranker
 from training.retrieval import Training, fit_retrieval
 from training.slices import make_slices
 
-Progress = Callable[[str], None]
-
 
 def fit(
-    training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = lambda _: None
+    training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = silent
 ) -> tuple[Parts, RankerFit]:
     """Return the parts of a bundle, and how the ranker did on its validation slice.
 
@@ -25,7 +22,7 @@ def fit(
 
 
 def fit_at_moments(
-    training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = lambda _: None
+    training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = silent
 ) -> RankerFit:
     """Return a ranker that learned at the given moments (the latest first)."""
     slices = make_slices(training, moments, config, progress)

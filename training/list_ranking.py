@@ -29,13 +29,13 @@ from training.data import VIRTUAL_SPAN_US, Interactions
 from training.frames import load_categories
 from training.groups import Group
 from training.list_groups import Entries, ListMoment, LoggedLists, list_groups, list_spec
+from training.progress import Progress, silent
 from training.ranker import RankerFit, fit_ranker
 from training.retrieval import Training, fit_retrieval
 
 log = structlog.get_logger(__name__)
 
 Scores = list[npt.NDArray[np.float64]]
-Progress = Callable[[str], None]
 
 SHOWN: Final = "shown"
 """The order in which lists were shown, as one more thing to beat."""
@@ -128,7 +128,7 @@ class RankedLists:
         }
 
 
-def rank_lists(source: ListSource, begin_us: int, progress: Progress = lambda _: None) -> RankedLists:
+def rank_lists(source: ListSource, begin_us: int, progress: Progress = silent) -> RankedLists:
     """Return the lists from a time on, each scored from what was known before that time.
 
     Raises

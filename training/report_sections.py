@@ -42,7 +42,7 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
     """
     rows = []
     for method in ranked_methods(evaluation):
-        metrics = evaluation.metrics()[method]
+        metrics = evaluation.metrics[method]
         rows += [MetricRow(method, name, found.mean, found.low, found.high) for name, found in metrics.items()]
         covered = evaluation.coverage[method]
         rows.append(MetricRow(method, "coverage@10", covered, covered, covered))
@@ -66,7 +66,7 @@ def best_baseline(evaluation: Evaluation) -> str:
 
 def ranked_methods(evaluation: Evaluation) -> list[str]:
     """Return all methods: the served line, then the baselines by NDCG@10."""
-    metrics = evaluation.metrics()
+    metrics = evaluation.metrics
     return sorted(metrics, key=lambda method: (method != SERVED, -metrics[method]["ndcg@10"].mean))
 
 
@@ -80,7 +80,7 @@ def tiles(evaluation: Evaluation) -> list[Tile]:
     """Return what a reader should see first."""
     if not evaluation.n_users:
         return []
-    served = evaluation.metrics()[SERVED]
+    served = evaluation.metrics[SERVED]
     rival = best_baseline(evaluation)
     gain = evaluation.gains()[rival]
     clear = "better" if gain.low > 0 else "worse" if gain.high < 0 else "not distinguishable"

@@ -11,12 +11,21 @@ import numpy as np
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
 from features.contracts.weights_file import SaidWeights
-from training.backtest import Cut, Progress, run_backtest
+from training.backtest import Cut, run_backtest
 from training.config import TrainingConfig
 from training.data import Interactions
-from training.evaluation.resampling import bootstrap_columns, estimate_all, intervals
+from training.evaluation.resampling import (
+    Methods,
+    bootstrap_columns,
+    by_method,
+    by_method_and_metric,
+    estimate_methods,
+    intervals,
+    methods_to_json,
+)
 from training.frames import Loaded
-from training.metrics import Estimate, Floats
+from training.metrics import Floats
+from training.progress import Progress, silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +49,16 @@ class Rolling:
     windows: tuple[Window, ...]
     seed: int
 
-    def metrics(self) -> list[dict[str, dict[str, Estimate]]]:
+    def metrics(self) -> list[Methods]:
         """Return mean and interval of every metric of every method, window by window."""
-        return [_by_method(estimate_all(_columns(window), self.seed)) for window in self.windows]
+        return [estimate_methods(window.values, self.seed) for window in self.windows]
 
-    def mean(self) -> dict[str, dict[str, Estimate]]:
+    def mean(self) -> Methods:
         """Return the mean of the windows' means; its interval resamples users within each window.
 
         Methods that some window lacks are left out.
         """
-        columns = [_columns(window) for window in self.windows]
+        columns = [by_method_and_metric(window.values) for window in self.windows]
         common = [key for key in columns[-1] if all(key in found for found in columns)]
         results = [
             bootstrap_columns(np.column_stack([found[key] for key in common]), self.seed + number)
@@ -57,15 +66,15 @@ class Rolling:
         ]
         mean = np.mean([entry for entry, _ in results], axis=0)
         drawn = np.mean([entry for _, entry in results], axis=0)
-        return _by_method(dict(zip(common, intervals(mean, drawn), strict=True)))
+        return by_method(dict(zip(common, intervals(mean, drawn), strict=True)))
 
     def to_json(self) -> dict[str, Any]:
         """Return windows and mean as JSON values."""
         windows = [
-            {"cutoff": window.begin, "end": window.end, "users": window.users, "methods": _to_json(found)}
+            {"cutoff": window.begin, "end": window.end, "users": window.users, "methods": methods_to_json(found)}
             for window, found in zip(self.windows, self.metrics(), strict=True)
         ]
-        return {"windows": windows, "mean": _to_json(self.mean())}
+        return {"windows": windows, "mean": methods_to_json(self.mean())}
 
 
 def earlier_cuts(interactions: Interactions, cutoff: int, count: int) -> list[tuple[int, int]]:
@@ -95,7 +104,7 @@ def run_earlier(
     *,
     options: Options,
     said: SaidWeights | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> list[Window]:
     """Return the windows of earlier cuts, each with a training and weights of its own; their bundles are not kept."""
     windows = []
@@ -126,18 +135,3 @@ def _text(at: int, interactions: Interactions) -> str:
     if not interactions.has_clock:
         return str(at)
     return datetime.fromtimestamp(at / 1e6, tz=UTC).isoformat(timespec="minutes")
-
-
-def _columns(window: Window) -> dict[tuple[str, str], Floats]:
-    return {(method, name): entry for method, found in window.values.items() for name, entry in found.items()}
-
-
-def _by_method(found: dict[tuple[str, str], Estimate]) -> dict[str, dict[str, Estimate]]:
-    methods: dict[str, dict[str, Estimate]] = {}
-    for (method, name), estimate in found.items():
-        methods.setdefault(method, {})[name] = estimate
-    return methods
-
-
-def _to_json(methods: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
-    return {method: {name: estimate.to_json() for name, estimate in found.items()} for method, found in methods.items()}

@@ -1,6 +1,6 @@
 """What a ranker learns from and is validated on: groups of users at past moments, a later slice and earlier ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -15,9 +15,8 @@ from training.config import TrainingConfig
 from training.group_file import GroupFile
 from training.groups import candidate_groups
 from training.moments import Moment
+from training.progress import Progress, silent
 from training.retrieval import Training, at_moment, fit_retrieval
-
-Progress = Callable[[str], None]
 
 _VALIDATION_SHARE: Final = 4
 """Where there is but one slice, one of so many of its users is kept for validation."""
@@ -33,7 +32,7 @@ class Slices:
 
 
 def make_slices(
-    training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = lambda _: None
+    training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = silent
 ) -> Slices:
     """Return the groups of the given moments (the latest first).
 

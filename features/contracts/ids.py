@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import ContractError
+from features.contracts.ragged import offsets_of
 
 MISSING: Final = -1
 """The internal index that stands for "not known here"."""
@@ -71,9 +72,7 @@ class IdMap:
     def to_arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """Return the ids as UTF-8 bytes, end to end, and their n + 1 offsets: a form without pickled objects."""
         encoded = [external.encode() for external in self._external]
-        offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
-        np.cumsum([len(part) for part in encoded], out=offsets[1:])
-        return np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets
+        return np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets_of([len(part) for part in encoded])
 
     @classmethod
     def from_arrays(cls, utf8: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> "IdMap":

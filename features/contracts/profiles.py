@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.ragged import entries_of, offsets_of
+
 HISTORY_LIMIT: Final = 500
 """Latest events of a user that features and fold-in read; a bundle's manifest holds its own value."""
 
@@ -71,28 +73,16 @@ class Profiles:
 
     def take(self, users: npt.NDArray[np.integer]) -> "Profiles":
         """Return the profiles of some users of the batch, in the order asked for."""
-        rows, offsets = _gather(self.offsets, users)
-        seen_rows, seen_offsets = _gather(self.seen_offsets, users)
+        rows, seen_rows = (entries_of(offsets, users)[1] for offsets in (self.offsets, self.seen_offsets))
         return Profiles(
             user_ids=tuple(self.user_ids[u] for u in users.tolist()),
-            offsets=offsets,
+            offsets=offsets_of(np.diff(self.offsets)[users]),
             item=self.item[rows],
             weight=self.weight[rows],
             at_us=self.at_us[rows],
-            seen_offsets=seen_offsets,
+            seen_offsets=offsets_of(np.diff(self.seen_offsets)[users]),
             seen_item=self.seen_item[seen_rows],
         )
-
-
-def _gather(
-    offsets: npt.NDArray[np.int64], users: npt.NDArray[np.integer]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the row numbers of some users' slices, end to end, and the offsets of the result."""
-    starts, lengths = offsets[users], offsets[users + 1] - offsets[users]
-    result = np.zeros(len(users) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=result[1:])
-    rows = np.arange(result[-1]) + np.repeat(starts - result[:-1], lengths)
-    return rows, result
 
 
 @dataclass(frozen=True, slots=True)

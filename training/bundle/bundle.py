@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING, IdMap
 from features.contracts.profiles import Options, Profiles, UserHistory
+from features.contracts.ragged import offsets_of
 from features.contracts.spec import FeatureSpec
 from features.contracts.statistics import ItemStatistics
 from features.contracts.weights import taken_back
@@ -68,11 +69,11 @@ class Bundle:
         seen = [self._known(history.seen_item_ids) for history in histories]
         return Profiles(
             user_ids=tuple(history.user_id for history in histories),
-            offsets=_offsets([len(item) for item, _, _ in rows]),
+            offsets=offsets_of([len(item) for item, _, _ in rows]),
             item=_join([item for item, _, _ in rows], np.int32),
             weight=_join([weight for _, weight, _ in rows], np.float32),
             at_us=_join([at for _, _, at in rows], np.int64),
-            seen_offsets=_offsets([len(items) for items in seen]),
+            seen_offsets=offsets_of([len(items) for items in seen]),
             seen_item=_join(seen, np.int32),
         )
 
@@ -113,12 +114,6 @@ class Bundle:
     def _known(self, item_ids: Sequence[str]) -> npt.NDArray[np.int32]:
         items = self.items.index_or_missing(item_ids)
         return np.unique(items[items != MISSING])
-
-
-def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def _join(parts: Sequence[npt.NDArray[_T]], dtype: type[_T]) -> npt.NDArray[_T]:

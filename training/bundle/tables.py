@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from features.contracts.ragged import entries_of, offsets_of, places
+
 MAX_NEIGHBOURS: Final = 64
 
 _DENSE_SHARE: Final = 100
@@ -38,21 +40,15 @@ class NeighbourTable:
         order = np.lexsort((col, -value, row))
         row, col, value = row[order], col[order], value[order]
         count = np.bincount(row, minlength=matrix.shape[0])
-        within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-        best = within < limit
-        offsets = np.zeros(matrix.shape[0] + 1, dtype=np.int64)
-        np.cumsum(np.minimum(count, limit), out=offsets[1:])
-        return cls(offsets, col[best], value[best].astype(np.float16))
+        best = places(count) < limit
+        return cls(offsets_of(np.minimum(count, limit)), col[best], value[best].astype(np.float16))
 
     def rows(
         self, items: npt.NDArray[np.int32]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return the neighbours of some items end to end: position of the owner in `items`, neighbour, weight."""
-        count = self.offsets[items + 1] - self.offsets[items]
-        owner = np.repeat(np.arange(len(items)), count)
-        start = self.offsets[items] - (np.cumsum(count) - count)
-        flat = np.arange(len(owner)) + start[owner]
-        return owner, self.index[flat], self.value[flat].astype(np.float32)
+        owner, entries = entries_of(self.offsets, items)
+        return owner, self.index[entries], self.value[entries].astype(np.float32)
 
     def score(
         self, items: npt.NDArray[np.int32], weight: npt.NDArray[np.float64]

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from training.evaluation.methods import SERVED
 from training.frames import Loaded, load_interactions, load_titles
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
 from training.list_ranking import ListSource, rank_lists
+from training.progress import Progress
 from training.report import REPORT, write_report
 from training.report_sections import ranked_methods
 from training.rolling import Rolling, Window, earlier_cuts, run_earlier, window_of
@@ -125,9 +125,7 @@ def _config(asked: BacktestOptions, loaded: Loaded) -> TrainingConfig:
     return replace(config, without=asked.without, exclude_seen=not asked.include_seen)
 
 
-def _tuned(
-    asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingConfig, tell: Callable[[str], None]
-) -> "Tuned | None":
+def _tuned(asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingConfig, tell: Progress) -> "Tuned | None":
     if not asked.tune:
         return None
     return tuned(
@@ -143,7 +141,7 @@ def _tuned(
 
 
 def _earlier_windows(
-    asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingConfig, tell: Callable[[str], None]
+    asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingConfig, tell: Progress
 ) -> list[Window]:
     if asked.rolling == 1 or cut.cutoff is None:
         return []
@@ -167,7 +165,7 @@ def _interactions(asked: BacktestOptions, shown: Shown | None) -> Loaded:
     return shown.clicks()
 
 
-def _teller(status: Status) -> Callable[[str], None]:
+def _teller(status: Status) -> Progress:
     """Return what shows progress: as a spinner to a person, as lines to a log, there counts every few seconds only."""
     counted_at = 0.0
 
@@ -202,7 +200,7 @@ def _table(result: Backtest) -> Table:
     table = Table(title=f"{evaluation.n_users} users with history and new known items; served by: {_order(result)}")
     for column in ("", "NDCG@10", "95 % interval", "recall@20", "hit rate@10", "coverage@10"):
         table.add_column(column, justify="left" if not column else "right")
-    metrics = evaluation.metrics()
+    metrics = evaluation.metrics
     for method in ranked_methods(evaluation):
         found = metrics[method]
         ndcg = found["ndcg@10"]

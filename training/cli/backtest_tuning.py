@@ -1,6 +1,5 @@
 """What ``--tune`` of a backtest does: a search of settings on what is before the cut, kept in the output folder."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -8,6 +7,7 @@ from features.contracts.errors import ContractError
 from training.backtest import Cut, know, training_of
 from training.config import TrainingConfig
 from training.frames import Loaded
+from training.progress import Progress
 
 if TYPE_CHECKING:
     from training.tuning.tune import Tuned
@@ -43,7 +43,7 @@ def tuned(
     trials: int,
     minutes: float | None,
     out: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> "Tuned":
     """Return what a search before the cut led to; it goes on with the trials that it finds in the folder."""
     from training.tuning.tune import Budget, tune  # noqa: PLC0415  # Optuna loads slowly, and few ask for it

@@ -1,7 +1,9 @@
 """`step` and `run`: one step of a training run, as Airflow calls it, or all of them by hand."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -15,40 +17,55 @@ from training.steps.runner import SKIP_EXIT_CODE, run_step
 from training.steps.state import SKIPPED, STEPS, RunError, RunFolder, StepRecord
 
 RunId = Annotated[str, typer.Option("--run", help="Names the run's folder below MARQUEE_WORK_DIR.")]
-WindowDays = Annotated[
-    int | None, typer.Option(help="Days of history to train on, back from now. [default: all there is]")
-]
-Factors = Annotated[int | None, typer.Option(help="Latent dimensions of ALS, 8 to 512. [default: 64]")]
-ExcludeSeen = Annotated[
-    bool | None,
-    typer.Option("--exclude-seen/--include-seen", help="Leave out what a user had? [default: exclude]"),
-]
-Promote = Annotated[
-    bool | None,
-    typer.Option("--promote/--no-promote", help="May the champion alias move if the gate allows? [default: promote]"),
-]
-MinEvents = Annotated[
-    int | None, typer.Option(help=f"With fewer interactions the run is skipped. [default: {MIN_EVENTS}]")
-]
-Seed = Annotated[int | None, typer.Option(help="Of every generator in the run. [default: 0]")]
-TuneTrials = Annotated[int | None, typer.Option(help="Trials of a search of better settings. [default: 0]")]
-TuneMinutes = Annotated[
-    int | None, typer.Option(help="No trial begins later; the run is then not reproducible. [default: no limit]")
-]
+_FLAGS: Final[Mapping[str, object]] = {
+    "window_days": Annotated[
+        int | None, typer.Option(help="Days of history to train on, back from now.", show_default="all there is")
+    ],
+    "factors": Annotated[int | None, typer.Option(help="Latent dimensions of ALS, 8 to 512.", show_default="64")],
+    "exclude_seen": Annotated[
+        bool | None,
+        typer.Option("--exclude-seen/--include-seen", help="Leave out what a user had?", show_default="exclude"),
+    ],
+    "promote": Annotated[
+        bool | None,
+        typer.Option(
+            "--promote/--no-promote", help="May the champion alias move if the gate allows?", show_default="promote"
+        ),
+    ],
+    "min_events": Annotated[
+        int | None, typer.Option(help="With fewer interactions the run is skipped.", show_default=str(MIN_EVENTS))
+    ],
+    "seed": Annotated[int | None, typer.Option(help="Of every generator in the run.", show_default="0")],
+    "tune_trials": Annotated[int | None, typer.Option(help="Trials of a search of better settings.", show_default="0")],
+    "tune_minutes": Annotated[
+        int | None,
+        typer.Option(help="No trial begins later; the run is then not reproducible.", show_default="no limit"),
+    ],
+}
+"""Members of `RunOptions` as flags of a command; what is not given is None."""
 
 
+def _with_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with a flag for each run option in place of its `options`, which are those given."""
+
+    def with_flags(**given: Any) -> None:
+        options = _options(**{name: given.pop(name) for name in _FLAGS})
+        command(**given, options=options)
+
+    own = {name: one for name, one in signature(command).parameters.items() if name != "options"}
+    flags = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in _FLAGS.items()]
+    with_flags.__name__, with_flags.__doc__ = command.__name__, command.__doc__
+    with_flags.__annotations__ = {name: one.annotation for name, one in own.items()} | dict(_FLAGS)
+    with_flags.__signature__ = Signature([*own.values(), *flags])  # type: ignore[attr-defined]  # read by Typer
+    return with_flags
+
+
+@_with_run_options
 def step(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(STEPS)}.")],
     run_id: RunId,
     *,
-    window_days: WindowDays = None,
-    factors: Factors = None,
-    exclude_seen: ExcludeSeen = None,
-    promote: Promote = None,
-    min_events: MinEvents = None,
-    seed: Seed = None,
-    tune_trials: TuneTrials = None,
-    tune_minutes: TuneMinutes = None,
+    options: RunOptions | None = None,
 ) -> None:
     """Do one step of a training run; one that has finished is not done again.
 
@@ -56,48 +73,22 @@ def step(
     """
     settings = load_settings()
     configure_logging(settings.log_format)
-    options = _options(
-        window_days=window_days,
-        factors=factors,
-        exclude_seen=exclude_seen,
-        promote=promote,
-        min_events=min_events,
-        seed=seed,
-        tune_trials=tune_trials,
-        tune_minutes=tune_minutes,
-    )
     record = run_step(name, run_id, settings, options)
     typer.echo(f"{record.step}: {record.outcome}: {record.summary}")
     if record.outcome == SKIPPED:
         raise typer.Exit(SKIP_EXIT_CODE)
 
 
+@_with_run_options
 def run(
     run_id: Annotated[str | None, typer.Option("--run", help="Goes on with a run that broke off.")] = None,
     *,
-    window_days: WindowDays = None,
-    factors: Factors = None,
-    exclude_seen: ExcludeSeen = None,
-    promote: Promote = None,
-    min_events: MinEvents = None,
-    seed: Seed = None,
-    tune_trials: TuneTrials = None,
-    tune_minutes: TuneMinutes = None,
+    options: RunOptions | None = None,
 ) -> None:
     """Do all steps of a training run, one after the other."""
     settings = load_settings()
     configure_logging(settings.log_format)
     name = run_id or f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    options = _options(
-        window_days=window_days,
-        factors=factors,
-        exclude_seen=exclude_seen,
-        promote=promote,
-        min_events=min_events,
-        seed=seed,
-        tune_trials=tune_trials,
-        tune_minutes=tune_minutes,
-    )
     console = Console()
     console.print(f"training run [bold]{name}[/] in {settings.work_dir / name}")
     for position, current in enumerate(STEPS, start=1):

@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
+from features.contracts.ragged import places
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.sources import POPULAR_PLANS
 from training.data import Interactions
 from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, switched_off
 from training.evaluation.popularity import Lists
-from training.evaluation.resampling import bootstrap_ratios, estimate_all, intervals
+from training.evaluation.resampling import Methods, bootstrap_ratios, estimate_methods, intervals, methods_to_json
 from training.lists import Group, recommend_all
 from training.metrics import Estimate, Floats, per_user
 from training.split import new_liked_items
@@ -42,18 +43,18 @@ class Stage:
 
     events: int
     users: int
-    methods: dict[str, dict[str, Estimate]]
+    methods: Methods
     lasting_users: int
-    lasting: dict[str, dict[str, Estimate]]
+    lasting: Methods
 
     def to_json(self) -> dict[str, Any]:
         """Return the stage as JSON values."""
         return {
             "events": self.events,
             "users": self.users,
-            "methods": _to_json(self.methods),
+            "methods": methods_to_json(self.methods),
             "lasting_users": self.lasting_users,
-            "lasting": _to_json(self.lasting),
+            "lasting": methods_to_json(self.lasting),
         }
 
 
@@ -150,7 +151,7 @@ def place_in_turn(rows: Interactions) -> npt.NDArray[np.int64]:
     """Return for each row which of its user's rows it is, from 0, int64 (n,)."""
     order, offsets = rows.by_user
     place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets))
+    place[order] = places(np.diff(offsets))
     return place
 
 
@@ -187,7 +188,11 @@ def _stages(
         kept = {method: {name: entry[stays] for name, entry in found.items()} for method, found in values.items()}
         stages.append(
             Stage(
-                n, len(users), _estimates(values, seed), int(stays.sum()), _estimates(kept, seed) if stays.any() else {}
+                n,
+                len(users),
+                estimate_methods(values, seed),
+                int(stays.sum()),
+                estimate_methods(kept, seed) if stays.any() else {},
             )
         )
     return stages
@@ -227,13 +232,3 @@ def _joined(history: Interactions, later: Interactions) -> Interactions:
     both = ((field.name, getattr(history, field.name), getattr(later, field.name)) for field in fields(Interactions))
     columns: dict[str, Any] = {name: np.concatenate((a, b)) for name, a, b in both if isinstance(a, np.ndarray)}
     return replace(history, **columns)
-
-
-def _estimates(values: dict[str, dict[str, Floats]], seed: int) -> dict[str, dict[str, Estimate]]:
-    flat = {(method, name): entry for method, found in values.items() for name, entry in found.items()}
-    estimates = estimate_all(flat, seed)
-    return {method: {name: estimates[method, name] for name in found} for method, found in values.items()}
-
-
-def _to_json(methods: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, dict[str, float]]]:
-    return {method: {name: estimate.to_json() for name, estimate in found.items()} for method, found in methods.items()}

@@ -10,6 +10,9 @@ from training.metrics import LEVEL, RESAMPLES, Estimate, Floats
 
 _Key = TypeVar("_Key", bound=Hashable)
 
+Methods = dict[str, dict[str, Estimate]]
+"""Estimates by method, then metric."""
+
 UNKNOWN: Final = Estimate(float("nan"), float("nan"), float("nan"))
 
 
@@ -69,3 +72,26 @@ def estimate_all(columns: Mapping[_Key, Floats], seed: int) -> dict[_Key, Estima
         return {}
     values = np.column_stack(list(columns.values()))
     return dict(zip(columns, intervals(*bootstrap_columns(values, seed)), strict=True))
+
+
+def estimate_methods(values: Mapping[str, Mapping[str, Floats]], seed: int) -> Methods:
+    """Return mean and interval of per-user values by method and metric."""
+    return by_method(estimate_all(by_method_and_metric(values), seed))
+
+
+def by_method_and_metric(values: Mapping[str, Mapping[str, Floats]]) -> dict[tuple[str, str], Floats]:
+    """Return the values of all methods side by side."""
+    return {(method, metric): entry for method, found in values.items() for metric, entry in found.items()}
+
+
+def by_method(found: Mapping[tuple[str, str], Estimate]) -> Methods:
+    """Return estimates of (method, metric) by method, then metric."""
+    methods: Methods = {}
+    for (method, metric), estimate in found.items():
+        methods.setdefault(method, {})[metric] = estimate
+    return methods
+
+
+def methods_to_json(methods: Methods) -> dict[str, dict[str, dict[str, float]]]:
+    """Return estimates as JSON values."""
+    return {method: {name: estimate.to_json() for name, estimate in found.items()} for method, found in methods.items()}

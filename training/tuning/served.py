@@ -1,6 +1,6 @@
 """What settings are worth when served: the ranker learns at earlier moments, and is judged on the latest slice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from training.group_file import GroupFile
 from training.groups import Group
 from training.metrics import Floats
 from training.moments import Moment
+from training.progress import Progress
 from training.ranker import RankerFit, fit_on
 from training.ranker_data import RankerData, ranker_data
 from training.retrieval import Training
@@ -39,9 +40,7 @@ class Candidates:
         return fit_on(self.data, config, refit=False)
 
 
-def candidates_of(
-    training: Training, moments: list[Moment], config: TrainingConfig, progress: Callable[[str], None]
-) -> Candidates:
+def candidates_of(training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress) -> Candidates:
     """Return the candidates that a configuration's retrieval leads to, at the moments (the latest first)."""
     slices = make_slices(training, moments, config, progress)
     scored = GroupFile(group for group in slices.later if scored_by(np.array(group.user)))

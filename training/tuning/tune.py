@@ -21,6 +21,7 @@ import structlog
 
 from training.config import TrainingConfig
 from training.moments import Moment
+from training.progress import Progress, silent
 from training.retrieval import Training
 from training.tuning.journal import open_journal
 from training.tuning.search import Searcher
@@ -37,8 +38,6 @@ _SHARES: Final = {"als": 0.35, "ease": 0.15}
 """Parts of the trials for each source; the ranker has the others."""
 _FEWEST: Final = 2
 """Trials of a search that can find anything: the first is what is in force."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,7 @@ def tune(
     moments: list[Moment],
     config: TrainingConfig,
     budget: Budget,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> Tuned:
     """Return the configuration to train with, after a search within the training data.
 
