@@ -17,14 +17,20 @@ STEP: Final = 10
 LEAST: Final = 10
 """Every source that is on proposes at least so many: what it ranks is a feature as well."""
 MOST: Final = 150
-_USERS: Final = 400
+_USERS: Final = 800
 """Users by whom budgets are chosen."""
 _NEVER: Final = 1 << 20
 """Step of an item that a source does not offer."""
 
 
 def choose_budgets(
-    recommender: Recommender, moment: Moment, on: Sequence[str], *, mean_candidates: int, options: Options, seed: int
+    recommender: Recommender,
+    moments: Sequence[Moment],
+    on: Sequence[str],
+    *,
+    mean_candidates: int,
+    options: Options,
+    seed: int,
 ) -> Mapping[str, int]:
     """Return a budget for each source, 0 for those that are not on.
 
@@ -34,17 +40,19 @@ def choose_budgets(
     Parameters
     ----------
     recommender
-        Retrieval fitted before the moment.
-    moment
-        Whose labels are to be found.
+        Retrieval fitted before the moments.
+    moments
+        Whose labels are to be found; each lends as many users.
     on
         Names of the sources that may propose.
     options
         What may be proposed.
     """
-    chosen = np.random.default_rng(seed).permutation(len(moment.users))[:_USERS]
-    steps, hit = _offers(recommender, moment, np.sort(chosen), on, options)
-    n_users = max(len(chosen), 1)
+    rng = np.random.default_rng(seed)
+    chosen = [np.sort(rng.permutation(len(moment.users))[: _USERS // len(moments)]) for moment in moments]
+    found = [_offers(recommender, *some, on, options) for some in zip(moments, chosen, strict=True)]
+    steps, hit = (np.concatenate(part) for part in zip(*found, strict=True))
+    n_users = max(sum(len(some) for some in chosen), 1)
     budgets = dict.fromkeys(on, LEAST)
     inside = (steps <= LEAST // STEP).any(axis=1)
     while int(inside.sum()) < mean_candidates * n_users:

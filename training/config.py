@@ -43,7 +43,7 @@ class TrainingConfig:
     ease_regularization: float = 300.0
     moments: int = 3
     history_limit: int = HISTORY_LIMIT
-    candidates: int = 200
+    candidates: int = 250
     without: tuple[str, ...] = ()
     exclude_seen: bool = True
     seed: int = 0

@@ -17,8 +17,10 @@ log = structlog.get_logger(__name__)
 ENOUGH_USERS: Final = 500
 """Users with history and labels that a moment should have; DECISIONS.md."""
 
-MOMENTS_OF_SLICE: Final = 3
+MOMENTS_OF_SLICE: Final = 6
 """Moments that share a fit of retrieval."""
+MOMENTS_OF_WINDOW: Final = 8
+"""Into so many parts a window is cut: moments are one such part apart."""
 MOST_OF_SPAN: Final = 0.7
 """What comes before the first moment has to teach retrieval."""
 
@@ -101,7 +103,7 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     is not enough, users are cut by position instead, and that is logged.
 
     What is popular changes from moment to moment, and a ranker that saw few of them would learn these by heart: so a
-    slice holds `MOMENTS_OF_SLICE`, a quarter of a window apart. Retrieval learns of what was before the first of them.
+    slice holds `MOMENTS_OF_SLICE`, an eighth of a window apart. Retrieval learns of what was before the first of them.
     """
     span = until_us - int(interactions.at_us[0])
     window = max(span // 10, DAY_US)
@@ -116,7 +118,7 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
 
 
 def _slice_us(window_us: int) -> int:
-    return window_us + (MOMENTS_OF_SLICE - 1) * (window_us // 4)
+    return window_us + (MOMENTS_OF_SLICE - 1) * (window_us // MOMENTS_OF_WINDOW)
 
 
 def _slices(
@@ -127,7 +129,7 @@ def _slices(
         start = until_us - (number + 1) * _slice_us(window_us)
         learned: Interactions | None = None
         for step in range(MOMENTS_OF_SLICE):
-            at = bucket_edge(start + step * (window_us // 4), interactions.bucket_us)
+            at = bucket_edge(start + step * (window_us // MOMENTS_OF_WINDOW), interactions.bucket_us)
             known = interactions.take(np.flatnonzero(interactions.at_us < at + window_us))
             try:
                 split = cutoff_split(known, at)

@@ -123,14 +123,15 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     scores = {name: _all_scores(model, made.validation) for name, model in models.items()}
     spread = {name: max(float(np.concatenate(found).std()), 1e-9) for name, found in scores.items()}
     blends = {_AND.join(blend): blend for blend in _blends(settings.objectives)}
-    found = _validated(
+    values = _validated(
         made.validation,
         {
             name: _added([scores[part] for part in blend], [spread[part] for part in blend])
             for name, blend in blends.items()
         },
     )
-    chosen = max(blends, key=lambda name: found[name])
+    found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
+    chosen = chosen_blend({name: values[name] for name in blends})
     best = [models[name] for name in blends[chosen]]
     if refit:
         everything = made.everything()
@@ -229,8 +230,19 @@ def _added(scores: Sequence[list[Floats]], spread: Sequence[float]) -> list[Floa
     ]
 
 
-def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, float]:
-    """Return the mean NDCG@10 of scores of each group's candidates, and of each order that needs none, by name."""
+def chosen_blend(values: Mapping[str, Floats]) -> str:
+    """Return the blend that is to serve, by NDCG@10 of each group: the last one, of all, unless another clearly leads.
+
+    What leads by less than a standard error leads by chance, and the larger blend errs less on what comes.
+    """
+    *_, largest = values
+    best = max(values, key=lambda name: values[name].sum())
+    lead = values[best] - values[largest]
+    return best if lead.sum() > lead.std() * len(lead) ** 0.5 else largest
+
+
+def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:
+    """Return NDCG@10 of each group's candidates by scores, and by each order that needs none: (n_groups,), by name."""
     orders = (*SOURCES, BLEND)
     values: dict[str, list[float]] = {name: [] for name in (*scores, *orders)}
     for number, group in enumerate(groups):
@@ -238,4 +250,4 @@ def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) 
             values[name].append(group.ndcg(found[number]))
         for order in orders:
             values[order].append(group.ndcg(order_scores(group.ranks, order)))
-    return {name: float(np.mean(found)) if found else 0.0 for name, found in values.items()}
+    return {name: np.array(found) for name, found in values.items()}

@@ -48,7 +48,7 @@ def make_slices(
         n_users = sum(len(moment.users) for moment in together)
         progress(f"slice {number + 1}: {len(together)} moments, {n_users} users")
         recommender = fit_retrieval(at_moment(training, together[0].learned), config).recommender()
-        budgets = budgets or _budgets(recommender, together[0], config, options)
+        budgets = budgets or _budgets(recommender, together, config, options)
         recommender = recommender.with_budgets(budgets)
         for moment in together:
             chosen = np.sort(rng.permutation(len(moment.users))[: config.ranker.users_per_slice // len(together)])
@@ -59,6 +59,9 @@ def make_slices(
     return Slices(later, earlier, budgets)
 
 
-def _budgets(recommender: Recommender, moment: Moment, config: TrainingConfig, options: Options) -> Mapping[str, int]:
+def _budgets(
+    recommender: Recommender, moments: list[Moment], config: TrainingConfig, options: Options
+) -> Mapping[str, int]:
     on = sources_on(config.without, exclude_seen=config.exclude_seen)
-    return choose_budgets(recommender, moment, on, mean_candidates=config.candidates, options=options, seed=config.seed)
+    wanted = config.candidates
+    return choose_budgets(recommender, moments, on, mean_candidates=wanted, options=options, seed=config.seed)

@@ -16,7 +16,7 @@ from training.bundle.plan import sources_on
 from training.bundle.ranker import HEAD_TREES, KEPT, Ranker
 from training.bundle.sources import POPULAR_PLANS, REPEAT, SOURCES, User
 from training.moments import position_moments
-from training.ranker import CLOCK, column_rules
+from training.ranker import CLOCK, chosen_blend, column_rules
 from training.ranker_data import RankerData, ranker_data
 from training.retrieval import Training, at_moment, fit_retrieval
 from training.slices import make_slices
@@ -29,10 +29,10 @@ def test_budgets_start_even_grow_in_steps_and_stop_at_the_mean() -> None:
     moment = position_moments(INTERACTIONS, 0.2, 1)[0]
     recommender = fit_retrieval(at_moment(TRAINING, moment.learned), SMALL).recommender()
     on = sources_on(("ease",))
-    few = choose_budgets(recommender, moment, on, mean_candidates=1, options=Options(), seed=0)
+    few = choose_budgets(recommender, [moment], on, mean_candidates=1, options=Options(), seed=0)
     assert {few[name] for name in on} == {LEAST}
     assert few["ease"] == few[REPEAT] == 0
-    more = choose_budgets(recommender, moment, on, mean_candidates=45, options=Options(), seed=0)
+    more = choose_budgets(recommender, [moment], on, mean_candidates=45, options=Options(), seed=0)
     assert sum(more.values()) > sum(few.values())
     assert all(budget % STEP == 0 and budget >= few[name] for name, budget in more.items())
 
@@ -103,3 +103,16 @@ def clock_free(made: RankerData) -> list[float]:
     found = column_rules(made)["feature_contri"]
     assert isinstance(found, list)
     return found
+
+
+def test_all_objectives_are_blended_unless_fewer_clearly_lead() -> None:
+    rng = np.random.default_rng(0)
+    both = rng.random(400)
+    chance = both + rng.normal(0, 0.2, 400)
+    chance += both.mean() + 0.005 - chance.mean()  # half a standard error ahead
+    assert chosen_blend({"lambdarank": chance, "binary": both - 0.1, "lambdarank + binary": both}) == (
+        "lambdarank + binary"
+    )
+    assert chosen_blend({"lambdarank": chance + 0.05, "binary": both - 0.1, "lambdarank + binary": both}) == (
+        "lambdarank"
+    )
