@@ -113,7 +113,7 @@ def plot_estimates(found: Mapping[str, Estimate], title: str, ours: str) -> byte
     figure = Figure(figsize=(9, 0.42 * len(found) + 1.5), layout="constrained")
     panel = figure.subplots()
     names = list(found)[::-1]
-    colours = [OURS if name == ours else CATALOGUE for name in names]
+    colours = [OURS if name == ours else OTHERS for name in names]
     _bars(panel, names, [found[name] for name in names], colours)
     panel.set_xlim(left=0)
     _titled(panel, title, "mean, 95 % interval", "")
