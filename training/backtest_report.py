@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 
 from training.backtest import Backtest
+from training.backtest_results import Beside
+from training.backtest_sections import lists_section, newcomers_section, rolling_section, tuning_section
 from training.bundle.plan import RANKER
 from training.config import TrainingConfig
-from training.curves import plot_newcomers, plot_windows
 from training.evaluation.examples import examples
 from training.evaluation.methods import SERVED, TITLES
-from training.evaluation.newcomers import Newcomers, Stage, UnseenItems
 from training.frames import Loaded
-from training.report import Grid, Picture, Report, Section, in_words
+from training.report import Report
 from training.report_sections import compared, evaluation_sections, metric_rows, tiles
-from training.rolling import Rolling
 
 
 def backtest_report(
@@ -20,14 +19,18 @@ def backtest_report(
     loaded: Loaded,
     config: TrainingConfig,
     titles: Mapping[str, str],
-    rolling: Rolling | None = None,
+    beside: Beside,
 ) -> Report:
     """Return the report of a backtest; `titles` are those of items by external id, where there are any."""
     evaluation = result.evaluation
     sections = evaluation_sections(evaluation)
     sections.insert(4, newcomers_section(result.newcomers))
-    if rolling is not None:
-        sections.insert(1, _rolling_section(rolling, compared(evaluation)))
+    if beside.rolling is not None:
+        sections.insert(1, rolling_section(beside.rolling, compared(evaluation)))
+    if beside.ranked is not None:
+        sections.append(lists_section(beside.ranked))
+    if beside.search is not None:
+        sections.append(tuning_section(beside.search))
     return Report(
         title="Backtest",
         facts=_facts(result, loaded, config),
@@ -37,69 +40,6 @@ def backtest_report(
         notes=_notes(result, config),
         tiles=tiles(evaluation),
         examples=examples(evaluation, result.bundle.items, titles, result.bundle.source_names),
-    )
-
-
-def newcomers_section(newcomers: Newcomers) -> Section:
-    """Return what became of users who came after the cut, and of items that did."""
-    grids = [Grid(["liked later", "events on unseen items", "items", "share of events"], _unseen_rows(newcomers))]
-    if not newcomers.stages:
-        words = "No stages here: either users are cut by share, so that everyone has a history, or nobody new came."
-        return Section("newcomers", "New users and new items", [words, _UNSEEN], (), grids)
-    words = (
-        f"{newcomers.users} users have their first event after the cut. Each is judged just after the first, second, "
-        "fifth and tenth event, with retrieval and ranker of the cut: only the fold-in and the statistics know more. "
-        "On the left every stage has its own users: only the right side may be read from stage to stage."
-    )
-    picture = Picture("newcomers", "95 % intervals over users.", plot_newcomers(newcomers.stages))
-    methods = list(newcomers.stages[0].methods)
-    return Section(
-        "newcomers",
-        "New users and new items",
-        [words, _UNSEEN],
-        [picture],
-        [Grid(["NDCG@10 after", "users", *methods], [_stage_row(stage) for stage in newcomers.stages]), *grids],
-    )
-
-
-_UNSEEN = (
-    "Items first seen after training are no labels anywhere on this page, because no candidate source can propose them "
-    "yet; the table counts how much of what was liked later falls on them."
-)
-
-
-def _stage_row(stage: Stage) -> list[str]:
-    named = f"{stage.events} event" + ("s" if stage.events > 1 else "")
-    return [named, str(stage.users), *(in_words(found["ndcg@10"]) for found in stage.methods.values())]
-
-
-def _unseen_rows(newcomers: Newcomers) -> list[list[str]]:
-    found: dict[str, UnseenItems | None] = {
-        "by everyone": newcomers.unseen,
-        "by new users": newcomers.unseen_of_newcomers,
-    }
-    return [
-        [name, f"{entry.events:,}", f"{entry.items:,}", in_words(entry.share, ".1%")]
-        for name, entry in found.items()
-        if entry is not None
-    ]
-
-
-def _rolling_section(rolling: Rolling, methods: list[str]) -> Section:
-    metrics, mean = rolling.metrics(), rolling.mean()
-    methods = [method for method in methods if method in mean]
-    names = [f"{window.begin}\n{window.users} users" for window in rolling.windows]
-    rows = [
-        [window.begin, str(window.users), *(in_words(found[method]["ndcg@10"]) for method in methods)]
-        for window, found in zip(rolling.windows, metrics, strict=True)
-    ]
-    rows.append(["mean of all cuts", "", *(in_words(mean[method]["ndcg@10"]) for method in methods)])
-    return Section(
-        "rolling",
-        "Several cuts",
-        ["The same training at earlier times, each judged on a window as long as the last; lists are of the last one."],
-        [Picture("rolling", "95 % intervals over users.", plot_windows(names, metrics, methods))],
-        [Grid(["NDCG@10 at", "users", *methods], rows)],
     )
 
 

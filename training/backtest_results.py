@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,23 @@ LISTS: Final = "recommendations.parquet"
 METRICS: Final = "metrics.json"
 VALUES: Final = "values.parquet"
 METHOD: Final = "method"
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What was asked for beside the backtest itself: earlier cuts, a search of settings, lists to re-rank."""
+
+    rolling: Rolling | None = None
+    search: "Tuned | None" = None
+    ranked: RankedLists | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``metrics.json`` holds of them; None for what was not asked for."""
+        return {
+            "rolling": None if self.rolling is None else self.rolling.to_json(),
+            "tuning": None if self.search is None else self.search.to_json(),
+            "ranked_lists": None if self.ranked is None else self.ranked.to_json(),
+        }
 
 
 def recommendations_frame(result: Backtest, loaded: Loaded) -> pd.DataFrame:
@@ -58,15 +76,7 @@ def labels_digest(judged: Judged, items: IdMap) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def metrics_json(
-    result: Backtest,
-    loaded: Loaded,
-    config: TrainingConfig,
-    *,
-    rolling: Rolling | None = None,
-    search: "Tuned | None" = None,
-    ranked: RankedLists | None = None,
-) -> dict[str, Any]:
+def metrics_json(result: Backtest, loaded: Loaded, config: TrainingConfig, beside: Beside) -> dict[str, Any]:
     """Return everything that ``metrics.json`` holds."""
     manifest = result.bundle.manifest
     return {
@@ -79,7 +89,6 @@ def metrics_json(
         "evaluation": result.evaluation.to_json(),
         "labels_digest": labels_digest(result.evaluation.judged, result.bundle.items),
         "newcomers": result.newcomers.to_json(),
-        "rolling": None if rolling is None else rolling.to_json(),
         "validation_ndcg@10": result.ranker.validation,
         "order_by": manifest.plan.order_by,
         "cold_source": manifest.plan.cold_source,
@@ -89,26 +98,16 @@ def metrics_json(
             "groups": result.ranker.n_groups,
             "trees": result.ranker.ranker.n_trees,
         },
-        "tuning": None if search is None else search.to_json(),
-        "ranked_lists": None if ranked is None else ranked.to_json(),
+        **beside.to_json(),
         "parameters": config.parameters(),
         "bundle": result.bundle.digest,
         "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
     }
 
 
-def write_results(
-    result: Backtest,
-    loaded: Loaded,
-    config: TrainingConfig,
-    folder: Path,
-    *,
-    rolling: Rolling | None = None,
-    search: "Tuned | None" = None,
-    ranked: RankedLists | None = None,
-) -> None:
+def write_results(result: Backtest, loaded: Loaded, config: TrainingConfig, folder: Path, beside: Beside) -> None:
     """Write lists, metrics and per-user values."""
     recommendations_frame(result, loaded).to_parquet(folder / LISTS, index=False)
     values_frame(result, loaded).to_parquet(folder / VALUES, index=False)
-    content = json.dumps(metrics_json(result, loaded, config, rolling=rolling, search=search, ranked=ranked), indent=1)
+    content = json.dumps(metrics_json(result, loaded, config, beside), indent=1)
     (folder / METRICS).write_text(content + "\n", encoding="utf-8")

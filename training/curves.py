@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, ScalarFormatter
 
 from training.evaluation.methods import SERVED, TITLES
 from training.evaluation.newcomers import Stage
@@ -37,6 +37,7 @@ def plot_source_recall(sources: Mapping[str, SourceRecall]) -> bytes:
     alone = sorted(sources.items(), key=lambda entry: entry[1].alone.mean)
     names = [f"{TITLES.get(name, name)} ({found.budget})" for name, found in alone]
     _bars(right, names, [found.alone for _, found in alone])
+    right.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     _titled(right, "Labels that only this source proposes", "share of labels, at the budget in brackets", "")
     return figure_png(figure)
 
@@ -107,6 +108,33 @@ def plot_windows(
     return figure_png(figure)
 
 
+def plot_estimates(found: Mapping[str, Estimate], title: str, ours: str) -> bytes:
+    """Return one bar with its interval for each name, the first on top."""
+    figure = Figure(figsize=(9, 0.42 * len(found) + 1.5), layout="constrained")
+    panel = figure.subplots()
+    names = list(found)[::-1]
+    colours = [OURS if name == ours else OTHERS for name in names]
+    _bars(panel, names, [found[name] for name in names], colours)
+    panel.set_xlim(left=0)
+    _titled(panel, title, "mean, 95 % interval", "")
+    return figure_png(figure)
+
+
+def plot_trials(scores: Mapping[str, np.ndarray[tuple[int], np.dtype[np.float64]]]) -> bytes:
+    """Return the scores of each stage's trials in their order, and the best so far; the first is the default's."""
+    figure = Figure(figsize=(4.2 * max(len(scores), 1), 3.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, max(len(scores), 1)))
+    for panel, (stage, found) in zip(panels, scores.items(), strict=False):
+        x = np.arange(len(found))
+        panel.axhline(found[0], color=OTHERS, linestyle=":", label="default")
+        panel.plot(x, found, "o", color=CATALOGUE, markersize=4, label="trial")
+        panel.step(x, np.maximum.accumulate(found), where="post", color=OURS, label="best so far")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.legend(frameon=False, fontsize=8)
+        _titled(panel, stage, "trial", "score")
+    return figure_png(figure)
+
+
 def _series(panel: Axes, x: np.ndarray[tuple[int], np.dtype[np.float64]], found: Mapping[str, list[Estimate]]) -> None:
     """Draw each method as a line of its own, the served one in front; points stand side by side, not on each other."""
     colours = iter(_COLOURS[1:] * 3)
@@ -139,11 +167,12 @@ def _line(
     )
 
 
-def _bars(panel: Axes, names: Sequence[str], estimates: Sequence[Estimate]) -> None:
+def _bars(
+    panel: Axes, names: Sequence[str], estimates: Sequence[Estimate], colours: Sequence[str] = (CATALOGUE,)
+) -> None:
     means = np.array([estimate.mean for estimate in estimates])
     reach = np.array([[e.mean - e.low, e.high - e.mean] for e in estimates]).reshape(-1, 2).T.clip(min=0)
-    panel.barh(names, means, xerr=reach, color=CATALOGUE, capsize=2, height=0.6, error_kw={"elinewidth": 1})
-    panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    panel.barh(names, means, xerr=reach, color=list(colours), capsize=2, height=0.6, error_kw={"elinewidth": 1})
 
 
 def _log_budgets(panel: Axes) -> None:

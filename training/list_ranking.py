@@ -26,9 +26,11 @@ from training.bundle.plan import RANKER
 from training.catalogue import load_facts
 from training.config import TrainingConfig
 from training.data import VIRTUAL_SPAN_US, Interactions
+from training.evaluation.resampling import UNKNOWN
 from training.frames import load_categories
 from training.groups import Group
 from training.list_groups import Entries, ListMoment, LoggedLists, list_groups, list_spec
+from training.metrics import Estimate
 from training.progress import Progress, silent
 from training.ranker import RankerFit, fit_ranker
 from training.retrieval import Training, fit_retrieval
@@ -124,8 +126,16 @@ class RankedLists:
             "lists": len(self.entries),
             "order_by": self.order_by,
             "validation_ndcg@10": dict(self.validation),
-            "ndcg@10": {name: _with_interval(values) for name, values in self.ndcg.items()},
+            "ndcg@10": {
+                name: (estimate.to_json() if len(self.ndcg[name]) else {}) | {"lists": len(self.ndcg[name])}
+                for name, estimate in self.estimates.items()
+            },
         }
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Return the mean NDCG@10 with its interval (normal, over lists), by order."""
+        return {name: _with_interval(values) for name, values in self.ndcg.items()}
 
 
 def rank_lists(source: ListSource, begin_us: int, progress: Progress = silent) -> RankedLists:
@@ -245,9 +255,9 @@ def _mean_ndcg(groups: Sequence[Group], scores: Scores) -> float:
     return float(np.mean([group.ndcg(found) for group, found in zip(groups, scores, strict=True)]))
 
 
-def _with_interval(values: npt.NDArray[np.float64]) -> dict[str, float]:
+def _with_interval(values: npt.NDArray[np.float64]) -> Estimate:
     if not len(values):
-        return {"lists": 0}
+        return UNKNOWN
     half = 1.96 * float(values.std()) / len(values) ** 0.5
     mean = float(values.mean())
-    return {"mean": mean, "low": mean - half, "high": mean + half, "lists": len(values)}
+    return Estimate(mean, mean - half, mean + half)

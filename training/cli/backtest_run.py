@@ -16,7 +16,7 @@ from features.contracts.profiles import Options
 from features.contracts.weights_file import load_weights
 from training.backtest import Backtest, Cut, run_backtest
 from training.backtest_report import backtest_report
-from training.backtest_results import LISTS, write_results
+from training.backtest_results import LISTS, Beside, write_results
 from training.bundle.sources import SOURCES
 from training.cli.backtest_tuning import check_tuning, tuned
 from training.cli.weights_run import said_of
@@ -92,9 +92,10 @@ def execute(asked: BacktestOptions) -> None:
             )
             ranked = rank_lists(source, list_cut(shown, cut), tell)
             write_ranked(ranked_frame(shown, source.lists, ranked), asked.out)
-        write_results(result, loaded, config, asked.out, rolling=rolling, search=search, ranked=ranked)
+        beside = Beside(rolling, search, ranked)
+        write_results(result, loaded, config, asked.out, beside)
         tell("report")
-        write_report(backtest_report(result, loaded, config, load_titles(asked.items), rolling), asked.out)
+        write_report(backtest_report(result, loaded, config, load_titles(asked.items), beside), asked.out)
     if search is not None:
         Console().print(search.verdict.reason)
     Console().print(_table(result))

@@ -1,15 +1,20 @@
 """Pictures are pictures, and the report holds everything in itself, escaped."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from training.backtest_sections import lists_section, tuning_section
+from training.config import TrainingConfig
 from training.curves import (
     plot_by_history_length,
+    plot_estimates,
     plot_newcomers,
     plot_reliability,
     plot_source_recall,
+    plot_trials,
     plot_windows,
 )
 from training.evaluation.examples import Example, Shown
@@ -18,9 +23,13 @@ from training.evaluation.reliability import Tenth
 from training.evaluation.resampling import UNKNOWN
 from training.evaluation.segments import Segment
 from training.evaluation.source_recall import BUDGETS, SourceRecall
+from training.list_ranking import RankedLists
 from training.metrics import Estimate
 from training.plots import MetricRow, plot_importance, plot_metrics, plot_popularity
 from training.report import Grid, Picture, Report, Section, render, write_report
+from training.tuning.trials import Trial
+from training.tuning.tune import Tuned
+from training.tuning.verdict import Verdict
 
 PNG = b"\x89PNG\r\n"
 ROWS = [
@@ -57,6 +66,9 @@ def test_each_curve_is_a_png() -> None:
         plot_newcomers([Stage(1, 9, found, 4, found), Stage(2, 5, unknown, 0, {})]),
         plot_reliability([Tenth(0.1, 10, estimate), Tenth(0.3, 10, estimate)]),
         plot_windows(["a", "b"], [found, found], list(found)),
+        plot_estimates({"now": estimate, "shown": UNKNOWN}, "NDCG@10", "now"),
+        plot_trials({"als": np.array([0.1, 0.2]), "ranker": np.array([0.3])}),
+        plot_trials({}),
     ]
     assert all(picture.startswith(PNG) for picture in pictures)
 
@@ -68,6 +80,33 @@ def test_an_example_shows_titles_reasons_and_hits() -> None:
     assert "User u&lt;1&gt;: 1 of the first 2 liked later" in page
     assert '<li class="hit">Heat <b>liked</b><small>ALS, because of Alien</small></li>' in page
     assert "and 8 more" in page
+
+
+def test_lists_are_told_by_order_with_what_they_were_compared_with() -> None:
+    ndcg = {"ranked": np.array([0.5, 1.0]), "shown": np.array([0.25, 0.75]), "item_ctr": np.array([])}
+    ranked = RankedLists(np.arange(3), [np.zeros(2)] * 3, "ranker", {"ranker": 0.6, "shown": 0.4}, ndcg)
+    section = lists_section(ranked)
+    assert section.words[0].startswith("3 logged lists after the cut, ordered by: ranker.")
+    names, values = zip(*section.grids[0].rows, strict=True)
+    assert names == ("as ranked now", "as shown", "by click rate alone")
+    assert values[0].startswith("0.7500 [")
+    assert section.grids[1].rows == [["ranker", "0.6000"], ["shown", "0.4000"]]
+
+
+def test_a_search_is_told_with_its_best_trials_and_its_verdict() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    trials = tuple(
+        Trial(stage, number, {}, score, at, at)
+        for stage, scores in (("als", (0.1, 0.3, 0.2)), ("ranker", (0.5,)))
+        for number, score in enumerate(scores)
+    )
+    verdict = Verdict(users=90, default=0.1, tuned=0.2, sure=0.5)
+    section = tuning_section(Tuned(TrainingConfig(), {}, {"als.factors": 32}, verdict, trials, reproducible=False))
+    assert section.words[0].startswith("Tuned settings not taken: NDCG@10 0.2000 against 0.1000 by default")
+    assert section.words[1].startswith("Time was limited")
+    assert section.grids[0].rows == [["als", "3", "0.1000", "0.3000", "1"], ["ranker", "1", "0.5000", "0.5000", "0"]]
+    assert section.grids[1].rows == [["als.factors", "32"]]
+    assert "Search of settings" in render(report(sections=[section]))
 
 
 def test_plots_take_what_a_hapless_run_has() -> None:

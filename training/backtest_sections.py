@@ -1,0 +1,124 @@
+"""Sections that only a backtest's report has: new users, earlier cuts, re-ranked lists, and the search of settings."""
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from training.curves import plot_estimates, plot_newcomers, plot_trials, plot_windows
+from training.evaluation.newcomers import Newcomers, Stage, UnseenItems
+from training.list_ranking import RankedLists
+from training.report import Grid, Picture, Section, in_words
+from training.rolling import Rolling
+
+if TYPE_CHECKING:
+    from training.tuning.tune import Tuned
+
+_RANKED: Final = "as ranked now"
+_LIST_ORDERS: Final = {
+    "ranked": _RANKED,
+    "shown": "as shown",
+    "item_ctr": "by click rate alone",
+    "item_lift": "by click rate against the list's",
+}
+
+
+def newcomers_section(newcomers: Newcomers) -> Section:
+    """Return what became of users who came after the cut, and of items that did."""
+    grids = [Grid(["liked later", "events on unseen items", "items", "share of events"], _unseen_rows(newcomers))]
+    if not newcomers.stages:
+        words = "No stages here: either users are cut by share, so that everyone has a history, or nobody new came."
+        return Section("newcomers", "New users and new items", [words, _UNSEEN], (), grids)
+    words = (
+        f"{newcomers.users} users have their first event after the cut. Each is judged just after the first, second, "
+        "fifth and tenth event, with retrieval and ranker of the cut: only the fold-in and the statistics know more. "
+        "On the left every stage has its own users: only the right side may be read from stage to stage."
+    )
+    picture = Picture("newcomers", "95 % intervals over users.", plot_newcomers(newcomers.stages))
+    methods = list(newcomers.stages[0].methods)
+    return Section(
+        "newcomers",
+        "New users and new items",
+        [words, _UNSEEN],
+        [picture],
+        [Grid(["NDCG@10 after", "users", *methods], [_stage_row(stage) for stage in newcomers.stages]), *grids],
+    )
+
+
+_UNSEEN = (
+    "Items first seen after training are no labels anywhere on this page, because no candidate source can propose them "
+    "yet; the table counts how much of what was liked later falls on them."
+)
+
+
+def _stage_row(stage: Stage) -> list[str]:
+    named = f"{stage.events} event" + ("s" if stage.events > 1 else "")
+    return [named, str(stage.users), *(in_words(found["ndcg@10"]) for found in stage.methods.values())]
+
+
+def _unseen_rows(newcomers: Newcomers) -> list[list[str]]:
+    found: dict[str, UnseenItems | None] = {
+        "by everyone": newcomers.unseen,
+        "by new users": newcomers.unseen_of_newcomers,
+    }
+    return [
+        [name, f"{entry.events:,}", f"{entry.items:,}", in_words(entry.share, ".1%")]
+        for name, entry in found.items()
+        if entry is not None
+    ]
+
+
+def rolling_section(rolling: Rolling, methods: list[str]) -> Section:
+    """Return how some methods fare at each cut, and on average."""
+    metrics, mean = rolling.metrics(), rolling.mean()
+    methods = [method for method in methods if method in mean]
+    names = [f"{window.begin}\n{window.users} users" for window in rolling.windows]
+    rows = [
+        [window.begin, str(window.users), *(in_words(found[method]["ndcg@10"]) for method in methods)]
+        for window, found in zip(rolling.windows, metrics, strict=True)
+    ]
+    rows.append(["mean of all cuts", "", *(in_words(mean[method]["ndcg@10"]) for method in methods)])
+    return Section(
+        "rolling",
+        "Several cuts",
+        ["The same training at earlier times, each judged on a window as long as the last; lists are of the last one."],
+        [Picture("rolling", "95 % intervals over users.", plot_windows(names, metrics, methods))],
+        [Grid(["NDCG@10 at", "users", *methods], rows)],
+    )
+
+
+def lists_section(ranked: RankedLists) -> Section:
+    """Return how logged lists fare in the new order, in the order shown, and by one number of their items."""
+    found = {_LIST_ORDERS.get(name, name): estimate for name, estimate in ranked.estimates.items()}
+    rows = [[name, in_words(estimate)] for name, estimate in found.items()]
+    picture = plot_estimates(found, "NDCG@10 of lists with a click", _RANKED)
+    words = (
+        f"{len(ranked.entries):,} logged lists after the cut, ordered by: {ranked.order_by}. Clicks are the labels; "
+        "lists without one cannot be judged and do not count. Nothing shown or clicked after the cut was learned from."
+    )
+    slice_rows = [[name, f"{value:.4f}"] for name, value in ranked.validation.items()]
+    return Section(
+        "lists",
+        "Logged lists",
+        [words],
+        [Picture("lists", "95 % intervals over lists.", picture)],
+        [Grid(["order", "NDCG@10"], rows), Grid(["on the latest lists before the cut", "NDCG@10"], slice_rows)],
+    )
+
+
+def tuning_section(search: "Tuned") -> Section:
+    """Return what a search of settings tried, found, and whether it was taken."""
+    stages = list(dict.fromkeys(trial.stage for trial in search.trials))
+    scores = {stage: np.array([trial.score for trial in search.trials if trial.stage == stage]) for stage in stages}
+    rows = [
+        [stage, str(len(found)), f"{found[0]:.4f}", f"{found.max():.4f}", f"{int(found.argmax())}"]
+        for stage, found in scores.items()
+    ]
+    settings = [[path, f"{value:.4g}"] for path, value in search.found.items()] or [["the default settings", ""]]
+    limited = [] if search.reproducible else ["Time was limited: a repetition may try other settings."]
+    return Section(
+        "tuning",
+        "Search of settings",
+        [f"{search.verdict.reason[0].upper()}{search.verdict.reason[1:]}.", *limited],
+        [Picture("tuning", "Each stage has a score of its own; trial 0 is the default.", plot_trials(scores))],
+        [Grid(["stage", "trials", "default", "best", "in trial"], rows), Grid(["setting found", "value"], settings)],
+    )
