@@ -17,9 +17,9 @@ log = structlog.get_logger(__name__)
 ENOUGH_USERS: Final = 500
 """Users with history and labels that a moment should have; DECISIONS.md."""
 
-MOMENTS_OF_SLICE: Final = 6
+MOMENTS_OF_SLICE: Final = 3
 """Moments that share a fit of retrieval."""
-MOMENTS_OF_WINDOW: Final = 8
+MOMENTS_OF_WINDOW: Final = 4
 """Into so many parts a window is cut: moments are one such part apart."""
 MOST_OF_SPAN: Final = 0.7
 """What comes before the first moment has to teach retrieval."""
@@ -103,7 +103,7 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     is not enough, users are cut by position instead, and that is logged.
 
     What is popular changes from moment to moment, and a ranker that saw few of them would learn these by heart: so a
-    slice holds `MOMENTS_OF_SLICE`, an eighth of a window apart. Retrieval learns of what was before the first of them.
+    slice holds `MOMENTS_OF_SLICE`, a quarter of a window apart. Retrieval learns of what was before the first of them.
     """
     span = until_us - int(interactions.at_us[0])
     window = max(span // 10, DAY_US)
