@@ -159,17 +159,18 @@ def evaluate(recommender: Recommender, judged: Judged, *, seed: int, progress: P
 
 def evaluation_of(recommender: Recommender, judged: Judged, measures: Measures, seed: int) -> Evaluation:
     """Return the evaluation of judged users whose lists were measured."""
-    served = measures.lists[SERVED]
+    lists = measures.compared()
+    served = lists[SERVED]
     n_items = len(judged.history.items)
     names = [source.name for source in recommender.sources]
     return Evaluation(
-        values={method: per_user(items, judged.labels) for method, items in measures.lists.items()},
-        coverage={method: coverage(items, n_items, 10) for method, items in measures.lists.items()},
+        values={method: per_user(items, judged.labels) for method, items in lists.items()},
+        coverage={method: coverage(items, n_items, 10) for method, items in lists.items()},
         candidate_recall=measures.recalled,
         shown=np.bincount(served[served != MISSING], minlength=n_items),
         seed=seed,
         judged=judged,
-        lists=measures.lists,
+        lists=lists,
         source=measures.source,
         because=measures.because,
         sources=summarize(names, recommender.plan.budgets, measures.by_budget, measures.alone, seed),

@@ -7,9 +7,10 @@ from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations, Trace
-from training.bundle.sources import Offer
+from training.bundle.sources import POPULAR_PLANS, Offer
 from training.evaluation.judged import Judged
 from training.evaluation.methods import SERVED, K, baseline_lists, baselines, switched_off
+from training.evaluation.popularity import Lists
 from training.evaluation.sampled import CandidateSample
 from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
 from training.lists import Group
@@ -24,6 +25,8 @@ class Measures:
     ----------
     lists
         int32 (n_judged, K) by method, `MISSING` behind the end of a short list.
+    offered
+        bool (n_sources,), which sources ranked something for somebody.
     source, because
         Of the served lists, as in `Recommendations`.
     recalled
@@ -45,7 +48,17 @@ class Measures:
         self.recalled = np.zeros(n_users)
         self.by_budget = np.full((n_users, n_sources, len(BUDGETS)), np.nan)
         self.alone = np.zeros((n_users, n_sources))
+        self.offered = np.zeros(n_sources, dtype=bool)
         self.sample = CandidateSample(n_users, seed)
+
+    def compared(self) -> dict[str, Lists]:
+        """Return the lists of the served line and of the baselines that had something to offer.
+
+        A catalogue without categories leaves their sources empty: what they stand for then is the order of others.
+        """
+        empty = {name for name, offered in zip(self._names, self.offered, strict=True) if not offered}
+        empty -= {*POPULAR_PLANS}
+        return {method: found for method, found in self.lists.items() if self._baselines.get(method) not in empty}
 
     def see(self, group: Group, found: Recommendations, judged_as: Positions | None = None) -> None:
         """Take in a batch of users and their traced lists of at least `K` items.
@@ -72,6 +85,7 @@ class Measures:
         lists = baseline_lists(tuple(self._baselines.values()), trace, by_name)
         for method, name in self._baselines.items():
             self.lists[method][user, : len(lists[name])] = lists[name]
+        self.offered |= ~np.isnan(trace.ranks).all(axis=0)
         self.recalled[user] = np.isin(trace.candidates, labels).sum() / len(labels)
         self.alone[user] = recall_alone(trace.candidates, trace.ranks, self._budgets, labels)
         self.sample.see(user, trace, labels)

@@ -45,6 +45,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OF_CATEGORIES = ("items of the same categories", "trend in liked categories")
+
+
 def backtest(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "training", "backtest", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
@@ -70,7 +73,7 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     assert set(lists.item_id) <= set(history.item_id)
     metrics = json.loads((tmp_path / "one" / "metrics.json").read_text())
     assert metrics["data"]["trained_on"] == len(history)
-    assert set(metrics["evaluation"]["methods"]) > {"marquee", "popularity", "ALS"}
+    assert set(metrics["evaluation"]["methods"]) > {"marquee", "popularity", "ALS", *OF_CATEGORIES}
     assert metrics["newcomers"]["stages"] == []
     assert {"importance", "reliability", "segments", "sources"} <= set(metrics["evaluation"])
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
@@ -98,6 +101,9 @@ def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
     assert lists.groupby("user_id").size().eq(20).all()
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["parameters"]["without"] == ["trend_14d"]
+    assert not {*OF_CATEGORIES} & set(metrics["evaluation"]["methods"])  # without a catalogue they offer nothing
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert all(f'id="{name}"' in page for name in ("rolling", "lists"))
     assert metrics["evaluation"]["sources"]["trend_14d"]["budget"] == 0
     windows = metrics["rolling"]["windows"]
     assert windows[0]["end"] == windows[1]["cutoff"]
