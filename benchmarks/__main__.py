@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 # One core each, as one server worker has; read when numerical libraries load.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -29,12 +30,14 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
 }
 LONG: dict[str, Callable[[], None]] = {"landing_curves": landing_curves.run, "training_3m": training.run_long}
 """What takes too long for every day: only by name, or with `--full`."""
+PARTS: dict[str, Callable[[], None]] = {f"quality:{name}": partial(quality.run, (name,)) for name in quality.DATA}
+"""Parts of others, to be measured again alone."""
 
 
 def main(names: list[str]) -> int:
     """Run the benchmarks named, all by default, and return the exit code."""
-    known = BENCHMARKS | LONG
-    wanted = list(known if names == ["--full"] else names or BENCHMARKS)
+    known = BENCHMARKS | LONG | PARTS
+    wanted = list(BENCHMARKS | LONG if names == ["--full"] else names or BENCHMARKS)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         print(f"unknown benchmarks {unknown}; there are {list(known)}, and --full for all", file=sys.stderr)

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,17 +73,17 @@ DATA: Final[dict[str, Callable[[Path], Prepared]]] = {
 }
 
 
-def run() -> None:
-    """Run the four backtests, each in a process of its own, and record their figures and a plot."""
+def run(names: Sequence[str] = tuple(DATA)) -> None:
+    """Run backtests, all four by default, each in a process of its own, and record their figures and a plot."""
     folder = shared_data()
     if folder is None:
         print("quality: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
         return
     known = read("quality")
     figures: dict[str, Any] = {} if known is None else known["figures"]
-    for name, prepare in DATA.items():
+    for name in names:
         print(f"quality: {name}", flush=True)
-        figures[name] = {"commit": commit(), **_backtest(*prepare(folder))}
+        figures[name] = {"commit": commit(), **_backtest(*DATA[name](folder))}
         record("quality", figures)  # after each: a run that is stopped keeps what it measured
     plot(figures, RESULTS / "quality.png")
 
