@@ -66,7 +66,7 @@ def _notes(result: Backtest, config: TrainingConfig) -> list[str]:
     notes = []
     order = result.bundle.manifest.plan.order_by
     if order != RANKER:
-        notes.append(f"No ranker beat {order!r} on the validation slice: lists are ordered by {order!r}.")
+        notes.append(f"{order!r} clearly led the ranker on the validation slice: lists are ordered by {order!r}.")
     if config.without:
         notes.append(f"Ablation: without {', '.join(config.without)}.")
     if not result.evaluation.n_users:

@@ -60,6 +60,8 @@ class RankerFit:
         each source, and "blend"; all fitted on earlier slices only.
     chosen
         Which of the methods the ranker is.
+    order_by
+        What serves: the ranker, or the source or blend of ranks that clearly did better on the later slice.
     budgets
         Candidates that each source may propose.
     n_rows, n_groups
@@ -69,18 +71,13 @@ class RankerFit:
     ranker: Ranker
     validation: dict[str, float]
     chosen: str
+    order_by: str
     budgets: Mapping[str, int]
     n_rows: int
     n_groups: int
 
-    @property
-    def order_by(self) -> str:
-        """Return what serves: the ranker, or the source or blend that did better on validation."""
-        orders = (RANKER, BLEND, *(name for name in SOURCES if self.budgets[name]))
-        return max(orders, key=lambda name: (self.validation[name], name == RANKER))
-
     def choose(self, parts: Parts) -> Parts:
-        """Return the parts with the ranker, or ordered by the source or blend that did better on validation."""
+        """Return the parts with the ranker, or ordered by the source or blend that is to serve instead."""
         best = self.order_by
         cold = max((name for name in POPULAR_PLANS if self.budgets[name]), key=lambda name: self.validation[name])
         plan = msgspec.structs.replace(parts.plan, budgets=dict(self.budgets), order_by=best, cold_source=cold)
@@ -130,8 +127,12 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
             for name, blend in blends.items()
         },
     )
+    *_, largest = blends
+    chosen = unless_led({name: values[name] for name in blends}, largest)
+    values[RANKER] = values[chosen]
+    orders = (RANKER, BLEND, *(name for name in SOURCES if made.budgets[name]))
+    order_by = unless_led({name: values[name] for name in orders}, RANKER)
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
-    chosen = chosen_blend({name: values[name] for name in blends})
     best = [models[name] for name in blends[chosen]]
     if refit:
         everything = made.everything()
@@ -140,7 +141,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
             for name in blends[chosen]
         ]
     ranker = Ranker(tuple(best), tuple(1 / spread[name] for name in blends[chosen]))
-    return RankerFit(ranker, found | {RANKER: found[chosen]}, chosen, made.budgets, made.n_rows, made.n_groups)
+    return RankerFit(ranker, found, chosen, order_by, made.budgets, made.n_rows, made.n_groups)
 
 
 def column_rules(made: RankerData) -> dict[str, object]:
@@ -230,15 +231,15 @@ def _added(scores: Sequence[list[Floats]], spread: Sequence[float]) -> list[Floa
     ]
 
 
-def chosen_blend(values: Mapping[str, Floats]) -> str:
-    """Return the blend that is to serve, by NDCG@10 of each group: the last one, of all, unless another clearly leads.
+def unless_led(values: Mapping[str, Floats], default: str) -> str:
+    """Return the default, unless another leads it by more than a standard error of their paired difference.
 
-    What leads by less than a standard error leads by chance, and the larger blend errs less on what comes.
+    `values` holds NDCG@10 of each group, (n_groups,), by name. A lead of less is chance; and the ranker that serves has
+    learned of the later slice as well, what it is compared with cannot.
     """
-    *_, largest = values
     best = max(values, key=lambda name: values[name].sum())
-    lead = values[best] - values[largest]
-    return best if lead.sum() > lead.std() * len(lead) ** 0.5 else largest
+    lead = values[best] - values[default]
+    return best if lead.sum() > lead.std() * len(lead) ** 0.5 else default
 
 
 def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:

@@ -16,7 +16,7 @@ from training.bundle.plan import sources_on
 from training.bundle.ranker import HEAD_TREES, KEPT, Ranker
 from training.bundle.sources import POPULAR_PLANS, REPEAT, SOURCES, User
 from training.moments import position_moments
-from training.ranker import CLOCK, chosen_blend, column_rules
+from training.ranker import CLOCK, column_rules, unless_led
 from training.ranker_data import RankerData, ranker_data
 from training.retrieval import Training, at_moment, fit_retrieval
 from training.slices import make_slices
@@ -105,14 +105,11 @@ def clock_free(made: RankerData) -> list[float]:
     return found
 
 
-def test_all_objectives_are_blended_unless_fewer_clearly_lead() -> None:
+def test_the_default_serves_unless_another_clearly_leads() -> None:
     rng = np.random.default_rng(0)
-    both = rng.random(400)
-    chance = both + rng.normal(0, 0.2, 400)
-    chance += both.mean() + 0.005 - chance.mean()  # half a standard error ahead
-    assert chosen_blend({"lambdarank": chance, "binary": both - 0.1, "lambdarank + binary": both}) == (
-        "lambdarank + binary"
-    )
-    assert chosen_blend({"lambdarank": chance + 0.05, "binary": both - 0.1, "lambdarank + binary": both}) == (
-        "lambdarank"
-    )
+    ranker = rng.random(400)
+    trend = ranker + rng.normal(0, 0.2, 400)
+    trend += ranker.mean() + 0.005 - trend.mean()  # half a standard error ahead
+    assert unless_led({"ranker": ranker, "trend_1d": trend, "als": ranker - 0.1}, "ranker") == "ranker"
+    assert unless_led({"ranker": ranker, "trend_1d": trend + 0.01, "als": ranker - 0.1}, "ranker") == "trend_1d"
+    assert unless_led({"ranker": np.empty(0), "als": np.empty(0)}, "ranker") == "ranker"
