@@ -25,13 +25,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_sessionstart() -> None:
-    """End on SIGTERM as on Ctrl-C, so that fixtures stop their services then too."""
+    """End on SIGTERM as on Ctrl-C, so that fixtures stop their services then too, and let commands under test do so.
+
+    A shell starts what runs in its background with SIGINT ignored, and every process below would inherit that.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
