@@ -43,6 +43,10 @@ _AND: Final = " + "
 _FURTHER_TREES: Final = 1.1
 """Trees of the last fit over those that early stopping found: it learns from more."""
 _FEWEST_TREES: Final = 10
+CLEARLY: Final = 1.96
+"""Standard errors of a paired difference beyond which it is believed, as in a comparison of two backtests."""
+REFIT_GAIN: Final = 0.05
+"""What the ranker that serves is counted better than the one that is validated: it learns of the latest slice as well."""
 _GROUPS_AT_ONCE: Final = 100
 """Groups whose rows are held in memory together."""
 
@@ -131,7 +135,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     chosen = unless_led({name: values[name] for name in blends}, largest)
     values[RANKER] = values[chosen]
     orders = (RANKER, BLEND, *(name for name in SOURCES if made.budgets[name]))
-    order_by = unless_led({name: values[name] for name in orders}, RANKER)
+    order_by = unless_led({name: values[name] for name in orders}, RANKER, REFIT_GAIN)
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
     best = [models[name] for name in blends[chosen]]
     if refit:
@@ -231,15 +235,16 @@ def _added(scores: Sequence[list[Floats]], spread: Sequence[float]) -> list[Floa
     ]
 
 
-def unless_led(values: Mapping[str, Floats], default: str) -> str:
-    """Return the default, unless another leads it by more than a standard error of their paired difference.
+def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0) -> str:
+    """Return the default, unless the best of the others leads it by `CLEARLY` standard errors of their difference.
 
-    `values` holds NDCG@10 of each group, (n_groups,), by name. A lead of less is chance; and the ranker that serves has
-    learned of the later slice as well, what it is compared with cannot.
+    `values` holds NDCG@10 of each group, (n_groups,), by name; `handicap` is the share of its own by which the default
+    is counted better than it is.
     """
     best = max(values, key=lambda name: values[name].sum())
     lead = values[best] - values[default]
-    return best if lead.sum() > lead.std() * len(lead) ** 0.5 else default
+    clear = lead.sum() > CLEARLY * lead.std() * len(lead) ** 0.5
+    return best if clear and lead.sum() > handicap * values[default].sum() else default
 
 
 def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:

@@ -111,5 +111,6 @@ def test_the_default_serves_unless_another_clearly_leads() -> None:
     trend = ranker + rng.normal(0, 0.2, 400)
     trend += ranker.mean() + 0.005 - trend.mean()  # half a standard error ahead
     assert unless_led({"ranker": ranker, "trend_1d": trend, "als": ranker - 0.1}, "ranker") == "ranker"
-    assert unless_led({"ranker": ranker, "trend_1d": trend + 0.01, "als": ranker - 0.1}, "ranker") == "trend_1d"
+    assert unless_led({"ranker": ranker, "trend_1d": trend + 0.02, "als": ranker - 0.1}, "ranker") == "trend_1d"
+    assert unless_led({"ranker": ranker, "trend_1d": trend + 0.02}, "ranker", handicap=0.1) == "ranker"
     assert unless_led({"ranker": np.empty(0), "als": np.empty(0)}, "ranker") == "ranker"
