@@ -46,7 +46,7 @@ _FEWEST_TREES: Final = 10
 CLEARLY: Final = 1.96
 """Standard errors of a paired difference beyond which it is believed, as in a comparison of two backtests."""
 REFIT_GAIN: Final = 0.05
-"""What the ranker that serves is counted better than the one that is validated: it learns of the latest slice as well."""
+"""By this share the ranker that serves is counted better than the one validated: it learns of the latest slice too."""
 _GROUPS_AT_ONCE: Final = 100
 """Groups whose rows are held in memory together."""
 
@@ -243,8 +243,10 @@ def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0
     """
     best = max(values, key=lambda name: values[name].sum())
     lead = values[best] - values[default]
-    clear = lead.sum() > CLEARLY * lead.std() * len(lead) ** 0.5
-    return best if clear and lead.sum() > handicap * values[default].sum() else default
+    total = float(lead.sum())
+    error = float(np.linalg.norm(lead - total / max(len(lead), 1)))  # of the total
+    clear = total > CLEARLY * error
+    return best if clear and total > handicap * values[default].sum() else default
 
 
 def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:
