@@ -84,7 +84,7 @@ def _recommend(content: dict[str, Any]) -> str:
     ]
     for name, found in content["figures"].items():
         speed = f"{found['p50_ms']} ms | {found['p99_ms']} ms | {found['batch_users_per_s']} users/s"
-        rows.append(f"| {name} | {found.get('trees', 'none')} | {speed} |")
+        rows.append(f"| {name} | {found.get('trees', 'not recorded')} | {speed} |")
     return "\n".join([*rows, "", _origin(content)])
 
 

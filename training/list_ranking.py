@@ -30,7 +30,7 @@ from training.evaluation.resampling import UNKNOWN
 from training.frames import load_categories
 from training.groups import Group
 from training.list_groups import Entries, ListMoment, LoggedLists, list_groups, list_spec
-from training.metrics import Estimate
+from training.metrics import STANDARD_ERRORS, Estimate
 from training.progress import Progress, silent
 from training.ranker import RankerFit, fit_ranker
 from training.retrieval import Training, fit_retrieval
@@ -258,6 +258,6 @@ def _mean_ndcg(groups: Sequence[Group], scores: Scores) -> float:
 def _with_interval(values: npt.NDArray[np.float64]) -> Estimate:
     if not len(values):
         return UNKNOWN
-    half = 1.96 * float(values.std()) / len(values) ** 0.5
+    half = STANDARD_ERRORS * float(values.std()) / len(values) ** 0.5
     mean = float(values.mean())
     return Estimate(mean, mean - half, mean + half)

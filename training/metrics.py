@@ -13,6 +13,8 @@ Floats = npt.NDArray[np.float64]
 
 RESAMPLES: Final = 1_000
 LEVEL: Final = 0.95
+STANDARD_ERRORS: Final = 1.96
+"""Half the width of a normal mean's interval at that level."""
 
 
 def hits(items: npt.NDArray[np.int32], labels: list[npt.NDArray[np.int32]]) -> npt.NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from training.bundle.ranker import Ranker
 from training.bundle.sources import POPULAR_PLANS, SOURCES
 from training.config import TrainingConfig
 from training.groups import Group
+from training.metrics import STANDARD_ERRORS
 from training.ranker_data import RankerData, ranker_data
 
 log = structlog.get_logger(__name__)
@@ -43,8 +44,6 @@ _AND: Final = " + "
 _FURTHER_TREES: Final = 1.1
 """Trees of the last fit over those that early stopping found: it learns from more."""
 _FEWEST_TREES: Final = 10
-CLEARLY: Final = 1.96
-"""Standard errors of a paired difference beyond which it is believed, as in a comparison of two backtests."""
 REFIT_GAIN: Final = 0.05
 """By this share the ranker that serves is counted better than the one validated: it learns of the latest slice too."""
 _GROUPS_AT_ONCE: Final = 100
@@ -236,7 +235,7 @@ def _added(scores: Sequence[list[Floats]], spread: Sequence[float]) -> list[Floa
 
 
 def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0) -> str:
-    """Return the default, unless the best of the others leads it by `CLEARLY` standard errors of their difference.
+    """Return the default, unless the best of the others leads it by `STANDARD_ERRORS` of their difference.
 
     `values` holds NDCG@10 of each group, (n_groups,), by name; `handicap` is the share of its own by which the default
     is counted better than it is.
@@ -245,7 +244,7 @@ def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0
     lead = values[best] - values[default]
     total = float(lead.sum())
     error = float(np.linalg.norm(lead - total / max(len(lead), 1)))  # of the total
-    clear = total > CLEARLY * error
+    clear = total > STANDARD_ERRORS * error
     return best if clear and total > handicap * values[default].sum() else default
 
 
