@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features import loops
+from features.compiled import Lists, read_only
 from features.contracts.facts import ItemFacts
 from features.contracts.ragged import entries_of, offsets_of, places
 from features.contracts.statistics import DAY_US, HALF_LIFE_NAMES, NEVER_US, ItemStatistics
@@ -40,15 +42,15 @@ class Categories:
         """Return the number of categories of each item, int64 (n_items,)."""
         return np.diff(self.offsets)
 
+    @cached_property
+    def entries(self) -> Lists:
+        """Return offsets and index as compiled loops read them."""
+        return Lists(read_only(self.offsets), read_only(self.index))
+
     def of(self, items: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """Return to which of some items (by position) each of their categories belongs, and these, end to end."""
         owner, entries = entries_of(self.offsets, items)
         return owner, self.index[entries]
-
-    def sums(self, items: npt.NDArray[np.int32], value: Floats) -> Floats:
-        """Return for each of some items the sum of a value (n_categories,) over its categories."""
-        owner, category = self.of(items)
-        return np.asarray(np.bincount(owner, value[category], len(items)), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +64,14 @@ class ItemView:
     @cached_property
     def order_by(self) -> npt.NDArray[np.int32]:
         """Return all items by trend and by count, best first: int32 (len(TRENDS) + 1, n_items), ties by index."""
-        return np.argsort(-self._liking, axis=1, kind="stable").astype(np.int32)
+        return np.argsort(-self.liking, axis=1, kind="stable").astype(np.int32)
 
     @cached_property
     def popularity(self) -> npt.NDArray[np.float32]:
         """Return rank and relative score by trend and by count: float32 (n_items, 2 * (len(TRENDS) + 1))."""
-        n_items = self._liking.shape[1]
-        columns = np.empty((n_items, 2 * len(self._liking)), dtype=np.float32)
-        for row, (score, order) in enumerate(zip(self._liking, self.order_by, strict=True)):
+        n_items = self.liking.shape[1]
+        columns = np.empty((n_items, 2 * len(self.liking)), dtype=np.float32)
+        for row, (score, order) in enumerate(zip(self.liking, self.order_by, strict=True)):
             rank = np.empty(n_items, dtype=np.float32)
             rank[order] = np.minimum(np.arange(1, n_items + 1), _RANK_LIMIT)
             columns[:, 2 * row] = np.where(score > 0, rank, np.nan)
@@ -77,7 +79,7 @@ class ItemView:
         return columns
 
     @cached_property
-    def _liking(self) -> Floats:
+    def liking(self) -> Floats:
         """Return how much all items are liked, by trend and by count: (len(TRENDS) + 1, n_items)."""
         return np.concatenate((self.statistics.decayed.T, self.statistics.count[None].astype(np.float64)))
 
@@ -127,22 +129,16 @@ class ItemView:
         own = (self.age_days, self.idle_days, self.pace, self.shares, self.tastes[:, 2:], self.categories.count)
         return np.column_stack((self.popularity, *own)).astype(np.float32)
 
-    def trending_in(self, categories: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-        """Return the trending items of some categories, each once, ascending."""
-        offsets, items = self._heads
-        heads = [items[offsets[category] : offsets[category + 1]] for category in categories.tolist()]
-        return np.unique(np.concatenate([np.empty(0, np.int32), *heads]))
-
     @cached_property
-    def _heads(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """Return the first trending items of each category end to end, and the categories' offsets."""
+    def heads(self) -> Lists:
+        """Return the first trending items of each category."""
         order = self.order_by[CATEGORY_TREND]
         order = order[self.statistics.decayed[order, CATEGORY_TREND] > 0]
         owner, category = self.categories.of(order)
         by_category = np.argsort(category, kind="stable")
         category, items = category[by_category], order[owner[by_category]]
         count = np.bincount(category, minlength=len(self.categories.names))
-        return offsets_of(np.minimum(count, _CATEGORY_HEAD)), items[places(count) < _CATEGORY_HEAD]
+        return Lists(offsets_of(np.minimum(count, _CATEGORY_HEAD)), items[places(count) < _CATEGORY_HEAD])
 
     @cached_property
     def clock(self) -> tuple[float, float]:
@@ -173,11 +169,5 @@ def category_shares(
     item: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], categories: Categories
 ) -> Floats | None:
     """Return the share of a user's liking in each category (n_categories,), None where no liked item has one."""
-    liked = item[weight > 0]
-    owner, category = categories.of(liked)
-    if not len(category):
-        return None
-    spread = weight[weight > 0].astype(np.float64) / np.maximum(categories.count[liked], 1)
-    share = np.bincount(category, spread[owner], len(categories.names))
-    total: Floats = share / share.sum()
-    return total
+    share = np.empty(len(categories.names))
+    return share if loops.category_shares(item, weight, categories.entries, share) else None

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features import loops
 from features.contracts.spec import Feature, FeatureSpec
-from features.items import TRENDS, Categories, Floats, ItemView, category_shares
+from features.items import TRENDS, Floats, ItemView, category_shares
 
 _LATEST: Final = 5
 """Latest events whose items tell what the user is after now."""
@@ -104,35 +105,26 @@ def vectorize(
     view
         The items at the bucket edge that the moment falls behind.
     """
-    mean, latest = _known_means(view.tastes[item]), _known_means(view.tastes[item[:_LATEST]])
-    tastes = view.tastes[candidates]
-    gaps = np.empty((len(candidates), 2 * tastes.shape[1]))
-    gaps[:, ::2], gaps[:, 1::2] = tastes - mean, tastes - latest
-    share = category_shares(item, weight, view.categories)
-    user = (*_user_values(weight, at_us, view), _breadth(share), *mean)
     days_ago = view.days_before_edge(at_us)
-    blocks = (
-        offered,
-        view.item_columns[candidates],
-        gaps,
-        _category_columns(item, weight, share, days_ago=days_ago, candidates=candidates, categories=view.categories),
-        _had_columns(item, days_ago, candidates),
-        np.broadcast_to(np.array((*user, *view.clock)), (len(candidates), len(user) + 2)),
-    )
-    rows = np.empty((len(candidates), sum(block.shape[1] for block in blocks)), dtype=np.float32)
-    at = 0
-    for block in blocks:
-        rows[:, at : at + block.shape[1]] = block
-        at += block.shape[1]
+    share = category_shares(item, weight, view.categories)
+    mean = loops.known_means(view.tastes, item)
+    user = (*_user_values(weight, at_us, view), _breadth(share), *mean, *view.clock)
+    blocks = _blocks(offered.shape[1], view.item_columns.shape[1], len(_TASTE), len(_CATEGORY), len(_HAD), len(user))
+    rows = np.empty((len(candidates), blocks[-1].stop), dtype=np.float32)
+    of_retrieval, of_item, of_taste, of_category, of_had, of_user = (rows[:, block] for block in blocks)
+    of_retrieval[:] = offered
+    np.take(view.item_columns, candidates, axis=0, out=of_item)
+    loops.write_gaps(view.tastes, candidates, mean, loops.known_means(view.tastes, item[:_LATEST]), of_taste)
+    _write_categories(of_category, item, weight, share, days_ago=days_ago, candidates=candidates, view=view)
+    loops.write_had(item, days_ago, candidates, of_had)
+    of_user[:] = user
     return rows
 
 
-def _known_means(values: Floats) -> Floats:
-    """Return the mean of each column over what is known, NaN where nothing is: (n_columns,)."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _blocks(*widths: int) -> list[slice]:
+    """Return the columns of blocks that stand side by side."""
+    ends = np.cumsum(widths).tolist()
+    return [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
 
 
 def _user_values(
@@ -153,46 +145,23 @@ def _breadth(share: Floats | None) -> float:
     return float(np.exp(-(some * np.log(some)).sum()))
 
 
-def _category_columns(
+def _write_categories(
+    columns: npt.NDArray[np.float32],
     item: npt.NDArray[np.int32],
     weight: npt.NDArray[np.float32],
     share: Floats | None,
     *,
     days_ago: Floats,
     candidates: npt.NDArray[np.int32],
-    categories: Categories,
-) -> Floats:
-    """Return mean, best and latest affinity to the candidates' categories, and days since one: (n_candidates, 4)."""
-    columns = np.full((len(candidates), len(_CATEGORY)), np.nan)
+    view: ItemView,
+) -> None:
+    """Write mean, best and latest affinity to the candidates' categories, and days since one: (n_candidates, 4)."""
     if share is None:
-        return columns
-    owner, category = categories.of(candidates)
-    count = categories.count[candidates]
-    some = count > 0
-    columns[some, 0] = np.bincount(owner, share[category], len(candidates))[some] / count[some]
-    best = np.zeros(len(candidates))
-    np.maximum.at(best, owner, share[category])
-    columns[some, 1] = best[some]
+        columns[:] = np.nan
+        return
+    categories = view.categories
     latest = category_shares(item[:_LATEST], weight[:_LATEST], categories)
-    if latest is not None:
-        columns[some, 2] = np.bincount(owner, latest[category], len(candidates))[some] / count[some]
-    event, known = categories.of(item)
-    newest = np.full(len(categories.names), np.inf)
-    newest[known[::-1]] = days_ago[event[::-1]]  # the newest event writes last
-    ago = np.full(len(candidates), np.inf)
-    np.minimum.at(ago, owner, newest[category])
-    columns[:, 3] = np.where(np.isfinite(ago), ago, np.nan)
-    return columns
-
-
-def _had_columns(item: npt.NDArray[np.int32], days_ago: Floats, candidates: npt.NDArray[np.int32]) -> Floats:
-    """Return how often a user had the candidates, and days since the newest time: (n_candidates, 2)."""
-    columns = np.full((len(candidates), 2), np.nan)
-    columns[:, 0] = 0
-    if not len(item) or not len(candidates):
-        return columns
-    position = np.minimum(np.searchsorted(candidates, item), len(candidates) - 1)
-    event = np.flatnonzero(candidates[position] == item)
-    columns[:, 0] = np.bincount(position[event], minlength=len(candidates))
-    columns[position[event[::-1]], 1] = days_ago[event[::-1]]  # the newest event writes last
-    return columns
+    if latest is None:
+        latest = np.full(len(share), np.nan)
+    newest = loops.newest_of_categories(item, days_ago, categories.entries, len(share))
+    loops.write_categories(candidates, categories.entries, share, latest, newest, columns)

@@ -6,9 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.ids import MISSING
 from features.contracts.spec import Feature
-from training.bundle.sources import Around, User
+from training.bundle.sources import User
 from training.bundle.tables import NeighbourTable
 
 WINDOWS: Final = (1, 5, 20)
@@ -46,27 +45,12 @@ def affinities(
         Neighbour tables by name, those of `READ` among them.
     """
     columns = np.zeros((len(candidates), len(READ) * _COLUMNS + 1), dtype=np.float32)
-    place = np.full(len(tables[READ[0]].offsets) - 1, MISSING, dtype=np.int32)
-    place[candidates] = np.arange(len(candidates), dtype=np.int32)
     for number, name in enumerate(READ):
         block = columns[:, number * _COLUMNS : (number + 1) * _COLUMNS]
-        owner, position, value = _among(user.around(tables[name], _LONGEST), place)
-        for column, window in enumerate(WINDOWS):
-            end = np.searchsorted(owner, window)
-            block[:, column] = np.bincount(position[:end], value[:end], len(candidates))
-        np.maximum.at(block[:, len(WINDOWS)], position, value)
-        block[:, -1] = np.nan
-        block[position[::-1], -1] = owner[::-1]  # the newest owner writes last
+        tables[name].affinities(candidates, user.liked_items[:_LONGEST], WINDOWS, block)
     disliked = user.item[np.flatnonzero(user.weight < 0)[:_LONGEST]]
     if len(disliked):
-        _, position, value = _among(tables["similar"].rows(disliked), place)
-        columns[:, -1] = np.bincount(position, value, len(candidates))
+        block = np.empty((len(candidates), 3), np.float32)
+        tables["similar"].affinities(candidates, disliked, (_LONGEST,), block)
+        columns[:, -1] = block[:, 0]
     return columns
-
-
-def _among(around: Around, place: npt.NDArray[np.int32]) -> Around:
-    """Return the neighbours that are candidates, as positions among these."""
-    owner, neighbour, value = around
-    position = place[neighbour]
-    inside = np.flatnonzero(position != MISSING)
-    return owner[inside], position[inside], value[inside]

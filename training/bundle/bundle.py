@@ -20,7 +20,6 @@ from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
-from training.bundle.sources import best
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -93,12 +92,9 @@ class Bundle:
         self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return up to k items that the same users like, best first, and their similarity: int32, float32."""
-        items, scores = self.parts.tables["similar"].score(np.array([item], np.int32), np.ones(1))
-        if eligible is not None:
-            allowed = eligible[items]
-            items, scores = items[allowed], scores[allowed]
-        offer = best(items, scores, k)
-        return offer.items, offer.scores.astype(np.float32)
+        blocked = np.zeros(len(self.items), dtype=bool) if eligible is None else ~eligible
+        items, scores = self.parts.tables["similar"].best(np.array([item], np.int32), np.ones(1), blocked, k)
+        return items, scores.astype(np.float32)
 
     def _events(
         self, history: UserHistory, limit: int

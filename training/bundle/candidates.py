@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING
+from features.contracts.ragged import offsets_of
 from features.items import ItemView
+from training.bundle import loops
 from training.bundle.sources import NOTHING, Blocked, Offer, Source, User
 
 DEPTH: Final = 2
@@ -18,6 +20,7 @@ SHALLOWEST: Final = 60
 MAX_CANDIDATES: Final = 300
 
 _TENTH: Final = 9
+"""Place, from 0, of the item over whose score all of an offer are taken (the last where there are fewer)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +61,11 @@ def retrieve(
 
 def align(items: npt.NDArray[np.int32], offers: Sequence[Offer], n_items: int) -> Candidates:
     """Return ranks and relative scores of the given items (ascending, of `n_items`) in each of the offers."""
-    ranks = np.full((len(items), len(offers)), np.nan, dtype=np.float32)
-    relative = np.full((len(items), len(offers)), np.nan, dtype=np.float32)
-    place = np.full(n_items, MISSING, dtype=np.int32)
-    place[items] = np.arange(len(items), dtype=np.int32)
-    for column, offer in enumerate(offers):
-        position = place[offer.items]
-        inside = np.flatnonzero(position != MISSING)
-        rows = position[inside]
-        ranks[rows, column] = inside + 1
-        relative[rows, column] = _relative(offer.scores)[inside]
-    return Candidates(items, ranks, relative)
-
-
-def _relative(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return scores over the tenth of them (the last, where there are fewer); comparable between users and fits."""
-    if not len(scores):
-        return scores
-    yardstick = abs(float(scores[min(_TENTH, len(scores) - 1)]))
-    return scores / max(yardstick, 1e-9)
+    bounds = offsets_of([len(offer.items) for offer in offers])
+    offered = np.concatenate([NOTHING.items, *(offer.items for offer in offers)])
+    scores = np.concatenate([NOTHING.scores, *(offer.scores for offer in offers)])
+    place = loops.scratch(n_items).place
+    return Candidates(items, *loops.align_offers(items, offered, scores, bounds, place, _TENTH))
 
 
 def best_sources(ranks: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:

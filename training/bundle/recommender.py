@@ -185,16 +185,7 @@ class Recommender:
 
     def _because(self, user: User, items: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return for each item the liked item of the history whose neighbour it is most, `MISSING` where none."""
-        liked = user.item[user.liked[:_BECAUSE_WINDOW]]
-        cause = np.full(len(items), MISSING, dtype=np.int32)
-        if not len(liked) or not len(items):
-            return cause
-        owner, neighbour, value = user.around(self.tables["similar"], _BECAUSE_WINDOW)
-        among = np.flatnonzero(np.isin(neighbour, items))
-        among = among[np.argsort(value[among], kind="stable")]  # the strongest neighbour writes last
-        by_item = np.argsort(items)
-        cause[by_item[np.searchsorted(items, neighbour[among], sorter=by_item)]] = liked[owner[among]]
-        return cause
+        return self.tables["similar"].strongest_owners(items, user.liked_items[:_BECAUSE_WINDOW])
 
     def _fill(self, ranked: "_List", view: ItemView, blocked: Blocked, k: int) -> "_List":
         """Return the list with further eligible items up to k: popular ones first, then any."""

@@ -1,7 +1,7 @@
 """Candidate sources: small classes with one interface, each offering a user's best items that are not blocked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.items import CATEGORY_TREND, POPULAR, TRENDS, ItemView, category_shares
+from training.bundle import loops
 from training.bundle.tables import NeighbourTable
 
 Blocked = npt.NDArray[np.bool_]
@@ -17,8 +18,6 @@ Blocked = npt.NDArray[np.bool_]
 CATEGORIES_READ: Final = 5
 """Categories, those liked most, in which `CategoryTrendSource` looks."""
 REPEAT: Final = "repeat"
-_READ_AHEAD: Final = 20
-"""Liked events that are read of a table at once: as many as the longest of its shorter windows."""
 REPEAT_DECAY: Final = 0.98
 
 # One thread-independent kernel for one query and for many: a batch gives the same floats as one by one.
@@ -36,36 +35,28 @@ class Offer:
 NOTHING: Final = Offer(np.empty(0, np.int32), np.empty(0))
 
 
-Around = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
-"""Neighbours of a user's liked items: position of the owner among these, neighbour, weight; by owner."""
-
-
 @dataclass(frozen=True, eq=False)
 class User:
-    """One user's history as a source reads it, newest first, in internal indices.
-
-    Several sources and features read the same table: what was read once is kept.
-    """
+    """One user's history as a source reads it, newest first, in internal indices."""
 
     item: npt.NDArray[np.int32]
     weight: npt.NDArray[np.float32]
     vector: npt.NDArray[np.float32] | None
-    _read: dict[int, tuple[int, Around]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def liked(self) -> npt.NDArray[np.int64]:
         """Return which events show liking, the newest first."""
         return np.flatnonzero(self.weight > 0)
 
-    def around(self, table: NeighbourTable, window: int) -> Around:
-        """Return what goes with the newest `window` liked events, by a table."""
-        size, found = self._read.get(id(table), (0, None))
-        if found is None or size < window:
-            size = max(window, _READ_AHEAD)
-            found = table.rows(self.item[self.liked[:size]])
-            self._read[id(table)] = size, found
-        end = np.searchsorted(found[0], window)
-        return found[0][:end], found[1][:end], found[2][:end]
+    @cached_property
+    def liked_items(self) -> npt.NDArray[np.int32]:
+        """Return the items of these events."""
+        return self.item[self.liked]
+
+    @cached_property
+    def liking(self) -> npt.NDArray[np.float64]:
+        """Return the weights of these events."""
+        return self.weight[self.liked].astype(np.float64)
 
 
 class Source(Protocol):
@@ -123,14 +114,11 @@ class NeighbourSource:
     def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
         """Return the items with the largest sum of neighbour weights."""
         del view
-        liked = user.liked[: self.window]
-        if not len(liked):
+        liking = user.liking[: self.window]
+        if not len(liking):
             return NOTHING
-        weight = user.weight[liked] * self.decay ** np.arange(len(liked))
-        owner, neighbour, value = user.around(self.table, self.window)
-        items, scores = self.table.sums(neighbour, weight[owner] * value.astype(np.float64))
-        free = ~blocked[items]
-        return best(items[free], scores[free], limit)
+        strength = liking * self.decay ** np.arange(len(liking))
+        return Offer(*self.table.best(user.liked_items[: self.window], strength, blocked, limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +133,17 @@ class CategoryTrendSource:
         if share is None:
             return NOTHING
         liked = np.argsort(-share, kind="stable")[:CATEGORIES_READ]
-        items = view.trending_in(liked[share[liked] > 0])
-        items = items[~blocked[items]]
-        affinity = view.categories.sums(items, share)
-        return best(items, affinity * view.statistics.decayed[items, CATEGORY_TREND], limit)
+        found = loops.best_trending(
+            liked[share[liked] > 0].astype(np.int32),
+            share,
+            view.heads,
+            view.categories.entries,
+            view.liking[CATEGORY_TREND],
+            blocked,
+            loops.scratch(len(blocked)).sums,
+            limit,
+        )
+        return Offer(*found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +160,7 @@ class RepeatSource:
             return NOTHING
         items, position = np.unique(user.item[free], return_inverse=True)
         scores = np.bincount(position, user.weight[free] * REPEAT_DECAY**free, len(items))
-        return best(items, np.asarray(scores, dtype=np.float64), limit)
+        return Offer(*loops.top(items, np.asarray(scores, dtype=np.float64), limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,26 +173,9 @@ class PopularSource:
     def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
         """Return the most liked items with at least one liking event."""
         del user
-        ranked = view.order_by[self.order]
-        score = view.statistics.count if self.order == POPULAR else view.statistics.decayed[:, self.order]
-        size = limit
-        while True:
-            head = ranked[:size]
-            free = head[~blocked[head] & (score[head] > 0)]
-            if len(free) >= limit or size >= len(ranked):
-                top = free[:limit]
-                return Offer(top, score[top].astype(np.float64))
-            size *= 4
-
-
-def best(items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64], limit: int) -> Offer:
-    """Return the `limit` items of largest score, best first, ties by position."""
-    if len(items) > limit:
-        least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-        keep = scores >= least
-        items, scores = items[keep], scores[keep]
-    order = np.argsort(-scores, kind="stable")[:limit]
-    return Offer(items[order], scores[order])
+        score = view.liking[self.order]
+        items = loops.first_free(view.order_by[self.order], score, blocked, limit)
+        return Offer(items, score[items])
 
 
 @dataclass(frozen=True, slots=True)

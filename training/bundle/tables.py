@@ -1,18 +1,18 @@
 """Neighbour tables: for each item the items that go with it, as a sparse matrix that a bundle can map from disk."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from features.contracts.ragged import entries_of, offsets_of, places
+from features.compiled import read_only
+from features.contracts.ragged import offsets_of, places
+from training.bundle import loops
 
 MAX_NEIGHBOURS: Final = 64
-
-_DENSE_SHARE: Final = 100
-"""Entries are summed in a dense array once there are more than n_items / 100 of them: it is quicker than sorting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,32 +43,45 @@ class NeighbourTable:
         best = places(count) < limit
         return cls(offsets_of(np.minimum(count, limit)), col[best], value[best].astype(np.float16))
 
-    def rows(
-        self, items: npt.NDArray[np.int32]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Return the neighbours of some items end to end: position of the owner in `items`, neighbour, weight."""
-        owner, entries = entries_of(self.offsets, items)
-        return owner, self.index[entries], self.value[entries].astype(np.float32)
-
-    def score(
-        self, items: npt.NDArray[np.int32], weight: npt.NDArray[np.float64]
+    def best(
+        self,
+        items: npt.NDArray[np.int32],
+        strength: npt.NDArray[np.float64],
+        blocked: npt.NDArray[np.bool_],
+        limit: int,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """Return all items that go with weighted items and the sums of their weights, by index ascending."""
-        owner, neighbour, value = self.rows(items)
-        return self.sums(neighbour, value * weight[owner])
+        """Return up to `limit` items, not blocked ones, with the largest sum of strength times weight, best first.
 
-    def sums(
-        self, neighbour: npt.NDArray[np.int32], value: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """Return the items whose values add up to more than 0, by index ascending, and their sums."""
-        n_items = len(self.offsets) - 1
-        if len(neighbour) * _DENSE_SHARE > n_items:
-            sums = np.asarray(np.bincount(neighbour, value, n_items), dtype=np.float64)
-            found = np.flatnonzero(sums > 0).astype(np.int32)
-            return found, sums[found]
-        found, position = np.unique(neighbour, return_inverse=True)
-        sums = np.asarray(np.bincount(position, value, len(found)), dtype=np.float64)
-        return found[sums > 0], sums[sums > 0]
+        Parameters
+        ----------
+        items, strength
+            Whose neighbours count, each how much; parallel arrays.
+        blocked
+            bool (n_items,).
+        """
+        sums = loops.scratch(len(self.offsets) - 1).sums
+        return loops.best_neighbours(items, strength, self.entries, blocked, sums, limit)
+
+    def affinities(
+        self,
+        items: npt.NDArray[np.int32],
+        owners: npt.NDArray[np.int32],
+        windows: tuple[int, ...],
+        columns: npt.NDArray[np.float32],
+    ) -> None:
+        """Write into float32 (n_items, len(windows) + 2) how items go with owners; see `loops.affinity_columns`."""
+        place = loops.scratch(len(self.offsets) - 1).place
+        loops.affinity_columns(items, owners, self.entries, windows, place, columns)
+
+    def strongest_owners(self, items: npt.NDArray[np.int32], owners: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return for each item the owner of whose neighbours it is the heaviest, `MISSING` where it is nobody's."""
+        return loops.strongest_owners(items, owners, self.entries, loops.scratch(len(self.offsets) - 1).place)
+
+    @cached_property
+    def entries(self) -> loops.Table:
+        """Return the table as compiled loops read it."""
+        bits = read_only(self.value).view(np.uint16)
+        return loops.Table(read_only(self.offsets), read_only(self.index), bits, loops.HALVES)
 
 
 def heaviest(matrix: sparse.csr_matrix, limit: int) -> sparse.csr_matrix:

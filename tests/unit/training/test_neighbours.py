@@ -33,17 +33,3 @@ def test_a_table_keeps_the_largest_of_each_row_and_never_the_item_itself() -> No
     table = NeighbourTable.from_matrix(matrix, 2)
     assert table.offsets.tolist() == [0, 2, 2, 2, 4]
     assert table.index.tolist() == [2, 3, 0, 1]
-
-
-def test_scores_are_the_same_sparse_and_dense() -> None:
-    rng = np.random.default_rng(1)
-    matrix = sparse.random(400, 400, 0.2, format="csr", random_state=2)
-    table = NeighbourTable.from_matrix(matrix)
-    full = dense(table)
-    for size in (1, 2, 60):
-        items = rng.choice(400, size, replace=False).astype(np.int32)
-        weight = rng.random(size)
-        found, scores = table.score(items, weight)
-        expected = (full[items] * weight[:, None]).sum(axis=0)
-        assert found.tolist() == np.flatnonzero(expected > 0).tolist()
-        np.testing.assert_allclose(scores, expected[found], rtol=1e-5)
