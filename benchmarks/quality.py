@@ -14,6 +14,7 @@ import pandas as pd
 
 from benchmarks.record import RESULTS, commit, read, record, shared_data
 
+_RETAIL_CUT: Final = "2011-09-20"
 IN_SEGMENTS: Final = ("marquee", "popularity", "recent popularity (1 day)", "ALS", "EASE", "blend of all sources")
 """Methods whose figures by segment are recorded."""
 
@@ -48,12 +49,17 @@ def goodbooks(folder: Path) -> Prepared:
 
 
 def online_retail(folder: Path) -> Prepared:
-    """Return Online Retail: purchases of known customers, cut at 2011-09-20."""
+    """Return Online Retail: purchases of known customers, cut at 2011-09-20.
+
+    The catalogue tells description and price as they were before the cut.
+    """
     rows = pd.read_parquet(folder / "online-retail" / "transactions.parquet")
     bought = rows.customer_id.notna() & (rows.quantity > 0) & (rows.unit_price > 0)
     rows = rows[bought & ~rows.invoice_no.str.startswith("C")]
-    users = rows.customer_id.astype("int64")
-    return _frame(users, rows.stock_code, rows.invoice_ts, action="purchase"), None, ("--cutoff", "2011-09-20")
+    frame = _frame(rows.customer_id.astype("int64"), rows.stock_code, rows.invoice_ts, action="purchase")
+    before = rows[rows.invoice_ts < _RETAIL_CUT].sort_values("invoice_ts").groupby("stock_code")
+    items = before.agg(title=("description", "last"), price=("unit_price", "median")).reset_index(names="item_id")
+    return frame, items, ("--cutoff", _RETAIL_CUT)
 
 
 def movietweetings(folder: Path) -> Prepared:

@@ -60,7 +60,7 @@ class RankerFit:
         Fitted on all groups.
     validation
         NDCG@10 on the later slice, by method: "ranker", what it was made of ("lambdarank", "lambdarank + binary" ...),
-        each source, and "blend"; all fitted on earlier slices only.
+        each source that offers anything, and "blend"; all fitted on earlier slices only.
     chosen
         Which of the methods the ranker is.
     order_by
@@ -82,7 +82,9 @@ class RankerFit:
     def choose(self, parts: Parts) -> Parts:
         """Return the parts with the ranker, or ordered by the source or blend that is to serve instead."""
         best = self.order_by
-        cold = max((name for name in POPULAR_PLANS if self.budgets[name]), key=lambda name: self.validation[name])
+        cold = max(
+            (name for name in POPULAR_PLANS if self.budgets[name]), key=lambda name: self.validation.get(name, 0.0)
+        )
         plan = msgspec.structs.replace(parts.plan, budgets=dict(self.budgets), order_by=best, cold_source=cold)
         log.info("order chosen on validation", order_by=best, cold_source=cold, ndcg=self.validation)
         return replace(parts, plan=plan, ranker=self.ranker if best == RANKER else None)
@@ -133,7 +135,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     *_, largest = blends
     chosen = unless_led({name: values[name] for name in blends}, largest)
     values[RANKER] = values[chosen]
-    orders = (RANKER, BLEND, *(name for name in SOURCES if made.budgets[name]))
+    orders = (RANKER, BLEND, *(name for name in SOURCES if made.budgets[name] and name in values))
     order_by = unless_led({name: values[name] for name in orders}, RANKER, REFIT_GAIN)
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
     best = [models[name] for name in blends[chosen]]
@@ -249,8 +251,13 @@ def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0
 
 
 def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:
-    """Return NDCG@10 of each group's candidates by scores, and by each order that needs none: (n_groups,), by name."""
-    orders = (*SOURCES, BLEND)
+    """Return NDCG@10 of each group's candidates by scores, and by each order that needs none: (n_groups,), by name.
+
+    A source that offers nothing to anybody is left out: what orders its list would be the blend.
+    """
+    offers = [np.isfinite(group.ranks).any(axis=0) for group in groups]
+    known = np.any(offers, axis=0) if offers else np.zeros(len(SOURCES), dtype=bool)
+    orders = (*(name for name, some in zip(SOURCES, known, strict=True) if some), BLEND)
     values: dict[str, list[float]] = {name: [] for name in (*scores, *orders)}
     for number, group in enumerate(groups):
         for name, found in scores.items():
