@@ -9,12 +9,13 @@ from features.contracts.facts import ItemFacts
 from features.contracts.statistics import bucket_edge
 from features.items import Categories
 from training.als import confidence_matrix, fit_als
-from training.bundle.parts import Parts, build_index
+from training.bundle.parts import Parts
 from training.bundle.plan import BLEND, Plan, default_budgets, sources_on
 from training.config import TrainingConfig
 from training.content import category_table
 from training.data import Interactions
 from training.following import FOLLOWINGS, following_table
+from training.index import build_index, user_vectors
 from training.neighbours import ease_table, similar_table
 
 log = structlog.get_logger(__name__)
@@ -35,7 +36,7 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
     known = training.interactions
     confidence = confidence_matrix(known, config.history_limit)
     fold_in = fit_als(confidence, config.als, seed=config.seed)
-    index, index_info = build_index(fold_in.factors, config.seed)
+    index, index_info = build_index(fold_in.factors, user_vectors(fold_in, confidence, config.seed))
     log.info("retrieval fitted", interactions=len(known), items=len(known.items), index=index_info.kind)
     state = final_state(known.statistic_events(), len(known.items), bucket_us=known.bucket_us)
     newest = int(state.last_at_us.max(initial=0))

@@ -19,10 +19,10 @@ from mlflow.tracking import MlflowClient
 
 from tests.support.taste_events import EVENTS, taste_events
 from training.bundle.foldin import FoldIn
-from training.bundle.parts import build_index
 from training.bundle.read import open_bundle
 from training.bundle.registry import Registry
 from training.bundle.write import write_bundle
+from training.index import build_index
 from training.steps.state import RunFolder
 
 pytestmark = pytest.mark.integration
@@ -233,7 +233,7 @@ def _copy_with_random_factors(good: RunFolder, bad: RunFolder) -> None:
         shutil.copy(good.path / f"{name}.json", bad.path)
     parts = open_bundle(good.path / "bundle", str(good.finished("ranker").results["digest"])).parts
     factors = np.random.default_rng(0).standard_normal(parts.fold_in.factors.shape).astype(np.float32)
-    index, index_info = build_index(factors, 0)
+    index, index_info = build_index(factors, factors[:100])
     noise = replace(
         parts,
         fold_in=FoldIn(factors, parts.fold_in.gram, parts.fold_in.alpha),

@@ -1,5 +1,6 @@
 """Ids go there and back; an index finds what brute force finds, and never what is blocked."""
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,8 @@ from features.contracts.facts import ItemFacts
 from features.contracts.ids import MISSING, IdMap, UnknownIdError
 from features.contracts.statistics import ItemStatistics
 from features.items import Categories, ItemView
-from training.bundle.parts import build_index
 from training.bundle.sources import AlsSource, User
+from training.index import SEARCH_WIDTHS, build_index
 
 ids = st.lists(st.text(min_size=1, max_size=12).filter(lambda text: text.isprintable()), unique=True, max_size=30)
 
@@ -39,7 +40,7 @@ def test_a_repeated_id_is_refused() -> None:
 
 
 def offered(factors: np.ndarray, exact_limit: int, query: np.ndarray, blocked: np.ndarray, limit: int) -> np.ndarray:
-    index, _ = build_index(factors, 0, exact_limit)
+    index, _ = build_index(factors, factors[:100], exact_limit)
     nothing = Categories((), np.zeros(len(factors) + 1, np.int64), np.empty(0, np.int32))
     view = ItemView(ItemStatistics.empty(len(factors), 0), nothing, ItemFacts.unknown(len(factors)))
     user = User(np.empty(0, np.int32), np.empty(0, np.float32), query)
@@ -61,9 +62,10 @@ def test_flat_search_equals_brute_force_over_what_is_free(seed: int, limit: int,
 def test_a_graph_tells_its_recall_and_leaves_blocked_items_out() -> None:
     rng = np.random.default_rng(0)
     factors, query = rng.normal(size=(3_000, 8)).astype(np.float32), rng.normal(size=8).astype(np.float32)
-    _, info = build_index(factors, 0, 1_000)
+    index, info = build_index(factors, rng.normal(size=(100, 8)).astype(np.float32), 1_000)
     assert info.kind == "hnsw32"
     assert 0.9 <= info.recall <= 1.0
+    assert index.hnsw.efSearch in SEARCH_WIDTHS
     blocked = rng.random(3_000) < 0.5
     found = offered(factors, 1_000, query, blocked, 100)
     assert len(found) == 100
@@ -71,3 +73,9 @@ def test_a_graph_tells_its_recall_and_leaves_blocked_items_out() -> None:
     free = np.flatnonzero(~blocked)
     exact = free[np.argsort(-(factors[free] @ query))][:100]
     assert len(np.intersect1d(found, exact)) >= 90
+
+
+def test_a_graph_is_the_same_each_time_whatever_the_threads() -> None:
+    factors = np.random.default_rng(0).normal(size=(3_000, 8)).astype(np.float32)
+    first, second = (faiss.serialize_index(build_index(factors, factors[:100], 1_000)[0]) for _ in range(2))
+    assert np.array_equal(first, second)

@@ -13,10 +13,11 @@ from features.contracts.weights import ActionWeights
 from features.items import Categories
 from tests.support.statistic_events import liked
 from training.bundle.foldin import FoldIn
-from training.bundle.parts import TABLES, Parts, build_index
+from training.bundle.parts import TABLES, Parts
 from training.bundle.plan import BLEND, Plan, default_budgets
 from training.bundle.tables import NeighbourTable
 from training.bundle.write import write_bundle
+from training.index import build_index
 
 CLOSED_AT_US = 20_000 * DAY_US
 
@@ -29,7 +30,7 @@ def write_tiny_bundle(folder: Path, seed: int = 0, n_items: int = 30, trained_un
     events = rng.integers(n_items, size=200).astype(np.int32)
     state.add(liked(events, CLOSED_AT_US - DAY_US), BUCKET_US)
     table = NeighbourTable.from_matrix(sparse.csr_matrix(np.clip(factors @ factors.T, 0, None)))
-    index, index_info = build_index(factors, seed)
+    index, index_info = build_index(factors, factors)
     parts = Parts(
         items=IdMap([f"i{number}" for number in range(n_items)]),
         fold_in=FoldIn(factors, (factors.T @ factors + np.eye(8)).astype(np.float32), 10.0),

@@ -8,6 +8,8 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
+from training.bundle.trees import Trees, raw_scores, read_trees
+
 Floats = npt.NDArray[np.float64]
 
 HEAD_TREES: Final = 30
@@ -29,8 +31,8 @@ class Ranker:
     def scores(self, rows: npt.NDArray[np.float32]) -> Floats:
         """Return scores of feature rows (n, n_features), float64 (n,), by all trees."""
         total = np.zeros(len(rows))
-        for model, share in zip(self.models, self.shares, strict=True):
-            total += share * np.asarray(model.predict(rows, raw_score=True, num_threads=1))
+        for trees, share in zip(self.trees, self.shares, strict=True):
+            total += share * raw_scores(rows, trees, len(trees.roots))
         return total
 
     def top_scores(self, rows: npt.NDArray[np.float32], k: int) -> Floats:
@@ -41,7 +43,7 @@ class Ranker:
         kept = max(KEPT, 3 * k)
         if len(rows) <= kept or self.n_trees <= 2 * HEAD_TREES:
             return self.scores(rows)
-        head = np.asarray(self.models[0].predict(rows, raw_score=True, num_threads=1, num_iteration=HEAD_TREES))
+        head = raw_scores(rows, self.trees[0], HEAD_TREES)
         likely = np.sort(np.argpartition(-head, kept - 1)[:kept])
         found = self.scores(rows[likely])
         total = head - head.max() + found.min() - 1
@@ -56,9 +58,14 @@ class Ranker:
         return total
 
     @cached_property
+    def trees(self) -> tuple[Trees, ...]:
+        """Return the trees of each model."""
+        return tuple(read_trees(model) for model in self.models)
+
+    @cached_property
     def n_trees(self) -> int:
         """Return the number of trees of all models."""
-        return sum(model.num_trees() for model in self.models)
+        return sum(len(trees.roots) for trees in self.trees)
 
     @property
     def importance(self) -> Floats:

@@ -147,4 +147,8 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
 
 def _ranker(path: Path, shares: tuple[float, ...]) -> Ranker | None:
     files = [path / f"ranker_{number}.txt" for number in range(len(shares))]
-    return Ranker(tuple(lgb.Booster(model_file=file) for file in files), shares) if files else None
+    if not files:
+        return None
+    ranker = Ranker(tuple(lgb.Booster(model_file=file) for file in files), shares)
+    ranker.trees  # noqa: B018 - read now, and refused now, rather than at the first request
+    return ranker

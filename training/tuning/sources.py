@@ -11,9 +11,9 @@ from scipy import sparse
 
 from features.contracts.profiles import Profiles
 from training.als import confidence_matrix, fit_als
-from training.bundle.parts import build_index
 from training.bundle.sources import NEIGHBOUR_PLANS, AlsSource, NeighbourSource, Source, User
 from training.config import TrainingConfig
+from training.index import build_index, user_vectors
 from training.metrics import ndcg
 from training.moments import Moment
 from training.neighbours import ease_table
@@ -44,7 +44,7 @@ class SourceJudge:
     def als(self, config: TrainingConfig) -> float:
         """Return NDCG@`DEPTH` of ALS by fold-in."""
         fold_in = fit_als(self._confidence, config.als, seed=config.seed)
-        index, _ = build_index(fold_in.factors, config.seed)
+        index, _ = build_index(fold_in.factors, user_vectors(fold_in, self._confidence, config.seed))
         return self._ndcg(AlsSource(index), config, fold_in.vector)
 
     def ease(self, config: TrainingConfig) -> float:
