@@ -30,7 +30,7 @@ MODEL_CODE: Final = ROOT / "training" / "pyfunc_model.py"
 PACKAGES: Final = ("features", "training")
 """Copied into the model, so that `mlflow.pyfunc.load_model` works where no checkout is."""
 
-_REQUIREMENTS: Final = ("mlflow", "pandas", "numpy", "scipy", "msgspec", "lightgbm", "faiss-cpu")
+_REQUIREMENTS: Final = ("mlflow", "pandas", "numpy", "scipy", "msgspec", "numba", "lightgbm", "faiss-cpu")
 
 _UNNAMEABLE: Final = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
