@@ -42,7 +42,7 @@ def test_thirty_kills_lose_nothing_and_double_nothing(rig: FaultRig, wait_until:
             kills += 1
     ends = rig.ends()
 
-    seconds_until(lambda: rig.landed(ends), wait_until, 90, f"everything landed after {kills} kills")
+    seconds_until(lambda: rig.landed(ends), wait_until, 200, f"everything landed after {kills} kills")
 
     verdict = assert_clean(rig)
     assert len(set(landed)) > len(landed) / 3, "the storm left landing no time to land anything"

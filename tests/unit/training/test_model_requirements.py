@@ -7,7 +7,8 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from training.publish import _REQUIREMENTS, MODEL_CODE, ROOT
+from training.code_version import ROOT
+from training.publish import _REQUIREMENTS, MODEL_CODE
 
 LOADED = """
 import json, runpy, sys
