@@ -19,7 +19,8 @@ WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until;
 
 -- name: snapshot_items(until)
 -- Each item as its versions known before an instant say, deleted ones too: histories name them.
-SELECT merged.item_id, said.title, said.text, said.categories, said.attributes::text, said.published_at
+SELECT merged.item_id, said.title, said.text, said.categories, said.attributes::text, said.published_at,
+    said.deleted
 FROM (
     SELECT item_id, merged_versions(partial, fields ORDER BY occurred_at, event_id) AS fields
     FROM item_versions
@@ -100,3 +101,9 @@ SET closed_at = excluded.closed_at, read_until = excluded.read_until, largest_ra
 -- name: lock_statistics()!
 -- Let one refresh work at a time; readers go on.
 LOCK TABLE statistics_progress IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: items_not_shown(as_of)$
+-- Items that may not be shown at an instant: hidden, deleted or out of stock now, expired or not published by then.
+SELECT coalesce(array_agg(item_id), '{}') FROM items
+WHERE hidden OR deleted OR coalesce(stock = 0, false)
+    OR coalesce(expires_at <= :as_of, false) OR coalesce(published_at > :as_of, false);

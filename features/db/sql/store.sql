@@ -13,7 +13,8 @@ FROM (
 
 -- name: item_states(changed_after)
 -- Items that changed at or after an instant; all where it is null. What is deleted or out of stock is hidden.
-SELECT item_id, title, categories, hidden OR deleted OR coalesce(stock = 0, false), expires_at, published_at, changed_at
+SELECT item_id, title, categories, hidden OR deleted OR coalesce(stock = 0, false), expires_at, published_at,
+    changed_at, deleted
 FROM items
 WHERE :changed_after::timestamptz IS NULL OR changed_at >= :changed_after
 ORDER BY item_id;
@@ -59,3 +60,72 @@ LIMIT :at_most;
 -- name: ping()$
 -- One, if the database answers.
 SELECT 1;
+
+-- name: newest_encoder()^
+-- The encoder that is to be used where no bundle names one: the newest whose vectors are complete.
+SELECT digest FROM encoders WHERE state = 'ready' ORDER BY created_at DESC, digest LIMIT 1;
+
+-- name: text_keys(encoder, since)
+-- Which texts an encoder embedded at or after an instant, and when.
+SELECT item_id, embedded_at FROM item_vectors WHERE encoder = :encoder AND embedded_at >= :since;
+
+-- name: text_rows(encoder, item_ids, names)
+-- Vectors and terms of some items' texts by an encoder, with what the catalogue says of these items in numbers.
+SELECT vectors.item_id, embedded_at, vector, terms, title, published_at,
+    (SELECT jsonb_object_agg(key, value) FROM jsonb_each(attributes) WHERE key = ANY(:names))
+FROM item_vectors AS vectors
+JOIN items USING (item_id)
+WHERE encoder = :encoder AND vectors.item_id = ANY(:item_ids);
+
+-- name: text_page(encoder, after_at, after_id, names, at_most)
+-- The same of all items in the order in which they were embedded, a page after an instant and an item.
+SELECT vectors.item_id, embedded_at, vector, terms, title, published_at,
+    (SELECT jsonb_object_agg(key, value) FROM jsonb_each(attributes) WHERE key = ANY(:names))
+FROM item_vectors AS vectors
+JOIN items USING (item_id)
+WHERE encoder = :encoder AND (embedded_at, vectors.item_id) > (:after_at, :after_id)
+ORDER BY embedded_at, vectors.item_id
+LIMIT :at_most;
+
+-- name: item(item_id, encoder)^
+-- One item as it is now, and whether its present text is embedded.
+SELECT item_id, title, text, categories, attributes, hidden, stock, published_at, expires_at, created_at, changed_at,
+    EXISTS (SELECT FROM item_vectors WHERE item_vectors.encoder = :encoder AND item_vectors.item_id = items.item_id)
+    AND NOT EXISTS (SELECT FROM embedding_queue WHERE embedding_queue.item_id = items.item_id)
+FROM items
+WHERE item_id = :item_id AND NOT deleted;
+
+-- name: items(before_at, before_id, category, all_items, at_most, encoder, text_chars)
+-- A page of items, newest first by when they first came, which no later change moves; of their texts the beginning.
+WITH page AS (
+    SELECT item_id, title, left(text, :text_chars) AS text, categories, attributes, hidden, stock, published_at,
+        expires_at, created_at, changed_at
+    FROM items
+    WHERE NOT deleted
+        AND (created_at, item_id) < (:before_at, :before_id)
+        AND (:category::text IS NULL OR categories @> ARRAY[:category])
+        AND (
+            :all_items
+            OR NOT hidden AND coalesce(stock > 0, true) AND coalesce(published_at <= now(), true)
+            AND coalesce(expires_at > now(), true)
+        )
+    ORDER BY created_at DESC, item_id DESC
+    LIMIT :at_most
+)
+SELECT page.*,
+    EXISTS (SELECT FROM item_vectors WHERE item_vectors.encoder = :encoder AND item_vectors.item_id = page.item_id)
+    AND NOT EXISTS (SELECT FROM embedding_queue WHERE embedding_queue.item_id = page.item_id)
+FROM page
+ORDER BY created_at DESC, item_id DESC;
+
+-- name: item_counts(encoder)^
+-- How many items there are, are hidden, are deleted, have a vector by an encoder; how many wait for one, and how long.
+SELECT
+    count(*) FILTER (WHERE NOT deleted), count(*) FILTER (WHERE hidden AND NOT deleted), count(*) FILTER (WHERE deleted),
+    (
+        SELECT count(*) FROM item_vectors JOIN items AS living USING (item_id)
+        WHERE encoder = :encoder AND NOT living.deleted
+    ),
+    (SELECT count(DISTINCT item_id) FROM embedding_queue),
+    (SELECT extract(epoch FROM now() - min(queued_at))::double precision FROM embedding_queue)
+FROM items;
