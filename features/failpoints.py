@@ -15,7 +15,7 @@ from typing import Final
 from features.contracts.errors import MarqueeError, UnavailableError
 
 VARIABLE: Final = "MARQUEE_FAILPOINTS"
-FAILPOINTS: Final = (
+LANDING: Final = (
     "after_decode",
     "after_gate",
     "after_fence",
@@ -27,6 +27,9 @@ FAILPOINTS: Final = (
     "after_copy",
 )
 """One after each step of the landing protocol; `after_offsets` is the last moment before its commit."""
+EMBEDDING: Final = ("after_claim", "after_encode", "after_vectors", "after_texts")
+"""One after each step of a batch of texts; `after_vectors` is the last moment before its commit."""
+FAILPOINTS: Final = (*LANDING, *EMBEDDING)
 
 
 class FailpointError(MarqueeError):

@@ -130,6 +130,17 @@ class ItemView:
         return np.column_stack((self.popularity, *own)).astype(np.float32)
 
     @cached_property
+    def unmet_columns(self) -> npt.NDArray[np.float32]:
+        """Return the first of `item_columns`, up to what the catalogue says, of an item that nobody ever met."""
+        unmet = ItemStatistics.empty(1, self.statistics.closed_at_us)
+        alone = ItemView(unmet, Categories((), np.zeros(2, np.int64), np.empty(0, np.int32)), ItemFacts.unknown(1))
+        found = self.statistics
+        parts = (found.count, found.disliked, found.strong)
+        shares = [*(_mean_share(part, found.seen) for part in parts), _mean_share(found.rating_sum, found.rating_count)]
+        popularity = alone.popularity.ravel()
+        return np.concatenate((popularity, [np.nan, np.nan], alone.pace.ravel(), shares)).astype(np.float32)
+
+    @cached_property
     def heads(self) -> Lists:
         """Return the first trending items of each category."""
         order = self.order_by[CATEGORY_TREND]
@@ -157,11 +168,13 @@ class ItemView:
         return np.where(known, self.days_before_edge(np.where(known, at_us, 0)), np.nan)
 
 
-def _share_with_prior(part: npt.NDArray[np.number], whole: npt.NDArray[np.number]) -> Floats:
+def _mean_share(part: npt.NDArray[np.number], whole: npt.NDArray[np.number]) -> float:
     total = float(whole.sum())
-    if not total:
-        return np.full(len(whole), np.nan)
-    mean = float(part.sum()) / total
+    return float(part.sum()) / total if total else float("nan")
+
+
+def _share_with_prior(part: npt.NDArray[np.number], whole: npt.NDArray[np.number]) -> Floats:
+    mean = _mean_share(part, whole)
     return np.asarray((part + _PRIOR_EVENTS * mean) / (whole + _PRIOR_EVENTS), dtype=np.float64)
 
 

@@ -41,6 +41,12 @@ class Settings(BaseSettings):
         None, description="YAML that says what actions weigh; empty = found from the data."
     )
     retention_days: int = Field(0, ge=0, description="Days after which events are deleted; 0 keeps all.")
+    fresh_share: float = Field(
+        0.0, ge=0, le=1, description="Share of a list's places that goes to items nobody acted on yet; 0 = none."
+    )
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="How much lists avoid items like those above them, unless a request says; 0 = not."
+    )
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 
 

@@ -1,7 +1,7 @@
 """What serving reads of Postgres: typed, one query each, errors already ours."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -31,6 +31,7 @@ class ItemState:
     expires_at: datetime | None
     published_at: datetime | None
     changed_at: datetime
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +130,16 @@ class Store:
         async with self._connection("answering a ping") as connection:
             await async_queries.ping(connection)
 
-    @asynccontextmanager
-    async def _connection(self, doing: str) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
-        with database_errors(doing):
-            async with self._pool.connection() as connection:
-                yield connection
+    def _connection(self, doing: str) -> AbstractAsyncContextManager[AsyncConnection[tuple[Any, ...]]]:
+        return connection_for(self._pool, doing)
+
+
+@asynccontextmanager
+async def connection_for(pool: AsyncPool, doing: str) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+    """Yield a connection of the pool while doing what the words say; the driver's errors become ours."""
+    with database_errors(doing):
+        async with pool.connection() as connection:
+            yield connection
 
 
 def _statistics_rows(rows: Sequence[tuple[Any, ...]], progress: tuple[Any, ...] | None) -> StatisticsRows:

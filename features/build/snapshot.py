@@ -41,6 +41,7 @@ ITEMS: Final = pa.schema(
         ("categories", pa.list_(pa.string())),
         ("attributes", pa.string()),
         ("published_at", pa.timestamp("us", tz="UTC")),
+        ("deleted", pa.bool_()),
     ]
 )
 FILES: Final = {INTERACTIONS: "interactions.parquet", ITEMS: "items.parquet"}

@@ -8,9 +8,12 @@ from features.cli import (
     announce,
     dead_letters,
     doctor,
+    embed,
+    encoders,
     erasure,
     export,
     importing,
+    items,
     landing,
     mappings,
     offsets,
@@ -39,9 +42,12 @@ app.command()(retention.retain)
 app.command()(doctor.doctor)
 app.command()(schemas.schemas)
 app.command()(announce.announce)
+app.command()(embed.embed)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(mappings.app, name="mappings")
 app.add_typer(offsets.app, name="offsets")
+app.add_typer(encoders.app, name="encoders")
+app.add_typer(items.app, name="items")
 
 
 def main() -> None:

@@ -1,16 +1,12 @@
 """`land`: the Kafka consumer."""
 
 import gc
-import signal
-import threading
 from typing import Annotated
 
-import structlog
 import typer
 
-from features.failpoints import armed
+from features.cli.process import begin_service
 from features.landing.run import Landing, LandingOptions
-from features.log import configure_logging
 from features.settings import load_settings
 
 
@@ -26,12 +22,7 @@ def land(
 ) -> None:
     """Land events from Kafka in Postgres, exactly once in effect, until SIGTERM or SIGINT."""
     settings = load_settings()
-    configure_logging(settings.log_format)
-    if failpoints := armed():
-        structlog.get_logger().warning("failpoints are armed", failpoints=failpoints)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = begin_service(settings)
     # A batch is tens of thousands of objects without a cycle among them: looking for cycles as often as Python does by
     # itself takes a third of the time of reading and decoding.
     gc.freeze()

@@ -1,7 +1,7 @@
 """What is known of users: their histories as a store reads them, and as arrays that the recommender computes with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -71,6 +71,18 @@ class Profiles:
         """Return internal indices of all items that the batch's user number `user` ever touched, ascending."""
         return self.seen_item[self.seen_offsets[user] : self.seen_offsets[user + 1]]
 
+    def without(self, hidden: npt.NDArray[np.bool_]) -> "Profiles":
+        """Return the profiles without the events on some items, bool (n_items,); they stay seen."""
+        kept = ~hidden[self.item]
+        owner = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        return replace(
+            self,
+            offsets=offsets_of(np.bincount(owner[kept], minlength=len(self))),
+            item=self.item[kept],
+            weight=self.weight[kept],
+            at_us=self.at_us[kept],
+        )
+
     def take(self, users: npt.NDArray[np.integer]) -> "Profiles":
         """Return the profiles of some users of the batch, in the order asked for."""
         rows, seen_rows = (entries_of(offsets, users)[1] for offsets in (self.offsets, self.seen_offsets))
@@ -103,6 +115,10 @@ class Options:
         Whether items that the user already had may come back; None = as the bundle's plan says.
     fill
         Whether a list that retrieval leaves short is filled up with any eligible items.
+    fresh_share
+        At least this share of the places goes to items without a history, 0 to 1, where there are some.
+    diversity
+        How much a list avoids items that are like those above them, 0 (not at all) to 1.
     """
 
     k: int = 20
@@ -111,3 +127,5 @@ class Options:
     candidates: npt.NDArray[np.int32] | None = None
     include_seen: bool | None = None
     fill: bool = True
+    fresh_share: float = 0.0
+    diversity: float = 0.0

@@ -13,12 +13,12 @@ import structlog
 
 from features.contracts.errors import MarqueeError
 from features.failpoints import failpoint
-from features.landing.patience import Patience
 from features.landing.placing import HaltedError
 from features.landing.protocol import Batch, Span, decode
 from features.landing.reader import Reader
 from features.landing.rows import Decoder
 from features.landing.sessions import Session
+from features.patience import Patience
 
 log = structlog.get_logger()
 

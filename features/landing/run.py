@@ -12,11 +12,11 @@ from features.failpoints import failpoint
 from features.kafka import Admin, EventProducer, landed_topics, open_consumer
 from features.landing.ahead import ReadAhead
 from features.landing.dead_letters import publish_dead_letters
-from features.landing.patience import Patience
 from features.landing.protocol import Batch, FenceError, Lander
 from features.landing.reader import Reader
 from features.landing.sessions import Session
 from features.landing.telemetry import Telemetry
+from features.patience import Patience
 from features.settings import Settings
 
 log = structlog.get_logger()
