@@ -5,6 +5,7 @@ again before it answers.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,18 +25,21 @@ from training.catalogue import load_facts
 from training.config import TrainingConfig
 from training.data import VIRTUAL_SPAN_US, Interactions
 from training.evaluate import Evaluation, evaluation_of
+from training.evaluation.cold_items import ColdItems, judge_cold_items
 from training.evaluation.judged import Judged
 from training.evaluation.measures import Measures
 from training.evaluation.methods import K
 from training.evaluation.newcomers import Newcomers, judge_newcomers
 from training.fit import fit
-from training.frames import Loaded, load_categories
+from training.frames import Loaded, catalogue_ids, load_categories
+from training.judging import in_items_of
 from training.lists import Group, recommend_all
 from training.moments import Moment, newest_us, position_moments, time_moments
 from training.progress import Progress, silent
 from training.ranker import RankerFit
 from training.retrieval import Training
 from training.split import Split, cutoff_split, holdout_split, new_liked_items
+from training.texts import fit_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Backtest:
     lists: Recommendations
     evaluation: Evaluation
     newcomers: Newcomers
+    cold_items: ColdItems | None
     ranker: RankerFit
     seconds: dict[str, float]
 
@@ -71,14 +76,13 @@ class Backtest:
 class Known:
     """A file cut in two: training data on the backtest's clock over known items only, and the later rows.
 
-    `later` holds the rows of known items, in the history's item indices; `all_later` all rows, in the file's. Both are
-    on the history's clock.
+    `later` holds the rows of items that may be recommended, in the history's item indices; `all_later` all rows, in the
+    file's. Both are on the history's clock.
     """
 
     history: Interactions
     later: Interactions
     all_later: Interactions
-    former_item: npt.NDArray[np.int32]
     until_us: int
 
     def as_of_us(self, users: npt.NDArray[np.int32], cut: Cut) -> npt.NDArray[np.int64]:
@@ -94,17 +98,16 @@ class Known:
         return time_moments(self.history, self.until_us, config.moments, include_seen=not config.exclude_seen)
 
 
-def know(interactions: Interactions, cut: Cut) -> Known:
-    """Return what is known before the cut, over the items that had an event before it."""
+def know(interactions: Interactions, cut: Cut, more_items: Sequence[str] = ()) -> Known:
+    """Return what is known before the cut, over the items that had an event before it, and over `more_items`."""
     split = cut.split(interactions)
-    history, former = interactions.take(split.history).with_items_of_rows()
-    history = history.on_backtest_clock()
+    history = interactions.take(split.history).with_items_of_rows().with_more_items(more_items).on_backtest_clock()
     if not history.has_clock:
         until_us = VIRTUAL_SPAN_US
     else:
         until_us = int(history.at_us[-1]) + 1 if cut.cutoff is None else cut.cutoff
     later = _on_clock_of(history, interactions.take(split.later))
-    return Known(history, _onto(history, former, later), later, former, until_us)
+    return Known(history, in_items_of(later, history.items), later, until_us)
 
 
 def _on_clock_of(history: Interactions, later: Interactions) -> Interactions:
@@ -114,15 +117,6 @@ def _on_clock_of(history: Interactions, later: Interactions) -> Interactions:
     place = np.arange(len(history), len(history) + len(later))
     at_us = (place * (VIRTUAL_SPAN_US / len(history))).astype(np.int64)
     return replace(later, at_us=at_us, known_us=at_us, bucket_us=history.bucket_us, has_clock=False)
-
-
-def _onto(history: Interactions, former: npt.NDArray[np.int32], later: Interactions) -> Interactions:
-    """Return the later rows whose item is known, in the history's item indices."""
-    position = np.full(len(later.items), MISSING, dtype=np.int32)
-    position[former] = np.arange(len(former), dtype=np.int32)
-    rows = np.flatnonzero(position[later.item] != MISSING)
-    kept = later.take(rows)
-    return replace(kept, items=history.items, item=position[kept.item])
 
 
 def run_backtest(
@@ -137,7 +131,7 @@ def run_backtest(
 ) -> Backtest:
     """Return the result of training before a cut and recommending after it; the bundle is left in `folder`/bundle."""
     started = time.perf_counter()
-    known = know(loaded.interactions, cut)
+    known = know(loaded.interactions, cut, catalogue_ids(items) if config.hidden_items else ())
     bundle, ranker = _train(known, cut, config, items=items, folder=folder, progress=progress)
     trained = time.perf_counter()
     users = np.unique(known.all_later.user)
@@ -149,14 +143,16 @@ def run_backtest(
     newcomers = judge_newcomers(
         bundle.recommender, known.history, known.all_later, by_time=cut.cutoff is not None, seed=config.seed
     )
-    seconds = {"train": trained - started, "lists": listed - trained, "newcomers": time.perf_counter() - listed}
-    return Backtest(bundle, users, lists, evaluation, newcomers, ranker, seconds)
+    cold = _judge_cold_items(bundle.recommender, known, users, cut, config) if config.hidden_items else None
+    seconds = {"train": trained - started, "lists": listed - trained, "new": time.perf_counter() - listed}
+    return Backtest(bundle, users, lists, evaluation, newcomers, cold, ranker, seconds)
 
 
 def training_of(known: Known, items: Path | None) -> Training:
     """Return what a backtest learns from: what is known, and the catalogue of an items file if there is one."""
-    known_items = known.history.items
-    return Training(known.history, load_categories(items, known_items), load_facts(items, known_items), known.until_us)
+    ids = known.history.items
+    texts = fit_texts(items, known.history, known.until_us)
+    return Training(known.history, load_categories(items, ids), load_facts(items, ids), known.until_us, texts)
 
 
 def _train(
@@ -201,6 +197,15 @@ def _list_and_judge(
 
     lists = recommend_all(recommender, known.history, users, known.as_of_us(users, cut), long_enough, see=see)
     return lists.first(options.k), evaluation_of(recommender, whom, measures, seed)
+
+
+def _judge_cold_items(
+    recommender: Recommender, known: Known, users: npt.NDArray[np.int32], cut: Cut, config: TrainingConfig
+) -> ColdItems:
+    """Return how items without a history fare, for those of the users who have one."""
+    users = np.intersect1d(users, known.history.user).astype(np.int32)
+    moments = known.as_of_us(users, cut)
+    return judge_cold_items(recommender, known.history, known.later, users, moments, seed=config.seed)
 
 
 def judged(known: Known, users: npt.NDArray[np.int32], cut: Cut, options: Options) -> Judged:

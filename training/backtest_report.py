@@ -4,7 +4,13 @@ from collections.abc import Mapping
 
 from training.backtest import Backtest
 from training.backtest_results import Beside
-from training.backtest_sections import lists_section, newcomers_section, rolling_section, tuning_section
+from training.backtest_sections import (
+    cold_items_section,
+    lists_section,
+    newcomers_section,
+    rolling_section,
+    tuning_section,
+)
 from training.bundle.plan import RANKER
 from training.config import TrainingConfig
 from training.evaluation.examples import examples
@@ -25,6 +31,8 @@ def backtest_report(
     evaluation = result.evaluation
     sections = evaluation_sections(evaluation)
     sections.insert(4, newcomers_section(result.newcomers))
+    if result.cold_items is not None:
+        sections.insert(5, cold_items_section(result.cold_items))
     if beside.rolling is not None:
         sections.insert(1, rolling_section(beside.rolling, compared(evaluation)))
     if beside.ranked is not None:

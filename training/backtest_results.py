@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.ids import IdMap
@@ -46,12 +47,13 @@ class Beside:
 
 def recommendations_frame(result: Backtest, loaded: Loaded) -> pd.DataFrame:
     """Return the lists as rows (user_id, item_id, rank, score, source), ids in the types of the input."""
-    former = loaded.interactions.items.index(result.bundle.items.external(np.arange(len(result.bundle.items))))
+    ids = pd.Series(result.bundle.items.external(np.arange(len(result.bundle.items))))
+    ids = ids.astype(loaded.item_values.dtype if types.is_integer_dtype(loaded.item_values.dtype) else object)
     flat = result.lists.flat(result.bundle.source_names)
     return pd.DataFrame(
         {
             USER: loaded.user_values[result.users[flat.row]],
-            ITEM: loaded.item_values[former[flat.item]],
+            ITEM: ids.to_numpy()[flat.item],
             RANK: flat.rank,
             SCORE: flat.score,
             SOURCE: flat.source,
@@ -89,6 +91,7 @@ def metrics_json(result: Backtest, loaded: Loaded, config: TrainingConfig, besid
         "evaluation": result.evaluation.to_json(),
         "labels_digest": labels_digest(result.evaluation.judged, result.bundle.items),
         "newcomers": result.newcomers.to_json(),
+        "cold_items": None if result.cold_items is None else result.cold_items.to_json(),
         "validation_ndcg@10": result.ranker.validation,
         "order_by": manifest.plan.order_by,
         "cold_source": manifest.plan.cold_source,

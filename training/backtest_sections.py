@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from training.curves import plot_estimates, plot_newcomers, plot_trials, plot_windows
+from training.curves import plot_cold_items, plot_estimates, plot_newcomers, plot_trials, plot_windows
+from training.evaluation.cold_items import ColdItems
 from training.evaluation.newcomers import Newcomers, Stage, UnseenItems
 from training.list_ranking import RankedLists
 from training.report import Grid, Picture, Section, in_words
@@ -45,9 +46,31 @@ def newcomers_section(newcomers: Newcomers) -> Section:
 
 
 _UNSEEN = (
-    "Items first seen after training are no labels anywhere on this page, because no candidate source can propose them "
-    "yet; the table counts how much of what was liked later falls on them."
+    "Without --new-items, items first seen after training are no labels anywhere on this page: nobody may be offered "
+    "them. The table counts how much of what was liked later falls on items that nobody had before the cut."
 )
+
+
+def cold_items_section(found: ColdItems) -> Section:
+    """Return how items without a history are ordered among themselves, for users of whom little or much is known."""
+    title = "New items"
+    words = (
+        f"{found.items:,} items of the catalogue have no history: only their texts speak for them. {found.users:,} "
+        "users with a history liked some of them later. Here these items are ranked among themselves, and of each "
+        "user only so many latest events are read."
+    )
+    if not found.stages:
+        return Section("new-items", title, [words], (), ())
+    methods = list(found.stages[0].methods)
+    rows = [
+        [
+            "all" if stage.events is None else str(stage.events),
+            *(in_words(stage.methods[method]["ndcg@10"]) for method in methods),
+        ]
+        for stage in found.stages
+    ]
+    picture = Picture("new-items", "95 % intervals over users.", plot_cold_items(found))
+    return Section("new-items", title, [words], [picture], [Grid(["NDCG@10, events read", *methods], rows)])
 
 
 def _stage_row(stage: Stage) -> list[str]:

@@ -1,6 +1,7 @@
 """Budgets: how many candidates each source may propose, by what it finds that the others do not."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from features.contracts.profiles import Options
 from training import lists
 from training.bundle.recommender import Recommender
 from training.bundle.sources import SOURCES
+from training.hiding import Hiding
 from training.moments import Moment
 
 STEP: Final = 10
@@ -24,7 +26,7 @@ _NEVER: Final = 1 << 20
 
 
 def choose_budgets(
-    recommender: Recommender,
+    recommender: Recommender | Hiding,
     moments: Sequence[Moment],
     on: Sequence[str],
     *,
@@ -72,7 +74,11 @@ def choose_budgets(
 
 
 def _offers(
-    recommender: Recommender, moment: Moment, chosen: npt.NDArray[np.int64], on: Sequence[str], options: Options
+    recommender: Recommender | Hiding,
+    moment: Moment,
+    chosen: npt.NDArray[np.int64],
+    on: Sequence[str],
+    options: Options,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """Return for each item offered to some user at which step each source proposes it, and what its hit is worth.
 
@@ -81,11 +87,12 @@ def _offers(
     steps: list[npt.NDArray[np.int32]] = []
     hits: list[npt.NDArray[np.float64]] = []
     columns = [SOURCES.index(name) for name in on]
+    met = replace(options, eligible=moment.met())
     history = moment.history
     for batch in lists.groups(history, moment.users[chosen], moment.as_of_us[chosen], recommender.plan.history_limit):
         view = recommender.view(batch.statistics)
         for user, position in enumerate(batch.position.tolist()):
-            offers = recommender.offers(batch.profiles, user, view, options, MOST)
+            offers = recommender.offers(batch.profiles, user, view, met, MOST)
             items = np.unique(np.concatenate([offers[column].items for column in columns]))
             step = np.full((len(items), len(on)), _NEVER, dtype=np.int32)
             for place, column in enumerate(columns):

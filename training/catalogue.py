@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,27 +13,16 @@ from pandas.api import types
 from features.contracts.columns import ATTRIBUTES, ITEM, PUBLISHED_AT, TITLE
 from features.contracts.facts import ItemFacts
 from features.contracts.ids import MISSING, IdMap
-from training.frames import read_frame, require
-
-PRICE: Final = "price"
-YEAR_NAMES: Final = (
-    "year",
-    "release_year",
-    "publication_year",
-    "original_publication_year",
-    "release_date",
-    "released_at",
-    "publication_date",
+from features.facts_of import (
+    EARLIEST_YEAR,
+    END_OF_TITLE,
+    LARGEST_S,
+    LATEST_YEAR,
+    PRICE,
+    START_OF_DATE,
+    YEAR_NAMES,
 )
-"""Columns, or members of `attributes`, that tell the year of a work; the first that says something counts."""
-
-_EARLIEST: Final = -5000
-_LATEST: Final = 2200
-"""Numbers in this range are years, others seconds or milliseconds since 1970."""
-_LARGEST_S: Final = 1e11
-"""Times of larger magnitude are milliseconds: as seconds they would lie after the year 5000."""
-_END_OF_TITLE: Final = r"\((\d{4})(?:\s*[-\u2013\u2014]\s*(?:\d{4})?)?\)\s*$"
-_START_OF_DATE: Final = r"^\s*(\d{4})(?!\d)"
+from training.frames import read_frame, require
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,13 +56,14 @@ def load_facts(path: Path | None, items: IdMap) -> ItemFacts:
 
 def _attributes(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the members of `attributes` that are read here, a column each; what is no JSON object says nothing."""
-    entries = [_decoded(entry) for entry in frame[ATTRIBUTES]] if ATTRIBUTES in frame else []
+    entries = [json_object(entry) for entry in frame[ATTRIBUTES]] if ATTRIBUTES in frame else []
     names = [name for name in (PRICE, *YEAR_NAMES) if any(name in entry for entry in entries)]
     columns = {name: pd.Series([entry.get(name) for entry in entries], dtype=object) for name in names}
     return pd.DataFrame(columns)
 
 
-def _decoded(entry: object) -> dict[str, Any]:
+def json_object(entry: object) -> dict[str, Any]:
+    """Return the JSON object that a cell holds as text, an empty one where it holds anything else."""
     if not isinstance(entry, str):
         return {}
     try:
@@ -86,7 +76,7 @@ def _years(frame: pd.DataFrame, said: pd.DataFrame) -> list[Floats]:
     """Return years as each place has them, the place that is to be believed first."""
     found = [_year_of(source[name]) for name in YEAR_NAMES for source in (frame, said) if name in source]
     if TITLE in frame:
-        found.append(_numbers(frame[TITLE].astype(str).str.extract(_END_OF_TITLE)[0]))
+        found.append(_numbers(frame[TITLE].astype(str).str.extract(END_OF_TITLE)[0]))
     if PUBLISHED_AT in frame:
         found.append(_year_of(frame[PUBLISHED_AT]))
     return found
@@ -97,10 +87,10 @@ def _year_of(column: "pd.Series[Any]") -> Floats:
     if types.is_datetime64_any_dtype(column):
         return _numbers(column.dt.year)
     number = _numbers(column)
-    seconds = np.where(np.abs(number) > _LARGEST_S, number / 1000, number)
+    seconds = np.where(np.abs(number) > LARGEST_S, number / 1000, number)
     from_time = np.nan_to_num(seconds).astype("datetime64[s]").astype("datetime64[Y]").astype(np.float64) + 1970
-    plain = (number >= _EARLIEST) & (number <= _LATEST)
-    from_text = _numbers(column.astype(str).str.extract(_START_OF_DATE)[0])
+    plain = (number >= EARLIEST_YEAR) & (number <= LATEST_YEAR)
+    from_text = _numbers(column.astype(str).str.extract(START_OF_DATE)[0])
     year = np.select([np.isnan(number), plain], [from_text, number], from_time)
     return np.where(year == 0, np.nan, year)
 

@@ -1,11 +1,16 @@
 """Settings of one training, as parameters of a run; the defaults need no tuning."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from features.contracts.profiles import HISTORY_LIMIT
 from features.contracts.weights import ActionWeights
 from training.als import AlsConfig
+from training.bundle.plan import sources_on
+from training.bundle.sources import CONTENT, FRESH, REPEAT
+
+HIDDEN_ITEMS: Final = 0.05
+"""Least share of items by which a ranker learns what texts are worth where there is no history; DECISIONS.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class TrainingConfig:
     """Everything that shapes a training besides the data. One seed, one result.
 
     `without` names sources that are left out; `candidates` is how many a user gets on average; `exclude_seen` says
-    whether items that a user had may not come back.
+    whether items that a user had may not come back; `hidden_items` is the least share of items whose history is hidden
+    while the ranker learns, so that it learns what texts are worth where nothing else is known; 0 = it does not.
     """
 
     als: AlsConfig = field(default_factory=AlsConfig)
@@ -46,8 +52,23 @@ class TrainingConfig:
     candidates: int = 250
     without: tuple[str, ...] = ()
     exclude_seen: bool = True
+    hidden_items: float = 0.0
     seed: int = 0
     threads: int = 2
+
+    def sources_on(self, *, texts: bool) -> tuple[str, ...]:
+        """Return the candidate sources that may propose.
+
+        `repeat` only where items that were had may come back, `content` only where items have `texts`, and `fresh` only
+        where the ranker learned of items without a history.
+
+        Raises
+        ------
+        ContractError
+            If `without` names an unknown source, or leaves none for users without a history.
+        """
+        idle = {REPEAT: self.exclude_seen, CONTENT: not texts, FRESH: not (texts and self.hidden_items)}
+        return sources_on(self.without, [name for name, off in idle.items() if off])
 
     def parameters(self) -> dict[str, Any]:
         """Return all settings flat, as MLflow logs parameters."""

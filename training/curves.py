@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, ScalarFormatter
 
+from training.evaluation.cold_items import ColdItems
 from training.evaluation.methods import SERVED, TITLES
 from training.evaluation.newcomers import Stage
 from training.evaluation.reliability import Tenth
@@ -74,6 +75,20 @@ def plot_newcomers(stages: Sequence[Stage]) -> bytes:
     top = max(panel.get_ylim()[1] for panel in both)
     for panel in both:
         panel.set_ylim(0, top)
+    return figure_png(figure)
+
+
+def plot_cold_items(found: ColdItems) -> bytes:
+    """Return NDCG@10 of items without a history among themselves, by how many of a user's events are read."""
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    panel = figure.subplots()
+    methods = list(found.stages[0].methods)
+    values = {method: [stage.methods[method]["ndcg@10"] for stage in found.stages] for method in methods}
+    _series(panel, np.arange(len(found.stages), dtype=np.float64), values)
+    labels = ["all" if stage.events is None else str(stage.events) for stage in found.stages]
+    panel.set_xticks(range(len(found.stages)), labels)
+    panel.set_ylim(bottom=0)
+    _titled(panel, "New items among themselves", "latest events read of each user", "NDCG@10, 95 % interval")
     return figure_png(figure)
 
 

@@ -94,11 +94,16 @@ class Interactions:
             repeat=self.repeat[rows],
         )
 
-    def with_items_of_rows(self) -> tuple["Interactions", npt.NDArray[np.int32]]:
-        """Return the same rows over only the items that they touch, and those items' former indices."""
+    def with_items_of_rows(self) -> "Interactions":
+        """Return the same rows over only the items that they touch."""
         kept, item = np.unique(self.item, return_inverse=True)
         items = IdMap(self.items.external(kept))
-        return replace(self, items=items, item=item.astype(np.int32)), kept.astype(np.int32)
+        return replace(self, items=items, item=item.astype(np.int32))
+
+    def with_more_items(self, external_ids: Sequence[str]) -> "Interactions":
+        """Return the same rows over these items too, in their order after those known already."""
+        more = [external for external in dict.fromkeys(external_ids) if external not in self.items]
+        return replace(self, items=IdMap([*self.items.external(np.arange(len(self.items))), *more]))
 
     def on_backtest_clock(self) -> "Interactions":
         """Return the rows with buckets of 1/1,000 of their span; on a virtual clock where real times are no use.

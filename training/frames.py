@@ -15,10 +15,12 @@ from pandas.api import types
 from features.contracts.columns import (
     ACTION,
     CATEGORIES,
+    DELETED,
     EVENT_ID,
     ITEM,
     KNOWN_AT,
     OCCURRED_AT,
+    PUBLISHED_AT,
     REPEAT,
     TITLE,
     USER,
@@ -197,6 +199,22 @@ def load_categories(path: Path | None, items: IdMap) -> Categories:
     position = {name: index for index, name in enumerate(names)}
     offsets, index = flat_lists([np.array([position[name] for name in entry], dtype=np.int32) for entry in lists])
     return Categories(tuple(names), offsets, index)
+
+
+def catalogue_ids(path: Path | None) -> list[str]:
+    """Return the ids of all items of a parquet file that are not `deleted`, the oldest first by `published_at`.
+
+    Both columns may be missing.
+    """
+    if path is None:
+        return []
+    frame = read_frame(path)
+    require(frame, path, ITEM)
+    if DELETED in frame:
+        frame = frame[~frame[DELETED].fillna(value=False).astype(bool)]
+    if PUBLISHED_AT in frame:
+        frame = frame.sort_values(PUBLISHED_AT, kind="stable", na_position="first")
+    return list(dict.fromkeys(frame[ITEM].astype(str)))
 
 
 def load_titles(path: Path | None) -> dict[str, str]:

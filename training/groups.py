@@ -10,6 +10,7 @@ from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
 from training import lists
 from training.bundle.recommender import Recommender
+from training.hiding import Hiding
 from training.metrics import ndcg
 from training.moments import Moment
 
@@ -59,13 +60,16 @@ class Group:
         return float(ndcg(hit, np.array([self.relevant]), k)[0])
 
 
-def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows, options: Options) -> Iterator[Group]:
+def candidate_groups(
+    recommender: Recommender | Hiding, moment: Moment, chosen: Rows, options: Options
+) -> Iterator[Group]:
     """Yield the groups of some of a moment's users (positions), candidates made by the code that serves."""
     users, as_of_us = moment.users[chosen], moment.as_of_us[chosen]
+    met = replace(options, eligible=moment.met())
     for batch in lists.groups(moment.history, users, as_of_us, recommender.plan.history_limit):
         view = recommender.view(batch.statistics)
         for user, position in enumerate(batch.position.tolist()):
-            candidates, rows = recommender.candidates(batch.profiles, user, view, options)
+            candidates, rows = recommender.candidates(batch.profiles, user, view, met)
             labels, gains = moment.labels[chosen[position]], moment.gains[chosen[position]]
             gain = _values_at(candidates.items, labels, gains)
             yield Group(rows, candidates.ranks, gain, len(labels), user=int(moment.users[chosen[position]]))

@@ -84,7 +84,7 @@ class ListSource:
     def groups(self, entries: Entries, begin_us: int) -> list[Group]:
         """Return the groups of lists that begin at a time or later, retrieval fitted on what was known before it."""
         before = self.interactions.take(np.flatnonzero(self.interactions.at_us < begin_us))
-        known = before.with_items_of_rows()[0].on_backtest_clock()
+        known = before.with_items_of_rows().on_backtest_clock()
         until_us = int(known.at_us[-1]) + 1 if known.has_clock else VIRTUAL_SPAN_US
         categories, facts = load_categories(self.items, known.items), load_facts(self.items, known.items)
         parts = fit_retrieval(Training(known, categories, facts, until_us), self.config)

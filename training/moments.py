@@ -53,6 +53,15 @@ class Moment:
     labels: list[npt.NDArray[np.int32]]
     gains: list[npt.NDArray[np.float32]]
 
+    @property
+    def has_time(self) -> bool:
+        """Return whether it is one time for all its users: else each user has one."""
+        return bool(len(self.as_of_us)) and bool((self.as_of_us == self.as_of_us[0]).all())
+
+    def met(self) -> npt.NDArray[np.bool_]:
+        """Return which items somebody had met before, bool (n_items,): the catalogue may hold more."""
+        return np.bincount(self.history.item, minlength=len(self.history.items)) > 0
+
 
 def moment_of(
     interactions: Interactions,

@@ -1,33 +1,69 @@
-"""Batch scoring: the served version's lists for many users, as a file."""
+"""Batch scoring: the served version's lists for many users or all, as parts that a killed run leaves whole."""
 
-from dataclasses import replace
-from datetime import datetime
+import hashlib
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-
+from features.build.shown import items_not_shown
 from features.build.snapshot import write_snapshot
-from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
+from features.contracts.batch import BatchDone, BatchRun
+from features.contracts.columns import USER
 from features.contracts.errors import ContractError
-from features.contracts.ids import IdMap
-from features.contracts.profiles import Options
+from features.contracts.times import to_us
 from features.settings import Settings
+from training.batch_folder import BatchError, BatchFolder
+from training.batch_scoring import Population, Scorer, eligible_items
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
-from training.bundle.registry import Registry
-from training.bundle.result import Recommendations
-from training.data import Interactions
-from training.frames import load_interactions, read_frame
-from training.judging import in_items_of
-from training.lists import recommend_all
-from training.steps.folders import fresh_folder
+from training.bundle.registry import RegisteredVersion, Registry
+from training.frames import read_frame
+from training.progress import Progress, silent
 
-Indices = npt.NDArray[np.int32]
+SMALLEST_PART: Final = 500
+LARGEST_PART: Final = 10_000
+PARTS: Final = 64
+"""A kill costs a part: users are divided into about so many, none smaller or larger than these."""
 
-OUTPUT: Final = "recommendations.parquet"
+_NOT_SHOWN: Final = "not_shown.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What lists are wanted.
+
+    Attributes
+    ----------
+    k
+        Items in each.
+    users
+        Whose, in this order; None for everyone with an event.
+    as_of
+        The moment, aware UTC; None for now, or for that of the batch that is resumed.
+    version
+        Version of the model; None for the one that the alias points to.
+    fresh_share, diversity
+        As servers have them.
+    part_users
+        Users of each part; None lets their number decide.
+    """
+
+    k: int
+    users: Sequence[str] | None = None
+    as_of: datetime | None = None
+    version: str | None = None
+    fresh_share: float = 0.0
+    diversity: float = 0.0
+    part_users: int | None = None
+
+    @property
+    def users_file(self) -> str | None:
+        """Return the digest of the users asked for."""
+        return None if self.users is None else hashlib.sha256("\n".join(self.users).encode()).hexdigest()
 
 
 def read_users(file: Path) -> list[str]:
@@ -51,57 +87,125 @@ def read_users(file: Path) -> list[str]:
     return users
 
 
-def open_served(settings: Settings, folder: Path) -> Bundle:
-    """Return the bundle of the version that the alias points to, downloaded below a folder and verified.
+def served_version(registry: Registry, alias: str, version: str | None = None) -> RegisteredVersion:
+    """Return a version of the model, by default the one that the alias points to.
 
     Raises
     ------
     ContractError
-        If no version is served, or its files are not those that were registered.
+        If there is none, or it has no digest.
+    """
+    found = registry.by_alias(alias) if version is None else registry.version(version)
+    if found is None or found.digest is None:
+        which = f"alias {alias!r} points to no version" if version is None else f"version {version} is one without"
+        raise ContractError(
+            f"model {registry.model_name!r}: {which} with a digest. `python -m training promote VERSION` sets it."
+        )
+    return found
+
+
+def recommend_batch(
+    settings: Settings,
+    asked: Asked,
+    folder: BatchFolder,
+    *,
+    now: datetime,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> BatchDone:
+    """Return what a folder of finished lists holds; parts that are there already are kept.
+
+    Raises
+    ------
+    BatchError
+        If the folder holds lists that are made of something else, naming what differs and the way out.
     """
     registry = Registry(str(settings.mlflow_tracking_uri), settings.model_name)
-    version = registry.by_alias(settings.model_alias)
-    if version is None or version.digest is None:
-        raise ContractError(
-            f"model {settings.model_name!r}: alias {settings.model_alias!r} points to no version with a digest. "
-            "`python -m training promote VERSION` sets it."
+    version = served_version(registry, settings.model_alias, asked.version)
+    begun = folder.run()
+    if begun is not None:
+        refuse_other(folder, begun, asked, version)
+        if (done := folder.done()) is not None:
+            progress(f"{folder.path}: complete since {done.finished_at.isoformat()}, nothing to do")
+            folder.drop_inputs()
+            return done
+    else:
+        progress("copying what is known from Postgres")
+        _copy_inputs(settings, folder.fresh_inputs(), asked.as_of or now)
+    with tempfile.TemporaryDirectory(prefix="marquee-recommend-") as downloaded:
+        bundle = open_bundle(registry.download(version.version, Path(downloaded)), str(version.digest))
+        population = Population.of(folder.inputs, bundle, asked.users)
+        run = begun or _run(registry.model_name, version, asked, asked.as_of or now, len(population.users))
+        if begun is None:
+            folder.begin(run)
+        _score(folder, bundle, population, run, threads=threads, progress=progress)
+    return folder.finish(run, datetime.now(UTC))
+
+
+def refuse_other(folder: BatchFolder, begun: BatchRun, asked: Asked, version: RegisteredVersion) -> None:
+    """Raise where a folder's lists are made of something else than what is asked for now."""
+    finished = folder.done() is not None
+    as_of = asked.as_of if finished else asked.as_of or begun.as_of  # what is not finished goes on at its own moment
+    differing = []
+    if begun.digest != version.digest:
+        differing.append(f"of version {begun.version}, not {version.version}")
+    if begun.as_of != as_of:
+        differing.append(f"as of {begun.as_of.isoformat()}, not {as_of.isoformat() if as_of else 'now'}")
+    differing += [
+        f"{name} = {here}, not {there}"
+        for name in ("k", "fresh_share", "diversity")
+        if (here := getattr(begun, name)) != (there := getattr(asked, name))
+    ]
+    if begun.users_file != asked.users_file:
+        differing.append(f"for {_whose(begun.users_file)}, not {_whose(asked.users_file)}")
+    if differing:
+        raise BatchError(
+            f"{folder.path} holds lists of another batch ({'finished' if finished else 'begun'}): "
+            f"{'; '.join(differing)}. Choose another folder, let --restart replace them, or ask for the same: "
+            f"--version {begun.version} --as-of {begun.as_of.isoformat()} --k {begun.k}."
         )
-    return open_bundle(registry.download(version.version, folder), version.digest)
 
 
-def recommend_users(
-    settings: Settings, users: list[str], k: int, *, as_of: datetime, work: Path, out: Path
-) -> pd.DataFrame:
-    """Return and write ranked rows (user_id, item_id, rank, score, source) of users, known or not, as of a time."""
-    bundle = open_served(settings, work)
-    as_of_us = int(as_of.timestamp() * 1_000_000)
-    snapshot = fresh_folder(work / "snapshot")
-    write_snapshot(settings, snapshot, as_of_us)
-    loaded = load_interactions(snapshot / "interactions.parquet", bundle.parts.weights)
-    history, wanted = _histories(loaded.interactions, bundle.items, users)
-    moments = np.full(len(wanted), as_of_us, dtype=np.int64)
-    found = recommend_all(bundle.recommender, history, wanted, moments, Options(k=k))
-    frame = lists_frame(bundle, users, found)
-    out.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(out / OUTPUT, index=False)
-    return frame
+def _whose(users_file: str | None) -> str:
+    return "everyone" if users_file is None else f"those of a file ({users_file[:12]})"
 
 
-def _histories(interactions: Interactions, items: IdMap, users: list[str]) -> tuple[Interactions, Indices]:
-    """Return what a bundle can read of the interactions, and the users' indices; new users have an empty history."""
-    everyone = IdMap(list(dict.fromkeys([*interactions.users.external(np.arange(len(interactions.users))), *users])))
-    return in_items_of(replace(interactions, users=everyone), items), everyone.index(users)
+def _copy_inputs(settings: Settings, folder: Path, as_of: datetime) -> None:
+    write_snapshot(settings, folder, to_us(as_of))
+    (folder / _NOT_SHOWN).write_text("\n".join(items_not_shown(settings, as_of)), encoding="utf-8")
 
 
-def lists_frame(bundle: Bundle, users: list[str], found: Recommendations) -> pd.DataFrame:
-    """Return ranked lists as rows, `rank` from 1."""
-    flat = found.flat(bundle.source_names)
-    return pd.DataFrame(
-        {
-            USER: [users[i] for i in flat.row.tolist()],
-            ITEM: bundle.items.external(flat.item),
-            RANK: flat.rank,
-            SCORE: flat.score,
-            SOURCE: flat.source,
-        }
+def _run(model_id: str, version: RegisteredVersion, asked: Asked, as_of: datetime, users: int) -> BatchRun:
+    part_users = asked.part_users or min(max(-(-users // PARTS), SMALLEST_PART), LARGEST_PART)
+    return BatchRun(
+        model_id=model_id,
+        version=version.version,
+        digest=str(version.digest),
+        as_of=as_of,
+        k=asked.k,
+        fresh_share=asked.fresh_share,
+        diversity=asked.diversity,
+        users=users,
+        users_file=asked.users_file,
+        part_users=part_users,
     )
+
+
+def _score(
+    folder: BatchFolder, bundle: Bundle, population: Population, run: BatchRun, *, threads: int, progress: Progress
+) -> None:
+    """Write the parts that are missing, and say how far it is."""
+    missing = folder.missing(run)
+    done = min((run.parts - len(missing)) * run.part_users, run.users)
+    progress(f"{run.users:,} users in {run.parts} parts, {run.parts - len(missing)} of them finished before")
+    if not missing:
+        return
+    eligible = eligible_items(bundle.items, (folder.inputs / _NOT_SHOWN).read_text(encoding="utf-8").split("\n"))
+    started, before = time.monotonic(), done
+    with Scorer(bundle, population, run, eligible, threads) as scorer:
+        for number in missing:
+            folder.write_part(number, scorer.part(number))
+            done = min(done + run.part_users, run.users)
+            rate = (done - before) / max(time.monotonic() - started, 1e-9)
+            left_s = (run.users - done) / rate
+            progress(f"{done:,} of {run.users:,} users, {rate:,.0f} users/s, about {left_s:,.0f} s left")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from features.build.replay import final_state
@@ -9,33 +11,43 @@ from features.contracts.facts import ItemFacts
 from features.contracts.statistics import bucket_edge
 from features.items import Categories
 from training.als import confidence_matrix, fit_als
+from training.bundle.content import Content
+from training.bundle.foldin import FoldIn
 from training.bundle.parts import Parts
-from training.bundle.plan import BLEND, Plan, default_budgets, sources_on
+from training.bundle.plan import BLEND, Plan, default_budgets
+from training.bundle.sources import CONTENT
+from training.bundle.tables import NeighbourTable
 from training.config import TrainingConfig
 from training.content import category_table
 from training.data import Interactions
 from training.following import FOLLOWINGS, following_table
 from training.index import build_index, user_vectors
 from training.neighbours import ease_table, similar_table
+from training.ridge import fit_map, promised
+from training.texts import ItemTexts
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What is learned from: interactions before the end of training, and the catalogue in the same item order."""
+    """What is learned from: interactions before the end of training, and the catalogue in the same item order.
+
+    The catalogue may hold items without an interaction: with `texts` they stand in retrieval by what their text says.
+    """
 
     interactions: Interactions
     categories: Categories
     facts: ItemFacts
     until_us: int
+    texts: ItemTexts | None = None
 
 
 def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
     """Return the parts of a bundle that orders candidates by rank fusion; a ranker may be added to them."""
     known = training.interactions
     confidence = confidence_matrix(known, config.history_limit)
-    fold_in = fit_als(confidence, config.als, seed=config.seed)
+    fold_in, fresh, content = with_fresh_items(fit_als(confidence, config.als, seed=config.seed), training, config)
     index, index_info = build_index(fold_in.factors, user_vectors(fold_in, confidence, config.seed))
     log.info("retrieval fitted", interactions=len(known), items=len(known.items), index=index_info.kind)
     state = final_state(known.statistic_events(), len(known.items), bucket_us=known.bucket_us)
@@ -50,6 +62,7 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
             "similar": similar_table(confidence),
             **{name: following_table(known, how) for name, how in FOLLOWINGS.items()},
             "category": category_table(training.categories, state.count),
+            CONTENT: NeighbourTable.none(len(known.items)) if training.texts is None else training.texts.neighbours,
         },
         categories=training.categories,
         facts=training.facts,
@@ -57,7 +70,7 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
         closed_at_us=max(bucket_edge(training.until_us, known.bucket_us), newest),
         ranker=None,
         plan=Plan(
-            default_budgets(sources_on(config.without, exclude_seen=config.exclude_seen)),
+            default_budgets(config.sources_on(texts=content is not None)),
             order_by=BLEND,
             history_limit=config.history_limit,
             exclude_seen=config.exclude_seen,
@@ -68,7 +81,30 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
         has_clock=known.has_clock,
         n_users=len(known.users),
         n_interactions=len(known),
+        fresh=fresh,
+        content=content,
     )
+
+
+def with_fresh_items(
+    fold_in: FoldIn, training: Training, config: TrainingConfig
+) -> tuple[FoldIn, npt.NDArray[np.int32], Content | None]:
+    """Return a fold-in in which items without a history have the factors that their texts promise, and these items."""
+    texts, known = training.texts, training.interactions
+    if texts is None:
+        return fold_in, np.empty(0, np.int32), None
+    count = np.bincount(known.item[known.weight > 0], minlength=len(known.items))
+    has_text = texts.vectors.any(axis=1)
+    learned = np.flatnonzero((count > 0) & has_text)
+    wanted = promised(fold_in.factors, count)
+    found = fit_map(texts.vectors[learned], wanted[learned], count[learned], seed=config.seed)
+    met = np.bincount(known.item, minlength=len(known.items)) > 0
+    fresh = np.flatnonzero(~met & has_text).astype(np.int32)
+    factors = fold_in.factors.copy()
+    content = Content(texts.encoder, texts.vectors, found.mapping, texts.until_us, texts.index)
+    factors[fresh] = content.factors(texts.vectors[fresh])
+    log.info("texts", fresh=len(fresh), strength=found.strength, explained=round(found.explained, 4))
+    return replace(fold_in, factors=factors), fresh, content
 
 
 def at_moment(training: Training, history: Interactions) -> Training:

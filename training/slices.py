@@ -1,6 +1,6 @@
 """What a ranker learns from and is validated on: groups of users at past moments, a later slice and earlier ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -9,15 +9,22 @@ import numpy as np
 
 from features.contracts.profiles import Options
 from training.budgets import choose_budgets
-from training.bundle.plan import sources_on
+from training.bundle.parts import Parts
 from training.bundle.recommender import Recommender
 from training.config import TrainingConfig
 from training.group_file import GroupFile
 from training.groups import candidate_groups
+from training.hiding import Hiding
 from training.moments import Moment
 from training.progress import Progress, silent
 from training.retrieval import Training, at_moment, fit_retrieval
 
+MOST_HIDDEN: Final = 0.25
+"""Largest share of items that is hidden, however many of the catalogue have no history."""
+ENOUGH_NEW: Final = 0.01
+"""Share of labels on items that nobody had met from which on nothing need be hidden."""
+ON_TOP: Final = 30
+"""Candidates that a user gets on average beside the usual number where new items are among them."""
 _VALIDATION_SHARE: Final = 4
 """Where there is but one slice, one of so many of its users is kept for validation."""
 
@@ -43,11 +50,12 @@ def make_slices(
     rng = np.random.default_rng(config.seed)
     later, earlier = GroupFile(), GroupFile()
     budgets: Mapping[str, int] = {}
+    hidden = hidden_share(training, moments, config)
     for number, (_, sharing) in enumerate(groupby(moments, key=lambda moment: id(moment.learned))):
         together = list(sharing)
         n_users = sum(len(moment.users) for moment in together)
         progress(f"slice {number + 1}: {len(together)} moments, {n_users} users")
-        recommender = fit_retrieval(at_moment(training, together[0].learned), config).recommender()
+        recommender = _recommender(fit_retrieval(at_moment(training, together[0].learned), config), config, hidden)
         budgets = budgets or _budgets(recommender, together, config, options)
         recommender = recommender.with_budgets(budgets)
         for moment in together:
@@ -59,9 +67,38 @@ def make_slices(
     return Slices(later, earlier, budgets)
 
 
+def hidden_share(training: Training, moments: Sequence[Moment], config: TrainingConfig) -> float:
+    """Return the share of items that is hidden from each user while the ranker learns.
+
+    None where moments have a time and what users liked next was new often enough: that is the truth about new items.
+    Users who are cut by position meet items that all others know, and there as many are hidden as the catalogue has
+    items that nobody met, at least `config.hidden_items` and at most `MOST_HIDDEN`.
+    """
+    if not config.hidden_items:
+        return 0.0
+    if all(moment.has_time for moment in moments):
+        new = np.concatenate([~moment.met()[entry] for moment in moments for entry in moment.labels])
+        if new.mean() >= ENOUGH_NEW:
+            return 0.0
+    return max(config.hidden_items, min(unmet_share(training), MOST_HIDDEN))
+
+
+def unmet_share(training: Training) -> float:
+    """Return the share of the catalogue that nobody has met."""
+    interactions = training.interactions
+    return 1 - len(np.unique(interactions.item)) / max(len(interactions.items), 1)
+
+
+def _recommender(parts: Parts, config: TrainingConfig, hidden: float) -> Recommender | Hiding:
+    """Return what makes candidates: with texts, and if the ranker is to learn of new items, it offers these too."""
+    if parts.content is None or not config.hidden_items:
+        return parts.recommender()
+    return Hiding.of(parts, parts.content, hidden, config.seed)
+
+
 def _budgets(
-    recommender: Recommender, moments: list[Moment], config: TrainingConfig, options: Options
+    recommender: Recommender | Hiding, moments: list[Moment], config: TrainingConfig, options: Options
 ) -> Mapping[str, int]:
-    on = sources_on(config.without, exclude_seen=config.exclude_seen)
-    wanted = config.candidates
+    on = config.sources_on(texts=recommender.content is not None)
+    wanted = config.candidates + (ON_TOP if isinstance(recommender, Hiding) else 0)
     return choose_budgets(recommender, moments, on, mean_candidates=wanted, options=options, seed=config.seed)

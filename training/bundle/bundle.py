@@ -15,6 +15,9 @@ from features.contracts.ragged import offsets_of
 from features.contracts.spec import FeatureSpec
 from features.contracts.statistics import ItemStatistics
 from features.contracts.weights import taken_back
+from features.text.search import TextIndex
+from training.bundle.arrivals import Arrivals, grown
+from training.bundle.likeness import By, similar_items
 from training.bundle.manifest import Manifest
 from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
@@ -88,13 +91,40 @@ class Bundle:
         """Return ranked lists; see `Recommender.recommend`."""
         return self.recommender.recommend(profiles, statistics, as_of_us, options, trace=trace)
 
+    @property
+    def encoder(self) -> str | None:
+        """Return the digest of the encoder of its texts, None where it knows none."""
+        return self.manifest.encoder
+
+    @property
+    def text_until_us(self) -> int:
+        """Return until when texts are in, microseconds since 1970 UTC: what is embedded after it is newer."""
+        return self.manifest.text_until_us
+
+    @property
+    def text_index(self) -> TextIndex | None:
+        """Return the search index of its own items' texts."""
+        return None if self.parts.content is None else self.parts.content.index
+
+    def grown(self, arrivals: Arrivals) -> "Bundle":
+        """Return the bundle with items that came after it was made, behind its own; see `arrivals.grown`."""
+        return Bundle(self.path, self.digest, self.manifest, grown(self.parts, arrivals))
+
     def similar(
-        self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None
+        self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None, by: By = "behaviour"
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Return up to k items that the same users like, best first, and their similarity: int32, float32."""
-        blocked = np.zeros(len(self.items), dtype=bool) if eligible is None else ~eligible
-        items, scores = self.parts.tables["similar"].best(np.array([item], np.int32), np.ones(1), blocked, k)
-        return items, scores.astype(np.float32)
+        """Return up to k items that are like one, best first, int32, and their scores, float32.
+
+        Parameters
+        ----------
+        item
+            Internal index.
+        eligible
+            bool (n_items,), which items may come back; None for all.
+        by
+            "behaviour": who likes it likes them. "content": their texts are near.
+        """
+        return similar_items(self.parts, item, k, eligible, by)
 
     def _events(
         self, history: UserHistory, limit: int

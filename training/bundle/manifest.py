@@ -9,7 +9,7 @@ import msgspec
 from features.contracts.errors import ContractError
 from training.bundle.plan import Plan
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """Raised when a bundle's files change their meaning; `open_bundle` reads this version."""
 
 MANIFEST: Final = "manifest.json"
@@ -50,9 +50,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bucket_us: int
     has_clock: bool
     n_items: int
+    n_fresh: int
     n_users: int
     n_interactions: int
     code_version: str
+    encoder: str | None
+    text_until_us: int
     files: dict[str, StoredFile]
 
     @property

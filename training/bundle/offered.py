@@ -10,6 +10,7 @@ from features.contracts.spec import Feature, FeatureSpec, source_features
 from features.vectorize import feature_spec
 from training.bundle.affinities import affinities, affinity_features
 from training.bundle.candidates import Candidates
+from training.bundle.content import Content, content_columns, content_features
 from training.bundle.fusion import reciprocal_ranks
 from training.bundle.sources import PERSONAL, User
 from training.bundle.tables import NeighbourTable
@@ -19,6 +20,7 @@ OFFERED: Final = (
     Feature("offers", "number of sources that rank the item", "count", "retrieval"),
     Feature("blend_relative", "sum of reciprocal ranks over the best candidate's", "0..1", "retrieval"),
     *affinity_features(),
+    *content_features(),
 )
 """The columns, in order."""
 
@@ -26,9 +28,16 @@ SPEC: Final[FeatureSpec] = feature_spec(OFFERED)
 """The columns of every ranker of this code."""
 
 _OF_SOURCES: Final = 2 * len(PERSONAL)
+_OF_TEXT: Final = len(content_features())
 
 
-def offered_columns(found: Candidates, user: User, tables: Mapping[str, NeighbourTable]) -> npt.NDArray[np.float32]:
+def offered_columns(
+    found: Candidates,
+    user: User,
+    tables: Mapping[str, NeighbourTable],
+    content: Content | None,
+    is_fresh: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
     """Return the columns of one user's candidates, float32 (n_candidates, len(OFFERED)).
 
     Parameters
@@ -39,6 +48,10 @@ def offered_columns(found: Candidates, user: User, tables: Mapping[str, Neighbou
         Whose they are.
     tables
         Neighbour tables by name.
+    content
+        The items' texts, None where no item has one.
+    is_fresh
+        bool (n_items,), which items have no history.
     """
     columns = np.empty((len(found.items), len(OFFERED)), dtype=np.float32)
     columns[:, :_OF_SOURCES:2] = found.ranks[:, : len(PERSONAL)]
@@ -46,5 +59,6 @@ def offered_columns(found: Candidates, user: User, tables: Mapping[str, Neighbou
     columns[:, _OF_SOURCES] = np.count_nonzero(~np.isnan(found.ranks), axis=1)
     blend = reciprocal_ranks(found.ranks).sum(axis=1)
     columns[:, _OF_SOURCES + 1] = blend / max(float(blend.max(initial=0.0)), 1e-12)
-    columns[:, _OF_SOURCES + 2 :] = affinities(user, found.items, tables)
+    columns[:, _OF_SOURCES + 2 : -_OF_TEXT] = affinities(user, found.items, tables)
+    columns[:, -_OF_TEXT:] = content_columns(content, user, found.items, is_fresh)
     return columns

@@ -7,7 +7,7 @@ import msgspec
 
 from features.contracts.errors import ContractError
 from features.contracts.profiles import HISTORY_LIMIT
-from training.bundle.sources import POPULAR_PLANS, REPEAT, SOURCES
+from training.bundle.sources import POPULAR_PLANS, SOURCES
 
 RANKER: Final = "ranker"
 BLEND: Final = "blend"
@@ -37,8 +37,8 @@ class Plan(msgspec.Struct, frozen=True):
     exclude_seen: bool = True
 
 
-def sources_on(without: Sequence[str] = (), *, exclude_seen: bool = True) -> tuple[str, ...]:
-    """Return the sources that may propose; `repeat` only where items that were had may come back.
+def sources_on(without: Sequence[str] = (), idle: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the sources that may propose: neither those to be left out nor those that would have nothing to offer.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def sources_on(without: Sequence[str] = (), *, exclude_seen: bool = True) -> tup
         raise ContractError(f"source {unknown[0]!r} is unknown; sources are {', '.join(SOURCES)}")
     if set(POPULAR_PLANS) <= set(without):
         raise ContractError(f"one of {', '.join(POPULAR_PLANS)} is needed: new users get nothing else")
-    return tuple(name for name in SOURCES if name not in without and not (exclude_seen and name == REPEAT))
+    return tuple(name for name in SOURCES if name not in without and name not in idle)
 
 
 def default_budgets(on: Sequence[str] = SOURCES, each: int = 20) -> dict[str, int]:

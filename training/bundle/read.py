@@ -15,7 +15,9 @@ from features.contracts.ids import IdMap
 from features.contracts.statistics import StatisticsState
 from features.contracts.weights import ActionWeights
 from features.items import Categories
+from features.text.search import ARRAYS, TextIndex
 from training.bundle.bundle import Bundle
+from training.bundle.content import Content
 from training.bundle.foldin import FoldIn
 from training.bundle.golden import GoldenRequest, check_answers
 from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
@@ -119,6 +121,11 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
     def table(name: str) -> NeighbourTable:
         return NeighbourTable(load(f"{name}_offsets"), load(f"{name}_index"), load(f"{name}_value"))
 
+    def content(encoder: str) -> Content:
+        found = {name: load(f"content_{name}") for name in ARRAYS if f"content_{name}.npy" in manifest.files}
+        index = TextIndex.from_arrays(found) if len(found) == len(ARRAYS) else None
+        return Content(encoder, found["vectors"], load("content_mapping"), manifest.text_until_us, index)
+
     names = msgspec.json.decode((path / "categories.json").read_bytes(), type=tuple[str, ...])
     state = StatisticsState(**{name: load(f"statistics_{name}") for name in StatisticsState.names()})
     try:
@@ -140,6 +147,8 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
             has_clock=manifest.has_clock,
             n_users=manifest.n_users,
             n_interactions=manifest.n_interactions,
+            fresh=load("fresh"),
+            content=None if manifest.encoder is None else content(manifest.encoder),
         )
     except (OSError, ValueError, RuntimeError, ContractError, lgb.basic.LightGBMError) as error:
         raise BundleError(f"bundle {path}: a part cannot be read: {error}") from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import msgspec
@@ -17,6 +17,9 @@ from features.contracts.statistics import ItemStatistics
 from features.items import POPULAR, Categories, ItemView
 from features.vectorize import vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
+from training.bundle.content import Content
+from training.bundle.diversity import Likeness, diversify
+from training.bundle.exploration import with_fresh
 from training.bundle.foldin import FoldIn
 from training.bundle.fusion import order_scores
 from training.bundle.offered import offered_columns
@@ -40,6 +43,8 @@ class Recommender:
     tables: Mapping[str, NeighbourTable]
     categories: Categories
     facts: ItemFacts
+    content: Content | None
+    fresh: npt.NDArray[np.int32]
     plan: Plan
     ranker: Ranker | None
 
@@ -72,6 +77,18 @@ class Recommender:
         view = self.view(statistics)
         lists = [self._one(profiles, user, view, options) for user in range(len(profiles))]
         return _stack([entry[0] for entry in lists], [entry[1] for entry in lists] if trace else (), options.k)
+
+    @cached_property
+    def likeness(self) -> Likeness:
+        """Return what tells how alike two items are."""
+        return Likeness(self.fold_in.factors, self.categories, None if self.content is None else self.content.vectors)
+
+    @cached_property
+    def is_fresh(self) -> npt.NDArray[np.bool_]:
+        """Return which items have no history, bool (n_items,)."""
+        fresh = np.zeros(self.n_items, dtype=bool)
+        fresh[self.fresh] = True
+        return fresh
 
     def with_budgets(self, budgets: Mapping[str, int]) -> "Recommender":
         """Return the same recommender with other budgets."""
@@ -117,7 +134,7 @@ class Recommender:
         cold = not (who.weight > 0).any()
         rows = self._rows(profiles, user, who, found, view) if self._ranks(cold=cold) else np.empty((0, 0), np.float32)
         scores = self._scores(found, rows, options.k, cold=cold)
-        order = np.argsort(-scores, kind="stable")[: options.k]
+        order = self._order(found.items, scores, options)
         items, picked = found.items[order], scores[order].astype(np.float32)
         sources = best_sources(found.ranks[order])
         reason = "no_history" if cold else None
@@ -168,7 +185,7 @@ class Recommender:
             who.weight,
             profiles.at_us[events],
             candidates=found.items,
-            offered=offered_columns(found, who, self.tables),
+            offered=offered_columns(found, who, self.tables, self.content, self.is_fresh),
             view=view,
         )
 
@@ -182,6 +199,16 @@ class Recommender:
         if self.plan.order_by == RANKER and self.ranker is not None:
             return self.ranker.top_scores(rows, k)
         return order_scores(found.ranks, self.plan.order_by)
+
+    def _order(
+        self, items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64], options: Options
+    ) -> npt.NDArray[np.int64]:
+        """Return the places of the list among the candidates: by score, and what was asked for beside it."""
+        if options.diversity > 0:
+            order = diversify(items, scores, self.likeness, options.k, options.diversity)
+        else:
+            order = np.argsort(-scores, kind="stable")[: options.k]
+        return with_fresh(order, scores, self.is_fresh[items], options.fresh_share) if options.fresh_share else order
 
     def _because(self, user: User, items: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return for each item the liked item of the history whose neighbour it is most, `MISSING` where none."""

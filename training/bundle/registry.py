@@ -22,6 +22,7 @@ TAG_DIGEST: Final = "digest"
 TAG_RUN: Final = "run"
 TAG_SPEC_HASH: Final = "spec_hash"
 TAG_TRAINED_UNTIL: Final = "trained_until"
+TAG_ENCODER: Final = "encoder"
 TAG_GATE: Final = "gate"
 TAG_GATE_REASONS: Final = "gate_reasons"
 

@@ -18,6 +18,8 @@ Blocked = npt.NDArray[np.bool_]
 CATEGORIES_READ: Final = 5
 """Categories, those liked most, in which `CategoryTrendSource` looks."""
 REPEAT: Final = "repeat"
+CONTENT: Final = "content"
+FRESH: Final = "fresh"
 REPEAT_DECAY: Final = 0.98
 
 # One thread-independent kernel for one query and for many: a batch gives the same floats as one by one.
@@ -74,9 +76,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class AlsSource:
-    """Nearest items to the folded-in user vector by inner product, from a FAISS index."""
+    """Nearest items to the folded-in user vector by inner product, from a FAISS index.
+
+    `tail` holds the factors, float32 (n, n_factors), of items that came after those of the index: all are compared.
+    """
 
     index: faiss.Index
+    tail: npt.NDArray[np.float32] | None = None
     name: str = "als"
 
     def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
@@ -84,12 +90,16 @@ class AlsSource:
         del view
         if user.vector is None or not limit:
             return NOTHING
-        selector = faiss.IDSelectorBitmap(np.packbits(~blocked, bitorder="little"))
-        scores, items = self.index.search(
-            user.vector[None], min(limit, self.index.ntotal), params=self._parameters(selector)
-        )
+        of_index = self.index.ntotal
+        selector = faiss.IDSelectorBitmap(np.packbits(~blocked[:of_index], bitorder="little"))
+        scores, items = self.index.search(user.vector[None], min(limit, of_index), params=self._parameters(selector))
         found = items[0] >= 0
-        return Offer(items[0][found].astype(np.int32), scores[0][found].astype(np.float64))
+        best = items[0][found].astype(np.int32), scores[0][found].astype(np.float64)
+        if self.tail is None:
+            return Offer(*best)
+        free = np.flatnonzero(~blocked[of_index:])
+        after = (free + of_index).astype(np.int32), (self.tail[free] @ user.vector).astype(np.float64)
+        return Offer(*loops.top(np.concatenate((best[0], after[0])), np.concatenate((best[1], after[1])), limit))
 
     def _parameters(self, selector: faiss.IDSelector) -> faiss.SearchParameters:
         if isinstance(self.index, faiss.IndexHNSW):
@@ -119,6 +129,31 @@ class NeighbourSource:
             return NOTHING
         strength = liking * self.decay ** np.arange(len(liking))
         return Offer(*self.table.best(user.liked_items[: self.window], strength, blocked, limit))
+
+
+@dataclass(frozen=True, eq=False)
+class Among:
+    """A source that is asked for some of the items only.
+
+    Attributes
+    ----------
+    source
+        Whom to ask.
+    others
+        bool (n_items,), what it is not to offer.
+    """
+
+    source: Source
+    others: npt.NDArray[np.bool_]
+
+    @property
+    def name(self) -> str:
+        """Return the source's name."""
+        return self.source.name
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return what the source offers of these items."""
+        return self.source.offer(user, view, blocked | self.others, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +198,35 @@ class RepeatSource:
         return Offer(*loops.top(items, np.asarray(scores, dtype=np.float64), limit))
 
 
+@dataclass(frozen=True, eq=False)
+class FreshSource:
+    """Items without a history, by the factors that their texts promise; by promised popularity to users without one.
+
+    Attributes
+    ----------
+    items
+        Internal indices, int32 (n,).
+    factors
+        float32 (n, n_factors).
+    popularity
+        float32 (n,), log of 1 + liking events.
+    """
+
+    items: npt.NDArray[np.int32]
+    factors: npt.NDArray[np.float32]
+    popularity: npt.NDArray[np.float32]
+    name: str = FRESH
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return the items of largest inner product with the user's vector, else of largest popularity."""
+        del view
+        scores = self.popularity if user.vector is None else self.factors @ user.vector
+        free = np.flatnonzero(~blocked[self.items])
+        if not len(free) or not limit:
+            return NOTHING
+        return Offer(*loops.top(self.items[free], scores[free].astype(np.float64), limit))
+
+
 @dataclass(frozen=True, slots=True)
 class PopularSource:
     """The same items for everyone: by count over all time or by a decayed trend, as of the bucket's edge."""
@@ -197,6 +261,7 @@ NEIGHBOUR_PLANS: Final[Mapping[str, NeighbourPlan]] = {
     "near_recent": NeighbourPlan("near", 10, 0.8),
     "lately_recent": NeighbourPlan("lately", 20, 0.9),
     "category": NeighbourPlan("category", 10, 0.85),
+    CONTENT: NeighbourPlan(CONTENT, 10, 0.85),
 }
 POPULAR_PLANS: Final[Mapping[str, int]] = {
     "popular": POPULAR,
@@ -204,16 +269,43 @@ POPULAR_PLANS: Final[Mapping[str, int]] = {
     "trend_14d": TRENDS.index("14d"),
     "trend_60d": TRENDS.index("60d"),
 }
-PERSONAL: Final = ("als", *NEIGHBOUR_PLANS, "trend_category", REPEAT)
+PERSONAL: Final = ("als", *NEIGHBOUR_PLANS, "trend_category", REPEAT, FRESH)
 """Sources that read the user's history; each gives the ranker two columns."""
 SOURCES: Final = (*PERSONAL, *POPULAR_PLANS)
 """All sources, in the order of `source_names` of every bundle."""
 
 
-def build_sources(index: faiss.Index, tables: Mapping[str, NeighbourTable]) -> tuple[Source, ...]:
-    """Return all sources in the order of `SOURCES`."""
-    neighbours = (
-        NeighbourSource(name, tables[plan.table], plan.window, plan.decay) for name, plan in NEIGHBOUR_PLANS.items()
-    )
+def build_sources(
+    index: faiss.Index,
+    tables: Mapping[str, NeighbourTable],
+    factors: npt.NDArray[np.float32],
+    fresh: npt.NDArray[np.int32],
+    popularity: npt.NDArray[np.float32],
+) -> tuple[Source, ...]:
+    """Return all sources in the order of `SOURCES`.
+
+    Parameters
+    ----------
+    index
+        Over the first rows of `factors`.
+    tables
+        Neighbour tables by name.
+    factors
+        Of all items, float32 (n_items, n_factors).
+    fresh
+        int32 (n,), the items without a history, the oldest first.
+    popularity
+        float32 (n,), what their texts promise of it.
+    """
+    neighbours: dict[str, Source] = {
+        name: NeighbourSource(name, tables[plan.table], plan.window, plan.decay)
+        for name, plan in NEIGHBOUR_PLANS.items()
+    }
+    met = np.ones(len(factors), dtype=np.bool_)
+    met[fresh] = False
+    # Of items with a history, who liked them tells more than their texts (DECISIONS.md).
+    neighbours[CONTENT] = Among(neighbours[CONTENT], met)
     popular = (PopularSource(name, order) for name, order in POPULAR_PLANS.items())
-    return (AlsSource(index), *neighbours, CategoryTrendSource(), RepeatSource(), *popular)
+    tail = factors[index.ntotal :] if len(factors) > index.ntotal else None
+    own = (CategoryTrendSource(), RepeatSource(), FreshSource(fresh, factors[fresh], popularity))
+    return (AlsSource(index, tail), *neighbours.values(), *own, *popular)

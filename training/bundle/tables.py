@@ -27,6 +27,11 @@ class NeighbourTable:
     value: npt.NDArray[np.float16]
 
     @classmethod
+    def none(cls, n_items: int) -> "NeighbourTable":
+        """Return the table in which nothing goes with anything."""
+        return cls(np.zeros(n_items + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float16))
+
+    @classmethod
     def from_matrix(
         cls, matrix: sparse.csr_matrix, limit: int = MAX_NEIGHBOURS, *, signed: bool = False
     ) -> "NeighbourTable":

@@ -54,9 +54,12 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
         bucket_us=parts.bucket_us,
         has_clock=parts.has_clock,
         n_items=len(parts.items),
+        n_fresh=len(parts.fresh),
         n_users=parts.n_users,
         n_interactions=parts.n_interactions,
         code_version=code_version,
+        encoder=None if parts.content is None else parts.content.encoder,
+        text_until_us=0 if parts.content is None else parts.content.until_us,
         files={path.name: file_digest(path) for path in sorted(folder.iterdir())},
     )
     raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
@@ -77,6 +80,7 @@ def arrays_of(parts: Parts) -> dict[str, npt.NDArray[np.generic]]:
         "item_id_offsets": offsets,
         "factors": parts.fold_in.factors,
         "gram": parts.fold_in.gram,
+        "fresh": parts.fresh,
         "categories_offsets": parts.categories.offsets,
         "categories_index": parts.categories.index,
         "price": parts.facts.price,
@@ -84,6 +88,10 @@ def arrays_of(parts: Parts) -> dict[str, npt.NDArray[np.generic]]:
         "statistics_closed_at": np.array([parts.closed_at_us], dtype=np.int64),
         **{f"statistics_{name}": array for name, array in parts.state.arrays().items()},
     }
+    if parts.content is not None:
+        arrays |= {"content_vectors": parts.content.vectors, "content_mapping": parts.content.mapping}
+        index = {} if parts.content.index is None else parts.content.index.arrays()
+        arrays |= {f"content_{name}": array for name, array in index.items()}
     for name, table in parts.tables.items():
         arrays |= {f"{name}_offsets": table.offsets, f"{name}_index": table.index, f"{name}_value": table.value}
     return arrays

@@ -11,7 +11,9 @@ def backtest(
     interactions: Annotated[
         Path | None, typer.Option(help="Parquet: user_id, item_id, occurred_at, optional action and value.")
     ] = None,
-    items: Annotated[Path | None, typer.Option(help="Parquet: item_id, optional title and categories.")] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="Parquet: item_id, optional title, text, author, categories.")
+    ] = None,
     impressions: Annotated[
         Path | None, typer.Option(help="Parquet: list_id, user_id, occurred_at, item_id, position, clicked.")
     ] = None,
@@ -33,6 +35,9 @@ def backtest(
     rolling: Annotated[
         int, typer.Option(min=1, help="Cuts in all, stepped back evenly from --cutoff; each is a training of its own.")
     ] = 1,
+    new_items: Annotated[
+        bool, typer.Option("--new-items", help="Also recommend items of --items that nobody had before the cut.")
+    ] = False,
     include_seen: Annotated[bool, typer.Option(help="Also recommend items that a user already had.")] = False,
     seed: Annotated[int, typer.Option(help="Of every generator: one seed, one result.")] = 0,
     tune: Annotated[
@@ -54,6 +59,7 @@ def backtest(
             cutoff,
             holdout,
             k,
+            new_items=new_items,
             include_seen=include_seen,
             seed=seed,
             without=tuple(without or ()),

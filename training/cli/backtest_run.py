@@ -20,7 +20,7 @@ from training.backtest_results import LISTS, Beside, write_results
 from training.bundle.sources import SOURCES
 from training.cli.backtest_tuning import check_tuning, tuned
 from training.cli.weights_run import said_of
-from training.config import TrainingConfig
+from training.config import HIDDEN_ITEMS, TrainingConfig
 from training.evaluation.methods import SERVED
 from training.frames import Loaded, load_interactions, load_titles
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
@@ -50,6 +50,7 @@ class BacktestOptions:
     cutoff: str | None = None
     holdout: float | None = None
     k: int = 20
+    new_items: bool = False
     include_seen: bool = False
     seed: int = 0
     without: tuple[str, ...] = ()
@@ -114,6 +115,8 @@ def _check(asked: BacktestOptions) -> None:
     check_tuning(asked.tune, asked.tune_minutes, rolling=asked.rolling, interactions=asked.interactions)
     if asked.interactions is None and asked.impressions is None:
         raise ContractError("backtest: give --interactions F.parquet, or --impressions F.parquet, or both")
+    if asked.new_items and asked.items is None:
+        raise ContractError("backtest: --new-items recommends what only a catalogue names; give --items F.parquet too")
     if (asked.out / "bundle").exists():
         raise ContractError(f"backtest: {asked.out} holds the bundle of another run; choose a new folder for --out")
 
@@ -123,7 +126,8 @@ def _config(asked: BacktestOptions, loaded: Loaded) -> TrainingConfig:
     unknown = [name for name in asked.without if name not in SOURCES]
     if unknown:
         raise ContractError(f"--without {unknown[0]}: no such source; there are {', '.join(SOURCES)}")
-    return replace(config, without=asked.without, exclude_seen=not asked.include_seen)
+    hidden = HIDDEN_ITEMS if asked.new_items else 0.0
+    return replace(config, without=asked.without, exclude_seen=not asked.include_seen, hidden_items=hidden)
 
 
 def _tuned(asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingConfig, tell: Progress) -> "Tuned | None":

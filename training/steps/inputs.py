@@ -4,49 +4,78 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from features.contracts.ids import IdMap
 from features.contracts.weights import ActionWeights
+from features.text.files import read_encoder
 from training.als import AlsConfig
 from training.bundle.bundle import Bundle
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.read import open_bundle
 from training.catalogue import load_facts
-from training.config import TrainingConfig
+from training.config import HIDDEN_ITEMS, TrainingConfig
 from training.data import Interactions
-from training.frames import load_categories, load_interactions
+from training.frames import catalogue_ids, load_categories, load_interactions
 from training.retrieval import Training
 from training.steps.runner import StepContext
+from training.texts import ItemTexts, exported_texts, load_documents
 from training.tuning.settings import with_values
 
 SNAPSHOT: Final = Path("snapshot")
 INTERACTIONS: Final = SNAPSHOT / "interactions.parquet"
 ITEMS: Final = SNAPSHOT / "items.parquet"
 BUNDLE: Final = Path(BUNDLE_FOLDER)
+VECTORS: Final = SNAPSHOT / "vectors.parquet"
+ENCODERS: Final = SNAPSHOT / "encoders"
+"""Holds the encoder of the run's texts, in a folder named by its digest."""
+ENCODER: Final = "encoder"
+"""Name of its digest in the record of the step `snapshot`."""
 TUNED: Final = "tuned"
 """Name of the settings that were found, by path, in the record of the step `retrieval`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The snapshot of a run in arrays, and the configuration that its options and values lead to."""
+    """The snapshot of a run in arrays, and the configuration that its options and values lead to.
+
+    `encoder` is the folder, named by digest, of the encoder that reads the catalogue's texts, None without texts;
+    `vectors_file` holds what it made of them.
+    """
 
     interactions: Interactions
     config: TrainingConfig
     items_file: Path
+    encoder: Path | None
+    vectors_file: Path
 
-    def training(self, until_us: int) -> Training:
-        """Return what is learned from: the interactions before a time, over the items that they touch."""
+    def training(self, until_us: int, texts: ItemTexts | None = None) -> Training:
+        """Return what is learned from: the interactions before a time, and the catalogue.
+
+        The items are those that they touch and, where texts are read, all others of the catalogue.
+        """
         rows = self.interactions.at_us < until_us
-        known, _ = self.interactions.take(rows.nonzero()[0]).with_items_of_rows()
+        known = self.interactions.take(rows.nonzero()[0]).with_items_of_rows()
+        if self.encoder is not None:
+            known = known.with_more_items(catalogue_ids(self.items_file))
         categories, facts = load_categories(self.items_file, known.items), load_facts(self.items_file, known.items)
-        return Training(known, categories, facts, until_us)
+        return Training(known, categories, facts, until_us, texts)
+
+    def texts(self, items: IdMap) -> ItemTexts | None:
+        """Return content vectors and search index of some items, None where no encoder reads them."""
+        if self.encoder is None:
+            return None
+        encoder = read_encoder(self.encoder, self.encoder.name)
+        return exported_texts(self.vectors_file, encoder, items, load_documents(self.items_file, items))
 
 
 def read_inputs(context: StepContext) -> Inputs:
     """Return the snapshot of the run."""
-    weights = ActionWeights.from_json(context.run.finished("snapshot").results["weights"])
+    snapshot = context.run.finished("snapshot").results
+    weights = ActionWeights.from_json(snapshot["weights"])
     loaded = load_interactions(context.run.path / INTERACTIONS, weights)
     config = training_config(context, weights)
-    return Inputs(loaded.interactions, config, context.run.path / ITEMS)
+    digest = snapshot.get(ENCODER)
+    encoder = None if digest is None else context.run.path / ENCODERS / digest
+    return Inputs(loaded.interactions, config, context.run.path / ITEMS, encoder, context.run.path / VECTORS)
 
 
 def training_config(context: StepContext, weights: ActionWeights) -> TrainingConfig:
@@ -56,6 +85,7 @@ def training_config(context: StepContext, weights: ActionWeights) -> TrainingCon
         als=AlsConfig(factors=options.factors),
         weights=weights,
         exclude_seen=options.exclude_seen,
+        hidden_items=HIDDEN_ITEMS if context.run.finished("snapshot").results.get(ENCODER) else 0.0,
         seed=options.seed,
     )
     return config if fitted is None else with_values(config, fitted.results.get(TUNED, {}))

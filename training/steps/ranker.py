@@ -13,6 +13,7 @@ from training.steps import retrieval
 from training.steps.folders import fresh_folder
 from training.steps.inputs import BUNDLE, read_inputs, trained_until_us
 from training.steps.runner import StepContext, StepResult
+from training.texts import texts_of
 
 log = structlog.get_logger(__name__)
 
@@ -21,13 +22,14 @@ def run(context: StepContext) -> StepResult:
     """Write the bundle: retrieval of the step before, and the ranker, or the source that did better than it."""
     inputs = read_inputs(context)
     until_us = trained_until_us(context)
-    training = inputs.training(until_us)
+    digest = str(context.run.finished("retrieval").results["digest"])
+    fitted = open_bundle(context.run.path / retrieval.FOLDER, digest).parts
+    training = inputs.training(until_us, texts_of(fitted))
     moments = time_moments(
         training.interactions, until_us, inputs.config.moments, include_seen=not inputs.config.exclude_seen
     )
     fit = fit_at_moments(training, moments, inputs.config, lambda what: log.info("fitting", what=what))
-    digest = str(context.run.finished("retrieval").results["digest"])
-    parts = fit.choose(open_bundle(context.run.path / retrieval.FOLDER, digest).parts)
+    parts = fit.choose(fitted)
     path = fresh_folder(context.run.path / BUNDLE)
     digest = write_bundle(
         path, parts, created_at=datetime.now(UTC), code_version=code_version(), seed=inputs.config.seed

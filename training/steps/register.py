@@ -4,7 +4,7 @@ from typing import Any
 
 from features.contracts.spec import FeatureSpec
 from training.bundle.bundle import Bundle
-from training.bundle.registry import TAG_SPEC_HASH, TAG_TRAINED_UNTIL, Registry
+from training.bundle.registry import TAG_ENCODER, TAG_SPEC_HASH, TAG_TRAINED_UNTIL, Registry
 from training.publish import Publication, allow_long_requests, publish
 from training.steps.evaluate import REPORT
 from training.steps.inputs import BUNDLE, INTERACTIONS, TUNED, read_bundle, training_config
@@ -40,12 +40,17 @@ def _publication(context: StepContext, bundle: Bundle) -> Publication:
         digest=bundle.digest,
         parameters=_parameters(context, bundle, snapshot, trained),
         metrics=run.finished("evaluate").results["metrics"],
-        tags={TAG_SPEC_HASH: bundle.manifest.spec_hash, TAG_TRAINED_UNTIL: str(trained["trained_until"])},
+        tags=_tags(bundle, str(trained["trained_until"])),
         files=run.path / REPORT,
         dataset=(run.path / INTERACTIONS, str(snapshot["sha256"])),
         example_items=tuple(bundle.items.external(bundle.statistics.count.argsort()[::-1][:_EXAMPLE_ITEMS])),
         description=_description(context, bundle.spec),
     )
+
+
+def _tags(bundle: Bundle, trained_until: str) -> dict[str, str]:
+    tags = {TAG_SPEC_HASH: bundle.manifest.spec_hash, TAG_TRAINED_UNTIL: trained_until}
+    return tags if bundle.encoder is None else tags | {TAG_ENCODER: bundle.encoder}
 
 
 def _parameters(

@@ -1,5 +1,6 @@
 """Step `retrieval`: item factors, neighbour tables and index, fitted on everything before the judging window."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,8 @@ def run(context: StepContext) -> StepResult:
     inputs = read_inputs(context)
     until_us = judging_start(inputs.interactions)
     training = inputs.training(until_us)
-    search = search_settings(context, inputs, until_us)
+    training = replace(training, texts=inputs.texts(training.interactions.items))
+    search = search_settings(context, training, inputs.config)
     parts = fit_retrieval(training, inputs.config if search is None else search.config)
     digest = write_bundle(
         fresh_folder(context.run.path / FOLDER),

@@ -3,8 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 from features.build.snapshot import write_snapshot
+from features.db.connection import connect
+from features.embedding.encoders import embedded_before, load_encoder
+from features.embedding.ensure import ensure_encoder
+from features.embedding.export import export_vectors
 from training.steps.folders import fresh_folder
-from training.steps.inputs import INTERACTIONS, ITEMS, SNAPSHOT
+from training.steps.inputs import ENCODER, ENCODERS, INTERACTIONS, ITEMS, SNAPSHOT, VECTORS
 from training.steps.runner import StepContext, StepResult
 from training.steps.state import DONE, SKIPPED
 
@@ -24,11 +28,25 @@ def run(context: StepContext) -> StepResult:
         "known_until": _iso(info.until_us),
         "sha256": info.sha256[INTERACTIONS.name],
         "items_sha256": info.sha256[ITEMS.name],
+        ENCODER: None,
     }
     if info.interactions < context.options.min_events:
         needed = f"{info.interactions} interactions, {context.options.min_events} needed (option min_events)"
         return StepResult(f"too few events to train: {needed}", results, SKIPPED)
+    results[ENCODER] = _write_texts(context)
     return StepResult(f"{info.interactions} interactions from {first} to {last}, {info.items} items", results, DONE)
+
+
+def _write_texts(context: StepContext) -> str | None:
+    """Return the digest of the encoder that reads the catalogue, left beside the snapshot with all its vectors."""
+    settings = context.settings
+    digest = ensure_encoder(settings)
+    if digest is None:
+        return None
+    load_encoder(settings, digest, context.run.path / ENCODERS)
+    with connect(settings, name="snapshot", autocommit=True, statement_timeout_s=1_800) as connection:
+        export_vectors(connection, digest, embedded_before(connection), context.run.path / VECTORS)
+    return digest
 
 
 def _since_us(window_days: int | None) -> int | None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from training.config import TrainingConfig
 from training.moments import time_moments
-from training.steps.inputs import Inputs
+from training.retrieval import Training
 from training.steps.runner import StepContext
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ RESULTS: Final = "tuning"
 """Name of the search's results in the record of the step `retrieval`."""
 
 
-def search_settings(context: StepContext, inputs: Inputs, until_us: int) -> "Tuned | None":
+def search_settings(context: StepContext, training: Training, config: TrainingConfig) -> "Tuned | None":
     """Return what a search before the judging window led to, None where the run's options ask for none.
 
     Trials are nested runs in MLflow; while it is away they are kept in the run's folder only.
@@ -31,9 +32,9 @@ def search_settings(context: StepContext, inputs: Inputs, until_us: int) -> "Tun
         return None
     from training.tuning.tune import Budget, tune  # noqa: PLC0415  # Optuna loads slowly, and few runs ask for it
 
-    training = inputs.training(until_us)
-    config = inputs.config
-    moments = time_moments(training.interactions, until_us, config.moments, include_seen=not config.exclude_seen)
+    moments = time_moments(
+        training.interactions, training.until_us, config.moments, include_seen=not config.exclude_seen
+    )
     tell = _runs(context).record_if_up
     budget = Budget(options.tune_trials, context.run.path / FOLDER, options.tune_minutes, tell)
     return tune(training, moments, config, budget, lambda what: log.info("tuning", what=what))

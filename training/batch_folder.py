@@ -1,0 +1,128 @@
+"""The folder that a batch of lists is written into, part by part: a run that was killed goes on where it was."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.contracts.batch import LISTS, RUN, SUCCESS, BatchDone, BatchRun, part_name
+from features.contracts.errors import ContractError
+from training.steps.folders import fresh_folder
+from training.steps.state import write_atomically
+
+_WORK: Final = "_work"
+_LOCK: Final = ".lock"
+
+_T = TypeVar("_T")
+
+
+class BatchError(ContractError):
+    """A folder cannot take the lists that were asked for."""
+
+
+class BatchFolder:
+    """What a batch wrote so far. Each file is there whole or not at all, and `_SUCCESS` comes last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lists = path / LISTS
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one process; the kernel drops the lock with it, however it ends.
+
+        Raises
+        ------
+        BatchError
+            If another process writes into it now, or a file of an earlier version of this command stands in the way.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.lists.is_file():
+            raise BatchError(f"{self.lists} is a file; lists are written as parts into a folder of that name. Move it.")
+        with (self.path / _LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BatchError(
+                    f"{self.path}: another process writes lists into it now. Wait for it, stop it, or choose another "
+                    "folder."
+                ) from None
+            yield
+
+    def run(self) -> BatchRun | None:
+        """Return what the lists here are made of, None where no batch was begun."""
+        return self._read(RUN, BatchRun)
+
+    def done(self) -> BatchDone | None:
+        """Return what a finished batch holds, None where it is not finished."""
+        return self._read(SUCCESS, BatchDone)
+
+    def _read(self, name: str, kind: type[_T]) -> _T | None:
+        try:
+            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise BatchError(
+                f"{self.path / name}: {error}. Choose another folder, or replace it by --restart."
+            ) from error
+
+    def clear(self) -> None:
+        """Remove all that a batch wrote here, its records first: what is left then counts for nothing."""
+        for record in (SUCCESS, RUN):
+            (self.path / record).unlink(missing_ok=True)
+        shutil.rmtree(self.lists, ignore_errors=True)
+        self.drop_inputs()
+
+    def fresh_inputs(self) -> Path:
+        """Return an empty folder for what is scored: it stays as it is until the batch is finished."""
+        return fresh_folder(self.inputs)
+
+    @property
+    def inputs(self) -> Path:
+        """Return the folder of what is scored."""
+        return self.path / _WORK
+
+    def drop_inputs(self) -> None:
+        """Remove what was scored."""
+        shutil.rmtree(self.inputs, ignore_errors=True)
+
+    def begin(self, run: BatchRun) -> None:
+        """Write what the lists are made of: from here on a batch is resumed, not begun anew."""
+        fresh_folder(self.lists)
+        write_atomically(self.path / RUN, _pretty(run))
+
+    def missing(self, run: BatchRun) -> list[int]:
+        """Return the numbers of the parts that are not there yet."""
+        return [number for number in range(run.parts) if not (self.lists / part_name(number)).exists()]
+
+    def write_part(self, number: int, table: pa.Table) -> None:
+        """Write one part, at once or not at all."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        write_atomically(self.lists / part_name(number), sink.getvalue().to_pybytes())
+
+    def finish(self, run: BatchRun, finished_at: datetime) -> BatchDone:
+        """Return and write what the parts hold; what was scored is removed."""
+        rows = lists = 0
+        for number in range(run.parts):
+            with pq.ParquetFile(self.lists / part_name(number)) as part:
+                rows += part.metadata.num_rows
+                lists += part.metadata.num_rows and len(part.read(["user_id"]).column(0).unique())
+        done = BatchDone(run, lists, rows, run.parts, finished_at)
+        write_atomically(self.path / SUCCESS, _pretty(done))
+        self.drop_inputs()
+        for draft in self.lists.glob(".*"):
+            draft.unlink(missing_ok=True)  # of processes that were killed while they wrote
+        return done
+
+
+def _pretty(record: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record)) + b"\n"

@@ -1,0 +1,142 @@
+"""Lists of many users at one moment, some users at a time, on as many threads as there are cores to spare."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from features.build.replay import replay_statistics
+from features.build.snapshot import FILES, INTERACTIONS
+from features.contracts.batch import BatchRun
+from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
+from features.contracts.ids import MISSING, IdMap
+from features.contracts.profiles import Options
+from features.contracts.statistics import ItemStatistics, bucket_edge
+from features.contracts.times import to_us
+from training.bundle.bundle import Bundle
+from training.bundle.result import FILL
+from training.data import Interactions
+from training.frames import load_interactions
+from training.judging import in_items_of
+
+_AT_ONCE: Final = 100
+"""Users of one call of the recommender: enough to keep a thread busy, few enough to share a part among threads."""
+
+SCHEMA: Final = pa.schema(
+    [
+        (USER, pa.string()),
+        (ITEM, pa.string()),
+        (RANK, pa.int32()),
+        (SCORE, pa.float32()),
+        (SOURCE, pa.string()),
+        ("recommendation_id", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Who is scored, and what was known of them: users may be ids that no event has.
+
+    `number` are the users' internal indices in `history`, int32 (n_users,).
+    """
+
+    users: Sequence[str]
+    number: npt.NDArray[np.int32]
+    history: Interactions
+
+    @classmethod
+    def of(cls, snapshot: Path, bundle: Bundle, users: Sequence[str] | None) -> Self:
+        """Return the users, everyone with an event by default, with what a bundle can read of a snapshot."""
+        loaded = load_interactions(snapshot / FILES[INTERACTIONS], bundle.parts.weights).interactions
+        known = loaded.users.external(np.arange(len(loaded.users)))
+        everyone = loaded.users if users is None else IdMap(list(dict.fromkeys([*known, *users])))
+        wanted = known if users is None else users
+        return cls(wanted, everyone.index(wanted), in_items_of(replace(loaded, users=everyone), bundle.items))
+
+
+class Scorer(AbstractContextManager["Scorer"]):
+    """Makes the lists of a population by a bundle, as of one moment; a context manager, for its threads."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        population: Population,
+        run: BatchRun,
+        eligible: npt.NDArray[np.bool_],
+        threads: int,
+    ) -> None:
+        self._bundle, self._population, self._run = bundle, population, run
+        self._as_of_us = to_us(run.as_of)
+        self._statistics = _statistics(population.history, self._as_of_us)
+        self._options = Options(k=run.k, eligible=eligible, fresh_share=run.fresh_share, diversity=run.diversity)
+        self._item_ids = pa.array(bundle.items.external(np.arange(len(bundle.items))), pa.string())
+        self._source_names = pa.array([*bundle.source_names, FILL], pa.string())
+        bundle.recommender.view(self._statistics)  # made once, before threads ask for it
+        # One thread each for what computes within a call: there are enough calls at a time.
+        self._limits = threadpool_limits(1)
+        self._threads = ThreadPoolExecutor(threads, "score", initializer=partial(threadpool_limits, 1))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the threads."""
+        self._threads.shutdown(cancel_futures=True)
+        self._limits.restore_original_limits()
+
+    def part(self, number: int) -> pa.Table:
+        """Return the rows of one part of the run: users in their order, items best first."""
+        first = number * self._run.part_users
+        last = min(first + self._run.part_users, self._run.users)
+        return pa.concat_tables([SCHEMA.empty_table(), *self._threads.map(self._rows, *_pieces(first, last))])
+
+    def _rows(self, first: int, last: int) -> pa.Table:
+        ids = self._population.users[first:last]
+        recommender = self._bundle.recommender
+        profiles = self._population.history.profiles(
+            self._population.number[first:last], recommender.plan.history_limit
+        )
+        flat = recommender.recommend(profiles, self._statistics, self._as_of_us, self._options).flat(
+            self._bundle.source_names
+        )
+        found = pa.array([self._run.recommendation_id(user) for user in ids], pa.string())
+        columns = [
+            pa.array(ids, pa.string()).take(pa.array(flat.row)),
+            self._item_ids.take(pa.array(flat.item)),
+            pa.array(flat.rank),
+            pa.array(flat.score),
+            pa.array(flat.source, pa.string()),
+            found.take(pa.array(flat.row)),
+        ]
+        return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def eligible_items(items: IdMap, not_shown: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which of a bundle's items may be shown, bool (n_items,)."""
+    eligible = np.ones(len(items), dtype=bool)
+    hidden = items.index_or_missing(not_shown)
+    eligible[hidden[hidden != MISSING]] = False
+    return eligible
+
+
+def _pieces(first: int, last: int) -> tuple[list[int], list[int]]:
+    starts = list(range(first, last, _AT_ONCE))
+    return starts, [min(start + _AT_ONCE, last) for start in starts]
+
+
+def _statistics(history: Interactions, as_of_us: int) -> ItemStatistics:
+    """Return the items' statistics at the bucket edge before the moment."""
+    edge = np.array([bucket_edge(as_of_us, history.bucket_us)])
+    events = history.statistic_events()
+    n_items = len(history.items)
+    replayed = replay_statistics(events, n_items, edge, bucket_us=history.bucket_us, has_clock=history.has_clock)
+    return next(iter(replayed))

@@ -1,0 +1,110 @@
+"""What a bundle knows of its items by their texts alone: content vectors, and the map from these to item factors."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.spec import Feature
+from features.text.search import TextIndex
+from training.bundle.sources import User
+
+PROMISE: Final = "text_popularity"
+LATEST: Final = 5
+LONGEST: Final = 20
+"""Latest liked items, and disliked ones, that a candidate's text is compared with."""
+
+Singles = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Texts of all items as numbers, in the bundle's internal order.
+
+    Attributes
+    ----------
+    encoder
+        Digest of the encoder whose vectors these are.
+    vectors
+        float16 (n_items, n_dimensions), of length 1; zeros where an item has no text.
+    mapping
+        float32 (n_dimensions + 1, n_factors + 1), from a vector to item factors and, last, the log of 1 + the item's
+        liking events; the last row is added to all.
+    until_us
+        Texts that were known before are in `vectors`, microseconds since 1970 UTC.
+    index
+        Search in these texts; None where nobody searches.
+    """
+
+    encoder: str
+    vectors: npt.NDArray[np.float16]
+    mapping: Singles
+    until_us: int
+    index: TextIndex | None = None
+
+    @cached_property
+    def has_text(self) -> npt.NDArray[np.bool_]:
+        """Return which items have a text, bool (n_items,)."""
+        return np.asarray(self.vectors.any(axis=1))
+
+    @cached_property
+    def popularity(self) -> Singles:
+        """Return how popular items are if one goes by their texts alone: log of 1 + liking events, (n_items,)."""
+        return mapped(self.vectors, self.mapping[:, -1:]).ravel()
+
+    def factors(self, vectors: npt.NDArray[np.floating]) -> Singles:
+        """Return the item factors that texts alone promise, float32 (n, n_factors)."""
+        return mapped(vectors, self.mapping[:, :-1])
+
+
+def mapped(vectors: npt.NDArray[np.floating], mapping: Singles) -> Singles:
+    """Return what content vectors promise (n, n_columns), by columns of a map as `Content.mapping` is one."""
+    return np.asarray(vectors.astype(np.float32) @ mapping[:-1] + mapping[-1], dtype=np.float32)
+
+
+def content_features() -> list[Feature]:
+    """Return the columns that `content_columns` gives, in its order."""
+    of, new = "cosine of the item's text with", "cosine of an unmet item's text with"
+    return [
+        Feature("text_last", f"{new} that of the latest liked item", "-1..1", "content"),
+        Feature(f"text_{LATEST}", f"mean {new} those of the latest {LATEST}", "-1..1", "content"),
+        Feature(f"text_best_{LONGEST}", f"largest {new} those of the latest {LONGEST}", "-1..1", "content"),
+        Feature("text_disliked", f"largest {of} those of the latest {LONGEST} disliked items", "-1..1", "content"),
+        Feature(PROMISE, "log of 1 + liking events that the text of an unmet item promises", "log", "content"),
+    ]
+
+
+def content_columns(
+    content: Content | None, user: User, candidates: npt.NDArray[np.int32], is_fresh: npt.NDArray[np.bool_]
+) -> Singles:
+    """Return what candidates' texts say, float32 (n_candidates, len(content_features())).
+
+    NaN where the candidate, or all that it would be compared with, has no text. Where a candidate has a history, who
+    liked it says more than its text, and a ranker that is told both orders worse (DECISIONS.md): there only nearness to
+    what was disliked is told. `is_fresh` (n_items,) says which have none.
+    """
+    columns = np.full((len(candidates), 5), np.nan, dtype=np.float32)
+    if content is None or not len(candidates):
+        return columns
+    own = content.vectors[candidates].astype(np.float32)
+    liked = _texts_of(content, user.liked_items[:LONGEST])
+    if len(liked):
+        near = own @ liked.T
+        columns[:, 0] = near[:, 0]
+        columns[:, 1] = near[:, :LATEST].mean(axis=1)
+        columns[:, 2] = near.max(axis=1)
+    disliked = _texts_of(content, user.item[np.flatnonzero(user.weight < 0)[:LONGEST]])
+    if len(disliked):
+        columns[:, 3] = (own @ disliked.T).max(axis=1)
+    new = is_fresh[candidates]
+    columns[~new, :3] = np.nan
+    columns[new, 4] = content.popularity[candidates[new]]
+    columns[~content.has_text[candidates]] = np.nan
+    return columns
+
+
+def _texts_of(content: Content, items: npt.NDArray[np.int32]) -> Singles:
+    """Return the vectors of those of some items that have a text."""
+    return content.vectors[items[content.has_text[items]]].astype(np.float32)
