@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from serving.auth import Role, require_role
 from serving.direct import DirectDoor, Endpoint, direct_endpoints
 from serving.health import Checkup
+from serving.item_schemas import SearchRequest
 from serving.middleware import BodyLimitMiddleware, MetricsMiddleware, RequestIdMiddleware
 from serving.openapi import install_openapi
 from serving.parts import Parts
@@ -22,6 +23,7 @@ from serving.routes.docs import install_docs
 from serving.routes.events import events_router
 from serving.routes.items import items_router
 from serving.routes.model import model_router
+from serving.routes.onboarding import onboarding_router
 from serving.routes.operations import operations_router
 from serving.routes.recommend import recommend_router
 from serving.schemas import RecommendRequest
@@ -70,13 +72,14 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka_guard, parts.keeper.slot)
     app.include_router(recommend_router(parts.pipeline))
     app.include_router(events_router(parts.poster))
-    app.include_router(items_router(parts.similar))
+    app.include_router(items_router(parts.reader, parts.search, parts.similar))
+    app.include_router(onboarding_router(parts.onboarding))
     app.include_router(catalogue_router(parts.poster, admin))
     app.include_router(model_router(parts.current, parts.keeper, parts.model_name, admin))
     app.include_router(admin_router(parts.operators, admin))
     app.include_router(operations_router(checkup, parts.metrics))
     direct.update(direct_endpoints(app.routes))
     install_docs(app)
-    install_openapi(app, [RecommendRequest, *POSTED_MODELS, *ADMIN_MODELS])
+    install_openapi(app, [RecommendRequest, SearchRequest, *POSTED_MODELS, *ADMIN_MODELS])
     install_problem_handlers(app)
     return app

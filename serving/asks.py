@@ -35,6 +35,8 @@ class Ask:
         Rank exactly these instead of retrieving.
     categories
         Only items in at least one of them; empty = all.
+    diversity
+        How much the list avoids items that are like those above them, 0 to 1; None = as the server is set.
     """
 
     user_id: str | None
@@ -46,4 +48,13 @@ class Ask:
     include_seen: bool | None = None
     experiment_id: str | None = None
     explain: bool = False
+    diversity: float | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """How lists are mixed where a request does not say: `MARQUEE_FRESH_SHARE` and `MARQUEE_DIVERSITY`."""
+
+    fresh_share: float = 0.0
+    diversity: float = 0.0

@@ -1,15 +1,21 @@
 """Puts the parts of a server together from settings: the one place that knows which real parts there are."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
-from features.db.connection import open_pool
+from features.catalogue_store import CatalogueStore
+from features.db.connection import AsyncPool, open_pool
+from features.embedding.encoders import load_encoder
 from features.kafka import EventProducer
 from features.settings import Settings
 from features.store import Store
+from features.text.encoder import Encoder
+from features.text_store import TextStore
+from serving.asks import Mixing
 from serving.bundle_cache import BundleCache
 from serving.bundle_loader import BundleLoader, check_in_child
 from serving.bundle_slot import BundleSlot
@@ -17,24 +23,33 @@ from serving.clock import now_us
 from serving.event_sink import ProducerSink
 from serving.guard import Guard
 from serving.impressions import Impressions
+from serving.item_reading import ItemReader
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.onboarding import Choose, Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
 from serving.similar import Similar
+from serving.text_follower import LoadEncoder, TextFollower
+from serving.text_search import Search
+from training.bundle.onboarding import onboarding_items
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import Registry
 
 STORE_TIMEOUT_S: Final = 1.0
 """A history is read in a millisecond or two; a server that takes this long is ill."""
+CATALOGUE_TIMEOUT_S: Final = 3.0
+"""Counting a million items takes a second; whatever comes of it, histories are asked for as before."""
 KAFKA_TIMEOUT_S: Final = 3.0
 """Longer than a leader's election on a healthy cluster, short enough to call a refusal quick."""
 REST_S: Final = 1.0
 FLUSH_S: Final = 5.0
 RECOMMEND_THREADS: Final = 2
+SEARCH_THREADS: Final = 2
+"""Threads of their own: a search looks at every text, and recommendations must not wait behind it."""
 
 
 def assemble(settings: Settings) -> Parts:
@@ -42,31 +57,17 @@ def assemble(settings: Settings) -> Parts:
     metrics, current = Metrics(), Current()
     pool = open_pool(settings)
     store, store_guard = Store(pool), Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S)
+    catalogue_guard = Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)
     # What gathers between two loads is batch enough.
     sink = ProducerSink(EventProducer(settings, linger_ms=0))
     kafka_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
     impressions_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
     impressions = Impressions(sink, impressions_guard, metrics)
     executor = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
+    searchers = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
     operators = Operators(settings)
-    keeper = Keeper(_slot(settings), store, current, metrics)
-
-    @asynccontextmanager
-    async def running() -> AsyncIterator[None]:
-        await pool.open()
-        await keeper.resume()
-        tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(impressions.run())]
-        try:
-            yield
-        finally:
-            await _cancel(tasks)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_S):
-                    await impressions.flush()
-            await sink.close()
-            await pool.close()
-            executor.shutdown()
-            operators.close()
+    follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
+    keeper = Keeper(_slot(settings), store, follower, current, metrics)
 
     return Parts(
         model_name=settings.model_name,
@@ -84,13 +85,47 @@ def assemble(settings: Settings) -> Parts:
             metrics=metrics,
             executor=executor,
             clock=now_us,
+            mixing=Mixing(settings.fresh_share, settings.diversity),
         ),
         poster=Poster(sink, kafka_guard, metrics),
         operators=operators,
-        similar=Similar(current, executor, now_us),
+        reader=ItemReader(CatalogueStore(pool), catalogue_guard, current),
+        search=Search(current, searchers, metrics, now_us),
+        similar=Similar(current, searchers, now_us),
+        onboarding=Onboarding(
+            store=store,
+            guard=store_guard,
+            current=current,
+            executor=searchers,
+            choose=cast("Choose", onboarding_items),  # every model that is served is a bundle
+            clock=now_us,
+        ),
         metrics=metrics,
-        running=running,
+        running=partial(
+            _running, pool, keeper, impressions, sink, (executor.shutdown, searchers.shutdown, operators.close)
+        ),
     )
+
+
+@asynccontextmanager
+async def _running(
+    pool: AsyncPool, keeper: Keeper, impressions: Impressions, sink: ProducerSink, ends: Sequence[Callable[[], None]]
+) -> AsyncIterator[None]:
+    """Run a server's loops, and end all that it holds open when they are to end."""
+    await pool.open()
+    await keeper.resume()
+    tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(impressions.run())]
+    try:
+        yield
+    finally:
+        await _cancel(tasks)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_S):
+                await impressions.flush()
+        await sink.close()
+        await pool.close()
+        for end in ends:
+            end()
 
 
 def _slot(settings: Settings) -> BundleSlot:
@@ -98,6 +133,16 @@ def _slot(settings: Settings) -> BundleSlot:
     cache = BundleCache(settings.cache_dir)
     loader = BundleLoader(registry, cache, verify=verify_bundle, check=check_in_child, open_bundle=open_bundle)
     return BundleSlot(registry, settings.model_alias, loader, cache, now_us)
+
+
+def _encoders(settings: Settings) -> LoadEncoder:
+    """Return what gives encoders by digest, kept beside the bundles, where embedders of this machine keep them too."""
+    folder = settings.cache_dir / "encoders"
+
+    def load(digest: str) -> Encoder:
+        return load_encoder(settings, digest, folder)
+
+    return load
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

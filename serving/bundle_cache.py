@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 _INCOMING: Final = ".incoming-"
 _NOTE: Final = "last_good.json"
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class BundleCache:
 
 
 def _is_bundle(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
+    """Return whether an entry is named by a digest: encoders lie beside the bundles, in a folder of theirs."""
+    return entry.is_dir() and _DIGEST.fullmatch(entry.name) is not None
 
 
 def _remove(folder: Path) -> None:

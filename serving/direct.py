@@ -110,7 +110,7 @@ class DirectDoor:
         headers = dict(scope["headers"])
         request_id = request_id_of(headers.get(b"x-request-id", b"").decode("latin-1"))
         scope.setdefault("state", {})["request_id"] = request_id
-        self.metrics.in_flight.inc()
+        self.metrics.http.in_flight.inc()
         try:
             response = await self._answer(endpoint, headers, request_id, scope, receive)
             status = response.status_code
@@ -119,8 +119,8 @@ class DirectDoor:
         except ClientGoneError:
             status = 499
         finally:
-            self.metrics.in_flight.dec()
-            self.metrics.answered(scope["method"], template, status, perf_counter() - started)
+            self.metrics.http.in_flight.dec()
+            self.metrics.http.answered(scope["method"], template, status, perf_counter() - started)
 
     async def _answer(
         self, endpoint: Endpoint, headers: dict[bytes, bytes], request_id: str, scope: Scope, receive: Receive

@@ -17,6 +17,7 @@ _CAUSED: Final = {
     "lately": "Lately often follows",
     "near": "Often liked around",
     "category": "Of the same kind as",
+    "content": "Reads like",
 }
 _PLAIN: Final = {
     "popular": "Popular with everyone",
@@ -25,6 +26,7 @@ _PLAIN: Final = {
     "trend_60d": "Popular these weeks",
     "trend_category": "Trending among the kinds that you like",
     "repeat": "You had it before",
+    "fresh": "New, and nobody has acted on it yet",
     FILLER: "Popular with everyone",
 }
 

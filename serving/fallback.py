@@ -9,9 +9,12 @@ NO_MODEL: Final = "no_model"
 PROFILE_UNAVAILABLE: Final = "profile_unavailable"
 STATISTICS_UNAVAILABLE: Final = "statistics_unavailable"
 ITEM_STATES_UNAVAILABLE: Final = "item_states_unavailable"
+TEXTS_UNAVAILABLE: Final = "texts_unavailable"
 NO_HISTORY: Final = "no_history"
 
-_DEGRADING: Final = (NO_MODEL, PROFILE_UNAVAILABLE, ITEM_STATES_UNAVAILABLE, STATISTICS_UNAVAILABLE)
+_DEGRADING: Final = (
+    *(NO_MODEL, PROFILE_UNAVAILABLE, ITEM_STATES_UNAVAILABLE, TEXTS_UNAVAILABLE, STATISTICS_UNAVAILABLE),
+)
 """Reasons that make an answer worse than it should be, the gravest first."""
 
 

@@ -18,6 +18,9 @@ from serving.reading import STAMPED, Form
 
 Fields = dict[str, Any]
 
+MAX_AUTHOR: Final = 2000
+"""Characters of an author's name."""
+
 _ADMIN_ONLY: Final = "only `DELETE /api/v1/items/{item_id}` may say this; posting the whole item brings it back"
 
 
@@ -130,7 +133,29 @@ def _patched(read: Callable[[Fields], Fields], id_name: str, id_: str, given: Fi
     return {**read(given), id_name: id_, "partial": True}
 
 
-_item: Final = partial(_known, Item, {"deleted": _ADMIN_ONLY})
+def _with_author(read: Callable[[Fields], Fields], given: Fields) -> Fields:
+    """Return members in which `author`, which people write beside `title`, stands among the attributes."""
+    if "author" not in given:
+        return read(given)
+    author, rest = given["author"], {name: value for name, value in given.items() if name != "author"}
+    fields, attributes = read(rest), rest.get("attributes", {})
+    if problem := _author_problem(author, attributes):
+        raise EventError("invalid_field", [("author", problem)])
+    if isinstance(attributes, dict):
+        fields = {**fields, "attributes": {**attributes, "author": author}}
+    return fields
+
+
+def _author_problem(author: Any, attributes: Any) -> str | None:
+    names = author if isinstance(author, list) else [author]
+    if author is not None and not all(isinstance(name, str) and len(name) <= MAX_AUTHOR for name in names):
+        return f"expected text of at most {MAX_AUTHOR} characters, an array of such, or null"
+    if isinstance(attributes, dict) and attributes.get("author", author) != author:
+        return "`attributes` names another `author`; say it once"
+    return None
+
+
+_item: Final = partial(_with_author, partial(_known, Item, {"deleted": _ADMIN_ONLY}))
 _user: Final = partial(_known, User, {})
 
 WATCH: Final = Form(partial(_act, Watch))

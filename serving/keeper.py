@@ -1,8 +1,8 @@
-"""Keeps the current version current: the alias, item states and statistics, each looked at every second or two."""
+"""Keeps the current version current: the alias, item states, statistics, texts and arrivals, each every few moments."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,20 +10,26 @@ import structlog
 
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.weights import ActionWeights
+from features.store import StatisticsRows
 from serving.bundle_slot import BundleSlot, Look, Outcome, Served
-from serving.item_states import ItemTable
+from serving.growing import Grower
+from serving.item_states import table_of
 from serving.live import Current, LiveModel, warm
 from serving.live_statistics import EVER_US, LiveStatistics
 from serving.metrics import Metrics
 from serving.seams import Store
+from serving.text_follower import TextFollower
+from serving.texts import Segment, Texts
 
 log = structlog.get_logger(__name__)
 
 ALIAS_EVERY_S: Final = 2.0
 ITEMS_EVERY_S: Final = 1.0
 STATISTICS_EVERY_S: Final = 5.0
+TEXTS_EVERY_S: Final = 0.5
+GROWTH_EVERY_S: Final = 1.0
 
-SLICE: Final = 2_000
+SLICE: Final = 500
 """Item states that are taken in at once, some 10 ms of the event loop; a bulk import goes in by slices."""
 
 
@@ -36,16 +42,23 @@ class Keeper:
         Follows the alias; asked in a thread, by one task at a time.
     store
         Postgres, for live state.
+    follower
+        Reads texts.
     current
         Where the version that requests get is swapped.
     """
 
-    def __init__(self, slot: BundleSlot, store: Store, current: Current, metrics: Metrics) -> None:
+    def __init__(
+        self, slot: BundleSlot, store: Store, follower: TextFollower, current: Current, metrics: Metrics
+    ) -> None:
         self.slot = slot
         self._store = store
+        self._follower = follower
         self._current = current
         self._metrics = metrics
+        self._grower = Grower(current)
         self._one_look = asyncio.Lock()
+        self._one_change = asyncio.Lock()
 
     async def resume(self) -> None:
         """Serve the last good version from disk, if there is one."""
@@ -65,22 +78,25 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep everything current, until cancelled."""
+        refreshes = {
+            "item_states": (ITEMS_EVERY_S, self.refresh_items),
+            "statistics": (STATISTICS_EVERY_S, self.refresh_statistics),
+            "texts": (TEXTS_EVERY_S, self.refresh_texts),
+            "arrivals": (GROWTH_EVERY_S, self.grow),
+        }
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_every(ALIAS_EVERY_S, "alias", self._look_quietly))
-            tasks.create_task(_every(ITEMS_EVERY_S, "item_states", self._watched("item_states", self.refresh_items)))
-            tasks.create_task(
-                _every(STATISTICS_EVERY_S, "statistics", self._watched("statistics", self.refresh_statistics))
-            )
+            for name, (period_s, refresh) in refreshes.items():
+                tasks.create_task(_every(period_s, name, self._watched(name, refresh)))
 
     async def refresh_items(self) -> None:
         """Take in the item states that changed since the last time."""
-        live = self._current.live
-        if live is None:
-            return
+        states = self._current.states
         read_at = datetime.now(UTC)
-        states = await self._store.item_states(live.items.changed_after)
-        for start in range(0, max(len(states), 1), SLICE):
-            live.items.apply(states[start : start + SLICE], read_at)
+        read = await self._store.item_states(states.changed_after)
+        for start in range(0, max(len(read), 1), SLICE):
+            end = start + SLICE
+            states.apply(read[start:end], read_at if end >= len(read) else None)
             await asyncio.sleep(0)
 
     async def refresh_statistics(self) -> None:
@@ -90,11 +106,48 @@ class Keeper:
             return
         news = await self._store.item_statistics(live.statistics.closed_at_us)
         if live.statistics.is_news(news):
-            rows = await self._store.item_statistics(EVER_US)
-            await asyncio.to_thread(live.statistics.apply, rows)
-            await asyncio.to_thread(warm, live)
-            self._metrics.statistics_closed_at.set(live.statistics.current.closed_at_us / 1e6)
+            await self._take_in(await self._store.item_statistics(EVER_US))
         self._metrics.statistics_of_other_weights.set(live.statistics.other_weights)
+
+    async def refresh_texts(self) -> None:
+        """Take in the texts that were embedded since the last time."""
+        live = self._current.live
+        if live is None or live.texts is None:
+            self._current.bare = await self._bare(self._current.bare)
+        else:
+            texts = await self._follower.refreshed(live.texts)
+            now = self._current.live
+            # A version that was swapped meanwhile has texts of its own.
+            if now is not None and now.texts is live.texts and texts is not live.texts:
+                self._current.live = replace(now, texts=texts)
+            self._current.bare = None
+        self._metrics.show_texts(self._current.texts)
+
+    async def grow(self) -> None:
+        """Let the served model know what arrived."""
+        async with self._one_change:
+            await self._grower.grow()
+            live = self._current.live
+            self._metrics.arrivals.set(0 if live is None else live.n_arrivals)
+
+    async def _take_in(self, rows: StatisticsRows) -> None:
+        """Let the served version, whichever it is by now, have the statistics of all items."""
+        async with self._one_change:
+            live = self._current.live
+            if live is not None and live.statistics.is_news(rows):
+                await asyncio.to_thread(live.statistics.apply, rows)
+                await asyncio.to_thread(warm, live)
+                self._metrics.statistics_closed_at.set(live.statistics.current.closed_at_us / 1e6)
+
+    async def _bare(self, texts: Texts | None) -> Texts | None:
+        """Return the texts by the newest encoder as they are now."""
+        digest = await self._follower.newest_encoder()
+        if digest is None:
+            return None
+        if texts is not None and texts.digest == digest:
+            return await self._follower.refreshed(texts)
+        begun = await self._follower.begin(digest)
+        return begun if begun.loaded or texts is None else texts
 
     async def _look_quietly(self) -> None:
         look = await self.look()
@@ -103,34 +156,43 @@ class Keeper:
 
     async def _swap(self, served: Served) -> None:
         """Let requests go to a version, once its live state is beside it."""
-        before = self._current.live
-        if before is not None and before.model is served.model:
-            live = LiveModel(served, before.items, before.statistics)
-        else:
-            live = await self._aligned(served, before)
-            await asyncio.to_thread(warm, live)
-        self._current.live = live
+        async with self._one_change:
+            before = self._current.live
+            if before is not None and before.served.model is served.model:
+                live = replace(before, served=served)
+            else:
+                live = await self._aligned(served)
+                await asyncio.to_thread(warm, live)
+            self._current.live = live
         manifest = served.model.manifest
         self._metrics.show_bundle(served.version, served.model.digest, manifest.trained_until_us)
         log.info("serving_version", version=served.version, digest=served.model.digest, items=len(served.model.items))
         await asyncio.to_thread(self.slot.keep, served)
 
-    async def _aligned(self, served: Served, before: LiveModel | None) -> LiveModel:
-        model = served.model
+    async def _aligned(self, served: Served) -> LiveModel:
+        model, states = served.model, self._current.states
         weights = ActionWeights.from_json(model.manifest.weights)
         statistics = LiveStatistics(model.items, model.statistics, weights)
-        read_at = datetime.now(UTC)
         try:
-            states = await self._store.item_states(None)
+            if not states.loaded:
+                await self.refresh_items()
             rows = await self._store.item_statistics(EVER_US)
         except UnavailableError as error:
             log.warning("live_state_unavailable", version=served.version, error=str(error))
-            known = ItemTable(model.items) if before is None else before.items.carried_to(model.items)
-            return LiveModel(served, known, statistics)
-        items = ItemTable(model.items)
-        await asyncio.to_thread(items.apply, states, read_at)
-        await asyncio.to_thread(statistics.apply, rows)
-        return LiveModel(served, items, statistics)
+        else:
+            await asyncio.to_thread(statistics.apply, rows)
+        items = await table_of(states, model.items)
+        live = LiveModel(served, model, items, statistics)
+        return replace(live, texts=await self._texts(live))
+
+    async def _texts(self, live: LiveModel) -> Texts | None:
+        """Return all texts by a version's encoder, None where it names none."""
+        model = live.model
+        if model.encoder is None:
+            return None
+        base = None if model.text_index is None else Segment.of(live.items, model.text_index)
+        since_us = 0 if base is None else model.text_until_us
+        return await self._follower.begin(model.encoder, base, since_us, self._current.texts)
 
     def _watched(self, state: str, refresh: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """Return a refresh that counts how it went."""

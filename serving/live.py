@@ -1,34 +1,49 @@
 """The version that requests are answered from, with the live state of its items: one reference, swapped as a whole."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from features.contracts.profiles import Options, UserHistory
 from serving.bundle_slot import Served
-from serving.item_states import ItemTable
+from serving.item_states import ItemStates, ItemTable
 from serving.live_statistics import LiveStatistics
 from serving.seams import Model
+from serving.texts import Texts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LiveModel:
-    """A served version and what Postgres says of its items; a request keeps the one that it started with."""
+    """A served version and what Postgres says of its items; a request keeps the one that it started with.
+
+    Attributes
+    ----------
+    served
+        The version as it was published.
+    model
+        Its bundle, with what arrived since.
+    items, statistics
+        Of the items of `model`.
+    texts
+        All texts by the bundle's encoder, None where it names none.
+    """
 
     served: Served
+    model: Model
     items: ItemTable
     statistics: LiveStatistics
-
-    @property
-    def model(self) -> Model:
-        """Return the open bundle."""
-        return self.served.model
+    texts: Texts | None = None
 
     @property
     def version(self) -> str:
         """Return the registered version."""
         return self.served.version
+
+    @property
+    def n_arrivals(self) -> int:
+        """Return how many items arrived since the bundle was made."""
+        return len(self.model.items) - len(self.served.model.items)
 
 
 _WARM_ITEMS: Final = 20
@@ -45,6 +60,23 @@ def warm(live: LiveModel) -> None:
 
 @dataclass(eq=False, slots=True)
 class Current:
-    """Holds the reference that is swapped; None until there is a first version."""
+    """Holds the references that are swapped.
+
+    Attributes
+    ----------
+    live
+        None until there is a first version.
+    states
+        What all items are now, whatever version is served.
+    bare
+        Texts by the newest encoder, followed where there is no version, or one that names no encoder.
+    """
 
     live: LiveModel | None = None
+    states: ItemStates = field(default_factory=ItemStates)
+    bare: Texts | None = None
+
+    @property
+    def texts(self) -> Texts | None:
+        """Return all texts that can be searched now."""
+        return self.bare if self.live is None or self.live.texts is None else self.live.texts

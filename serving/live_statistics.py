@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import numpy as np
 import structlog
 
 from features.contracts.ids import MISSING, IdMap
@@ -48,6 +49,25 @@ class LiveStatistics:
         self.closed_at_us = EVER_US
         self._own = own
         self._weights = weights
+        self._others = IdMap([])
+        self._of_others = StatisticsState.empty(0)
+
+    def grown(self, items: IdMap, own: ItemStatistics) -> "LiveStatistics":
+        """Return the statistics of the same items and of those that were appended to them, as current as these.
+
+        Parameters
+        ----------
+        items
+            The ids of all of them.
+        own
+            The grown bundle's copy.
+        """
+        grown = LiveStatistics(items, own, self._weights)
+        grown.loaded, grown.other_weights, grown.closed_at_us = self.loaded, self.other_weights, self.closed_at_us
+        grown._others, grown._of_others = self._others, self._of_others  # one of this class
+        if self.current is not self._own:
+            grown.current = self._with_more(items)
+        return grown
 
     def is_news(self, rows: StatisticsRows) -> bool:
         """Return whether rows, read from `closed_at_us` on, tell of an edge that is not taken in yet."""
@@ -77,4 +97,18 @@ class LiveStatistics:
         known = index != MISSING
         state = StatisticsState.empty(len(self.items))
         state.put(index[known], rows.state.take(known))
+        self._others = IdMap([item_id for item_id, here in zip(rows.item_ids, known.tolist(), strict=True) if not here])
+        self._of_others = rows.state.take(~known)
         return state
+
+    def _with_more(self, items: IdMap) -> ItemStatistics:
+        """Return the current statistics, and at the same edge those of the items that were appended."""
+        more = items.external(np.arange(len(self.items), len(items)))
+        found = self._others.index_or_missing(more)
+        state, known = StatisticsState.empty(len(more)), found != MISSING
+        state.put(np.flatnonzero(known), self._of_others.take(found[known]))
+        own, appended = self.current, state.at(self.current.closed_at_us)
+        arrays = {
+            name: np.concatenate((getattr(own, name), getattr(appended, name))) for name in StatisticsState.names()
+        }
+        return ItemStatistics(closed_at_us=own.closed_at_us, has_clock=own.has_clock, **arrays)

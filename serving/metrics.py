@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from serving.texts import Texts
+
 _SECONDS: Final = (0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.025, 0.05, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0)
 
 
@@ -30,13 +32,10 @@ class PostedSeries:
         )
 
 
-class Metrics:
-    """All series that serving exports; `render` gives their text."""
+class RequestSeries:
+    """How many requests there are, and how long they take."""
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "marquee_http_requests_total",
             "Requests by route template.",
@@ -50,10 +49,56 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        # Looking a series up by its labels costs more than counting.
-        self._answered: dict[tuple[str, str, int], Counter] = {}
-        self._timers: dict[str, Histogram] = {}
         self.in_flight = Gauge("marquee_http_requests_in_flight", "Requests being answered.", registry=registry)
+        # Looking a series up by its labels costs more than counting.
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._timers: dict[str, Histogram] = {}
+
+    def answered(self, method: str, route: str, status: int, took_s: float) -> None:
+        """Count one request by its route's template and its answer."""
+        counter = self._counters.get((method, route, status))
+        if counter is None:
+            counter = self._counters[method, route, status] = self.requests.labels(method, route, str(status))
+        counter.inc()
+        timer = self._timers.get(route)
+        if timer is None:
+            timer = self._timers[route] = self.latency.labels(route)
+        timer.observe(took_s)
+
+
+class TextSeries:
+    """What can be searched, and how long it takes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.texts = Gauge("marquee_texts", "Texts that can be searched.", ("where",), registry=registry)
+        self.newest = Gauge(
+            "marquee_texts_newest_embedded_seconds",
+            "When the newest text that can be searched was embedded, seconds since 1970.",
+            registry=registry,
+        )
+        self.encoder = Gauge(
+            "marquee_texts_encoder_info",
+            "The encoder of the texts: 1 where it is loaded, 0 where it cannot be.",
+            ("encoder",),
+            registry=registry,
+        )
+        self.stages = Histogram(
+            "marquee_search_stage_seconds",
+            "Time of each step of a search in texts.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+
+class Metrics:
+    """All series that serving exports; `render` gives their text."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.http = RequestSeries(registry)
         self.stages = Histogram(
             "marquee_stage_seconds",
             "Time of each step of a recommendation.",
@@ -94,16 +139,31 @@ class Metrics:
             registry=registry,
         )
 
-    def answered(self, method: str, route: str, status: int, took_s: float) -> None:
-        """Count one request by its route's template and its answer."""
-        counter = self._answered.get((method, route, status))
-        if counter is None:
-            counter = self._answered[method, route, status] = self.requests.labels(method, route, str(status))
-        counter.inc()
-        timer = self._timers.get(route)
-        if timer is None:
-            timer = self._timers[route] = self.latency.labels(route)
-        timer.observe(took_s)
+        self.texts = TextSeries(registry)
+        self.arrivals = Gauge(
+            "marquee_arrivals", "Items in the served model that came after its bundle was made.", registry=registry
+        )
+
+    def show_texts(self, texts: Texts | None) -> None:
+        """Export what can be searched from now on."""
+        series = self.texts
+        series.encoder.clear()
+        newer = [] if texts is None else texts.newer
+        base = None if texts is None else texts.base
+        series.texts.labels("bundle").set(0 if base is None else int(base.alive.sum()))
+        series.texts.labels("newer").set(sum(int(segment.alive.sum()) for segment in newer))
+        if texts is not None:
+            series.encoder.labels(texts.digest).set(texts.encoder is not None)
+            series.newest.set(texts.newest_us / 1e6)
+
+    @contextmanager
+    def search_stage(self, name: str) -> Iterator[None]:
+        """Time one step of a search."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.texts.stages.labels(name).observe(perf_counter() - started)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

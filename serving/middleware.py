@@ -66,13 +66,13 @@ class MetricsMiddleware:
             await send(message)
 
         started = perf_counter()
-        self.metrics.in_flight.inc()
+        self.metrics.http.in_flight.inc()
         try:
             await self.app(scope, receive, send_seen)
         finally:
-            self.metrics.in_flight.dec()
+            self.metrics.http.in_flight.dec()
             route = getattr(scope.get("route"), "path_format", "unmatched")
-            self.metrics.answered(_method(scope), route, status, perf_counter() - started)
+            self.metrics.http.answered(_method(scope), route, status, perf_counter() - started)
 
 
 class BodyLimitMiddleware:

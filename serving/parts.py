@@ -5,14 +5,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from serving.guard import Guard
+from serving.item_reading import ItemReader
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.pipeline import Pipeline
 from serving.posting import Poster
 from serving.seams import Store
 from serving.similar import Similar
+from serving.text_search import Search
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,9 @@ class Parts:
     pipeline: Pipeline
     poster: Poster
     operators: Operators
+    reader: ItemReader
+    search: Search
     similar: Similar
+    onboarding: Onboarding
     metrics: Metrics
     running: Callable[[], AbstractAsyncContextManager[None]]

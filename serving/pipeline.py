@@ -12,7 +12,7 @@ from features.contracts.errors import UnavailableError
 from features.contracts.profiles import HISTORY_LIMIT, Options, UserHistory
 from features.contracts.statistics import ItemStatistics
 from serving import fallback
-from serving.asks import Ask
+from serving.asks import Ask, Mixing
 from serving.clock import Clock
 from serving.explain import list_items
 from serving.guard import Guard
@@ -63,6 +63,8 @@ class Pipeline:
         Takes what was shown.
     executor
         Threads for the recommender, so that the event loop stays free.
+    mixing
+        What lists hold beside the best.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Pipeline:
         metrics: Metrics,
         executor: Executor,
         clock: Clock,
+        mixing: Mixing = Mixing(),  # noqa: B008  # frozen
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self._store = store
@@ -84,6 +87,7 @@ class Pipeline:
         self._metrics = metrics
         self._executor = executor
         self._clock = clock
+        self._mixing = mixing
         self._new_id = new_id
 
     async def recommend(self, ask: Ask) -> dict[str, Any]:
@@ -121,7 +125,7 @@ class Pipeline:
             stored, missing = await self._stored_history(ask.user_id, limit)
             history = merge_history(stored, ask.history, now_us, limit)
         with self._metrics.stage("rules"):
-            inputs = _inputs(ask, live, history, now_us)
+            inputs = _inputs(ask, live, history, now_us, self._mixing)
         loop = asyncio.get_running_loop()
         ranked = await loop.run_in_executor(self._executor, self._ranked, inputs, ask.explain)
         with self._metrics.stage("explain"):
@@ -177,10 +181,10 @@ class Pipeline:
             )
 
 
-def _inputs(ask: Ask, live: LiveModel, history: UserHistory, now_us: int) -> Inputs:
+def _inputs(ask: Ask, live: LiveModel, history: UserHistory, now_us: int, mixing: Mixing) -> Inputs:
     statistics = live.statistics.current
     as_of_us = moment_of(history, statistics.closed_at_us, now_us)
-    return Inputs(live, history, statistics, as_of_us, options_of(ask, live, as_of_us))
+    return Inputs(live, history, statistics, as_of_us, options_of(ask, live, as_of_us, mixing))
 
 
 def _missing_state(live: LiveModel) -> tuple[str | None, ...]:

@@ -113,6 +113,9 @@ class ItemChange(_Strict):
 
     title: str | None = Field(None, max_length=2000)
     text: str | None = Field(None, max_length=100_000)
+    author: str | list[str] | None = Field(
+        None, description="Kept as `author` among the attributes; null takes it away.", examples=["Marcus Aurelius"]
+    )
     categories: list[str] | None = Field(None, max_length=256)
     attributes: dict[str, Any] | None = Field(None, description="In a partial version, null takes a key away.")
     hidden: bool | None = Field(None, description="Whether it is left out of all lists.")

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING, IdMap
 from features.contracts.profiles import Options
-from serving.asks import Ask
+from serving.asks import Ask, Mixing
 from serving.live import LiveModel
 
 
-def options_of(ask: Ask, live: LiveModel, as_of_us: int) -> Options:
+def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Options:
     """Return the options that make the recommender keep to item state and to the request's wishes."""
     items, eligible = live.model.items, live.items.visible(as_of_us)
     if ask.categories:
@@ -21,7 +21,15 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int) -> Options:
     if ask.candidates is not None:
         candidates = _known(items, ask.candidates)
         candidates = candidates[eligible[candidates] & ~np.isin(candidates, excluded)]
-    return Options(k=ask.k, exclude=excluded, eligible=eligible, candidates=candidates, include_seen=ask.include_seen)
+    return Options(
+        k=ask.k,
+        exclude=excluded,
+        eligible=eligible,
+        candidates=candidates,
+        include_seen=ask.include_seen,
+        fresh_share=mixing.fresh_share,
+        diversity=mixing.diversity if ask.diversity is None else ask.diversity,
+    )
 
 
 def _known(items: IdMap, external_ids: Sequence[str]) -> npt.NDArray[np.int32]:

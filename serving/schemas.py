@@ -85,6 +85,12 @@ class RecommendRequest(BaseModel):
         default=None,
         description="Whether items that the user already had may come back; left out, the served version decides.",
     )
+    diversity: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="How much the list avoids items like those above them; left out, as the server is set.",
+    )
     experiment_id: ExperimentId | None = None
     explain: bool = Field(default=False, description="Adds ranks by source and feature values.")
     context: Annotated[dict[str, Any], AfterValidator(_small)] = Field(
@@ -103,6 +109,7 @@ class RecommendRequest(BaseModel):
             include_seen=self.include_seen,
             experiment_id=self.experiment_id,
             explain=self.explain,
+            diversity=self.diversity,
             context=self.context,
         )
 
@@ -154,17 +161,6 @@ class RecommendAnswer(BaseModel):
     explanation: ListExplanation | None = Field(None, description="Only with `explain`.")
 
 
-class SimilarAnswer(BaseModel):
-    """Items that the same users like."""
-
-    item_id: str = Field(examples=["i1"])
-    model_version: str = Field(examples=["7"])
-    items: list[RecommendedItem]
-    degraded: bool
-    fallback_reason: str | None
-    took_ms: float
-
-
 class EventResult(BaseModel):
     """What became of one event."""
 
@@ -201,6 +197,8 @@ class ModelInfo(BaseModel):
     loaded_at: str | None
     spec_hash: str | None
     items: int | None
+    arrivals: int | None = Field(description="Items that came after the bundle was made, and are recommended too.")
+    encoder: str | None = Field(description="Digest of the encoder of its content vectors.")
     code_version: str | None
     statistics_closed_at: str | None
     refused: RefusedVersion | None = Field(description="The alias points to this one, but it must not be served.")

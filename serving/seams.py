@@ -3,20 +3,28 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from features.catalogue_store import ItemCounts, ItemRow
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Options, Profiles, UserHistory
 from features.contracts.spec import FeatureSpec
 from features.contracts.statistics import ItemStatistics
 from features.kafka_bulk import Message
 from features.store import ItemState, StatisticsRows
+from features.text.search import TextIndex
+from features.text_store import Place, TextRows
+from training.bundle.arrivals import Arrivals
 from training.bundle.manifest import Manifest
 from training.bundle.registry import RegisteredVersion
 from training.bundle.result import Recommendations
+
+By = Literal["behaviour", "content"]
+"""What makes items alike: who likes them, or their texts."""
+"""What makes items alike."""
 
 
 class Model(Protocol):
@@ -74,9 +82,28 @@ class Model(Protocol):
         ...
 
     def similar(
-        self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None
+        self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None, by: By = "behaviour"
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Return the items most like one, best first, and their scores."""
+        """Return the items most like one by behaviour or by content, best first, and their scores."""
+        ...
+
+    @property
+    def encoder(self) -> str | None:
+        """Return the digest of the encoder of its content vectors, None where it has none."""
+        ...
+
+    @property
+    def text_index(self) -> TextIndex | None:
+        """Return the search index over its items' texts, row by row."""
+        ...
+
+    @property
+    def text_until_us(self) -> int:
+        """Return until when texts were embedded that are in it, microseconds since 1970 UTC."""
+        ...
+
+    def grown(self, arrivals: Arrivals) -> "Model":
+        """Return the same bundle with some items more, after its own."""
         ...
 
 
@@ -101,6 +128,51 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Return when Postgres answers."""
+        ...
+
+
+class TextSource(Protocol):
+    """The typed readers of texts; each raises `UnavailableError` when Postgres is away."""
+
+    async def newest_encoder(self) -> str | None:
+        """Return the newest encoder whose vectors are complete."""
+        ...
+
+    async def keys(self, encoder: str, since: datetime) -> dict[str, int]:
+        """Return which items' texts were embedded at or after an instant, and when."""
+        ...
+
+    async def rows(self, encoder: str, item_ids: Sequence[str]) -> TextRows:
+        """Return the texts of some items."""
+        ...
+
+    async def page(self, encoder: str, after: Place, at_most: int) -> TextRows:
+        """Return the texts that follow a place, in the order in which they were embedded."""
+        ...
+
+
+class CatalogueSource(Protocol):
+    """The typed readers of items as clients see them; each raises `UnavailableError` when Postgres is away."""
+
+    async def item(self, item_id: str, encoder: str | None) -> ItemRow | None:
+        """Return an item."""
+        ...
+
+    async def items(
+        self,
+        before: tuple[datetime, str],
+        *,
+        at_most: int,
+        category: str | None,
+        all_items: bool,
+        encoder: str | None,
+        text_chars: int,
+    ) -> list[ItemRow]:
+        """Return a page of items, newest first."""
+        ...
+
+    async def counts(self, encoder: str | None) -> ItemCounts:
+        """Return how many items there are, and how many are embedded."""
         ...
 
 

@@ -16,8 +16,10 @@ from serving.routes.recommend import PathId
 from serving.schemas import EventsAnswer
 
 _ITEM: Final = {"item_id": "i1", "title": "Heat", "text": "A thief and a detective.", "categories": ["Crime", "Drama"]}
+_TEXT: Final = {"item_id": "q1", "text": "You have power over your mind.", "author": "M. Aurelius"}
 _ITEMS: Final[dict[str, Any]] = {
     "one item": _ITEM,
+    "a text": _TEXT,
     "many": {"items": [_ITEM, {"item_id": "i2", "title": "Collateral", "stock": 3, "attributes": {"year": 2004}}]},
     "some members only": {"item_id": "i1", "partial": True, "hidden": True},
 }
@@ -77,7 +79,7 @@ def _items(poster: Poster) -> APIRouter:
         operation_id="patch_item",
         summary="Change some members of an item",
         tags=["items"],
-        openapi_extra=json_body(ref(ItemChange), {"hide": {"hidden": True}, "stock": {"stock": 0}}),
+        openapi_extra=json_body(ref(ItemChange), {"hide": {"hidden": True}, "author": {"author": "Seneca"}}),
         **_ACCEPTED,
     )
     async def patch_item(request: Request, item_id: PathId, idempotency_key: IdempotencyKey = None) -> JsonResponse:

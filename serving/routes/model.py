@@ -65,6 +65,8 @@ def describe_model(current: Current, keeper: Keeper, model_name: str) -> dict[st
             "loaded_at": _time(live.served.loaded_at_us),
             "spec_hash": manifest.spec_hash,
             "items": manifest.n_items,
+            "arrivals": live.n_arrivals,
+            "encoder": live.served.model.encoder,
             "code_version": manifest.code_version,
             "statistics_closed_at": _time(live.statistics.current.closed_at_us),
         }

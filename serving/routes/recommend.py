@@ -46,6 +46,10 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
             list[str],
             Query(max_length=MAX_EXCLUDED, description="Items that must not come back; repeated or by commas."),
         ] = [],  # noqa: B006  # FastAPI copies defaults
+        diversity: Annotated[
+            float | None,
+            Query(ge=0, le=1, description="How much the list avoids items like those above; as the server is set."),
+        ] = None,
         experiment_id: Annotated[
             ExperimentId | None, Query(description="Echoed, and kept with the impression.")
         ] = None,
@@ -60,6 +64,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
             exclude=by_commas(exclude),
             experiment_id=experiment_id,
             explain=explain,
+            diversity=diversity,
         )
         return JsonResponse(await pipeline.recommend(ask))
 

@@ -1,0 +1,127 @@
+"""Lets the served model grow by what arrived after its bundle was made: items with a text and no history yet."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from features.contracts.errors import ContractError
+from features.contracts.facts import ItemFacts
+from features.text_store import TextRows
+from serving.item_states import ItemStates
+from serving.live import Current, LiveModel, warm
+from serving.seams import Model
+from serving.texts import Texts, rows_of
+from training.bundle.arrivals import Arrivals
+
+log = structlog.get_logger(__name__)
+
+REST_PER_WORK: Final = 9.0
+"""Seconds of rest for each of growing: it takes a tenth of the time of one core at most."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Known:
+    """A model that grew, and when the texts of its arrivals were embedded, in their order."""
+
+    model: Model
+    embedded_us: npt.NDArray[np.int64]
+
+
+class Grower:
+    """Replaces the served model by one that knows what arrived.
+
+    Parameters
+    ----------
+    current
+        Where the served model is swapped.
+    clock_s
+        Monotonic time in seconds.
+    """
+
+    def __init__(self, current: Current, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._current = current
+        self._clock_s = clock_s
+        self._rests_until_s = float("-inf")
+        self._known: _Known | None = None
+
+    async def grow(self) -> bool:
+        """Take in what arrived and return whether the served model is another now; nobody may swap it meanwhile."""
+        live, started = self._current.live, self._clock_s()
+        if live is None or live.texts is None or started < self._rests_until_s:
+            return False
+        try:
+            grown = await self._grown(live, await asyncio.to_thread(_arrived, live, live.texts, self._current.states))
+        finally:
+            took_s = self._clock_s() - started
+            self._rests_until_s = self._clock_s() + REST_PER_WORK * took_s
+        if grown is None or self._current.live is None:
+            return False
+        # What was read of texts meanwhile is kept.
+        self._current.live = replace(grown, texts=self._current.live.texts)
+        log.info("model_grown", version=live.version, arrivals=grown.n_arrivals, took_s=round(took_s, 3))
+        return True
+
+    async def _grown(self, live: LiveModel, arrived: TextRows) -> LiveModel | None:
+        """Return the model with what arrived, None where that is in it already."""
+        before, old = live.n_arrivals, self._known
+        changed = (
+            old is not None
+            and old.model is live.model
+            and not np.array_equal(old.embedded_us, arrived.embedded_us[:before])
+        )
+        if len(arrived) == before and not changed:
+            return None
+        # Texts of arrivals that changed: all are taken in anew.
+        start, model = (0, live.served.model) if changed else (before, live.model)
+        arrivals = _arrivals(arrived.take(np.arange(start, len(arrived))), self._current.states)
+        model = await asyncio.to_thread(model.grown, arrivals)
+        items = live.items.grown(model.items)
+        statistics = await asyncio.to_thread(live.statistics.grown, model.items, model.statistics)
+        grown = LiveModel(live.served, model, items, statistics)
+        await asyncio.to_thread(warm, grown)
+        self._known = _Known(model, arrived.embedded_us)
+        return grown
+
+
+def _arrivals(arrived: TextRows, states: ItemStates) -> Arrivals:
+    known = [states.get(item_id) for item_id in arrived.item_ids]
+    return Arrivals(
+        item_ids=arrived.item_ids,
+        vectors=arrived.vectors,
+        categories=[() if state is None else state.categories for state in known],
+        facts=ItemFacts(price=arrived.facts[:, 0], year=arrived.facts[:, 1]),
+    )
+
+
+def _arrived(live: LiveModel, texts: Texts, states: ItemStates) -> TextRows:
+    """Return the texts of all items that arrived: those that the model has already, and after them those that are new.
+
+    New ones are items that exist, and whose state has been read.
+    """
+    known = live.model.items
+    before = known.external(np.arange(len(live.served.model.items), len(known)))
+    new = [
+        item_id
+        for segment in texts.newer
+        for item_id, alive in zip(segment.rows.item_ids, segment.alive.tolist(), strict=True)
+        if alive and item_id not in known and _exists(states, item_id)
+    ]
+    if not before and not new:
+        return TextRows.empty()
+    found = rows_of(texts, [*before, *new])
+    if list(found.item_ids[: len(before)]) != before:
+        raise ContractError(
+            f"texts of {len(before)} items that arrived are no longer all among those that are followed"
+        )
+    return found
+
+
+def _exists(states: ItemStates, item_id: str) -> bool:
+    state = states.get(item_id)
+    return state is not None and not state.deleted

@@ -1,0 +1,204 @@
+"""Keeps all texts by one encoder in memory: read once, then what is new every moment."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+import structlog
+
+from features.contracts.errors import MarqueeError
+from features.contracts.ids import IdMap
+from features.contracts.times import from_us
+from features.text.encoder import Encoder
+from features.text.search import TextIndex
+from features.text.warm import warm
+from features.text_store import Place, TextRows
+from serving.item_states import ItemStates, table_of
+from serving.seams import TextSource
+from serving.texts import Segment, Texts, joined_rows
+
+log = structlog.get_logger(__name__)
+
+LoadEncoder = Callable[[str], Encoder]
+"""Gives the encoder of a digest; blocking; raises `MarqueeError`."""
+
+OVERLAP: Final = timedelta(seconds=5)
+"""Texts show once their transaction commits, within this of their time as a rule."""
+LONG_OVERLAP: Final = timedelta(seconds=60)
+"""And within this always: an embedder's statement may not take longer."""
+LONG_EVERY_S: Final = 20.0
+AGAIN_AFTER_S: Final = 5.0
+"""How long an encoder that cannot be loaded is left alone."""
+PAGE: Final = 2_000
+"""Texts that are read at once: some 2 MB."""
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """What came of loading an encoder, and when."""
+
+    digest: str
+    encoder: Encoder | None
+    fault: str | None
+    at_s: float
+
+
+class TextFollower:
+    """Reads texts of Postgres and keeps their indexes; for one task at a time.
+
+    Parameters
+    ----------
+    source
+        Postgres.
+    states
+        Of all items.
+    load
+        Gives encoders.
+    clock_s
+        Monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        source: TextSource,
+        states: ItemStates,
+        load: LoadEncoder,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._states = states
+        self._load = load
+        self._clock_s = clock_s
+        self._kept: _Loaded | None = None
+        self._looked_long_s = float("-inf")
+
+    async def begin(
+        self, digest: str, base: Segment | None = None, since_us: int = 0, before: Texts | None = None
+    ) -> Texts:
+        """Return the texts by an encoder; not `loaded` where Postgres is away.
+
+        Parameters
+        ----------
+        base
+            A bundle's own index.
+        since_us
+            Texts embedded since then are not in it, microseconds since 1970 UTC.
+        before
+            What is followed until now: if by the same encoder, what it holds need not be read again.
+        """
+        texts = await self._with_encoder(Texts(digest, base=base, since_us=since_us))
+        if before is not None and before.digest == digest and before.loaded and before.since_us <= since_us:
+            carried = await asyncio.to_thread(_carried, before, texts)
+            return await self._with(replace(texts, newest_us=before.newest_us, loaded=True), carried)
+        try:
+            return await self._whole(texts)
+        except MarqueeError as error:
+            log.warning("texts_unavailable", encoder=digest, error=str(error))
+            return texts
+
+    async def refreshed(self, texts: Texts) -> Texts:
+        """Return the texts as they are now; the same object where nothing is new.
+
+        Raises
+        ------
+        UnavailableError
+            If Postgres is away.
+        """
+        texts = await self._with_encoder(texts)
+        if not texts.loaded:
+            return await self._whole(texts)
+        overlap = self._overlap()
+        keys = await self._source.keys(texts.digest, from_us(max(texts.newest_us, 0)) - overlap)
+        news = await asyncio.to_thread(texts.news, keys)
+        if not news:
+            return texts
+        parts = [await self._source.rows(texts.digest, news[at : at + PAGE]) for at in range(0, len(news), PAGE)]
+        return await self._with(texts, TextRows.all_of(parts))
+
+    async def newest_encoder(self) -> str | None:
+        """Return the encoder to use where no bundle names one."""
+        return await self._source.newest_encoder()
+
+    def _overlap(self) -> timedelta:
+        if self._clock_s() - self._looked_long_s < LONG_EVERY_S:
+            return OVERLAP
+        self._looked_long_s = self._clock_s()
+        return LONG_OVERLAP
+
+    async def _with_encoder(self, texts: Texts) -> Texts:
+        """Return the texts with their encoder, or with why it cannot be loaded."""
+        if texts.encoder is not None:
+            return texts
+        kept = self._kept
+        if kept is None or kept.digest != texts.digest or (kept.encoder is None and self._rested(kept)):
+            kept = self._kept = await asyncio.to_thread(self._loaded, texts.digest)
+        if (kept.encoder, kept.fault) == (texts.encoder, texts.fault):
+            return texts
+        return replace(texts, encoder=kept.encoder, fault=kept.fault)
+
+    def _rested(self, kept: _Loaded) -> bool:
+        return self._clock_s() - kept.at_s > AGAIN_AFTER_S
+
+    def _loaded(self, digest: str) -> _Loaded:
+        try:
+            encoder = self._load(digest)
+            warm(encoder)
+            return _Loaded(digest, encoder, None, self._clock_s())
+        except MarqueeError as error:
+            log.warning("encoder_unavailable", encoder=digest, error=str(error))
+            return _Loaded(digest, None, str(error), self._clock_s())
+
+    async def _whole(self, texts: Texts) -> Texts:
+        """Return the texts with all that was embedded since the bundle."""
+        after: Place = (from_us(max(texts.since_us, 0)) - LONG_OVERLAP, "")
+        found: list[TextRows] = []
+        while not found or len(found[-1]) == PAGE:
+            page = await self._source.page(texts.digest, after, PAGE)
+            found.append(page)
+            if len(page):
+                after = (from_us(int(page.embedded_us[-1])), page.item_ids[-1])
+        rows = await asyncio.to_thread(_latest, found)
+        return await self._with(replace(texts, newer=(), newest_us=texts.since_us, loaded=True), rows)
+
+    async def _with(self, texts: Texts, rows: TextRows) -> Texts:
+        """Return the texts with some that are new."""
+        if not len(rows):
+            return texts
+        kept, joined = await asyncio.to_thread(joined_rows, texts, rows)
+        items = await asyncio.to_thread(IdMap, joined.item_ids)
+        index = await asyncio.to_thread(TextIndex.build, joined.vectors, joined.terms)
+        segment = Segment.of(await table_of(self._states, items), index, joined)
+        base = None if texts.base is None else await asyncio.to_thread(texts.base.without, rows.item_ids)
+        newest_us = max(texts.newest_us, int(rows.embedded_us.max()))
+        return replace(texts, base=base, newer=(*kept, segment), newest_us=newest_us)
+
+
+def _latest(parts: Sequence[TextRows]) -> TextRows:
+    """Return texts of several pages as one; of an item that was embedded again meanwhile the later."""
+    ids = [item_id for part in parts for item_id in part.item_ids]
+    last = {item_id: place for place, item_id in enumerate(ids)}
+    if len(last) == len(ids):
+        return TextRows.all_of(parts)
+    kept, start = [], 0
+    for part in parts:
+        rows = [row for row, item_id in enumerate(part.item_ids) if last[item_id] == start + row]
+        kept.append(part.take(np.array(rows, dtype=np.int64)))
+        start += len(part)
+    return TextRows.all_of(kept)
+
+
+def _carried(before: Texts, texts: Texts) -> TextRows:
+    """Return those texts of one generation that the bundle of the next does not have."""
+    since_us = texts.since_us - LONG_OVERLAP // timedelta(microseconds=1)
+    parts = []
+    for segment in before.newer:
+        new = segment.alive & (segment.rows.embedded_us >= since_us)
+        if texts.base is not None:
+            held = texts.base.items
+            new |= segment.alive & np.array([item_id not in held for item_id in segment.rows.item_ids], dtype=np.bool_)
+        parts.append(segment.rows.take(np.flatnonzero(new)))
+    return TextRows.all_of(parts)
