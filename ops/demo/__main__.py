@@ -12,7 +12,7 @@ from rich.console import Console
 
 from features.contracts.errors import MarqueeError
 from features.settings import load_settings
-from ops.demo import commands, dataset, landed, newcomer, people, play, train
+from ops.demo import commands, dataset, landed, newcomer, people, play, texts, train
 from ops.demo.api import Api
 from ops.local.layout import chosen_layout
 from ops.local.stack import Stack
@@ -54,6 +54,8 @@ def demo(data: Annotated[Path | None, typer.Option(help="a MovieLens folder, or 
             people.show_person(events, user, api, console)
         _heading("Someone new")
         newcomer.newcomer(events, api, console)
+        _heading("Something new")
+        texts.new_text(events, api, console)
     _farewell(stack, time.monotonic() - started)
 
 

@@ -1,17 +1,37 @@
 """The API as a client sees it."""
 
 import time
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from features.contracts.errors import MarqueeError
 
-PAUSE_S = 0.2
+PAUSE_S = 0.01
+
+Value = TypeVar("Value")
 
 
 class ApiError(MarqueeError):
     """The API refused a request, or did not do in time what was waited for."""
+
+
+def wait_for(condition: Callable[[], Value | None], what: str, within_s: float = 60.0) -> Value:
+    """Return the condition's first true value.
+
+    Raises
+    ------
+    ApiError
+        When there is none in time.
+    """
+    deadline = time.monotonic() + within_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise ApiError(f"{within_s:.0f} s have passed without {what}; see `make logs` and `make status`")
+        time.sleep(PAUSE_S)
+    return value
 
 
 class Api:
@@ -41,22 +61,13 @@ class Api:
         answer: dict[str, Any] = response.json()
         return answer
 
-    def wait_for_version(self, version: str, within_s: float) -> dict[str, Any]:
-        """Return ``/model/info`` once it shows that `version` is served.
+    def wait_for_version(self, version: str, within_s: float) -> None:
+        """Return once ``/model/info`` shows that `version` is served; ApiError when it does not in time."""
 
-        Raises
-        ------
-        ApiError
-            When it does not in time.
-        """
-        deadline = time.monotonic() + within_s
-        while True:
-            info = self._json(self._client.get("/model/info"))
-            if str(info.get("version")) == version:
-                return info
-            if time.monotonic() > deadline:
-                raise ApiError(f"after {within_s:.0f} s the API serves {info} instead of version {version}")
-            time.sleep(PAUSE_S)
+        def served() -> bool:
+            return str(self._json(self._client.get("/model/info")).get("version")) == version
+
+        wait_for(served, f"version {version} being served", within_s)
 
     def recommend(self, user: str, k: int) -> dict[str, Any]:
         """Return the answer for `user`, with reasons."""
@@ -65,3 +76,15 @@ class Api:
     def send(self, events: list[dict[str, Any]]) -> None:
         """Send `events`; returns when Kafka has them."""
         self._json(self._client.post("/api/v1/events", json=events))
+
+    def publish(self, items: list[dict[str, Any]]) -> None:
+        """Publish items; returns when Kafka has them."""
+        self._json(self._client.post("/api/v1/items", json={"items": items}))
+
+    def search(self, query: str, k: int) -> dict[str, Any]:
+        """Return what a search in all texts finds."""
+        return self._json(self._client.post("/api/v1/items/search", json={"query": query, "k": k}))
+
+    def similar(self, item: str, k: int) -> dict[str, Any]:
+        """Return items like one, by behaviour and by text."""
+        return self._json(self._client.get(f"/api/v1/items/{quote(item, safe='')}/similar", params={"k": k}))

@@ -6,12 +6,9 @@ from uuid import uuid4
 
 from rich.console import Console
 
-from ops.demo.api import Api, ApiError
+from ops.demo.api import Api, wait_for
 from ops.demo.dataset import Dataset
 from ops.demo.people import K, choose_likes, table, titles
-
-CHANGES_WITHIN_S = 30.0
-PAUSE_S = 0.01
 
 
 def newcomer(dataset: Dataset, api: Api, console: Console) -> float:
@@ -22,7 +19,8 @@ def newcomer(dataset: Dataset, api: Api, console: Console) -> float:
     likes = choose_likes(dataset)
     clicked = time.monotonic()
     api.send([{"type": "interaction", "user_id": user, "item_id": item, "action": "like"} for item in likes])
-    after = _changed_answer(api, user, before)
+    had = [item["item_id"] for item in before["items"]]
+    after = wait_for(lambda: _other_than(had, api.recommend(user, K)), f"a change in the answer to {user}")
     took_ms = (time.monotonic() - clicked) * 1_000
     console.print(f"\n{user} likes: {', '.join(names.get(item, item) for item in likes)}", markup=False)
     console.print(table(after, names, f"{user}, after"))
@@ -30,22 +28,6 @@ def newcomer(dataset: Dataset, api: Api, console: Console) -> float:
     return took_ms
 
 
-def _changed_answer(api: Api, user: str, before: dict[str, Any]) -> dict[str, Any]:
-    """Return the first answer with other items than `before`.
-
-    Raises
-    ------
-    ApiError
-        When there is none in time.
-    """
-    had = [item["item_id"] for item in before["items"]]
-    deadline = time.monotonic() + CHANGES_WITHIN_S
-    while True:
-        answer = api.recommend(user, K)
-        if [item["item_id"] for item in answer["items"]] != had:
-            return answer
-        if time.monotonic() > deadline:
-            raise ApiError(
-                f"{CHANGES_WITHIN_S:.0f} s after {user}'s clicks the answer is still the same; see `make logs`"
-            )
-        time.sleep(PAUSE_S)
+def _other_than(had: list[str], answer: dict[str, Any]) -> dict[str, Any] | None:
+    """Return an answer if it holds other items than those."""
+    return answer if [item["item_id"] for item in answer["items"]] != had else None

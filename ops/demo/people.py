@@ -30,16 +30,16 @@ def choose_people(dataset: Dataset) -> list[str]:
     return fitting[step // 2 :: step][:PEOPLE]
 
 
-def choose_likes(dataset: Dataset) -> list[str]:
-    """Return two well-known items of the rarest category that well-known items share: a taste that shows."""
+def choose_likes(dataset: Dataset, count: int = 2) -> list[str]:
+    """Return well-known items of the rarest category that enough well-known items share: a taste that shows."""
     popular = list(dataset.interactions[ITEM].value_counts().index[:POPULAR])
     known = dataset.items.set_index(ITEM)[CATEGORIES]
     shared = pd.Series({item: known.get(item, []) for item in popular}).explode().dropna()
     counts = shared.value_counts()
-    counts = counts[counts > 1]
+    counts = counts[counts >= count]
     if counts.empty:
-        return popular[:2]
-    return list(shared[shared == counts.index[-1]].index[:2])
+        return popular[:count]
+    return list(shared[shared == counts.index[-1]].index[:count])
 
 
 def show_person(dataset: Dataset, user: str, api: Api, console: Console) -> None:

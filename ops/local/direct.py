@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ops.local.account import run_as
-from ops.local.errors import NotReadyError
+from ops.local.errors import StackError
 from ops.local.readiness import wait_ready
 from ops.local.service import Service
 from ops.local.stack import Stack
@@ -35,7 +35,7 @@ def running(service: Service, stack: Stack) -> Iterator[subprocess.Popen[bytes]]
 
     def probe() -> None:
         if process.poll() is not None:
-            raise NotReadyError(f"it ended with code {process.returncode}, see {log.name}")
+            raise StackError(f"{service.name} ended with code {process.returncode}, see {log.name}")
         service.ready(started)
 
     try:

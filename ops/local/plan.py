@@ -20,6 +20,7 @@ def services(stack: Stack) -> list[Service]:
         mlflow.service(stack),
         *airflow.services(stack),
         marquee.landing(stack),
+        marquee.embedder(stack),
         marquee.api(stack),
     ]
 

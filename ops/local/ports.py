@@ -23,6 +23,7 @@ class Ports:
     airflow: int = 18080
     api: int = 8000
     landing_metrics: int = 18001
+    embedder_metrics: int = 18002
 
 
 def variable(name: str) -> str:
@@ -99,4 +100,4 @@ def refuse_busy(ports: Ports) -> None:
         if is_busy(port)
     ]
     if lines:
-        raise StackError("\n".join([*lines, f"{BASE_VARIABLE}=NUMBER moves all six ports at once"]))
+        raise StackError("\n".join([*lines, f"{BASE_VARIABLE}=NUMBER moves all of them at once"]))

@@ -58,6 +58,18 @@ def http_ok(port: int, path: str) -> Callable[[float], None]:
     return probe
 
 
+def metric_is(port: int, name: str, wanted: float) -> Callable[[float], None]:
+    """Return a probe that wants a process's series `name`, without labels, to have a value."""
+
+    def probe(_started: float) -> None:
+        _, body = get(port, "/metrics")
+        found = [line for line in body.decode().splitlines() if line.startswith(f"{name} ")]
+        if found != [f"{name} {wanted}"]:
+            raise NotReadyError(f"port {port}: expected {name} {wanted}, found {found or 'no such series'}")
+
+    return probe
+
+
 def airflow_healthy(port: int, component: str) -> Callable[[float], None]:
     """Return a probe that wants a heartbeat of Airflow's `component` from after its process started."""
 

@@ -6,7 +6,7 @@ import sys
 from features.kafka import LANDING_GROUP
 from ops.local.errors import StackError
 from ops.local.layout import ROOT
-from ops.local.readiness import http_ok, kafka_group_reads
+from ops.local.readiness import http_ok, kafka_group_reads, metric_is
 from ops.local.service import Service
 from ops.local.stack import Stack
 
@@ -24,6 +24,18 @@ def landing(stack: Stack) -> Service:
 
 def _metrics(stack: Stack) -> tuple[str, str]:
     return "--metrics-port", str(stack.state.ports.landing_metrics)
+
+
+def embedder(stack: Stack) -> Service:
+    """Return the embedder, which makes vectors of texts."""
+    port = stack.state.ports.embedder_metrics
+    return Service(
+        name="embedder",
+        argv=(sys.executable, "-m", "features", "embed", "--metrics-port", str(port)),
+        port=port,
+        depends_on=("schema",),
+        ready=metric_is(port, "marquee_embedding_following", 1.0),
+    )
 
 
 def api(stack: Stack) -> Service:

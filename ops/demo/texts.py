@@ -1,0 +1,63 @@
+"""A text that nobody has met is published: it is found, it is like its kind, and who likes its kind is told of it."""
+
+import time
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+
+from features.contracts.columns import CATEGORIES, ITEM, TEXT, TITLE
+from ops.demo.api import Api, wait_for
+from ops.demo.dataset import Dataset
+from ops.demo.people import choose_likes, table, titles
+
+SHOWN = 5
+LONG = 500
+"""As far down a list as one can look: a text without a history often stands behind what is known to be liked."""
+LIKES = 3
+
+
+def new_text(dataset: Dataset, api: Api, console: Console) -> None:
+    """Print the way of one new text, from the post to a list that holds it."""
+    likes = choose_likes(dataset, LIKES)
+    names = titles(dataset)
+    reader, text = f"reader-{uuid4().hex[:8]}", sequel(dataset, likes[0])
+    unknown = [item["item_id"] for item in api.recommend(reader, LONG)["items"]]
+    api.send([{"type": "interaction", "user_id": reader, "item_id": item, "action": "like"} for item in likes])
+    wait_for(lambda: [item["item_id"] for item in api.recommend(reader, LONG)["items"]] != unknown, f"{reader}'s likes")
+    console.print(f"{reader} likes: {', '.join(names.get(item, item) for item in likes)}", markup=False)
+
+    published = time.monotonic()
+    api.publish([text])
+    found = wait_for(lambda: _with(api.search(text[TITLE], SHOWN), text[ITEM]), "a search for the new text")
+    took_ms = (time.monotonic() - published) * 1_000
+    names[text[ITEM]] = text[TITLE]
+    console.print(f"new: {text[TITLE]!r}, {', '.join(text[CATEGORIES]) or 'of no category'}", markup=False)
+    console.print(f"from its publication to the first search that finds it: [bold]{took_ms:.0f} ms[/bold]")
+    console.print(f"  found: {'; '.join(names.get(item['item_id'], '?') for item in found['items'])}", markup=False)
+    near = api.similar(text[ITEM], SHOWN)
+    console.print(f"  like it: {'; '.join(names.get(item['item_id'], '?') for item in near['items'])}", markup=False)
+
+    answer = wait_for(lambda: _with(api.recommend(reader, LONG), text[ITEM]), f"a list of {reader} with the new text")
+    took_ms = (time.monotonic() - published) * 1_000
+    place = next(item["rank"] for item in answer["items"] if item["item_id"] == text[ITEM])
+    shown = {**answer, "items": answer["items"][:place][-SHOWN:]}
+    console.print(table(shown, names, f"recommended to {reader}, down to place {place}"))
+    console.print(f"from its publication to a list that holds it: [bold]{took_ms:.0f} ms[/bold]")
+
+
+def sequel(dataset: Dataset, item: str) -> dict[str, Any]:
+    """Return an item that is not in the catalogue: what comes after one that is."""
+    of = dataset.items.set_index(ITEM).loc[item]
+    title = of[TITLE].split(" (")[0]
+    return {
+        ITEM: f"sequel-{uuid4().hex[:8]}",
+        TITLE: f"{title}: the Sequel",
+        TEXT: of[TEXT],
+        CATEGORIES: of[CATEGORIES],
+    }
+
+
+def _with(answer: dict[str, Any], item: str) -> dict[str, Any] | None:
+    """Return an answer if it holds an item."""
+    return answer if any(entry["item_id"] == item for entry in answer["items"]) else None
