@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = ("unit", "property", "contract", "integration", "dags", "acceptance", "docs")
@@ -22,6 +23,11 @@ WaitUntil = Callable[..., Any]
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+# Machines are busy, and some examples compile a loop: how long one takes says nothing.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_sessionstart() -> None:
@@ -41,7 +47,7 @@ def pytest_sessionstart() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the long tests begin first, in the order drawn for them; short ones fill the time left beside them."""
-    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+    items.sort(key=lambda item: ("acceptance" not in item.path.parts, item.get_closest_marker("integration") is None))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

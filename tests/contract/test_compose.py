@@ -25,7 +25,7 @@ DOCKERFILE = ROOT / "Dockerfile"
 ONE_OFF = {"airflow-schema", "schema", "topics"}
 ONLY_COMPOSE = {"kafka-ui"}
 # Values that say where something is or listens: they differ between one machine and a network of containers.
-PLACES = {"--host", "--port", "--artifacts-destination"}
+PLACES = {"--host", "--port", "--artifacts-destination", "--metrics-port"}
 ADDRESSES = {"controller.quorum.voters", "listeners", "advertised.listeners", "log.dirs"}
 
 
@@ -80,7 +80,7 @@ def test_it_has_the_services_and_steps_of_the_local_stack(
     assert steps == ONE_OFF
 
 
-@pytest.mark.parametrize("name", ["mlflow", *(name for name, _, _ in airflow.COMPONENTS), "landing", "api"])
+@pytest.mark.parametrize("name", ["mlflow", *(name for name, _, _ in airflow.COMPONENTS), "landing", "embedder", "api"])
 def test_it_runs_the_command_of_the_local_stack(compose: dict[str, Any], local: dict[str, Service], name: str) -> None:
     ours = without_places(local[name].argv)
     if "--slot" in ours:  # and what follows it: one process's own, while compose may run several
@@ -88,7 +88,7 @@ def test_it_runs_the_command_of_the_local_stack(compose: dict[str, Any], local: 
     assert without_places(compose["services"][name]["command"]) == ours
 
 
-@pytest.mark.parametrize("name", ["landing", "api", *(name for name, _, _ in airflow.COMPONENTS)])
+@pytest.mark.parametrize("name", ["landing", "embedder", "api", *(name for name, _, _ in airflow.COMPONENTS)])
 def test_it_gives_the_settings_of_the_local_stack(compose: dict[str, Any], stack: Stack, name: str) -> None:
     given = {key for key in compose["services"][name]["environment"] if not key.startswith("AIRFLOW_")}
     assert given == set(stack.settings()) - {"MARQUEE_RUN_DIR"}

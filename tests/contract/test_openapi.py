@@ -9,6 +9,7 @@ import pytest
 
 from serving.app import create_app
 from tests.support.serving_parts import bench
+from tests.support.serving_texts import text_of
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 ROUTES = {
@@ -33,6 +34,11 @@ ROUTES = {
     ("post", "/api/v1/admin/dead-letters/discard"),
     ("get", "/api/v1/admin/reconcile"),
     ("get", "/api/v1/items/{item_id}/similar"),
+    ("get", "/api/v1/items"),
+    ("get", "/api/v1/items/{item_id}"),
+    ("get", "/api/v1/items/stats"),
+    ("post", "/api/v1/items/search"),
+    ("get", "/api/v1/onboarding"),
     ("get", "/model/info"),
     ("post", "/model/reload"),
     ("get", "/health"),
@@ -101,7 +107,10 @@ def test_examples_of_bodies_are_accepted_and_answers_have_their_schema(
     async def use() -> None:
         with bench(tmp_path) as parts:
             parts.registry.publish()
+            parts.know_texts({"i1": text_of(1), "i2": text_of(2)})
+            parts.catalogue.put("i1", title="Heat", text="A thief.", attributes={"author": "M. Mann"})
             async with parts.client() as client:
+                await parts.parts.keeper.refresh_texts()
                 for (method, path), operation in operations(document).items():
                     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
                     for name, example in content.get("examples", {}).items():
@@ -112,11 +121,16 @@ def test_examples_of_bodies_are_accepted_and_answers_have_their_schema(
                 for path in (
                     "/api/v1/recommend/{user_id}",
                     "/api/v1/items/{item_id}/similar",
+                    "/api/v1/items/{item_id}/similar?by=content",
+                    "/api/v1/items",
+                    "/api/v1/items/{item_id}",
+                    "/api/v1/items/stats",
+                    "/api/v1/onboarding",
                     "/model/info",
                     "/health",
                 ):
                     response = await client.get(path.format(user_id="u", item_id="i1"))
-                    check(document, operations(document)["get", path], "200", response.json())
+                    check(document, operations(document)["get", path.partition("?")[0]], "200", response.json())
 
     asyncio.run(use())
 

@@ -81,6 +81,7 @@ def test_every_query_fits_the_schema_and_says_what_it_is_for(name: str, new_data
     assert inspect.getdoc(query), f"{name}: a one-line purpose is missing"
     with psycopg.connect(_shared_database(new_database)) as connection:
         queries.create_staging(connection)
+        queries.create_staged_vectors(connection)
         if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", _without_comments(query.sql)):
             return  # COPY, SET, LOCK and definitions cannot be prepared
         numbered = re.sub(r"%\((\w+)\)s", _numbering(), query.sql)

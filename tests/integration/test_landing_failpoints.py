@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pydantic import SecretStr
 
-from features.failpoints import FAILPOINTS
+from features.failpoints import LANDING
 from features.settings import Settings
 from tests.conftest import WaitUntil
 from tests.support.faults import FaultRig, assert_clean, fault_rig
@@ -23,7 +23,7 @@ def rig(new_database: Callable[[], str], kafka_bootstrap: str) -> Iterator[Fault
         assert_clean(rig)
 
 
-@pytest.mark.parametrize("name", FAILPOINTS)
+@pytest.mark.parametrize("name", LANDING)
 def test_who_follows_a_landing_killed_at_this_step_completes_it(
     rig: FaultRig, wait_until: WaitUntil, name: str
 ) -> None:

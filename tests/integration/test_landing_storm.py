@@ -25,16 +25,24 @@ def rig(database_url: str, kafka_bootstrap: str) -> Iterator[FaultRig]:
         yield rig
 
 
+def grown(rig: FaultRig, before: int) -> int | None:
+    """Return how many messages were accounted for, once these are more than before."""
+    now = sum(rig.counters().values())
+    return now if now > before else None
+
+
 def test_thirty_kills_lose_nothing_and_double_nothing(rig: FaultRig, wait_until: WaitUntil) -> None:
     chance = random.Random(SEED)  # noqa: S311  # the same storm each time
     moment = threading.Event()
     rig.send(20_000)
     landings = {slot: rig.start_landing("--slot", slot, "--batch-size", "100") for slot in SLOTS}
-    kills, landed = 0, []
+    kills, rounds, landed = 0, 0, 0
     while kills < KILLS:
         rig.send(300)
         moment.wait(chance.uniform(0.3, 3))
-        landed.append(sum(rig.counters().values()))
+        rounds += 1
+        if rounds % 3 == 0:  # else a slow machine would start landings all the time, and land nothing between kills
+            landed = wait_until(lambda before=landed: grown(rig, before), 60, "something landed between kills")
         for slot in chance.sample(SLOTS, chance.randint(1, len(SLOTS))):
             landings[slot].kill()
             landings[slot].wait()
@@ -45,6 +53,5 @@ def test_thirty_kills_lose_nothing_and_double_nothing(rig: FaultRig, wait_until:
     seconds_until(lambda: rig.landed(ends), wait_until, 200, f"everything landed after {kills} kills")
 
     verdict = assert_clean(rig)
-    assert len(set(landed)) > len(landed) / 3, "the storm left landing no time to land anything"
     assert verdict.counters["duplicate"] > 1_000
     assert verdict.counters["dead"] > 200

@@ -1,7 +1,6 @@
 """Publishing to a real MLflow server, and what servers and people then do with the versions."""
 
 import json
-import os
 import subprocess
 import sys
 from itertools import count
@@ -11,6 +10,7 @@ import mlflow
 import pytest
 
 from features.contracts.errors import UnavailableError
+from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle
 from training.bundle.registry import RegisteredVersion, Registry, RegistryError
@@ -154,7 +154,7 @@ def test_the_pyfunc_model_recommends_where_no_checkout_is(registry: Registry, tm
         "text = pd.DataFrame({'user_id': ['a'], 'history': [history], 'k': [3]})\n"
         "print(json.dumps(model.predict(text).to_dict('list')))\n"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in uncounted().items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", program, registry.tracking_uri, registry.model_name],
         cwd=tmp_path,

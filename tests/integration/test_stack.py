@@ -84,7 +84,7 @@ def local() -> Iterator[Commands]:
 def test_the_whole_stack_comes_up_once_shows_itself_and_goes_down(local: Commands) -> None:
     local.succeed("up")
     shown = local.succeed("status")
-    assert shown.count("yes") == 8
+    assert shown.count("yes") == 9
     assert local.stack.state.secrets.airflow_login in shown
     assert "is up already" in local.succeed("up")
     listening = [one for process in stack_processes(local.layout) for one in process.net_connections("tcp")]

@@ -1,7 +1,6 @@
 """`train_recommender` run by Airflow (`dag.test()`) on real events, with a real MLflow and a real Kafka."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 
+from tests.support.processes import uncounted
 from tests.support.taste_events import taste_events
 from training.bundle.registry import Registry
 
@@ -30,7 +30,7 @@ def environment(
     """Return the settings of a stack with events, topics, and an Airflow of its own."""
     work = tmp_path_factory.mktemp("dag")
     settings = {
-        **os.environ,
+        **uncounted(),
         "MARQUEE_DATABASE_URL": new_database(),
         "MARQUEE_MLFLOW_TRACKING_URI": mlflow_uri,
         "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.support.taste_events import EVENTS, taste_events
+from tests.support.taste_events import EVENTS, ITEMS, NEW_ITEMS, taste_events, taste_items
 from training.bundle.foldin import FoldIn
 from training.bundle.read import open_bundle
 from training.bundle.registry import Registry
@@ -67,7 +67,9 @@ def environment(
     }
     file = work / "events.parquet"
     taste_events().to_parquet(file, index=False)
-    imported = command(settings, "features", "import", "--interactions", str(file))
+    catalogue = work / "catalogue.parquet"
+    taste_items().to_parquet(catalogue, index=False)
+    imported = command(settings, "features", "import", "--interactions", str(file), "--items", str(catalogue))
     assert imported.returncode == 0, imported.stderr
     return settings
 
@@ -93,6 +95,25 @@ def test_a_run_leaves_a_promoted_version_with_everything_that_tells_of_it(first:
     assert "against popularity" in version.tags["gate_reasons"]
     assert version.digest == records["ranker"].results["digest"]
     assert (run.path / "evaluate/report/report.html").stat().st_size > 50_000
+
+
+def test_a_bundle_knows_items_that_nobody_met_by_their_texts(first: Environment) -> None:
+    run = folder(first, "first")
+    bundle = open_bundle(run.path / "bundle", str(run.finished("ranker").results["digest"]))
+    version = registry(first).by_alias("champion")
+    assert version is not None
+    assert bundle.encoder == run.finished("snapshot").results["encoder"] == version.tags["encoder"]
+    assert len(bundle.items) == ITEMS + NEW_ITEMS
+    unmet = bundle.items.external(bundle.parts.fresh)
+    assert set(unmet) == {f"i{number}" for number in range(ITEMS, ITEMS + NEW_ITEMS)}
+    assert bundle.manifest.plan.budgets["fresh"] > 0
+    new = int(bundle.items.index(["i103"])[0])
+    near, _ = bundle.similar(new, 5, by="content")
+    assert {int(item[1:]) % 5 for item in bundle.items.external(near)} == {3}
+    assert not len(bundle.similar(new, 5, by="behaviour")[0])
+    assert bundle.text_index is not None
+    assert bundle.text_index.n_rows == ITEMS + NEW_ITEMS
+    assert bundle.text_until_us > 0
 
 
 def test_trials_of_a_run_are_nested_below_it_and_its_verdict_is_kept(first: Environment) -> None:
@@ -219,7 +240,7 @@ def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: P
     done = command(first, "training", "recommend", "--users", str(wanted), "--k", "5", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(tmp_path / "out/recommendations.parquet")
-    assert list(rows.columns) == ["user_id", "item_id", "rank", "score", "source"]
+    assert list(rows.columns) == ["user_id", "item_id", "rank", "score", "source", "recommendation_id"]
     assert rows["user_id"].tolist() == [user for user in ("u1", "nobody", "u2") for _ in range(5)]
     assert rows["rank"].tolist() == [1, 2, 3, 4, 5] * 3
 

@@ -22,6 +22,7 @@ from features.kafka import LANDING_GROUP, Admin, EventProducer, landed_topics
 from features.settings import Settings
 from tests.support.history import History, Verdict, check
 from tests.support.landing import ROOT, Rig, recreate_topics
+from tests.support.processes import uncounted
 from tests.support.stream import Sent, Stream, deliver
 
 Ends = dict[tuple[str, int], int]
@@ -65,8 +66,9 @@ class FaultRig(Rig):
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of the project's commands: without coverage, of which nothing killed could tell."""
-        inherited = {name: value for name, value in super().environment.items() if not name.startswith("COVERAGE_")}
-        return inherited | {"MARQUEE_ERASURE_SECRET": self.settings.erasure_secret.get_secret_value()}
+        return uncounted(super().environment) | {
+            "MARQUEE_ERASURE_SECRET": self.settings.erasure_secret.get_secret_value()
+        }
 
     def send(self, count: int) -> None:
         """Send the next messages of the stream; Kafka has them when this returns."""

@@ -253,8 +253,8 @@ def _settings(url: str, kafka_port: int) -> Settings:
 
 
 @contextmanager
-def own_services() -> Iterator[Services]:
-    """Yield running, migrated services of the caller's own."""
+def own_services(*, kafka: bool = True) -> Iterator[Services]:
+    """Yield running, migrated services of the caller's own, Kafka among them or not."""
     folder = Path(tempfile.mkdtemp(prefix="marquee-faults-"))
     folder.chmod(0o711)  # Postgres runs as another account where tests run as root
     services = Services(folder)
@@ -262,7 +262,8 @@ def own_services() -> Iterator[Services]:
         services.mount()
         services.start("postgres")
         services.migrate()
-        services.start("kafka")
+        if kafka:
+            services.start("kafka")
         yield services
     finally:
         services.close()

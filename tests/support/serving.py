@@ -1,6 +1,5 @@
 """The real API process for tests, and bundles published the way training publishes them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from mlflow.tracking import MlflowClient
 
 from ops.local.ports import LOOPBACK
 from serving.bundle_cache import BundleCache, LastGood
+from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.manifest import manifest_digest
 from training.bundle.registry import RegisteredVersion, Registry
@@ -46,7 +46,7 @@ class Api:
     def start(self) -> None:
         """Start the process and return once it answers."""
         environment = {
-            **os.environ,
+            **uncounted(),
             "MARQUEE_API_HOST": LOOPBACK,
             "MARQUEE_API_PORT": str(self.port),
             "MARQUEE_ADMIN_TOKEN": TOKEN,

@@ -1,6 +1,6 @@
 """The app over parts that a test holds in its hand: a store and a sink in memory, a real small bundle."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -9,16 +9,20 @@ from functools import cached_property
 from pathlib import Path
 
 import httpx
+import numpy as np
+import numpy.typing as npt
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
-from features.contracts.statistics import NEVER_US, StatisticsState
+from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticsState
 from features.kafka_bulk import Message
 from features.settings import Settings
 from features.store import ItemState, StatisticsRows
+from features.text.documents import Document
+from features.text.encoder import Encoder
 from serving.app import create_app
 from serving.bundle_cache import BundleCache
 from serving.bundle_loader import BundleLoader
@@ -26,14 +30,21 @@ from serving.bundle_slot import BundleSlot
 from serving.clock import now_us
 from serving.guard import Guard
 from serving.impressions import Impressions
+from serving.item_reading import ItemReader
+from serving.item_states import Mask
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
+from serving.seams import Model
 from serving.similar import Similar
+from serving.text_follower import TextFollower
+from serving.text_search import Search
+from tests.support.serving_texts import MemoryCatalogue, MemoryTexts, encoder_of, state_of
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import RegisteredVersion
@@ -106,9 +117,9 @@ class OneVersion:
     folder: Path
     registered: RegisteredVersion | None = None
 
-    def publish(self) -> None:
+    def publish(self, seed: int = 0) -> None:
         """Write a tiny bundle and register it as version 1."""
-        self.registered = RegisteredVersion("1", write_tiny_bundle(self.folder), "run-1")
+        self.registered = RegisteredVersion("1", write_tiny_bundle(self.folder, seed), "run-1")
 
     def by_alias(self, alias: str) -> RegisteredVersion | None:
         """Return the version."""
@@ -134,11 +145,23 @@ class Bench:
     sink: MemorySink
     registry: OneVersion
     impressions: Impressions
+    texts: MemoryTexts
+    catalogue: MemoryCatalogue
+    encoders: dict[str, Encoder]
 
     @cached_property
     def app(self) -> FastAPI:
         """Return the app, made once."""
         return create_app(self.parts)
+
+    def know_texts(self, documents: Mapping[str, Document], seed: int = 0) -> Encoder:
+        """Embed texts by an encoder, which is the newest from now on, and return it."""
+        encoder = encoder_of(seed)
+        self.encoders[encoder.digest] = encoder
+        self.texts.newest = encoder.digest
+        self.texts.embed(encoder, documents)
+        self.store.states = [state_of(item_id, document) for item_id, document in documents.items()]
+        return encoder
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -159,14 +182,27 @@ def _trusting(path: Path, digest: str) -> None:
     del path, digest
 
 
+def _first_items(model: Model, statistics: ItemStatistics, k: int, eligible: Mask) -> npt.NDArray[np.int32]:
+    """Return the first rows that may be shown: how they are chosen is tested with the bundle."""
+    assert len(model.items) == len(statistics.count) == len(eligible)
+    return np.flatnonzero(eligible)[:k].astype(np.int32)
+
+
 @contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
+def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) -> Iterator[Bench]:
     """Yield the parts of an app in a folder of its own."""
     store, sink, registry = MemoryStore(), MemorySink(), OneVersion(folder / "registry")
+    texts, catalogue, encoders = MemoryTexts(), MemoryCatalogue(), dict[str, Encoder]()
     metrics, current, cache = Metrics(), Current(), BundleCache(folder / "cache")
-    loader = BundleLoader(registry, cache, verify=verify_bundle, check=_trusting, open_bundle=open_bundle)
+    loader = BundleLoader(registry, cache, verify=verify_bundle, check=_trusting, open_bundle=open_model)
     slot = BundleSlot(registry, "champion", loader, cache, now_us)
-    keeper = Keeper(slot, store, current, metrics)
+
+    def load(digest: str) -> Encoder:
+        if digest not in encoders:
+            raise UnavailableError(f"encoder {digest}: not here")
+        return encoders[digest]
+
+    keeper = Keeper(slot, store, TextFollower(texts, current.states, load), current, metrics)
     # No rest: what a test switches back on is asked again at once.
     store_guard, kafka_guard = Guard("Postgres", timeout_s=5, rest_s=0), Guard("Kafka", timeout_s=5, rest_s=0)
     impressions = Impressions(sink, kafka_guard, metrics, limit=3)
@@ -192,8 +228,13 @@ def bench(folder: Path) -> Iterator[Bench]:
             pipeline=pipeline,
             poster=Poster(sink, kafka_guard, metrics),
             operators=Operators(NOWHERE),
+            reader=ItemReader(catalogue, store_guard, current),
+            search=Search(current, executor, metrics, now_us),
             similar=Similar(current, executor, now_us),
+            onboarding=Onboarding(
+                store=store, guard=store_guard, current=current, executor=executor, choose=_first_items, clock=now_us
+            ),
             metrics=metrics,
             running=lambda: running,
         )
-        yield Bench(parts, store, sink, registry, impressions)
+        yield Bench(parts, store, sink, registry, impressions, texts, catalogue, encoders)

@@ -18,6 +18,7 @@ from training.fit import fit
 from training.moments import position_moments
 from training.ranker import RankerFit
 from training.retrieval import Training
+from training.texts import ItemTexts, nearest_texts
 
 START_US = 20_000 * DAY_US
 N_GROUPS = 4
@@ -58,6 +59,27 @@ def make_facts(n_items: int = 80) -> ItemFacts:
     number = np.arange(n_items, dtype=np.float32)
     price, year = number % 10 + 0.5, 1990 + number % 30
     return ItemFacts(np.where(number % 5 == 0, np.nan, price), np.where(number % 7 == 0, np.nan, year))
+
+
+def make_texts(n_items: int = 80, seed: int = 0) -> ItemTexts:
+    """Return texts that tell an item's group; every ninth item has none."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((N_GROUPS, 16))[np.arange(n_items) % N_GROUPS] + rng.normal(0, 0.3, (n_items, 16))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[np.arange(n_items) % 9 == 0] = 0
+    halves = vectors.astype(np.float16)
+    return ItemTexts("made-up", halves, nearest_texts(halves), START_US)
+
+
+@lru_cache(maxsize=1)
+def trained_on_texts() -> tuple[Interactions, Parts]:
+    """Return interactions, and the parts of a bundle whose items know texts; the last ten have no history."""
+    interactions = make_interactions(n_items=70).with_more_items([f"i{number}" for number in range(70, 80)])
+    interactions = interactions.on_backtest_clock()
+    until_us = int(interactions.at_us[-1]) + 1
+    training = Training(interactions, make_categories(), make_facts(), until_us, make_texts())
+    parts, ranker = fit(training, position_moments(interactions, 0.2, 2), replace(SMALL, hidden_items=0.2))
+    return interactions, with_ranker(parts, ranker)
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 
 USERS, PER_USER, GROUPS, ITEMS = 250, 30, 5, 100
+NEW_ITEMS = 10
+"""Items of the catalogue that no event touches."""
+KINDS = ("gardening with roses", "sailing the south sea", "baking bread", "repairing clocks", "climbing mountains")
 EVENTS = USERS * PER_USER
 
 
@@ -23,5 +26,17 @@ def taste_events() -> pd.DataFrame:
             "item_id": [f"i{number}" for number in item],
             "action": "view",
             "occurred_at": pd.to_datetime([newest - timedelta(seconds=int(s)) for s in seconds], utc=True),
+        }
+    )
+
+
+def taste_items() -> pd.DataFrame:
+    """Return the catalogue: titles that tell an item's group; the last `NEW_ITEMS` are in nobody's history."""
+    numbers = range(ITEMS + NEW_ITEMS)
+    return pd.DataFrame(
+        {
+            "item_id": [f"i{number}" for number in numbers],
+            "title": [f"{KINDS[number % GROUPS]}, number {number}" for number in numbers],
+            "occurred_at": pd.Timestamp("2026-01-01", tz="UTC"),
         }
     )

@@ -15,8 +15,18 @@ from ops.local.stack import Stack
 from ops.local.state import Secrets, State
 from ops.local.supervise import configuration
 
-EIGHT = {
-    *("postgres", "kafka", "mlflow", "airflow-api", "airflow-scheduler", "airflow-dag-processor", "landing", "api"),
+NINE = {
+    *(
+        "postgres",
+        "kafka",
+        "mlflow",
+        "airflow-api",
+        "airflow-scheduler",
+        "airflow-dag-processor",
+        "landing",
+        "embedder",
+        "api",
+    ),
 }
 
 
@@ -25,8 +35,8 @@ def stack(tmp_path: Path) -> Stack:
     return Stack(Layout(tmp_path / "run", tmp_path / "mlruns"), State(Ports(), Secrets()))
 
 
-def test_there_are_the_eight_processes_and_all_they_wait_for_exists(stack: Stack) -> None:
-    assert {service.name for service in services(stack)} == EIGHT
+def test_there_are_the_nine_processes_and_all_they_wait_for_exists(stack: Stack) -> None:
+    assert {service.name for service in services(stack)} == NINE
     nodes = graph(stack)
     assert all(name in nodes for node in nodes.values() for name in node.depends_on)
 
@@ -40,7 +50,7 @@ def test_a_part_of_the_stack_brings_what_it_needs_and_no_more(stack: Stack) -> N
 def test_nothing_is_stopped_before_what_needs_it(stack: Stack) -> None:
     layers = stop_layers(services(stack), tasks(stack))
     place = {name: number for number, layer in enumerate(layers) for name in layer}
-    assert set(place) == EIGHT
+    assert set(place) == NINE
     for before, after in (
         ("api", "mlflow"),
         ("mlflow", "postgres"),
@@ -56,7 +66,7 @@ def test_the_supervisors_file_restarts_without_end_and_stops_whole_groups(stack:
     programs = {
         name.removeprefix("program:"): parser[name] for name in parser.sections() if name.startswith("program:")
     }
-    assert set(programs) == EIGHT
+    assert set(programs) == NINE
     for name, program in programs.items():
         assert program["autorestart"] == "true"
         assert int(program["startretries"]) > 10**6

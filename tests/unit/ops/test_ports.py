@@ -16,7 +16,7 @@ def test_own_variable_goes_before_base_before_kept_before_default() -> None:
     assert choose_ports({}, kept) == kept
     assert choose_ports({"MARQUEE_API_PORT": "9000"}, kept) == replace(kept, api=9000)
     based = choose_ports({"MARQUEE_PORT_BASE": "20000", "MARQUEE_API_PORT": "9000"}, kept)
-    assert based == Ports(20000, 20001, 20002, 20003, 20004, 9000, 20006)
+    assert based == Ports(20000, 20001, 20002, 20003, 20004, 9000, 20006, 20007)
 
 
 @pytest.mark.parametrize("text", ["x", "0", "65536", "-1", "8 000"])

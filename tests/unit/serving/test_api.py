@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from features.contracts.events import Impression
 from features.contracts.profiles import UserHistory
 from features.store import ItemState
 from tests.support.serving_parts import TOKEN, Bench, bench
+from tests.support.serving_texts import text_of
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 LIKED = UserHistory("u", ["e1"], ["i3"], ["like"], [math.nan], [1_700_000_000_000_000], ["i3", "i4"])
@@ -246,10 +248,10 @@ def test_refusals_are_problem_documents(served: Bench, method: str, path: str, s
         (b" " * (2 * 1024 * 1024 + 1), 413),
     ],
 )
-@pytest.mark.parametrize("path", ["/api/v1/recommend", "/api/v1/events"])
+@pytest.mark.parametrize("path", ["/api/v1/recommend", "/api/v1/events", "/api/v1/items/search"])
 def test_hostile_bodies_are_refused(served: Bench, path: str, body: bytes, status: int) -> None:
     refused = run(served, lambda client: client.post(path, content=body))
-    assert refused.status_code in ({status, 422} if path.endswith("events") else {status})
+    assert refused.status_code in ({status} if path.endswith("recommend") else {status, 422})
     assert refused.headers["content-type"] == "application/problem+json"
     assert "input_value" not in refused.text
 
@@ -293,14 +295,22 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 @given(ODD, st.integers(-(10**30), 10**30), st.lists(ODD, max_size=3))
 def test_odd_ids_and_numbers_never_fail(served: Bench, odd: str, k: int, more: list[str]) -> None:
     async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        await served.parts.keeper.refresh_texts()
         return [
             await client.get(f"/api/v1/recommend/{quote(odd, safe='')}", params={"k": k, "exclude": more}),
             await client.get(f"/api/v1/recommend/{quote(odd, safe='')}", params={"categories": more}),
-            await client.get(f"/api/v1/items/{quote(odd, safe='')}/similar"),
+            await client.get(f"/api/v1/items/{quote(odd, safe='')}/similar", params={"by": "content"}),
+            await client.get(f"/api/v1/items/{quote(odd, safe='')}"),
+            await client.get("/api/v1/items", params={"cursor": odd, "category": odd, "limit": k}),
+            await client.get("/api/v1/items", params={"cursor": b64encode(odd.encode()).decode()}),
+            await client.get("/api/v1/onboarding", params={"k": k}),
+            await client.post("/api/v1/items/search", json={"query": odd, "exclude": more, "categories": more}),
+            await client.post("/api/v1/items", json={"item_id": odd, "author": odd}),
             await client.post("/api/v1/recommend", json={"user_id": odd, "exclude": more, "candidates": more}),
             await client.post("/api/v1/events", json={"user_id": odd, "item_id": k, "action": odd}),
         ]
 
+    served.know_texts({"i1": text_of(1)})
     responses = run(served, use)
     assert all(response.status_code < 500 for response in responses), [response.text for response in responses]
     # Clients resolve dots in paths before they send.

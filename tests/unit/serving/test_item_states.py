@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 
 import numpy as np
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.contracts.ids import IdMap
 from features.store import OVERLAP, ItemState
-from serving.item_states import ItemTable
+from serving.item_states import ItemStates, ItemTable
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 PLAIN = ItemState("a", "A", ("x",), hidden=False, expires_at=None, published_at=None, changed_at=T0)
@@ -19,14 +20,18 @@ def us(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def table(*states: ItemState) -> ItemTable:
-    items = ItemTable(IdMap(["a", "b", "c"]))
+def known(*states: ItemState) -> ItemStates:
+    items = ItemStates()
     items.apply(states, T0)
     return items
 
 
+def table(*states: ItemState) -> ItemTable:
+    return ItemTable.of(known(*states), IdMap(["a", "b", "c"]))
+
+
 def test_items_without_a_state_are_visible() -> None:
-    empty = ItemTable(IdMap(["a", "b", "c"]))
+    empty = ItemTable.of(ItemStates(), IdMap(["a", "b", "c"]))
     assert empty.visible(us(T0)).all()
     assert not empty.loaded
     assert empty.title(0) is None
@@ -48,7 +53,7 @@ def test_hidden_unpublished_and_expired_items_are_not_visible() -> None:
 def test_masks_that_were_handed_out_stay_as_they_were() -> None:
     items = table(PLAIN)
     mask = items.visible(us(T0))
-    items.apply([replace(PLAIN, hidden=True)], T0)
+    items.states.apply([replace(PLAIN, hidden=True)], T0)
     assert mask.all()
     assert not items.visible(us(T0))[0]
 
@@ -56,30 +61,59 @@ def test_masks_that_were_handed_out_stay_as_they_were() -> None:
 def test_categories_follow_changes() -> None:
     items = table(PLAIN, replace(PLAIN, item_id="b", categories=("x", "y")))
     assert items.in_categories(["x"]).tolist() == [True, True, False]
-    assert items.apply([replace(PLAIN, categories=("z",)), replace(PLAIN, item_id="stranger")], T0) == 1
+    changes = [replace(PLAIN, categories=("z",)), replace(PLAIN, item_id="stranger", categories=("z",))]
+    assert items.states.apply(changes, T0) == 2
+    assert items.states.apply(changes, T0) == 0
     assert items.in_categories(["x"]).tolist() == [False, True, False]
     assert items.in_categories(["z", "y", "nothing"]).tolist() == [True, True, False]
     assert not items.in_categories(["nothing"]).any()
 
 
 def test_the_next_read_starts_at_the_newest_change_until_that_is_settled() -> None:
-    items = table(PLAIN)
-    assert items.changed_after == T0
-    items.apply([], T0 + 3 * OVERLAP)
-    asked = items.changed_after
+    states = known(PLAIN)
+    assert states.changed_after == T0
+    states.apply([], T0 + 3 * OVERLAP)
+    asked = states.changed_after
     assert asked is not None
     assert asked - OVERLAP > T0
-    assert ItemTable(IdMap([])).changed_after is None
+    assert ItemStates().changed_after is None
 
 
-def test_states_are_carried_to_another_bundle_and_read_again() -> None:
-    items = table(replace(PLAIN, hidden=True), replace(PLAIN, item_id="b", title="B"))
-    carried = items.carried_to(IdMap(["new", "b", "a"]))
-    assert carried.visible(us(T0)).tolist() == [True, True, False]
-    assert carried.title(1) == "B"
-    assert carried.in_categories(["x"]).tolist() == [False, True, True]
-    assert not carried.loaded
-    assert carried.changed_after is None
+def test_a_read_that_goes_on_is_not_a_read_that_is_done() -> None:
+    states = ItemStates()
+    states.apply([PLAIN], None)
+    assert (states.loaded, states.changed_after) == (False, None)
+    states.apply([], T0)
+    assert states.loaded
+
+
+def test_another_list_of_items_has_the_same_states_in_its_own_order() -> None:
+    states = known(replace(PLAIN, hidden=True), replace(PLAIN, item_id="b", title="B"))
+    other = ItemTable.of(states, IdMap(["new", "b", "a"]))
+    assert other.visible(us(T0)).tolist() == [True, True, False]
+    assert (other.title(0), other.title(1)) == (None, "B")
+    assert other.in_categories(["x"]).tolist() == [False, True, True]
+    states.apply([replace(PLAIN, item_id="new", hidden=True, deleted=True)], T0)
+    assert other.visible(us(T0)).tolist() == [False, True, False]
+    assert other.existing().tolist() == [False, True, True]
+
+
+def test_a_table_grows_by_appended_items_and_both_go_on_living() -> None:
+    items = table(PLAIN)
+    grown = items.grown(IdMap(["a", "b", "c", "d", "e"]))
+    items.states.apply([replace(PLAIN, item_id="e", hidden=True, title="E", categories=("x",))], T0)
+    assert grown.visible(us(T0)).tolist() == [True, True, True, True, False]
+    assert grown.title(4) == "E"
+    assert grown.in_categories(["x"]).tolist() == [True, False, False, False, True]
+    assert items.visible(us(T0)).tolist() == [True, True, True]
+    assert items.in_categories(["x"]).tolist() == [True, False, False]
+
+
+def test_many_items_keep_their_states_while_room_is_made() -> None:
+    states = ItemStates()
+    states.visible(us(T0))
+    states.apply([replace(PLAIN, item_id=str(n), hidden=n % 3 == 0) for n in range(5000)], T0)
+    assert states.visible(us(T0)).tolist() == [n % 3 != 0 for n in range(5000)]
 
 
 @given(
@@ -90,18 +124,16 @@ def test_the_kept_mask_equals_a_fresh_look(
     states: list[tuple[bool, int | None, int | None]], moments: list[int]
 ) -> None:
     ids = [str(number) for number in range(len(states))]
-    items = ItemTable(IdMap(ids))
+    items = ItemTable.of(ItemStates(), IdMap(ids))
 
     def at(second: int | None) -> datetime | None:
         return None if second is None else T0 + timedelta(seconds=second)
 
-    items.apply(
-        [
-            replace(PLAIN, item_id=item_id, hidden=hidden, published_at=at(start), expires_at=at(end))
-            for item_id, (hidden, start, end) in zip(ids, states, strict=True)
-        ],
-        T0,
-    )
+    for item_id, (hidden, start, end), moment in zip(ids, states, cycle(moments), strict=False):
+        items.states.apply(
+            [replace(PLAIN, item_id=item_id, hidden=hidden, published_at=at(start), expires_at=at(end))], T0
+        )
+        items.visible(us(T0 + timedelta(seconds=moment)))
     for moment in moments:
         wanted = [
             not hidden and (start is None or start <= moment) and (end is None or moment < end)

@@ -75,3 +75,23 @@ def test_rows_of_other_weights_give_way_to_the_bundles_own_until_they_are_of_its
     assert live.is_news(ours)
     live.apply(ours)
     assert (live.loaded, live.other_weights, live.current.closed_at_us) == (True, False, BUCKET_US)
+
+
+def test_grown_statistics_are_those_that_a_fresh_read_gives() -> None:
+    state, grown_ids = StatisticsState.empty(5), IdMap(["a", "b", "c", "new", "silent"])
+    state.add(liked([0, 3, 3, 4], BUCKET_US), BUCKET_US)
+    state.add(liked([1, 3], 2 * BUCKET_US), BUCKET_US)
+    rows = rows_of(state, ["a", "b", "c", "new", "stranger"], 4 * BUCKET_US)
+    live, own = LiveStatistics(IDS, ItemStatistics.empty(3, 0), WEIGHTS), ItemStatistics.empty(5, 0)
+    assert live.grown(grown_ids, own).current is own, "nothing was read yet"
+    live.apply(rows)
+
+    grown, fresh = live.grown(grown_ids, own), LiveStatistics(grown_ids, own, WEIGHTS)
+    fresh.apply(rows)
+
+    assert (grown.loaded, grown.closed_at_us) == (fresh.loaded, fresh.closed_at_us)
+    for name in StatisticsState.names():
+        np.testing.assert_array_equal(getattr(grown.current, name), getattr(fresh.current, name), err_msg=name)
+    assert not grown.is_news(rows_of(state, [], 4 * BUCKET_US))
+    twice = live.grown(IdMap([*"abc", "new"]), ItemStatistics.empty(4, 0)).grown(grown_ids, own)
+    np.testing.assert_array_equal(twice.current.decayed, fresh.current.decayed)

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
+from training.cli.app import main
 from training.comparing import compare_runs, read_run
 
 N_USERS = 40
@@ -50,7 +52,7 @@ OF_CATEGORIES = ("items of the same categories", "trend in liked categories")
 
 def backtest(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "training", "backtest", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
+    return subprocess.run(command, env=uncounted(), capture_output=True, text=True, check=False, timeout=250)
 
 
 def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
@@ -125,6 +127,34 @@ def test_lists_alone_teach_by_their_clicks(data: Path, tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "out" / "ranked_lists.parquet").list_id.nunique() == 20
 
 
+def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data: Path, tmp_path: Path) -> None:
+    rows = pd.read_parquet(data / "interactions.parquet").sort_values("occurred_at", kind="stable")
+    cut = rows.occurred_at.iloc[int(0.8 * len(rows))]
+    new = {f"i{number}" for number in range(48, 60)}
+    rows[(rows.occurred_at >= cut) | ~rows.item_id.isin(new)].to_parquet(tmp_path / "rows.parquet")
+    items = pd.read_parquet(data / "items.parquet")
+    items["text"] = [f"{['rose', 'garden', 'sail', 'bread'][n % 4]} number {n}" for n in range(60)]
+    items.to_parquet(tmp_path / "items.parquet")
+    files = ("--interactions", str(tmp_path / "rows.parquet"), "--items", str(tmp_path / "items.parquet"))
+    asked = (*files, "--cutoff", cut.isoformat(), "--k", "20")
+    found = {}
+    for name, more in (("plain", ()), ("new", ("--new-items",))):
+        run = backtest(*asked, *more, "--out", str(tmp_path / name))
+        assert run.returncode == 0, run.stderr
+        lists = pd.read_parquet(tmp_path / name / "recommendations.parquet")
+        assert lists.groupby("user_id").item_id.nunique().eq(20).all()
+        found[name] = set(lists.item_id) & new
+    assert not found["plain"]
+    assert len(found["new"]) > 3
+    cold = json.loads((tmp_path / "new" / "metrics.json").read_text())["cold_items"]
+    assert cold["items"] == len(new)
+    assert [stage["events"] for stage in cold["stages"]] == [0, 1, 2, 5, None]
+    taste = {method: values["ndcg@10"]["mean"] for method, values in cold["stages"][-1]["methods"].items()}
+    assert taste["marquee"] > taste["at random"]
+    assert taste["text map to factors"] > taste["newest"]
+    assert "New items" in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -136,11 +166,20 @@ def test_lists_alone_teach_by_their_clicks(data: Path, tmp_path: Path) -> None:
         (("--interactions", "{data}", "--holdout", "0.2", "--rolling", "3"), "--rolling steps back from a time"),
         (("--interactions", "{data}", "--holdout", "0.2", "--without", "luck"), "--without luck: no such source"),
         (("--interactions", "no.parquet", "--holdout", "0.2"), "no.parquet: cannot be read as parquet"),
+        (("--interactions", "{data}", "--holdout", "0.2", "--new-items"), "give --items F.parquet too"),
     ],
 )
-def test_wrong_options_are_named(data: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+def test_wrong_options_are_named(
+    data: Path,
+    options: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     path = str(data / "interactions.parquet")
-    run = backtest(*(option.format(data=path) for option in options), "--out", str(tmp_path / "out"))
-    assert run.returncode == 2
-    assert message in " ".join(run.stderr.replace("│", " ").split())
-    assert "Traceback" not in run.stderr
+    asked = [option.format(data=path) for option in options]
+    monkeypatch.setattr(sys, "argv", ["training", "backtest", *asked, "--out", str(data / "out")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from tests.support.processes import uncounted
 from training.code_version import ROOT
 from training.publish import _REQUIREMENTS, MODEL_CODE
 
@@ -28,7 +29,12 @@ def imported(file: Path) -> set[str]:
 
 def test_every_library_that_the_model_imports_is_named() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LOADED, str(MODEL_CODE)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOADED, str(MODEL_CODE)],
+        cwd=ROOT,
+        env=uncounted(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     files = [MODEL_CODE, *(Path(name) for name in json.loads(done.stdout.splitlines()[-1]))]
     libraries = set().union(*(imported(file) for file in files)) - set(sys.stdlib_module_names)

@@ -14,7 +14,8 @@ from training.bundle.affinities import READ, affinities, affinity_features
 from training.bundle.offered import SPEC
 from training.bundle.plan import sources_on
 from training.bundle.ranker import HEAD_TREES, KEPT, Ranker
-from training.bundle.sources import POPULAR_PLANS, REPEAT, SOURCES, User
+from training.bundle.sources import CONTENT, FRESH, POPULAR_PLANS, REPEAT, SOURCES, User
+from training.config import TrainingConfig
 from training.moments import position_moments
 from training.ranker import CLOCK, column_rules, unless_led
 from training.ranker_data import RankerData, ranker_data
@@ -28,7 +29,7 @@ TRAINING = Training(INTERACTIONS, make_categories(), make_facts(), int(INTERACTI
 def test_budgets_start_even_grow_in_steps_and_stop_at_the_mean() -> None:
     moment = position_moments(INTERACTIONS, 0.2, 1)[0]
     recommender = fit_retrieval(at_moment(TRAINING, moment.learned), SMALL).recommender()
-    on = sources_on(("ease",))
+    on = TrainingConfig(without=("ease",)).sources_on(texts=False)
     few = choose_budgets(recommender, [moment], on, mean_candidates=1, options=Options(), seed=0)
     assert {few[name] for name in on} == {LEAST}
     assert few["ease"] == few[REPEAT] == 0
@@ -42,8 +43,13 @@ def test_sources_that_nobody_knows_and_leaving_new_users_with_nothing_are_refuse
         sources_on(("eas",))
     with pytest.raises(ContractError, match="new users get nothing else"):
         sources_on(tuple(POPULAR_PLANS))
-    assert REPEAT not in sources_on()
-    assert set(sources_on(exclude_seen=False)) == set(SOURCES)
+    assert set(sources_on()) == set(SOURCES)
+    assert REPEAT not in TrainingConfig().sources_on(texts=True)
+    assert REPEAT in TrainingConfig(exclude_seen=False).sources_on(texts=True)
+    assert CONTENT in TrainingConfig().sources_on(texts=True)
+    assert CONTENT not in TrainingConfig().sources_on(texts=False)
+    assert FRESH not in TrainingConfig().sources_on(texts=True)
+    assert FRESH in TrainingConfig(hidden_items=0.1).sources_on(texts=True)
 
 
 def test_affinities_equal_brute_force() -> None:

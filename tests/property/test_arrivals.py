@@ -1,0 +1,217 @@
+"""Items without a history: they stand in lists by their texts, whether a bundle was made with them or took them up."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.contracts.errors import ContractError
+from features.contracts.facts import ItemFacts
+from features.contracts.ids import MISSING
+from features.contracts.profiles import Options, Profiles
+from features.contracts.ragged import offsets_of
+from tests.support.synthetic import N_GROUPS, make_texts, trained, trained_on_texts
+from training.bundle.arrivals import Arrivals, grown
+from training.bundle.content import content_columns, content_features
+from training.bundle.likeness import similar_items
+from training.bundle.parts import Parts
+from training.bundle.result import Recommendations
+from training.bundle.sources import CONTENT, FRESH, FreshSource, User
+
+FANS = 8
+
+
+def profiles_of(lists: list[list[int]], newest_us: int) -> Profiles:
+    """Return users who liked some items, the first of each list last."""
+    counts = [len(entry) for entry in lists]
+    item = np.array([one for entry in lists for one in entry], dtype=np.int32)
+    ago = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
+    return Profiles(
+        user_ids=tuple(f"u{number}" for number in range(len(lists))),
+        offsets=offsets_of(counts),
+        item=item,
+        weight=np.ones(len(item), dtype=np.float32),
+        at_us=newest_us - ago * 1_000_000,
+        seen_offsets=offsets_of(counts),
+        seen_item=np.concatenate([np.empty(0, np.int32), *(np.sort(np.array(e, np.int32)) for e in lists)]),
+    )
+
+
+def fans(parts: Parts) -> Profiles:
+    """Return users who liked some items of one group each."""
+    lists = [[user % N_GROUPS + N_GROUPS * step for step in range(1, 6)] for user in range(FANS)]
+    return profiles_of(lists, parts.closed_at_us - 1)
+
+
+def answer(parts: Parts, profiles: Profiles, options: Options) -> Recommendations:
+    statistics = parts.state.at(parts.closed_at_us, has_clock=parts.has_clock)
+    return parts.recommender().recommend(profiles, statistics, parts.closed_at_us, options)
+
+
+def some_arrivals(parts: Parts, count: int = 12) -> Arrivals:
+    """Return items of all groups by text, in categories that are known and one that is not."""
+    groups = np.arange(1, count + 1) % N_GROUPS
+    known = make_texts().vectors.astype(np.float32)
+    vectors = np.array([known[next(item for item in range(70) if item % N_GROUPS == g and item % 9)] for g in groups])
+    categories = [[f"g{g}", "brand new"] for g in groups]
+    assert parts.content is not None
+    return Arrivals([f"new{n}" for n in range(count)], vectors, categories, ItemFacts.unknown(count))
+
+
+def test_items_without_a_history_are_those_that_nobody_met_and_that_have_a_text() -> None:
+    interactions, parts = trained_on_texts()
+    unmet = np.setdiff1d(np.arange(80), interactions.item)
+    assert parts.content is not None
+    assert parts.fresh.tolist() == [item for item in unmet.tolist() if parts.content.has_text[item]]
+    assert len(parts.fresh) > 5
+    assert trained()[1].fresh.size == 0
+    assert trained()[1].plan.budgets[FRESH] == trained()[1].plan.budgets[CONTENT] == 0
+
+
+def test_the_map_puts_an_unmet_item_before_users_who_like_its_kind() -> None:
+    _, parts = trained_on_texts()
+    own = [
+        int(item) % N_GROUPS == user % N_GROUPS
+        for user, items in enumerate(answer(parts, fans(parts), Options(k=2, eligible=unmet(parts))).items)
+        for item in items
+        if item != MISSING
+    ]
+    assert np.mean(own) > 0.8
+
+
+def unmet(parts: Parts) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(len(parts.items), dtype=bool)
+    mask[parts.fresh] = True
+    return mask
+
+
+def test_what_a_bundle_knew_is_answered_as_before_when_it_has_grown() -> None:
+    _, parts = trained_on_texts()
+    larger = grown(parts, some_arrivals(parts))
+    allowed = np.arange(len(larger.items)) < len(parts.items)
+    before, after = answer(parts, fans(parts), Options()), answer(larger, fans(parts), Options(eligible=allowed))
+    np.testing.assert_array_equal(before.items, after.items)
+    np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def test_arrivals_come_to_those_who_like_their_kind_and_are_listed_as_of_no_history() -> None:
+    _, parts = trained_on_texts()
+    larger = grown(parts, some_arrivals(parts))
+    only = np.arange(len(larger.items)) >= len(parts.items)
+    found = answer(larger, fans(parts), Options(k=3, eligible=only))
+    groups = (found.items - len(parts.items) + 1) % N_GROUPS
+    assert (groups == (np.arange(FANS) % N_GROUPS)[:, None]).mean() > 0.8
+    assert larger.categories.names[-1] == "brand new"
+    assert np.isnan(larger.facts.price[-1])
+    assert np.isin(np.flatnonzero(only), larger.fresh).all()
+
+
+def test_liking_arrivals_alone_gives_a_personal_list() -> None:
+    _, parts = trained_on_texts()
+    larger = grown(parts, some_arrivals(parts))
+    liked = [len(parts.items) + n for n in range(12) if (n + 1) % N_GROUPS == 2][:3]
+    found = answer(larger, profiles_of([liked], parts.closed_at_us - 1), Options(k=10))
+    assert found.fallback_reason == (None,)
+    kinds = [int(item) % N_GROUPS if item < 80 else (int(item) - 79) % N_GROUPS for item in found.items[0]]
+    assert np.mean(np.array(kinds) == 2) > 0.5
+
+
+def test_arrivals_that_cannot_join_are_refused() -> None:
+    _, parts = trained_on_texts()
+    good = some_arrivals(parts)
+    with pytest.raises(ContractError, match="16 dimensions"):
+        grown(parts, replace(good, vectors=good.vectors[:, :3]))
+    with pytest.raises(ContractError, match="repeated"):
+        grown(parts, replace(good, item_ids=["i1", *good.item_ids[1:]]))
+    with pytest.raises(ContractError, match="without content vectors"):
+        grown(trained()[1], good)
+
+
+def test_growing_by_nothing_changes_nothing_and_by_steps_as_at_once() -> None:
+    _, parts = trained_on_texts()
+    arrivals = some_arrivals(parts)
+    nobody = Arrivals([], np.empty((0, 16), np.float32), [], ItemFacts.unknown(0))
+    same = answer(grown(parts, nobody), fans(parts), Options())
+    np.testing.assert_array_equal(same.items, answer(parts, fans(parts), Options()).items)
+    first, second = (
+        Arrivals(arrivals.item_ids[part], arrivals.vectors[part], arrivals.categories[part], ItemFacts.unknown(6))
+        for part in (slice(6), slice(6, 12))
+    )
+    steps, once = grown(grown(parts, first), second), grown(parts, arrivals)
+    assert steps.items.external(np.arange(92)) == once.items.external(np.arange(92))
+    np.testing.assert_array_equal(
+        answer(steps, fans(parts), Options(k=5)).items, answer(once, fans(parts), Options(k=5)).items
+    )
+
+
+def test_exploration_keeps_its_share_of_places() -> None:
+    _, parts = trained_on_texts()
+    plain = answer(parts, fans(parts), Options(k=20))
+    explored = answer(parts, fans(parts), Options(k=20, fresh_share=0.2))
+    new = np.isin(explored.items, parts.fresh)
+    assert (new.sum(axis=1) >= 4).all()
+    assert (explored.items[:, 0] == plain.items[:, 0]).all()
+    assert all(len(set(row)) == 20 for row in explored.items.tolist())
+
+
+def test_text_columns_equal_brute_force() -> None:
+    _, parts = trained_on_texts()
+    rng = np.random.default_rng(1)
+    item, weight = rng.integers(80, size=30).astype(np.int32), rng.choice([-1.0, 0.0, 0.7, 1.0], 30).astype(np.float32)
+    candidates = np.sort(rng.choice(80, 25, replace=False)).astype(np.int32)
+    user = User(item, weight, None)
+    found = content_columns(parts.content, user, candidates, unmet(parts))
+    assert parts.content is not None
+    vectors = parts.content.vectors.astype(np.float64)
+    liked = [vectors[i] for i in user.liked_items[:20] if vectors[i].any()]
+    disliked = [vectors[i] for i in item[weight < 0][:20] if vectors[i].any()]
+    names = [feature.name for feature in content_features()]
+    for row, candidate in enumerate(candidates.tolist()):
+        own = dict(zip(names, found[row].tolist(), strict=True))
+        if not vectors[candidate].any():
+            assert np.isnan(list(own.values())).all()
+            continue
+        near = [float(vectors[candidate] @ one) for one in liked]
+        expected = {
+            "text_last": near[0],
+            "text_5": np.mean(near[:5]),
+            "text_best_20": max(near),
+            "text_disliked": max(float(vectors[candidate] @ one) for one in disliked),
+        }
+        promise = own.pop("text_popularity")
+        if candidate not in parts.fresh:  # who liked it says more
+            expected |= dict.fromkeys(("text_last", "text_5", "text_best_20"), np.nan)
+        assert own == pytest.approx(expected, abs=1e-3, nan_ok=True)
+        assert np.isnan(promise) == (candidate not in parts.fresh)
+
+
+@given(st.integers(0, 2**32), st.booleans())
+def test_fresh_items_come_by_nearness_and_by_popularity_to_users_unknown(seed: int, known: bool) -> None:  # noqa: FBT001
+    rng = np.random.default_rng(seed)
+    items = np.sort(rng.choice(40, 15, replace=False)).astype(np.int32)
+    factors, popularity = rng.normal(size=(15, 4)).astype(np.float32), rng.normal(size=15).astype(np.float32)
+    vector = rng.normal(size=4).astype(np.float32) if known else None
+    blocked = rng.random(40) < 0.3
+    _, parts = trained_on_texts()
+    view = parts.recommender().view(parts.state.at(parts.closed_at_us, has_clock=parts.has_clock))
+    user = User(np.empty(0, np.int32), np.empty(0, np.float32), vector)
+    found = FreshSource(items, factors, popularity).offer(user, view, blocked, 6)
+    scores = popularity if vector is None else factors @ vector
+    best = sorted(((score, item) for score, item in zip(scores, items.tolist(), strict=True)), reverse=True)
+    assert found.items.tolist() == [item for _, item in best if not blocked[item]][:6]
+
+
+def test_likeness_by_behaviour_and_by_text() -> None:
+    _, parts = trained_on_texts()
+    everything = np.ones(len(parts.items), dtype=bool)
+    for by in ("behaviour", "content"):
+        items, scores = similar_items(parts, 5, 6, everything, by)
+        assert 0 < len(items) <= 6
+        assert 5 not in items
+        assert (np.diff(scores) <= 0).all()
+    new = int(parts.fresh[-1])
+    assert not len(similar_items(parts, new, 3, everything, "behaviour")[0])
+    assert [item % N_GROUPS for item in similar_items(parts, new, 3, everything, "content")[0]] == [new % N_GROUPS] * 3

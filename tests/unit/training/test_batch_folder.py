@@ -1,0 +1,125 @@
+"""What a folder of lists lets be written into it, and what of an interrupted batch it keeps."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from features.contracts.batch import LISTS, RUN, SUCCESS, BatchRun, part_name
+from tests.support.synthetic import trained
+from tests.support.tiny_bundle import CLOSED_AT_US, write_tiny_bundle
+from training.batch_folder import BatchError, BatchFolder
+from training.batch_scoring import SCHEMA, Population, Scorer, eligible_items
+from training.bundle.read import open_bundle
+from training.bundle.registry import RegisteredVersion
+from training.recommending import Asked, refuse_other
+
+AS_OF = datetime.fromtimestamp(CLOSED_AT_US / 1e6, UTC) + timedelta(days=1)
+VERSION = RegisteredVersion("3", "d1", "run")
+
+
+def run_of(users: int = 5, part_users: int = 2) -> BatchRun:
+    return BatchRun(
+        model_id="m",
+        version="3",
+        digest="d1",
+        as_of=AS_OF,
+        k=4,
+        fresh_share=0.0,
+        diversity=0.0,
+        users=users,
+        users_file=None,
+        part_users=part_users,
+    )
+
+
+def test_parts_that_are_missing_are_named_and_success_comes_last(tmp_path: Path) -> None:
+    folder, run = BatchFolder(tmp_path / "out"), run_of()
+    with folder.locked():
+        folder.fresh_inputs()
+        folder.begin(run)
+        assert folder.run() == run
+        assert folder.missing(run) == [0, 1, 2]
+        folder.write_part(1, SCHEMA.empty_table())
+        assert BatchFolder(tmp_path / "out").missing(run) == [0, 2]
+        for number in (0, 2):
+            folder.write_part(number, SCHEMA.empty_table())
+        assert folder.done() is None
+        done = folder.finish(run, AS_OF)
+    assert folder.done() == done
+    assert (done.rows, done.lists, done.parts) == (0, 0, 3)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted([".lock", LISTS, RUN, SUCCESS])
+
+
+def test_only_one_process_writes_at_a_time(tmp_path: Path) -> None:
+    with BatchFolder(tmp_path).locked(), pytest.raises(BatchError, match="another process"):  # noqa: SIM117  # in turn
+        with BatchFolder(tmp_path).locked():
+            pass
+
+
+def test_a_file_of_that_name_and_a_broken_record_are_refused(tmp_path: Path) -> None:
+    (tmp_path / RUN).write_text("{}")
+    with pytest.raises(BatchError, match="--restart"):
+        BatchFolder(tmp_path).run()
+    (tmp_path / LISTS).write_text("rows")
+    with pytest.raises(BatchError, match="is a file"), BatchFolder(tmp_path).locked():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (Asked(k=5), "k = 4, not 5"),
+        (Asked(k=4, diversity=0.2), "diversity = 0.0, not 0.2"),
+        (Asked(k=4, as_of=AS_OF + timedelta(hours=1)), "as of"),
+        (Asked(k=4, users=["u1"]), "for everyone, not those of a file"),
+    ],
+)
+def test_what_would_mix_is_refused_with_the_way_out(tmp_path: Path, asked: Asked, words: str) -> None:
+    folder = BatchFolder(tmp_path)
+    folder.begin(run_of())
+    with pytest.raises(BatchError, match=words) as refused:
+        refuse_other(folder, run_of(), asked, VERSION)
+    assert f"--version 3 --as-of {AS_OF.isoformat()} --k 4" in str(refused.value)
+
+
+def test_what_is_begun_goes_on_at_its_own_moment_with_its_own_bundle(tmp_path: Path) -> None:
+    folder = BatchFolder(tmp_path)
+    folder.begin(run_of())
+    refuse_other(folder, run_of(), Asked(k=4), VERSION)
+    refuse_other(folder, run_of(), Asked(k=4, as_of=AS_OF), VERSION)
+    with pytest.raises(BatchError, match="of version 3, not 4"):
+        refuse_other(folder, run_of(), Asked(k=4), RegisteredVersion("4", "d2", "run"))
+    folder.fresh_inputs()
+    for number in range(3):
+        folder.write_part(number, SCHEMA.empty_table())
+    folder.finish(run_of(), AS_OF)
+    with pytest.raises(BatchError, match=r"finished.*not now"):
+        refuse_other(folder, run_of(), Asked(k=4), VERSION)
+
+
+def test_ids_of_lists_follow_from_what_they_are_made_of() -> None:
+    first, again = run_of(), run_of(users=9)
+    assert first.recommendation_id("u1") == again.recommendation_id("u1") != first.recommendation_id("u2")
+
+
+def test_lists_do_not_depend_on_parts_or_threads(tmp_path: Path) -> None:
+    digest = write_tiny_bundle(tmp_path / "bundle", n_items=80)
+    bundle = open_bundle(tmp_path / "bundle", digest)
+    history = trained()[0]
+    users = [f"u{number}" for number in range(60)]
+    population = Population(users, np.arange(60, dtype=np.int32), history)
+    eligible = eligible_items(bundle.items, ["i1", "unknown", ""])
+    tables = []
+    as_of = datetime.fromtimestamp((int(history.at_us[-1]) + history.bucket_us) / 1e6, UTC)
+    for part_users, threads in ((60, 1), (7, 2)):
+        run = BatchRun("m", "1", digest, as_of, 5, 0.0, 0.0, 60, None, part_users)
+        with Scorer(bundle, population, run, eligible, threads) as scorer:
+            tables.append([scorer.part(number) for number in range(run.parts)])
+        pq.write_table(tables[-1][0], tmp_path / part_name(0))
+    rows = [[row for table in of_run for row in table.to_pylist()] for of_run in tables]
+    assert rows[0] == rows[1]
+    assert [row["user_id"] for row in rows[0]] == [user for user in users for _ in range(5)]
+    assert "i1" not in {row["item_id"] for row in rows[0]}

@@ -1,0 +1,47 @@
+"""The map from texts to item factors, on data whose map is known."""
+
+import numpy as np
+
+from training.bundle.content import mapped
+from training.ridge import STRENGTHS, fit_map, held_out
+
+RNG = np.random.default_rng(0)
+VECTORS = RNG.standard_normal((400, 12)).astype(np.float32)
+TRUE = RNG.standard_normal((13, 6)).astype(np.float32)
+FACTORS = (mapped(VECTORS, TRUE) + RNG.normal(0, 0.1, (400, 6))).astype(np.float32)
+COUNT = RNG.integers(1, 50, 400)
+
+
+def test_a_known_map_is_found_and_little_penalised() -> None:
+    found = fit_map(VECTORS, FACTORS, COUNT, seed=0)
+    assert found.explained > 0.98
+    assert found.strength == min(STRENGTHS)
+    np.testing.assert_allclose(mapped(VECTORS, found.mapping), FACTORS, atol=0.6)
+
+
+def test_texts_that_say_nothing_are_penalised_down_to_the_mean() -> None:
+    noise = RNG.standard_normal((400, 6)).astype(np.float32) + 3
+    found = fit_map(VECTORS, noise, COUNT, seed=0)
+    assert found.explained < 0.02
+    assert found.strength == max(STRENGTHS)
+    assert np.abs(mapped(VECTORS, found.mapping) - 3).mean() < 0.2
+
+
+def test_held_out_factors_do_not_know_the_items_own() -> None:
+    before = held_out(VECTORS, FACTORS, COUNT, seed=0)
+    changed = FACTORS.copy()
+    changed[7] += 3
+    after = held_out(VECTORS, changed, COUNT, seed=0)
+    moved = np.abs(after - before).max(axis=1)
+    assert moved[7] < 1e-6 < np.median(moved)
+    assert np.corrcoef(before.ravel(), FACTORS.ravel())[0, 1] > 0.98
+
+
+def test_items_without_history_or_text_teach_nothing() -> None:
+    count, vectors = COUNT.copy(), VECTORS.copy()
+    count[:50], vectors[50:100] = 0, 0
+    wrong = FACTORS.copy()
+    wrong[:100] = 1e6
+    found = held_out(vectors, wrong, count, seed=0)
+    assert np.abs(found).max() < 50
+    assert np.corrcoef(found[:50].ravel(), FACTORS[:50].ravel())[0, 1] > 0.98
