@@ -11,26 +11,42 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks import (  # after the variables
     bulk,
+    cold,
+    diversity,
+    embedding,
     front_door,
     landing,
     landing_curves,
+    onboarding,
     quality,
     readme,
     recommend,
+    text,
     training,
 )
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "recommend": recommend.run,
+    "text": text.run,
     "landing": landing.run,
     "front_door": front_door.run,
     "bulk": bulk.run,
     "quality": quality.run,
+    "cold": cold.run,
+    "onboarding": onboarding.run,
+    "embedding": embedding.run,
     "training": training.run,
 }
-LONG: dict[str, Callable[[], None]] = {"landing_curves": landing_curves.run, "training_3m": training.run_long}
+LONG: dict[str, Callable[[], None]] = {
+    "landing_curves": landing_curves.run,
+    "training_3m": training.run_long,
+    "diversity": diversity.run,
+}
 """What takes too long for every day: only by name, or with `--full`."""
-PARTS: dict[str, Callable[[], None]] = {f"quality:{name}": partial(quality.run, (name,)) for name in quality.DATA}
+PARTS: dict[str, Callable[[], None]] = {
+    **{f"quality:{name}": partial(quality.run, (name,)) for name in quality.DATA},
+    **{f"cold:{name}": partial(cold.run, (name,)) for name in cold.DATA},
+}
 """Parts of others, to be measured again alone."""
 
 

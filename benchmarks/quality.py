@@ -136,8 +136,8 @@ def _backtest(frame: pd.DataFrame, items: pd.DataFrame | None, cut: tuple[str, s
         "interactions": metrics["data"]["interactions"],
         "order_by": metrics["order_by"],
         "seconds": metrics["seconds"],
-        **_rounded(_kept(metrics["evaluation"])),
-        "newcomers": _rounded(metrics["newcomers"]),
+        **rounded(_kept(metrics["evaluation"])),
+        "newcomers": rounded(metrics["newcomers"]),
     }
 
 
@@ -160,12 +160,12 @@ def _kept(evaluation: dict[str, Any]) -> dict[str, Any]:
     return kept | {"segments": segments, "importance": importance}
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Return JSON values with floats of five digits after the point: more says nothing."""
     if isinstance(value, dict):
-        return {name: _rounded(entry) for name, entry in value.items()}
+        return {name: rounded(entry) for name, entry in value.items()}
     if isinstance(value, list):
-        return [_rounded(entry) for entry in value]
+        return [rounded(entry) for entry in value]
     return round(value, 5) if isinstance(value, float) else value
 
 

@@ -19,6 +19,8 @@ def tables() -> dict[str, str]:
     made = {
         "quality": _quality,
         "quality_parts": _quality_parts,
+        "cold": _cold,
+        "embedding": _embedding,
         "recommend": _recommend,
         "landing": _landing,
         "landing_curves": _landing_curves,
@@ -63,6 +65,32 @@ def _quality_parts(content: dict[str, Any]) -> str:
         parts += [None] * (4 - len(parts)) + [by_events.get(1), by_events.get(5)]
         rows.append(f"| {name} | " + " | ".join(_beside_popularity(part) for part in parts) + " |")
     return "\n".join([*rows, "", _origin(content)])
+
+
+def _cold(content: dict[str, Any]) -> str:
+    ways = ("without", "with texts", "old items only", "new items alone", "nearest texts", "newest", "chance")
+    rows = ["| NDCG@10, a fifth of the items new | " + " | ".join(ways) + " |", "|---|" + "---|" * len(ways)]
+    for name, found in content["figures"].items():
+        ndcg, among = found["ndcg@10"], found["among_new_items"]["events"]["all"]
+        old = f"{ndcg['old items, without']['mean']:.3f}, then {ndcg['old items, with texts']['mean']:.3f}"
+        alone = " | ".join(f"{among[way]['mean']:.3f}" for way in ("marquee", "nearest texts", "newest", "at random"))
+        both = f"{_cell(ndcg['without'], bold=False)} | {_cell(ndcg['with texts'], bold=False)}"
+        rows.append(f"| {name} ({found['users']} users) | {both} | {old} | {alone} |")
+    return "\n".join([*rows, "", _origin(content)])
+
+
+def _embedding(content: dict[str, Any]) -> str:
+    figures = content["figures"]
+    rows = ["| | measured |", "|---|---|"]
+    rows += [f"| {name.replace('_', ' ')} | {_flat(value)} |" for name, value in figures.items()]
+    return "\n".join([*rows, "", _origin(content)])
+
+
+def _flat(value: Any) -> str:
+    """Return a figure, or several as words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_flat(entry)}" for name, entry in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _beside_popularity(methods: dict[str, Any] | None) -> str:

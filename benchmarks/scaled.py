@@ -131,6 +131,7 @@ def _items(item_ids: npt.NDArray[Any], versions: int) -> dict[str, Any]:
         "categories": [entry for entry in genres for _ in range(versions)],
         "attributes": ["{}"] * n_items,
         "published_at": [None] * n_items,
+        "deleted": [False] * n_items,
     }
 
 
