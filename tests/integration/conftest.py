@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -15,12 +13,13 @@ from psycopg import sql
 
 from ops.local.databases import create_databases
 from ops.local.direct import running
-from ops.local.layout import ROOT, Layout
+from ops.local.layout import Layout
 from ops.local.ports import LOOPBACK, free_ports
 from ops.local.processes import end, stack_processes
 from ops.local.services import kafka, mlflow, postgres
 from ops.local.stack import Stack
 from ops.local.state import Secrets, State
+from tests.support.commands import run_command
 
 TEMPLATE = "marquee_template"
 # A test's cluster is thrown away: it survives the kill of a process, not of the machine.
@@ -102,10 +101,4 @@ def _create(admin: psycopg.Connection, name: str, template: str) -> None:
 
 def _migrate(url: str) -> None:
     """Bring an empty database to the current schema, by the users' own command."""
-    subprocess.run(
-        [sys.executable, "-m", "features", "migrate"],
-        env={**os.environ, "MARQUEE_DATABASE_URL": url},
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
+    run_command("features", "migrate", environment={**os.environ, "MARQUEE_DATABASE_URL": url}).check_returncode()

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from features.db.connection import connect
 from features.kafka import REFRESHED, Admin
 from features.settings import Settings
+from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.taste_events import USERS, taste_events
 from tests.support.tiny_bundle import write_tiny_bundle
@@ -31,14 +32,7 @@ Environment = dict[str, str]
 
 
 def command(environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env=uncounted(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command(*arguments, environment=uncounted(environment))
 
 
 def recommend(environment: Environment, out: Path, *options: str) -> subprocess.CompletedProcess[str]:

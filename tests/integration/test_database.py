@@ -20,6 +20,7 @@ from features.db.migrate import migrate
 from features.db.queries import queries
 from features.settings import Settings
 from tests.support.catalog import describe_schema
+from tests.support.commands import run_command
 
 pytestmark = pytest.mark.integration
 SNAPSHOT = Path(__file__).with_name("schema_snapshot.txt")
@@ -62,9 +63,7 @@ def test_two_migrations_at_once_both_succeed(empty_database: str) -> None:
 def test_migrating_without_a_server_says_so_and_exits_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARQUEE_DATABASE_URL", "postgresql://marquee:secret@127.0.0.1:1/marquee")
 
-    done = subprocess.run(
-        [sys.executable, "-m", "features", "migrate"], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_command("features", "migrate", timeout=60)
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

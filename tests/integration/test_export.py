@@ -21,6 +21,7 @@ from features.contracts.errors import ContractError
 from features.contracts.events import Event, stamp_event
 from features.settings import Settings
 from tests.conftest import WaitUntil
+from tests.support.commands import run_command
 from tests.support.tables import fill
 
 pytestmark = pytest.mark.integration
@@ -182,7 +183,7 @@ def test_a_killed_export_leaves_the_one_before_and_the_next_begins_anew(
     assert read_manifest(tmp_path) == before
     assert len(frame(tmp_path / "interactions")) == 100
 
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = run_command(*command[2:], environment=environment)
     assert "60100 rows" in done.stdout
     manifest: Manifest = read_manifest(tmp_path)
     assert len(frame(tmp_path / "interactions")) == manifest.kinds["interactions"].rows == 60_100

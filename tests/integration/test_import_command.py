@@ -22,6 +22,7 @@ from features.landing.bulk.batches import Reader
 from features.landing.bulk.files import ROWS_AT_ONCE, open_table
 from features.settings import Settings
 from tests.conftest import WaitUntil
+from tests.support.commands import run_command
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,10 +43,9 @@ class Shell:
         return subprocess.Popen(command, env=self.environment, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
     def run(self, *arguments: object, code: int = 0) -> str:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, err
-        return out + err
+        done = run_command("features", "import", *map(str, arguments), environment=self.environment, timeout=120)
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:

@@ -1,8 +1,6 @@
 """The API process while something behind it is away: stopped for real, then started again."""
 
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from features.kafka import Admin
 from features.settings import Settings
 from ops.local.databases import create_databases
 from ops.local.direct import running
-from ops.local.layout import ROOT, Layout
+from ops.local.layout import Layout
 from ops.local.ports import free_ports
 from ops.local.processes import end, stack_processes
 from ops.local.service import Service
@@ -26,6 +24,7 @@ from ops.local.services import kafka, postgres
 from ops.local.stack import Stack
 from ops.local.state import Secrets, State
 from tests.conftest import WaitUntil
+from tests.support.commands import run_command
 from tests.support.serving import NOWHERE, Api, items_of, request_loop, seed_cache
 
 pytestmark = pytest.mark.integration
@@ -62,8 +61,7 @@ def backing() -> Iterator[Backing]:
     try:
         backing.start(postgres.service(stack))
         create_databases(stack)
-        command = [sys.executable, "-m", "features", "migrate"]
-        subprocess.run(command, env=stack.process_environment(), cwd=ROOT, check=True)
+        run_command("features", "migrate", environment=stack.process_environment()).check_returncode()
         backing.start(kafka.service(stack))
         with Admin(settings_of(stack)) as admin:
             admin.create_topics(partitions=2)

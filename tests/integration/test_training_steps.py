@@ -17,6 +17,8 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from tests.support.commands import run_command
+from tests.support.processes import uncounted
 from tests.support.taste_events import EVENTS, ITEMS, NEW_ITEMS, taste_events, taste_items
 from training.bundle.foldin import FoldIn
 from training.bundle.read import open_bundle
@@ -35,13 +37,11 @@ WaitUntil = Callable[..., Any]
 
 
 def command(environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    return run_command(*arguments, environment=environment)
 
 
 def step(environment: Environment, name: str, run: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return command(environment, "training", "step", name, "--run", run, *options)
+    return command(uncounted(environment), "training", "step", name, "--run", run, *options)
 
 
 def folder(environment: Environment, run: str) -> RunFolder:

@@ -28,6 +28,7 @@ from features.kafka import (
     wait_all,
 )
 from features.settings import Settings
+from tests.support.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,10 +59,7 @@ class Rig:
 
     def command(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Return a finished `python -m features ...`."""
-        command = [sys.executable, "-m", "features", *arguments]
-        done = subprocess.run(
-            command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = run_command("features", *arguments, environment=self.environment, timeout=120)
         assert not check or done.returncode == 0, done.stderr
         return done
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -24,13 +23,14 @@ from ops.local.account import run_as, service_account
 from ops.local.databases import create_databases
 from ops.local.direct import running
 from ops.local.errors import StackError
-from ops.local.layout import ROOT, Layout
+from ops.local.layout import Layout
 from ops.local.ports import LOOPBACK, free_ports
 from ops.local.processes import end, stack_processes
 from ops.local.service import Service
 from ops.local.services import kafka, postgres
 from ops.local.stack import Stack
 from ops.local.state import Secrets, State
+from tests.support.commands import run_command
 from tests.support.proxy import Proxy
 
 SMALL: Final = {"max_wal_size": "64MB", "min_wal_size": "32MB", "shared_buffers": "64MB"}
@@ -196,8 +196,7 @@ class Services:
     def migrate(self) -> None:
         """Make the databases, Marquee's with its tables."""
         create_databases(self.stack)
-        command = [sys.executable, "-m", "features", "migrate"]
-        subprocess.run(command, env=self.stack.process_environment(), cwd=ROOT, check=True)
+        run_command("features", "migrate", environment=self.stack.process_environment()).check_returncode()
 
     def new_settings(self) -> tuple[Settings, Settings]:
         """Return settings of a fresh database, and the same by way of the proxies."""

@@ -23,6 +23,7 @@ from features.settings import Settings
 from features.text.documents import document_of
 from features.text.encoder import Encoder
 from features.text.svd import fit_svd
+from tests.support.commands import run_command
 from tests.support.landing import ROOT
 from tests.support.processes import uncounted
 
@@ -123,10 +124,7 @@ class TextRig:
 
     def command(self, *arguments: str) -> str:
         """Return what a finished `python -m features ...` said."""
-        command = [sys.executable, "-m", "features", *arguments]
-        done = subprocess.run(
-            command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = run_command("features", *arguments, environment=self.environment, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -15,6 +15,8 @@ from ops.setup.jars import KAFKA_FILES, jars_are_whole, kafka_jars
 from ops.setup.java import find_java, java_version
 
 NATIVE_ACCESS_FLAG_SINCE = 24  # from this Java on, libraries in C need leave or a warning is printed
+# A broker for one machine shares its cores with all else: half the processor time until it is ready (measured).
+SPARING = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 def properties(ports: Ports, data: Path) -> dict[str, str]:
@@ -61,7 +63,7 @@ def _java_command(*options: str) -> list[str]:
         raise StackError(f"{lack} missing: run `make setup`, which fetches it")
     native = ["--enable-native-access=ALL-UNNAMED"] if (java_version(java) or 0) >= NATIVE_ACCESS_FLAG_SINCE else []
     logging = f"-Dlog4j2.configurationFile={KAFKA_FILES / 'log4j2.properties'}"
-    return [str(java), *native, *options, logging, "-cp", f"{jars}/*"]
+    return [str(java), *native, *SPARING, *options, logging, "-cp", f"{jars}/*"]
 
 
 def service(stack: Stack, settings: Mapping[str, str] | None = None) -> Service:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
 from training.cli.app import main
@@ -51,8 +52,7 @@ OF_CATEGORIES = ("items of the same categories", "trend in liked categories")
 
 
 def backtest(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "training", "backtest", *options]
-    return subprocess.run(command, env=uncounted(), capture_output=True, text=True, check=False, timeout=250)
+    return run_command("training", "backtest", *options, environment=uncounted())
 
 
 def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
