@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -24,11 +25,12 @@ from features.contracts.errors import ContractError
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.registry import TAG_DIGEST, TAG_RUN, RegisteredVersion, Registry, translated
 from training.code_version import ROOT
+from training.model_code import copy_code
 
 EXPERIMENT: Final = "marquee"
 MODEL_CODE: Final = ROOT / "training" / "pyfunc_model.py"
 PACKAGES: Final = ("features", "training")
-"""Copied into the model, so that `mlflow.pyfunc.load_model` works where no checkout is."""
+"""Copied into the model as far as it imports them, so that `mlflow.pyfunc.load_model` works where no checkout is."""
 
 _REQUIREMENTS: Final = ("mlflow", "pandas", "numpy", "scipy", "msgspec", "numba", "lightgbm", "faiss-cpu")
 
@@ -179,12 +181,17 @@ def _dataset(file: Path, sha256: str) -> MetaDataset:
 
 
 def _log_model(publication: Publication) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return _log_model_with(publication, copy_code(MODEL_CODE, ROOT, PACKAGES, Path(folder)))
+
+
+def _log_model_with(publication: Publication, code: Sequence[Path]) -> Any:
     example = pd.DataFrame({USER: ["someone"], "history": [list(publication.example_items)], "k": [10]})
     return mlflow.pyfunc.log_model(
         name="model",
         python_model=str(MODEL_CODE),
         artifacts={BUNDLE_FOLDER: str(publication.bundle.resolve())},
-        code_paths=[str(ROOT / package) for package in PACKAGES],
+        code_paths=[str(package) for package in code],
         model_config={"digest": publication.digest},
         signature=SIGNATURE,
         input_example=example if publication.example_items else None,

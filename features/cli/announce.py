@@ -10,7 +10,6 @@ import typer
 
 from features.contracts.errors import ContractError
 from features.kafka import TRAINING_COMPLETED, TRAINING_STARTED, EventProducer
-from features.refreshed import announce_lists
 from features.settings import Settings, load_settings
 
 TIMEOUT_S = 10
@@ -54,6 +53,8 @@ def announce(
     if kind is Kind.REFRESHED:
         if lists is None:
             raise typer.BadParameter("lists that were made anew lie in a folder", param_hint="--lists")
+        from features.refreshed import announce_lists  # noqa: PLC0415  # Arrow is slow to import
+
         typer.echo(f"{announce_lists(settings, lists, lambda words: typer.echo(words, err=True))} lists announced")
         return
     if run is None:

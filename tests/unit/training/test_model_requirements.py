@@ -1,22 +1,15 @@
-"""The MLflow model names every library that its copied code imports."""
+"""What the MLflow model takes along: the code that it imports, and the names of every library that this imports."""
 
 import ast
-import json
-import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from tests.support.processes import uncounted
-from training.code_version import ROOT
-from training.publish import _REQUIREMENTS, MODEL_CODE
+import pytest
 
-LOADED = """
-import json, runpy, sys
-runpy.run_path(sys.argv[1], run_name="model_code")
-ours = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] in ("features", "training") and m.__file__]
-print(json.dumps(ours))
-"""
+from training.code_version import ROOT
+from training.model_code import copy_code
+from training.publish import _REQUIREMENTS, MODEL_CODE, PACKAGES
 
 
 def imported(file: Path) -> set[str]:
@@ -27,19 +20,38 @@ def imported(file: Path) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-def test_every_library_that_the_model_imports_is_named() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LOADED, str(MODEL_CODE)],
-        cwd=ROOT,
-        env=uncounted(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    files = [MODEL_CODE, *(Path(name) for name in json.loads(done.stdout.splitlines()[-1]))]
+def test_every_library_that_the_model_imports_is_named(tmp_path: Path) -> None:
+    copy_code(MODEL_CODE, ROOT, PACKAGES, tmp_path)
+    files = [MODEL_CODE, *tmp_path.rglob("*.py")]
     libraries = set().union(*(imported(file) for file in files)) - set(sys.stdlib_module_names)
-    libraries -= {"features", "training"}
+    libraries -= set(PACKAGES)
     assert {"numba", "faiss", "lightgbm"} <= libraries
     known = packages_distributions()
     unnamed = {name for name in libraries if not set(known[name]) & {*_REQUIREMENTS}}
     assert not unnamed
+
+
+@pytest.mark.parametrize(
+    ("line", "also"),
+    [
+        ("import one.two.three", {"one/two/__init__.py", "one/two/three.py"}),
+        ("from one import two", {"one/two/__init__.py"}),
+        ("from one.two import three", {"one/two/__init__.py", "one/two/three.py"}),
+        ("def later():\n    from one.four import something", {"one/four.py", "one/five.py"}),
+        ("import json, other", set()),
+    ],
+)
+def test_what_is_imported_on_the_way_is_copied_and_nothing_else(line: str, also: set[str], tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in ("one/__init__.py", "one/two/__init__.py", "one/two/three.py", "one/five.py", "one/six.py", "other.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "one" / "four.py").write_text("import one.five")
+    entry = root / "entry.py"
+    entry.write_text(line)
+
+    copied = copy_code(entry, root, ("one", "absent"), tmp_path / "target")
+
+    files = {str(file.relative_to(tmp_path / "target")) for file in (tmp_path / "target").rglob("*.py")}
+    assert files == (also | {"one/__init__.py"} if also else set())
+    assert copied == ([tmp_path / "target" / "one"] if also else [])
