@@ -27,7 +27,7 @@ LIKENESS: Final = read_only(np.array([1.0, 0.05], np.float32))
 LEAST: Final = 0.02
 """Scores up to this are chance: nothing of what was sought is there."""
 _EXPONENT: Final = np.float32(2.0**112)
-_ALL: Final = np.zeros(0, np.bool_)
+_ALL: Final = read_only(np.zeros(0, np.bool_))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -243,10 +243,11 @@ def test_old_bundles_leave_the_disk(api: Api, wait_until: WaitUntil) -> None:
     assert api.info()["digest"] in kept()
 
 
-def test_health_names_what_it_depends_on(api: Api) -> None:
-    health = api.client.get("/health")
-    assert health.status_code == 200
-    assert health.json()["checks"] == {"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}
+def test_health_names_what_it_depends_on(api: Api, wait_until: WaitUntil) -> None:
+    api.recommend("healthy", k=1)
+    all_well = {"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}
+    wait_until(lambda: api.client.get("/health").json()["checks"] == all_well, 30, "all is well")
+    assert api.client.get("/health").status_code == 200
     assert api.client.get("/health/ready").json() == {"ready": True}
     metrics = api.client.get("/metrics").text
     assert 'route="/api/v1/recommend/{user_id}"' in metrics

@@ -188,7 +188,7 @@ def request_loop(api: Api) -> Iterator[Loop]:
                     loop.versions.append(response.json()["model_version"])
                 else:
                     loop.failures.append(response.text)
-                over.wait(0.005)
+                over.wait(0.02)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
     for thread in threads:
