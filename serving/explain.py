@@ -27,6 +27,7 @@ _PLAIN: Final = {
     "trend_category": "Trending among the kinds that you like",
     "repeat": "You had it before",
     "fresh": "New, and nobody has acted on it yet",
+    "fresh_popular": "New, and much like what many took to",
     FILLER: "Popular with everyone",
 }
 

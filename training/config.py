@@ -7,7 +7,7 @@ from features.contracts.profiles import HISTORY_LIMIT
 from features.contracts.weights import ActionWeights
 from training.als import AlsConfig
 from training.bundle.plan import sources_on
-from training.bundle.sources import CONTENT, FRESH, REPEAT
+from training.bundle.sources import CONTENT, FRESH, PROMISED, REPEAT
 
 HIDDEN_ITEMS: Final = 0.05
 """Least share of items by which a ranker learns what texts are worth where there is no history; DECISIONS.md."""
@@ -59,15 +59,16 @@ class TrainingConfig:
     def sources_on(self, *, texts: bool) -> tuple[str, ...]:
         """Return the candidate sources that may propose.
 
-        `repeat` only where items that were had may come back, `content` only where items have `texts`, and `fresh` only
-        where the ranker learned of items without a history.
+        `repeat` only where items that were had may come back, `content` only where items have `texts`, `fresh` and
+        `fresh_popular` only where the ranker learned of items without a history.
 
         Raises
         ------
         ContractError
             If `without` names an unknown source, or leaves none for users without a history.
         """
-        idle = {REPEAT: self.exclude_seen, CONTENT: not texts, FRESH: not (texts and self.hidden_items)}
+        known_alone = not (texts and self.hidden_items)
+        idle = {REPEAT: self.exclude_seen, CONTENT: not texts, FRESH: known_alone, PROMISED: known_alone}
         return sources_on(self.without, [name for name, off in idle.items() if off])
 
     def parameters(self) -> dict[str, Any]:

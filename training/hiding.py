@@ -27,7 +27,18 @@ from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.plan import Plan
 from training.bundle.recommender import Recommender
-from training.bundle.sources import FRESH, AlsSource, Among, Blocked, FreshSource, Offer, Source, User
+from training.bundle.sources import (
+    FRESH,
+    PROMISED,
+    AlsSource,
+    Among,
+    Blocked,
+    FreshSource,
+    Offer,
+    PromisedSource,
+    Source,
+    User,
+)
 from training.bundle.tables import NeighbourTable
 from training.ridge import held_out, promised
 
@@ -115,8 +126,9 @@ class Hiding:
         """Return the recommender whose sources know hidden items by their texts alone, as they do unmet ones."""
         items = np.flatnonzero(hidden | self.recommender.is_fresh).astype(np.int32)
         told = self.promised[items]
-        fresh = FreshSource(items, np.ascontiguousarray(told[:, :-1]), np.ascontiguousarray(told[:, -1]))
-        sources = tuple(_known(source, hidden, fresh) for source in self.recommender.sources)
+        fresh = FreshSource(items, np.ascontiguousarray(told[:, :-1]))
+        unmet: dict[str, Source] = {FRESH: fresh, PROMISED: PromisedSource.of(items, np.ascontiguousarray(told[:, -1]))}
+        sources = tuple(unmet.get(source.name) or _known(source, hidden, fresh) for source in self.recommender.sources)
         return replace(self.recommender, fresh=items, sources=sources)
 
     def _blank(self, rows: Singles, candidates: npt.NDArray[np.int32], hidden: Bools, view: ItemView) -> None:
@@ -141,8 +153,6 @@ def _known(source: Source, hidden: Bools, fresh: FreshSource) -> Source:
     """Return a source as it would be if nobody had met the hidden items."""
     if isinstance(source, Among):
         return replace(source, others=source.others & ~hidden)  # texts are known of items that nobody met
-    if source.name == FRESH:
-        return fresh
     return _ByText(source, hidden, fresh) if isinstance(source, AlsSource) else _Without(source, hidden)
 
 

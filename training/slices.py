@@ -23,8 +23,6 @@ MOST_HIDDEN: Final = 0.25
 """Largest share of items that is hidden, however many of the catalogue have no history."""
 ENOUGH_NEW: Final = 0.01
 """Share of labels on items that nobody had met from which on nothing need be hidden."""
-ON_TOP: Final = 30
-"""Candidates that a user gets on average beside the usual number where new items are among them."""
 _VALIDATION_SHARE: Final = 4
 """Where there is but one slice, one of so many of its users is kept for validation."""
 
@@ -100,5 +98,6 @@ def _budgets(
     recommender: Recommender | Hiding, moments: list[Moment], config: TrainingConfig, options: Options
 ) -> Mapping[str, int]:
     on = config.sources_on(texts=recommender.content is not None)
-    wanted = config.candidates + (ON_TOP if isinstance(recommender, Hiding) else 0)
-    return choose_budgets(recommender, moments, on, mean_candidates=wanted, options=options, seed=config.seed)
+    return choose_budgets(
+        recommender, moments, on, mean_candidates=config.candidates, options=options, seed=config.seed
+    )

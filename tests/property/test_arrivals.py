@@ -19,7 +19,7 @@ from training.bundle.content import content_columns, content_features
 from training.bundle.likeness import similar_items
 from training.bundle.parts import Parts
 from training.bundle.result import Recommendations
-from training.bundle.sources import CONTENT, FRESH, FreshSource, User
+from training.bundle.sources import CONTENT, FRESH, PROMISED, FreshSource, PromisedSource, User
 
 FANS = 8
 
@@ -68,7 +68,7 @@ def test_items_without_a_history_are_those_that_nobody_met_and_that_have_a_text(
     assert parts.fresh.tolist() == [item for item in unmet.tolist() if parts.content.has_text[item]]
     assert len(parts.fresh) > 5
     assert trained()[1].fresh.size == 0
-    assert trained()[1].plan.budgets[FRESH] == trained()[1].plan.budgets[CONTENT] == 0
+    assert {trained()[1].plan.budgets[name] for name in (FRESH, PROMISED, CONTENT)} == {0}
 
 
 def test_the_map_puts_an_unmet_item_before_users_who_like_its_kind() -> None:
@@ -189,7 +189,7 @@ def test_text_columns_equal_brute_force() -> None:
 
 
 @given(st.integers(0, 2**32), st.booleans())
-def test_fresh_items_come_by_nearness_and_by_popularity_to_users_unknown(seed: int, known: bool) -> None:  # noqa: FBT001
+def test_fresh_items_come_by_nearness_and_by_what_they_promise(seed: int, known: bool) -> None:  # noqa: FBT001
     rng = np.random.default_rng(seed)
     items = np.sort(rng.choice(40, 15, replace=False)).astype(np.int32)
     factors, popularity = rng.normal(size=(15, 4)).astype(np.float32), rng.normal(size=15).astype(np.float32)
@@ -198,10 +198,13 @@ def test_fresh_items_come_by_nearness_and_by_popularity_to_users_unknown(seed: i
     _, parts = trained_on_texts()
     view = parts.recommender().view(parts.state.at(parts.closed_at_us, has_clock=parts.has_clock))
     user = User(np.empty(0, np.int32), np.empty(0, np.float32), vector)
-    found = FreshSource(items, factors, popularity).offer(user, view, blocked, 6)
-    scores = popularity if vector is None else factors @ vector
-    best = sorted(((score, item) for score, item in zip(scores, items.tolist(), strict=True)), reverse=True)
-    assert found.items.tolist() == [item for _, item in best if not blocked[item]][:6]
+    near = FreshSource(items, factors).offer(user, view, blocked, 6)
+    promised = PromisedSource.of(items, popularity).offer(user, view, blocked, 6)
+    for found, scores in ((near, None if vector is None else factors @ vector), (promised, popularity)):
+        pairs = [] if scores is None else zip(scores.tolist(), items.tolist(), strict=True)
+        best = [(score, item) for score, item in sorted(pairs, reverse=True) if not blocked[item]][:6]
+        assert found.items.tolist() == [item for _, item in best]
+        assert found.scores.tolist() == pytest.approx([score for score, _ in best])
 
 
 def test_likeness_by_behaviour_and_by_text() -> None:

@@ -20,6 +20,7 @@ CATEGORIES_READ: Final = 5
 REPEAT: Final = "repeat"
 CONTENT: Final = "content"
 FRESH: Final = "fresh"
+PROMISED: Final = "fresh_popular"
 REPEAT_DECAY: Final = 0.98
 
 # One thread-independent kernel for one query and for many: a batch gives the same floats as one by one.
@@ -200,7 +201,7 @@ class RepeatSource:
 
 @dataclass(frozen=True, eq=False)
 class FreshSource:
-    """Items without a history, by the factors that their texts promise; by promised popularity to users without one.
+    """Items without a history, by the factors that their texts promise.
 
     Attributes
     ----------
@@ -208,23 +209,48 @@ class FreshSource:
         Internal indices, int32 (n,).
     factors
         float32 (n, n_factors).
-    popularity
-        float32 (n,), log of 1 + liking events.
     """
 
     items: npt.NDArray[np.int32]
     factors: npt.NDArray[np.float32]
-    popularity: npt.NDArray[np.float32]
     name: str = FRESH
 
     def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
-        """Return the items of largest inner product with the user's vector, else of largest popularity."""
+        """Return the items of largest inner product with the user's vector."""
         del view
-        scores = self.popularity if user.vector is None else self.factors @ user.vector
         free = np.flatnonzero(~blocked[self.items])
-        if not len(free) or not limit:
+        if user.vector is None or not len(free) or not limit:
             return NOTHING
-        return Offer(*loops.top(self.items[free], scores[free].astype(np.float64), limit))
+        return Offer(*loops.top(self.items[free], (self.factors[free] @ user.vector).astype(np.float64), limit))
+
+
+@dataclass(frozen=True, eq=False)
+class PromisedSource:
+    """Items without a history, the same for everyone: by the popularity that their texts promise.
+
+    Attributes
+    ----------
+    items
+        Internal indices, int32 (n,), best first.
+    popularity
+        Of these, float32 (n,), log of 1 + liking events.
+    """
+
+    items: npt.NDArray[np.int32]
+    popularity: npt.NDArray[np.float32]
+    name: str = PROMISED
+
+    @classmethod
+    def of(cls, items: npt.NDArray[np.int32], popularity: npt.NDArray[np.float32]) -> "PromisedSource":
+        """Return the source of items in any order."""
+        order = np.argsort(-popularity, kind="stable")
+        return cls(items[order], popularity[order])
+
+    def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
+        """Return the items of largest promise."""
+        del user, view
+        first = np.flatnonzero(~blocked[self.items])[:limit]
+        return Offer(self.items[first], self.popularity[first].astype(np.float64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +295,8 @@ POPULAR_PLANS: Final[Mapping[str, int]] = {
     "trend_14d": TRENDS.index("14d"),
     "trend_60d": TRENDS.index("60d"),
 }
-PERSONAL: Final = ("als", *NEIGHBOUR_PLANS, "trend_category", REPEAT, FRESH)
-"""Sources that read the user's history; each gives the ranker two columns."""
+PERSONAL: Final = ("als", *NEIGHBOUR_PLANS, "trend_category", REPEAT, FRESH, PROMISED)
+"""Sources that read the user's history, and that of what texts promise; each gives the ranker two columns."""
 SOURCES: Final = (*PERSONAL, *POPULAR_PLANS)
 """All sources, in the order of `source_names` of every bundle."""
 
@@ -307,5 +333,10 @@ def build_sources(
     neighbours[CONTENT] = Among(neighbours[CONTENT], met)
     popular = (PopularSource(name, order) for name, order in POPULAR_PLANS.items())
     tail = factors[index.ntotal :] if len(factors) > index.ntotal else None
-    own = (CategoryTrendSource(), RepeatSource(), FreshSource(fresh, factors[fresh], popularity))
+    own = (
+        CategoryTrendSource(),
+        RepeatSource(),
+        FreshSource(fresh, factors[fresh]),
+        PromisedSource.of(fresh, popularity),
+    )
     return (AlsSource(index, tail), *neighbours.values(), *own, *popular)

@@ -15,7 +15,7 @@ from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, Profiles
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
-from training.bundle.sources import CONTENT, FRESH, Offer
+from training.bundle.sources import CONTENT, FRESH, PROMISED, Offer
 from training.data import Interactions
 from training.evaluation.methods import SERVED
 from training.evaluation.resampling import Methods, estimate_methods, methods_to_json
@@ -30,7 +30,7 @@ MOST_USERS: Final = 2_000
 """Users judged, drawn at random where there are more."""
 NEWEST: Final = "newest"
 CHANCE: Final = "at random"
-TITLES: Final = {FRESH: "text map to factors", CONTENT: "nearest texts"}
+TITLES: Final = {FRESH: "text map to factors", PROMISED: "promised popularity", CONTENT: "nearest texts"}
 
 Lists = npt.NDArray[np.int32]
 

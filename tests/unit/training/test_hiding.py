@@ -11,7 +11,7 @@ from tests.support.synthetic import SMALL, make_categories, make_facts, make_int
 from training.bundle.content import PROMISE
 from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
-from training.bundle.sources import FRESH, SOURCES
+from training.bundle.sources import FRESH, PROMISED, SOURCES
 from training.hiding import Hiding
 from training.moments import moment_of, position_moments
 from training.retrieval import Training, fit_retrieval
@@ -97,8 +97,9 @@ def test_hidden_items_come_by_their_texts_alone(hiding: Hiding) -> None:
         assert not np.isin(found.items, profiles.seen(user)).any()
         assert np.isnan(by["similar"][new]).all()
         assert np.isnan(by["popular"][new]).all()
-        assert np.isnan(by[FRESH][~new]).all()
-        assert not np.isnan(by[FRESH][new]).all()
+        for source in (FRESH, PROMISED):
+            assert np.isnan(by[source][~new]).all()
+            assert not np.isnan(by[source][new]).all()
 
 
 def test_items_that_nobody_met_are_candidates_beside_hidden_ones() -> None:
@@ -115,6 +116,7 @@ def test_items_that_nobody_met_are_candidates_beside_hidden_ones() -> None:
         (row,) = np.flatnonzero(found.items == ITEM)
         by = dict(zip(SOURCES, found.ranks[row], strict=True))
         assert by[FRESH] >= 1
+        assert by[PROMISED] >= 1
         assert len(np.unique(found.items)) == len(found.items)
         assert not np.isnan(rows[row, SPEC.names.index(PROMISE)])
 

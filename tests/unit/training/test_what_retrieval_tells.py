@@ -14,7 +14,7 @@ from training.bundle.affinities import READ, affinities, affinity_features
 from training.bundle.offered import SPEC
 from training.bundle.plan import sources_on
 from training.bundle.ranker import HEAD_TREES, KEPT, Ranker
-from training.bundle.sources import CONTENT, FRESH, POPULAR_PLANS, REPEAT, SOURCES, User
+from training.bundle.sources import CONTENT, FRESH, POPULAR_PLANS, PROMISED, REPEAT, SOURCES, User
 from training.config import TrainingConfig
 from training.moments import position_moments
 from training.ranker import CLOCK, column_rules, unless_led
@@ -48,8 +48,8 @@ def test_sources_that_nobody_knows_and_leaving_new_users_with_nothing_are_refuse
     assert REPEAT in TrainingConfig(exclude_seen=False).sources_on(texts=True)
     assert CONTENT in TrainingConfig().sources_on(texts=True)
     assert CONTENT not in TrainingConfig().sources_on(texts=False)
-    assert FRESH not in TrainingConfig().sources_on(texts=True)
-    assert FRESH in TrainingConfig(hidden_items=0.1).sources_on(texts=True)
+    assert not {FRESH, PROMISED} & set(TrainingConfig().sources_on(texts=True))
+    assert {FRESH, PROMISED} <= set(TrainingConfig(hidden_items=0.1).sources_on(texts=True))
 
 
 def test_affinities_equal_brute_force() -> None:
