@@ -21,8 +21,10 @@ from training.retrieval import Training, at_moment, fit_retrieval
 
 MOST_HIDDEN: Final = 0.25
 """Largest share of items that is hidden, however many of the catalogue have no history."""
+HIDDEN_AT_TIMES: Final = 0.2
+"""Share that is hidden at moments that have a time, where rankers are validated on items that are truly new."""
 ENOUGH_NEW: Final = 0.01
-"""Share of labels on items that nobody had met from which on nothing need be hidden."""
+"""Share of labels on items that nobody had met from which on these validate."""
 _VALIDATION_SHARE: Final = 4
 """Where there is but one slice, one of so many of its users is kept for validation."""
 
@@ -48,12 +50,13 @@ def make_slices(
     rng = np.random.default_rng(config.seed)
     later, earlier = GroupFile(), GroupFile()
     budgets: Mapping[str, int] = {}
-    hidden = hidden_share(training, moments, config)
+    validating, learning = hidden_shares(training, moments, config)
     for number, (_, sharing) in enumerate(groupby(moments, key=lambda moment: id(moment.learned))):
         together = list(sharing)
         n_users = sum(len(moment.users) for moment in together)
         progress(f"slice {number + 1}: {len(together)} moments, {n_users} users")
-        recommender = _recommender(fit_retrieval(at_moment(training, together[0].learned), config), config, hidden)
+        parts = fit_retrieval(at_moment(training, together[0].learned), config)
+        recommender = _recommender(parts, config, learning if number else validating)
         budgets = budgets or _budgets(recommender, together, config, options)
         recommender = recommender.with_budgets(budgets)
         for moment in together:
@@ -65,20 +68,23 @@ def make_slices(
     return Slices(later, earlier, budgets)
 
 
-def hidden_share(training: Training, moments: Sequence[Moment], config: TrainingConfig) -> float:
-    """Return the share of items that is hidden from each user while the ranker learns.
+def hidden_shares(training: Training, moments: Sequence[Moment], config: TrainingConfig) -> tuple[float, float]:
+    """Return the shares of items that are hidden from each user: on the latest slice, and on those before.
 
-    None where moments have a time and what users liked next was new often enough: that is the truth about new items.
-    Users who are cut by position meet items that all others know, and there as many are hidden as the catalogue has
-    items that nobody met, at least `config.hidden_items` and at most `MOST_HIDDEN`.
+    Where moments have a time and what users liked next was new often enough, that is the truth about new items, and the
+    latest slice hides nothing. All users of a moment meet the same few new items, though, and a ranker would learn them
+    by heart: it learns where `HIDDEN_AT_TIMES` of the others are hidden too. Users who are cut by position meet items
+    that all others know, and there as many are hidden as the catalogue has items that nobody met, at least
+    `config.hidden_items` and at most `MOST_HIDDEN`, on all slices.
     """
     if not config.hidden_items:
-        return 0.0
+        return 0.0, 0.0
     if all(moment.has_time for moment in moments):
         new = np.concatenate([~moment.met()[entry] for moment in moments for entry in moment.labels])
         if new.mean() >= ENOUGH_NEW:
-            return 0.0
-    return max(config.hidden_items, min(unmet_share(training), MOST_HIDDEN))
+            return 0.0, HIDDEN_AT_TIMES
+    share = max(config.hidden_items, min(unmet_share(training), MOST_HIDDEN))
+    return share, share
 
 
 def unmet_share(training: Training) -> float:

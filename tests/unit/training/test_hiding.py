@@ -16,7 +16,7 @@ from training.hiding import Hiding
 from training.moments import moment_of, position_moments
 from training.retrieval import Training, fit_retrieval
 from training.ridge import promised
-from training.slices import hidden_share
+from training.slices import HIDDEN_AT_TIMES, hidden_shares
 from training.split import cutoff_split
 
 EVERYONE = make_interactions(seed=3)
@@ -121,16 +121,17 @@ def test_items_that_nobody_met_are_candidates_beside_hidden_ones() -> None:
         assert not np.isnan(rows[row, SPEC.names.index(PROMISE)])
 
 
-def test_nothing_is_hidden_where_moments_have_a_time_and_users_met_new_items() -> None:
+def test_new_items_validate_alone_where_moments_have_a_time_and_users_met_such() -> None:
     config, known = replace(SMALL, hidden_items=0.1), training().interactions
     by_position = position_moments(known, 0.2, 2)
     at = int(np.quantile(known.at_us, 0.8))
     by_time = moment_of(known, cutoff_split(known, at), at)
     assert by_time.has_time
     assert not by_position[0].has_time
-    assert hidden_share(training(), by_position, config) == 0.1
-    assert hidden_share(training(), [by_time], config) == 0.1  # every item has been met before
+    assert hidden_shares(training(), by_position, config) == (0.1, 0.1)
+    assert hidden_shares(training(), [by_time], config) == (0.1, 0.1)  # every item has been met before
     new = np.unique(np.concatenate(by_time.labels))[:4]
     rest = known.take(np.flatnonzero(~np.isin(known.item, new) | (known.at_us >= at)))
-    assert hidden_share(training(), [moment_of(rest, cutoff_split(rest, at), at)], config) == 0
-    assert hidden_share(training(), [by_time], SMALL) == 0
+    truly_new = moment_of(rest, cutoff_split(rest, at), at)
+    assert hidden_shares(training(), [truly_new], config) == (0, HIDDEN_AT_TIMES)
+    assert hidden_shares(training(), [by_time], SMALL) == (0, 0)
