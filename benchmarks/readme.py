@@ -68,14 +68,15 @@ def _quality_parts(content: dict[str, Any]) -> str:
 
 
 def _cold(content: dict[str, Any]) -> str:
-    ways = ("without", "with texts", "old items only", "new items alone", "nearest texts", "newest", "chance")
+    ways = ("without", "with texts", "gain", "old items only", "new items alone", "nearest texts", "newest", "chance")
     rows = ["| NDCG@10, a fifth of the items new | " + " | ".join(ways) + " |", "|---|" + "---|" * len(ways)]
     for name, found in content["figures"].items():
         ndcg, among = found["ndcg@10"], found["among_new_items"]["events"]["all"]
         old = f"{ndcg['old items, without']['mean']:.3f}, then {ndcg['old items, with texts']['mean']:.3f}"
         alone = " | ".join(f"{among[way]['mean']:.3f}" for way in ("marquee", "nearest texts", "newest", "at random"))
-        both = f"{_cell(ndcg['without'], bold=False)} | {_cell(ndcg['with texts'], bold=False)}"
-        rows.append(f"| {name} ({found['users']} users) | {both} | {old} | {alone} |")
+        gain = "{mean:+.4f} ({low:+.4f} to {high:+.4f})".format(**ndcg["gain"])
+        both = f"{ndcg['without']['mean']:.3f} | {ndcg['with texts']['mean']:.3f} | {gain}"
+        rows.append(f"| {name} ({found['users']} users, at {found['commit']}) | {both} | {old} | {alone} |")
     return "\n".join([*rows, "", _origin(content)])
 
 

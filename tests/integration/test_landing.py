@@ -219,7 +219,7 @@ def test_a_dead_letter_that_was_mended_lands_once_however_often_it_is_replayed(r
 
 def test_sigterm_ends_the_batch_and_leaves(rig: Rig, wait_until: WaitUntil) -> None:
     rig.produce([interaction(number) for number in range(500)])
-    process = rig.start_landing("--slot", "test")
+    process = rig.start_landing()
     wait_until(lambda: rig.counters()["stored"] == 500, timeout=40, what="500 events landed")
 
     process.send_signal(signal.SIGTERM)

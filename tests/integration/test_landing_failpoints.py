@@ -33,7 +33,7 @@ def test_who_follows_a_landing_killed_at_this_step_completes_it(
     wait_until(lambda: process.poll() is not None, timeout=60, what=f"landing killed itself at {name}")
     assert process.returncode == -signal.SIGKILL, rig.log(process)
     rig.send(200)
-    rig.land_all()
+    rig.land_all("test")
 
     verdict = assert_clean(rig, by_command=False)
     assert verdict.counters["duplicate"] > 0
