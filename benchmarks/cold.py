@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.quality import Prepared, goodbooks, movielens, movietweetings, online_retail, rounded
-from benchmarks.record import RESULTS, commit, read, record, shared_data
+from benchmarks.record import RESULTS, commit, data_for, read, record
 from training.evaluation.resampling import estimate_all
 from training.frames import interactions_of
 from training.metrics import Floats
@@ -148,9 +148,8 @@ def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 def run(names: Sequence[str] = tuple(DATA)) -> None:
     """Run two backtests on each data set, and record their figures and a plot."""
-    folder = shared_data()
+    folder = data_for("cold")
     if folder is None:
-        print("cold: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
         return
     known = read("cold")
     figures: dict[str, Any] = {} if known is None else known["figures"]

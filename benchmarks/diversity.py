@@ -4,8 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.quality import DATA, rounded
-from benchmarks.record import RESULTS, record, shared_data
+from benchmarks.quality import DATA, rounded, written
+from benchmarks.record import RESULTS, data_for, record
 from features.contracts.profiles import Options
 from training.backtest import Cut, judged, know, training_of
 from training.config import RankerConfig, TrainingConfig
@@ -22,9 +22,8 @@ SEED: Final = 0
 
 def run() -> None:
     """Measure both data sets, and record figures and a plot."""
-    folder = shared_data()
+    folder = data_for("diversity")
     if folder is None:
-        print("diversity: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
         return
     found = {}
     for name in SETS:
@@ -36,17 +35,14 @@ def run() -> None:
 
 def measure(folder: Path, name: str) -> list[AtStrength]:
     """Return what lists of users' last fifths are worth at each strength."""
-    frame, items, (_, share) = DATA[name](folder)
-    cut = Cut(holdout=float(share))
+    prepared = DATA[name](folder)
+    cut = Cut(holdout=float(prepared[2][1]))
     with TemporaryDirectory() as work:
-        frame.to_parquet(Path(work) / "interactions.parquet")
-        file = Path(work) / "items.parquet"
-        if items is not None:
-            items.to_parquet(file)
-        loaded = load_interactions(Path(work) / "interactions.parquet")
+        rows, items = written(prepared, Path(work))
+        loaded = load_interactions(rows)
         known = know(loaded.interactions, cut)
         config = TrainingConfig(weights=loaded.weights, moments=2, ranker=SMALL, seed=SEED)
-        training = training_of(known, None if items is None else file)
+        training = training_of(known, items)
         parts, _ = fit(training, known.moments(cut, config), config)
     users = judged(known, known.all_later.user, cut, Options())
     return judge_diversity(parts.recommender(), users, seed=SEED)

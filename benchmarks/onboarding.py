@@ -4,8 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.quality import DATA, rounded
-from benchmarks.record import RESULTS, record, shared_data
+from benchmarks.quality import DATA, rounded, written
+from benchmarks.record import RESULTS, data_for, record
 from training.backtest import Known, training_of
 from training.config import TrainingConfig
 from training.evaluation.onboarding import Onboarding, held_out_tastes, hold_out_users, judge_onboarding
@@ -23,9 +23,8 @@ SEED: Final = 0
 
 def run() -> None:
     """Measure all of them, and record figures and a plot."""
-    folder = shared_data()
+    folder = data_for("onboarding")
     if folder is None:
-        print("onboarding: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
         return
     found = {}
     for name in SETS:
@@ -37,16 +36,12 @@ def run() -> None:
 
 def measure(folder: Path, name: str) -> Onboarding:
     """Return how users whom retrieval never saw fare, by what they are shown."""
-    frame, items, _ = DATA[name](folder)
     with TemporaryDirectory() as work:
-        frame.to_parquet(Path(work) / "interactions.parquet")
-        file = Path(work) / "items.parquet"
-        if items is not None:
-            items.to_parquet(file)
-        loaded = load_interactions(Path(work) / "interactions.parquet")
+        rows, items = written(DATA[name](folder), Path(work))
+        loaded = load_interactions(rows)
         kept, held_out = hold_out_users(loaded.interactions, HELD_OUT, SEED)
         history = kept.on_backtest_clock()
         known = Known(history, held_out, held_out, int(history.at_us[-1]) + 1)
-        training = training_of(known, None if items is None else file)
+        training = training_of(known, items)
         parts = fit_retrieval(training, TrainingConfig(weights=loaded.weights, seed=SEED))
     return judge_onboarding(parts, held_out_tastes(held_out, SEED, MOST_USERS), k=SHOWN, seed=SEED)

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from benchmarks.record import RESULTS, commit, read, record, shared_data
+from benchmarks.record import RESULTS, commit, data_for, read, record
 
 _RETAIL_CUT: Final = "2011-09-20"
 IN_SEGMENTS: Final = ("marquee", "popularity", "recent popularity (1 day)", "ALS", "EASE", "blend of all sources")
@@ -79,17 +79,27 @@ DATA: Final[dict[str, Callable[[Path], Prepared]]] = {
 }
 
 
+def written(prepared: Prepared, folder: Path) -> tuple[Path, Path | None]:
+    """Return the files of a data set's interactions and catalogue, written into a folder."""
+    frame, items, _ = prepared
+    rows, catalogue = folder / "interactions.parquet", folder / "items.parquet"
+    frame.to_parquet(rows)
+    if items is None:
+        return rows, None
+    items.to_parquet(catalogue)
+    return rows, catalogue
+
+
 def run(names: Sequence[str] = tuple(DATA)) -> None:
     """Run backtests, all four by default, each in a process of its own, and record their figures and a plot."""
-    folder = shared_data()
+    folder = data_for("quality")
     if folder is None:
-        print("quality: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
         return
     known = read("quality")
     figures: dict[str, Any] = {} if known is None else known["figures"]
     for name in names:
         print(f"quality: {name}", flush=True)
-        figures[name] = {"commit": commit(), **_backtest(*DATA[name](folder))}
+        figures[name] = {"commit": commit(), **_backtest(DATA[name](folder))}
         record("quality", figures)  # after each: a run that is stopped keeps what it measured
     plot(figures, RESULTS / "quality.png")
 
@@ -122,15 +132,14 @@ def _bars(found: dict[str, Any]) -> Iterator[tuple[str, float, tuple[float, floa
         yield method, ndcg["mean"], (ndcg["mean"] - ndcg["low"], ndcg["high"] - ndcg["mean"])
 
 
-def _backtest(frame: pd.DataFrame, items: pd.DataFrame | None, cut: tuple[str, str]) -> dict[str, Any]:
+def _backtest(prepared: Prepared) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        frame.to_parquet(folder / "interactions.parquet")
-        command = [sys.executable, "-m", "training", "backtest", "--interactions", str(folder / "interactions.parquet")]
+        rows, items = written(prepared, folder)
+        command = [sys.executable, "-m", "training", "backtest", "--interactions", str(rows)]
         if items is not None:
-            items.to_parquet(folder / "items.parquet")
-            command += ["--items", str(folder / "items.parquet")]
-        subprocess.run([*command, *cut, "--k", "20", "--out", str(folder / "out")], check=True)
+            command += ["--items", str(items)]
+        subprocess.run([*command, *prepared[2], "--k", "20", "--out", str(folder / "out")], check=True)
         metrics = json.loads((folder / "out" / "metrics.json").read_text(encoding="utf-8"))
     return {
         "interactions": metrics["data"]["interactions"],

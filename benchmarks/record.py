@@ -12,10 +12,16 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
 
 
-def shared_data() -> Path | None:
-    """Return the folder of public data sets beside the checkout (or MARQUEE_SHARED_DATA), None where it is missing."""
+def data_for(benchmark: str) -> Path | None:
+    """Return the folder of public data sets beside the checkout (or MARQUEE_SHARED_DATA).
+
+    Where it is missing, None, and that the benchmark is skipped is printed.
+    """
     folder = Path(os.environ.get("MARQUEE_SHARED_DATA", ROOT.parent / "shared" / "data"))
-    return folder if folder.is_dir() else None
+    if folder.is_dir():
+        return folder
+    print(f"{benchmark}: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
+    return None
 
 
 def commit() -> str:

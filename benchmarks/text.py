@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from benchmarks.record import record, shared_data
+from benchmarks.record import data_for, record
 from benchmarks.text_queries import Books, Question, goodbooks, measures, questions
 from features.text.documents import Document
 from features.text.encoder import Query, query_of
@@ -34,9 +34,8 @@ WAYS: Final = {
 
 def run() -> None:
     """Measure encoding, search at 10,000 and 50,000 items, and quality by kind of question."""
-    folder = shared_data()
+    folder = data_for("text")
     if folder is None:
-        print("text: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
         return
     books = goodbooks(folder)
     with threadpool_limits(1):

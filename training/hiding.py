@@ -125,9 +125,10 @@ class Hiding:
     def _asking(self, hidden: Bools) -> Recommender:
         """Return the recommender whose sources know hidden items by their texts alone, as they do unmet ones."""
         items = np.flatnonzero(hidden | self.recommender.is_fresh).astype(np.int32)
-        told = self.promised[items]
-        fresh = FreshSource(items, np.ascontiguousarray(told[:, :-1]))
-        unmet: dict[str, Source] = {FRESH: fresh, PROMISED: PromisedSource.of(items, np.ascontiguousarray(told[:, -1]))}
+        told = self.promised[items, :-1]
+        fresh = FreshSource(items, np.ascontiguousarray(told))
+        known = ~(hidden | self.recommender.is_fresh)
+        unmet: dict[str, Source] = {FRESH: fresh, PROMISED: Among(self._by_promise, known)}
         sources = tuple(unmet.get(source.name) or _known(source, hidden, fresh) for source in self.recommender.sources)
         return replace(self.recommender, fresh=items, sources=sources)
 
@@ -139,6 +140,11 @@ class Hiding:
         rows[np.ix_(at, _AGE_GAPS)] = np.nan
         rows[at, _AFFINITIES] = self._no_affinities
         rows[at, _PROMISE] = self.promised[candidates[at], -1]
+
+    @cached_property
+    def _by_promise(self) -> PromisedSource:
+        """Return all items by what they promise: ordered once, whoever asks."""
+        return PromisedSource.of(np.arange(self.recommender.n_items, dtype=np.int32), self.promised[:, -1])
 
     @cached_property
     def _no_affinities(self) -> Singles:

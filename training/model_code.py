@@ -30,7 +30,7 @@ def _reached(entry: Path, root: Path, packages: Sequence[str]) -> set[Path]:
     found: set[Path] = set()
     waiting = [entry]
     while waiting:
-        for name in _imported(waiting.pop()):
+        for name in imported(waiting.pop()):
             if name.split(".")[0] not in packages:
                 continue
             new = {file for file in _files(root, name) if file not in found}
@@ -39,7 +39,7 @@ def _reached(entry: Path, root: Path, packages: Sequence[str]) -> set[Path]:
     return found
 
 
-def _imported(file: Path) -> Iterator[str]:
+def imported(file: Path) -> Iterator[str]:
     """Yield the full names that a file imports; of ``from a import b`` also ``a.b``, which may be a module."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

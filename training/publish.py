@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -181,22 +181,18 @@ def _dataset(file: Path, sha256: str) -> MetaDataset:
 
 
 def _log_model(publication: Publication) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        return _log_model_with(publication, copy_code(MODEL_CODE, ROOT, PACKAGES, Path(folder)))
-
-
-def _log_model_with(publication: Publication, code: Sequence[Path]) -> Any:
     example = pd.DataFrame({USER: ["someone"], "history": [list(publication.example_items)], "k": [10]})
-    return mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(MODEL_CODE),
-        artifacts={BUNDLE_FOLDER: str(publication.bundle.resolve())},
-        code_paths=[str(package) for package in code],
-        model_config={"digest": publication.digest},
-        signature=SIGNATURE,
-        input_example=example if publication.example_items else None,
-        pip_requirements=[f"{name}=={installed_version(name)}" for name in _REQUIREMENTS],
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        return mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(MODEL_CODE),
+            artifacts={BUNDLE_FOLDER: str(publication.bundle.resolve())},
+            code_paths=[str(package) for package in copy_code(MODEL_CODE, ROOT, PACKAGES, Path(folder))],
+            model_config={"digest": publication.digest},
+            signature=SIGNATURE,
+            input_example=example if publication.example_items else None,
+            pip_requirements=[f"{name}=={installed_version(name)}" for name in _REQUIREMENTS],
+        )
 
 
 def _create_version(client: MlflowClient, name: str, model: Any, run_id: str, publication: Publication) -> str:

@@ -77,6 +77,11 @@ class Api:
         """Send `events`; returns when Kafka has them."""
         self._json(self._client.post("/api/v1/events", json=events))
 
+    def personal(self, user: str, k: int) -> dict[str, Any] | None:
+        """Return the answer for a user once it is made of what is known of that user, None before."""
+        answer = self.recommend(user, k)
+        return answer if answer["fallback_reason"] is None else None
+
     def publish(self, items: list[dict[str, Any]]) -> None:
         """Publish items; returns when Kafka has them."""
         self._json(self._client.post("/api/v1/items", json={"items": items}))

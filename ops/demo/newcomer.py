@@ -1,7 +1,6 @@
 """Someone whom no training has seen likes two films, and the next answer changes."""
 
 import time
-from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
@@ -19,7 +18,7 @@ def newcomer(dataset: Dataset, api: Api, console: Console) -> float:
     likes = choose_likes(dataset)
     clicked = time.monotonic()
     api.send([{"type": "interaction", "user_id": user, "item_id": item, "action": "like"} for item in likes])
-    after = wait_for(lambda: _personal(api.recommend(user, K)), f"an answer that knows what {user} likes")
+    after = wait_for(lambda: api.personal(user, K), f"an answer that knows what {user} likes")
     took_ms = (time.monotonic() - clicked) * 1_000
     console.print(f"\n{user} likes: {', '.join(names.get(item, item) for item in likes)}", markup=False)
     console.print(table(after, names, f"{user}, after"))
@@ -29,8 +28,3 @@ def newcomer(dataset: Dataset, api: Api, console: Console) -> float:
         )
     console.print(f"from the click to an answer that knows of it: [bold]{took_ms:.0f} ms[/bold]")
     return took_ms
-
-
-def _personal(answer: dict[str, Any]) -> dict[str, Any] | None:
-    """Return an answer if it was made for somebody whose history is known."""
-    return answer if answer["fallback_reason"] is None else None

@@ -22,9 +22,8 @@ def new_text(dataset: Dataset, api: Api, console: Console) -> None:
     likes = choose_likes(dataset, LIKES)
     names = titles(dataset)
     reader, text = f"reader-{uuid4().hex[:8]}", sequel(dataset, likes[0])
-    unknown = [item["item_id"] for item in api.recommend(reader, LONG)["items"]]
     api.send([{"type": "interaction", "user_id": reader, "item_id": item, "action": "like"} for item in likes])
-    wait_for(lambda: [item["item_id"] for item in api.recommend(reader, LONG)["items"]] != unknown, f"{reader}'s likes")
+    wait_for(lambda: api.personal(reader, SHOWN), f"an answer that knows what {reader} likes")
     console.print(f"{reader} likes: {', '.join(names.get(item, item) for item in likes)}", markup=False)
 
     published = time.monotonic()

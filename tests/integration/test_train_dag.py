@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 
+from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.taste_events import taste_events
 from training.bundle.registry import Registry
@@ -44,14 +45,7 @@ def environment(
     file = work / "events.parquet"
     taste_events().to_parquet(file, index=False)
     for arguments in (("topics",), ("import", "--interactions", str(file))):
-        done = subprocess.run(
-            [sys.executable, "-m", "features", *arguments],
-            cwd=ROOT,
-            env=settings,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_command("features", *arguments, environment=settings)
         assert done.returncode == 0, done.stderr
     return settings
 

@@ -16,6 +16,8 @@ from typing import Final
 
 from coverage import Coverage
 
+from tests.support.processes import is_counted
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE_S: Final = 280.0
 _IMPORTED: Final = (
@@ -76,7 +78,7 @@ def _run(arguments: tuple[str, ...], environment: dict[str, str], said: Path, co
         os.dup2(file, descriptor)
         os.close(file)
     counting = Coverage.current()
-    if counting is not None and not any(name.startswith("COVERAGE_") for name in environment):
+    if counting is not None and not is_counted(environment):
         counting.stop()
     os.environ.clear()
     os.environ.update(environment)

@@ -1,6 +1,5 @@
 """What the MLflow model takes along: the code that it imports, and the names of every library that this imports."""
 
-import ast
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -8,22 +7,14 @@ from pathlib import Path
 import pytest
 
 from training.code_version import ROOT
-from training.model_code import copy_code
+from training.model_code import copy_code, imported
 from training.publish import _REQUIREMENTS, MODEL_CODE, PACKAGES
-
-
-def imported(file: Path) -> set[str]:
-    """Return the top-level packages that a file imports."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    return {name.split(".")[0] for name in names}
 
 
 def test_every_library_that_the_model_imports_is_named(tmp_path: Path) -> None:
     copy_code(MODEL_CODE, ROOT, PACKAGES, tmp_path)
     files = [MODEL_CODE, *tmp_path.rglob("*.py")]
-    libraries = set().union(*(imported(file) for file in files)) - set(sys.stdlib_module_names)
+    libraries = {name.split(".")[0] for file in files for name in imported(file)} - set(sys.stdlib_module_names)
     libraries -= set(PACKAGES)
     assert {"numba", "faiss", "lightgbm"} <= libraries
     known = packages_distributions()
