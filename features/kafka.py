@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, MemberToRemove
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     FencedInstanceIdError,
@@ -440,14 +440,37 @@ class Admin:
 
     def _offsets(self, topics: Iterable[str], which: int) -> dict[tuple[str, int], int]:
         with kafka_errors("looking up offsets"):
-            partitions = [
-                TopicPartition(topic["name"], partition["partition_index"])
-                for topic in self._admin.describe_topics(list(topics))
-                if not topic["error_code"]
-                for partition in topic["partitions"]
-            ]
-            found = self._admin.list_partition_offsets(dict.fromkeys(partitions, which))
+            found = self._admin.list_partition_offsets(dict.fromkeys(self.partitions(topics), which))
         return {(at.topic, at.partition): offset.offset for at, offset in found.items()}
+
+    def partitions(self, topics: Iterable[str]) -> frozenset[TopicPartition]:
+        """Return the partitions of those topics that exist."""
+        with kafka_errors("looking up topics"):
+            described = self._admin.describe_topics(list(topics))
+        return frozenset(
+            TopicPartition(topic["name"], partition["partition_index"])
+            for topic in described
+            if not topic["error_code"]
+            for partition in topic["partitions"]
+        )
+
+    def shared(self) -> frozenset[TopicPartition] | None:
+        """Return the partitions that landing's group has shared out; None while it is doing so."""
+        with kafka_errors("looking up the group"):
+            group = self._admin.describe_groups([LANDING_GROUP])[LANDING_GROUP]
+        if group["group_state"] != "Stable":
+            return None
+        return frozenset(
+            TopicPartition(topic["topic"], partition)
+            for member in group["members"]
+            for topic in member["member_assignment"]["assigned_partitions"]
+            for partition in topic["partitions"]
+        )
+
+    def leave_slot(self, slot: str) -> None:
+        """Let landing's group forget a slot: who joins under it next is new, and all is shared out anew."""
+        with kafka_errors("leaving the group"):
+            self._admin.remove_group_members(LANDING_GROUP, [MemberToRemove(group_instance_id=slot)])
 
     def retentions_ms(self, topics: Iterable[str]) -> dict[str, int]:
         """Return how long each topic that exists keeps its messages, in milliseconds; -1 is for ever."""

@@ -65,13 +65,18 @@ class Reader:
         What to read.
     batch_size
         Messages at which no more are collected.
+    slot
+        The consumer's, if it has one.
     """
 
-    def __init__(self, consumer: KafkaConsumer, admin: Admin, topics: Sequence[str], *, batch_size: int) -> None:
+    def __init__(
+        self, consumer: KafkaConsumer, admin: Admin, topics: Sequence[str], *, batch_size: int, slot: str | None = None
+    ) -> None:
         self._consumer = consumer
         self._admin = admin
         self._topics = topics
         self._batch_size = batch_size
+        self._slot = slot
         self._assignment = _Assignment()
         self._identity = admin.identify(topics)
         self._collected: dict[TopicPartition, list[ConsumerRecord]] = {}
@@ -80,6 +85,7 @@ class Reader:
         self._gaps: dict[TopicPartition, int] = {}
         self._landed: dict[TopicPartition, int] = {}
         self._halted: dict[TopicPartition, str] = {}
+        self._ill_shared: frozenset[TopicPartition] = frozenset()
         self._looked_at_halted_s = self._looked_at_topics_s = self._copied_s = 0.0
         self._subscribe()
 
@@ -149,6 +155,26 @@ class Reader:
         self._looked_at_topics_s = time.monotonic()
         for at in [at for at in self._next if topic_ids.get(at.topic) != self._identity.topic_ids[at.topic]]:
             self._halt(at, f"the topic was made anew: its id is now {topic_ids.get(at.topic)}")
+        self._mend_sharing()
+
+    def _find_ill_shared(self) -> frozenset[TopicPartition]:
+        """Return partitions that no member of the group has, and those that one has but do not exist.
+
+        A slot is given back what it had, unasked, and the group's leader notes changes only if it was there before: of
+        members that all came back, none looks whether topics were made anew or got more partitions.
+        """
+        shared = None if self._slot is None else self._admin.shared()
+        return frozenset() if shared is None else shared ^ self._admin.partitions(self._topics)
+
+    def _mend_sharing(self) -> None:
+        """Have the group share out partitions anew if it is found ill shared twice: once may be between two joins."""
+        known, self._ill_shared = self._ill_shared, self._find_ill_shared()
+        if self._slot is None or not known & self._ill_shared:
+            return
+        log.warning("the group was shared out for other partitions, joining it anew", partitions=len(self._ill_shared))
+        self._consumer.unsubscribe()
+        self._admin.leave_slot(self._slot)
+        self._subscribe()
 
     def _join_ms(self) -> int:
         """Return how long to poll while joining the group; a group that was not joined for long is joined anew.
@@ -224,12 +250,14 @@ class Reader:
         self._collected, self._size, self._bytes = {}, 0, 0
         self._identity = self._admin.identify(self._topics, missing_ok=True)
         assigned = sorted(self._consumer.assignment())
-        partitions = [at for at in assigned if at.topic in self._identity.topic_ids]
+        existing = self._admin.partitions(self._topics)
+        partitions = [at for at in assigned if at in existing and at.topic in self._identity.topic_ids]
         with kafka_errors("looking up offsets"):
             first = self._consumer.beginning_offsets(partitions) if partitions else {}
             end = self._consumer.end_offsets(partitions) if partitions else {}
         placement = place(connection, self._identity, partitions, Ends(first, end))
-        placement.halted |= dict.fromkeys(set(assigned) - set(partitions), "the topic does not exist any more")
+        placement.halted |= dict.fromkeys(set(assigned) - set(partitions), "it does not exist any more")
+        self._ill_shared = self._find_ill_shared()
         self._next = placement.next
         self._landed = dict(placement.next)
         self._gaps.clear()
@@ -274,7 +302,12 @@ class Reader:
             _copied(copy, error)
 
     def lag(self) -> int | None:
-        """Return how many offsets lie ahead of what was read in all assigned partitions; None while none is."""
+        """Return how many offsets lie ahead of what was read in all assigned partitions.
+
+        None while none is, and while the group may have to share out its partitions anew.
+        """
+        if self._ill_shared:
+            return None
         if not self._next:
             return 0 if self._halted else None
         with kafka_errors("looking up end offsets"):

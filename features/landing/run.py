@@ -150,7 +150,7 @@ class Landing:
         admin = Admin(self._settings)
         try:
             consumer = open_consumer(self._settings, slot=self._options.slot)
-            return Reader(consumer, admin, topics, batch_size=self._options.batch_size)
+            return Reader(consumer, admin, topics, batch_size=self._options.batch_size, slot=self._options.slot)
         except UnavailableError:
             admin.close()
             raise

@@ -4,12 +4,14 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
-from features.kafka import landed_topics
+from features.kafka import INTERACTIONS, landed_topics
 from features.settings import Settings
 from tests.conftest import WaitUntil
 from tests.support.faults import FaultRig, Process, assert_clean, fault_rig, frozen, seconds_until, wake
+from tests.support.landing import interaction, recreate_topics
 
 pytestmark = pytest.mark.integration
 PARTITIONS = 6
@@ -91,3 +93,33 @@ def test_frozen_ones_neither_hold_up_the_others_nor_commit_when_they_wake(rig: F
     assert sum(rig.counters().values()) == sum(before.values()) + 500
     assert [zombie.poll() for zombie in zombies] == [None] * len(zombies)
     assert_clean(rig)
+
+
+@pytest.mark.parametrize("partitions", [PARTITIONS - 3, PARTITIONS + 2])
+def test_a_slot_that_comes_back_reads_topics_that_were_made_anew(rig: FaultRig, partitions: int) -> None:
+    rig.land_all("one")  # the group keeps its partitions for six seconds
+    recreate_topics(rig.settings, partitions)
+    rig.rows("TRUNCATE consumer_offsets", fetch=False)  # as in a database that was made anew with them
+    rig.produce(interaction(number) for number in range(200))
+
+    rig.land_all("one")
+
+    assert rig.counters() == {"stored": 200, "duplicate": 0, "dead": 0, "skipped": 0}
+
+
+def test_a_slot_that_comes_back_reads_partitions_that_were_added(rig: FaultRig, wait_until: WaitUntil) -> None:
+    rig.land_all("one")
+    slotted = rig.start_landing("--slot", "one")
+    wait_until(lambda: shared(rig, slotted), timeout=60, what="the slot came back to its partitions")
+
+    admin = KafkaAdminClient(bootstrap_servers=rig.settings.kafka_bootstrap_servers)
+    try:
+        admin.create_partitions({INTERACTIONS: PARTITIONS + 2})
+    finally:
+        admin.close()
+    rig.produce(interaction(number) for number in range(200))
+    ends = rig.ends()
+
+    wait_until(lambda: rig.landed(ends), timeout=60, what="all partitions were landed")
+    assert len(ends) == PARTITIONS * len(landed_topics(rig.settings)) + 2
+    assert rig.counters()["stored"] == 200

@@ -71,10 +71,7 @@ class Rig:
         return process
 
     def land_all(self, slot: str | None = None) -> None:
-        """Land everything that is in the topics, in the place of a landing of that slot that was killed, if given.
-
-        A slot is given back its partitions unasked for six seconds, also if they are of topics that were made anew.
-        """
+        """Land everything that is in the topics; in the place of a landing of that slot, if given."""
         self.command("land", "--until-caught-up", *(() if slot is None else ("--slot", slot)))
 
     def produce(self, events: Iterable[Event], headers: Sequence[tuple[str, bytes]] = ()) -> None:
