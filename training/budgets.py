@@ -11,7 +11,7 @@ from features.contracts.profiles import Options
 from training import lists
 from training.bundle.recommender import Recommender
 from training.bundle.sources import SOURCES
-from training.hiding import Hiding
+from training.hiding import Hiding, eligible_at
 from training.moments import Moment
 
 STEP: Final = 10
@@ -87,12 +87,12 @@ def _offers(
     steps: list[npt.NDArray[np.int32]] = []
     hits: list[npt.NDArray[np.float64]] = []
     columns = [SOURCES.index(name) for name in on]
-    met = replace(options, eligible=moment.met())
+    may = replace(options, eligible=eligible_at(recommender, moment))
     history = moment.history
     for batch in lists.groups(history, moment.users[chosen], moment.as_of_us[chosen], recommender.plan.history_limit):
         view = recommender.view(batch.statistics)
         for user, position in enumerate(batch.position.tolist()):
-            offers = recommender.offers(batch.profiles, user, view, met, MOST)
+            offers = recommender.offers(batch.profiles, user, view, may, MOST)
             items = np.unique(np.concatenate([offers[column].items for column in columns]))
             step = np.full((len(items), len(on)), _NEVER, dtype=np.int32)
             for place, column in enumerate(columns):

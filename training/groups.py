@@ -10,7 +10,7 @@ from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
 from training import lists
 from training.bundle.recommender import Recommender
-from training.hiding import Hiding
+from training.hiding import Hiding, eligible_at
 from training.metrics import ndcg
 from training.moments import Moment
 
@@ -65,11 +65,11 @@ def candidate_groups(
 ) -> Iterator[Group]:
     """Yield the groups of some of a moment's users (positions), candidates made by the code that serves."""
     users, as_of_us = moment.users[chosen], moment.as_of_us[chosen]
-    met = replace(options, eligible=moment.met())
+    may = replace(options, eligible=eligible_at(recommender, moment))
     for batch in lists.groups(moment.history, users, as_of_us, recommender.plan.history_limit):
         view = recommender.view(batch.statistics)
         for user, position in enumerate(batch.position.tolist()):
-            candidates, rows = recommender.candidates(batch.profiles, user, view, met)
+            candidates, rows = recommender.candidates(batch.profiles, user, view, may)
             labels, gains = moment.labels[chosen[position]], moment.gains[chosen[position]]
             gain = _values_at(candidates.items, labels, gains)
             yield Group(rows, candidates.ranks, gain, len(labels), user=int(moment.users[chosen[position]]))

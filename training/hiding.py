@@ -40,6 +40,7 @@ from training.bundle.sources import (
     User,
 )
 from training.bundle.tables import NeighbourTable
+from training.moments import Moment
 from training.ridge import held_out, promised
 
 _AFFINITIES: Final = slice(
@@ -99,28 +100,23 @@ class Hiding:
         return replace(self, recommender=self.recommender.with_budgets(budgets))
 
     def candidates(self, profiles: Profiles, user: int, view: ItemView, options: Options) -> tuple[Candidates, Singles]:
-        """Return one user's candidates and feature rows; as `Recommender.candidates`, and unmet items are eligible."""
+        """Return one user's candidates and feature rows, as `Recommender.candidates` does."""
         hidden = self.hidden_from(profiles.user_ids[user])
         own = profiles.take(np.array([user])).without(hidden)
-        found, rows = self._asking(hidden).candidates(own, 0, view, self._with_unmet(options))
+        found, rows = self._asking(hidden).candidates(own, 0, view, options)
         self._blank(rows, found.items, hidden, view)
         return found, rows
 
     def offers(self, profiles: Profiles, user: int, view: ItemView, options: Options, limit: int) -> list[Offer]:
-        """Return each source's offer to one user; as `Recommender.offers`, and unmet items are eligible."""
+        """Return each source's offer to one user, as `Recommender.offers` does."""
         hidden = self.hidden_from(profiles.user_ids[user])
         own = profiles.take(np.array([user])).without(hidden)
-        return self._asking(hidden).offers(own, 0, view, self._with_unmet(options), limit)
+        return self._asking(hidden).offers(own, 0, view, options, limit)
 
     def hidden_from(self, user_id: str) -> Bools:
         """Return which items are hidden from a user, bool (n_items,): such as have a text."""
         rng = np.random.default_rng([self.seed, zlib.crc32(user_id.encode())])
         return np.asarray(self.content.has_text & (rng.random(self.recommender.n_items) < self.share))
-
-    def _with_unmet(self, options: Options) -> Options:
-        if options.eligible is None:
-            return options
-        return replace(options, eligible=options.eligible | self.recommender.is_fresh)
 
     def _asking(self, hidden: Bools) -> Recommender:
         """Return the recommender whose sources know hidden items by their texts alone, as they do unmet ones."""
@@ -153,6 +149,12 @@ class Hiding:
         none = NeighbourTable.none(self.recommender.n_items)
         columns = affinities(nobody, np.zeros(1, np.int32), dict.fromkeys(self.recommender.tables, none))
         return columns.ravel()
+
+
+def eligible_at(recommender: Recommender | Hiding, moment: Moment) -> Bools:
+    """Return which items may be candidates at a moment, bool (n_items,): new ones too if the recommender hides some."""
+    met = moment.met()
+    return met | (recommender.recommender.is_fresh & moment.published) if isinstance(recommender, Hiding) else met
 
 
 def _known(source: Source, hidden: Bools, fresh: FreshSource) -> Source:

@@ -44,6 +44,9 @@ class Moment:
         Per user the new items liked next, int32 ascending.
     gains
         Per user how much each of them was liked, float32: the largest weight.
+    published
+        bool (n_items,), items that somebody had met, or was to meet by the end of the window of labels. When others
+        came into the catalogue nothing tells: a ranker must not learn that nobody wants what nobody could have.
     """
 
     history: Interactions
@@ -52,6 +55,7 @@ class Moment:
     as_of_us: npt.NDArray[np.int64]
     labels: list[npt.NDArray[np.int32]]
     gains: list[npt.NDArray[np.float32]]
+    published: npt.NDArray[np.bool_]
 
     @property
     def has_time(self) -> bool:
@@ -60,7 +64,7 @@ class Moment:
 
     def met(self) -> npt.NDArray[np.bool_]:
         """Return which items somebody had met before, bool (n_items,): the catalogue may hold more."""
-        return np.bincount(self.history.item, minlength=len(self.history.items)) > 0
+        return _met_in(self.history)
 
 
 def moment_of(
@@ -82,7 +86,12 @@ def moment_of(
     users = users[some]
     moments = newest_us(history)[users] + 1 if as_of_us is None else np.full(len(users), as_of_us, dtype=np.int64)
     labels = [entry for entry, keep in zip(labels, some, strict=True) if keep]
-    return Moment(history, learned or history, users, moments, labels, liked_weights(later, users, labels))
+    published = _met_in(history) | _met_in(later)
+    return Moment(history, learned or history, users, moments, labels, liked_weights(later, users, labels), published)
+
+
+def _met_in(interactions: Interactions) -> npt.NDArray[np.bool_]:
+    return np.bincount(interactions.item, minlength=len(interactions.items)) > 0
 
 
 def newest_us(history: Interactions) -> npt.NDArray[np.int64]:

@@ -12,9 +12,9 @@ from training.bundle.content import PROMISE
 from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.sources import FRESH, PROMISED, SOURCES
-from training.hiding import Hiding
+from training.hiding import Hiding, eligible_at
 from training.moments import moment_of, position_moments
-from training.retrieval import Training, fit_retrieval
+from training.retrieval import Training, at_moment, fit_retrieval
 from training.ridge import promised
 from training.slices import HIDDEN_AT_TIMES, hidden_shares
 from training.split import cutoff_split
@@ -108,17 +108,33 @@ def test_items_that_nobody_met_are_candidates_beside_hidden_ones() -> None:
     assert fitted.fresh.tolist() == [ITEM]
     hiding = Hiding.of(fitted, fitted.content, 0.1, seed=1).with_budgets(dict.fromkeys(SOURCES, 60))
     interactions = training(without=ITEM).interactions
-    met = np.bincount(interactions.item, minlength=80) > 0
     view = hiding.view(fitted.state.at(fitted.closed_at_us, has_clock=fitted.has_clock))
     profiles = interactions.profiles(np.arange(5), 100)
     for user in range(5):
-        found, rows = hiding.candidates(profiles, user, view, Options(eligible=met))
+        found, rows = hiding.candidates(profiles, user, view, Options())
         (row,) = np.flatnonzero(found.items == ITEM)
         by = dict(zip(SOURCES, found.ranks[row], strict=True))
         assert by[FRESH] >= 1
         assert by[PROMISED] >= 1
         assert len(np.unique(found.items)) == len(found.items)
         assert not np.isnan(rows[row, SPEC.names.index(PROMISE)])
+
+
+def test_what_nobody_meets_in_a_window_is_no_candidate_at_its_moment() -> None:
+    known = training().interactions
+    at, until = (int(np.quantile(known.at_us, share)) for share in (0.6, 0.8))
+    window = known.take(np.flatnonzero(known.at_us < until))
+    new = np.unique(window.item[window.at_us >= at])[1:3]  # the first has no text
+    early = window.take(np.flatnonzero(~np.isin(window.item, new) | ((window.at_us >= at) & (window.item == new[0]))))
+    moment = moment_of(early, cutoff_split(early, at), at)
+    parts = fit_retrieval(at_moment(training(), moment.learned), replace(SMALL, hidden_items=0.1))
+    assert parts.content is not None
+    hiding = Hiding.of(parts, parts.content, 0.1, seed=1)
+
+    assert parts.fresh.tolist() == new.tolist()
+    assert not eligible_at(parts.recommender(), moment)[new].any()
+    assert eligible_at(hiding, moment)[new].tolist() == [True, False]
+    assert eligible_at(hiding, moment)[moment.met()].all()
 
 
 def test_new_items_validate_alone_where_moments_have_a_time_and_users_met_such() -> None:
