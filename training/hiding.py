@@ -101,20 +101,23 @@ class Hiding:
 
     def candidates(self, profiles: Profiles, user: int, view: ItemView, options: Options) -> tuple[Candidates, Singles]:
         """Return one user's candidates and feature rows, as `Recommender.candidates` does."""
-        hidden = self.hidden_from(profiles.user_ids[user])
-        own = profiles.take(np.array([user])).without(hidden)
-        found, rows = self._asking(hidden).candidates(own, 0, view, options)
+        hidden = self._hidden(profiles, user)
+        found, rows = self._asking(hidden).candidates(profiles, user, view, options)
         self._blank(rows, found.items, hidden, view)
         return found, rows
 
     def offers(self, profiles: Profiles, user: int, view: ItemView, options: Options, limit: int) -> list[Offer]:
         """Return each source's offer to one user, as `Recommender.offers` does."""
+        return self._asking(self._hidden(profiles, user)).offers(profiles, user, view, options, limit)
+
+    def _hidden(self, profiles: Profiles, user: int) -> Bools:
+        """Return which items are hidden from one user: none of the history, which tells as much when it is served."""
         hidden = self.hidden_from(profiles.user_ids[user])
-        own = profiles.take(np.array([user])).without(hidden)
-        return self._asking(hidden).offers(own, 0, view, options, limit)
+        hidden[profiles.seen(user)] = False
+        return hidden
 
     def hidden_from(self, user_id: str) -> Bools:
-        """Return which items are hidden from a user, bool (n_items,): such as have a text."""
+        """Return which items are hidden from a user who has none of them, bool (n_items,): such as have a text."""
         rng = np.random.default_rng([self.seed, zlib.crc32(user_id.encode())])
         return np.asarray(self.content.has_text & (rng.random(self.recommender.n_items) < self.share))
 

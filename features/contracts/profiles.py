@@ -1,7 +1,7 @@
 """What is known of users: their histories as a store reads them, and as arrays that the recommender computes with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -70,18 +70,6 @@ class Profiles:
     def seen(self, user: int) -> npt.NDArray[np.int32]:
         """Return internal indices of all items that the batch's user number `user` ever touched, ascending."""
         return self.seen_item[self.seen_offsets[user] : self.seen_offsets[user + 1]]
-
-    def without(self, hidden: npt.NDArray[np.bool_]) -> "Profiles":
-        """Return the profiles without the events on some items, bool (n_items,); they stay seen."""
-        kept = ~hidden[self.item]
-        owner = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        return replace(
-            self,
-            offsets=offsets_of(np.bincount(owner[kept], minlength=len(self))),
-            item=self.item[kept],
-            weight=self.weight[kept],
-            at_us=self.at_us[kept],
-        )
 
     def take(self, users: npt.NDArray[np.integer]) -> "Profiles":
         """Return the profiles of some users of the batch, in the order asked for."""
