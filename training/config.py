@@ -30,8 +30,8 @@ class RankerConfig:
     l2: float = 5.0
     truncation: int = 15
     feature_fraction: float = 0.5
-    users_per_slice: int = 2_000
-    rows: int = 600_000
+    users_per_slice: int = 4_000
+    rows: int = 1_200_000
 
 
 @dataclass(frozen=True, slots=True)
