@@ -1,7 +1,7 @@
 """A recommender that takes some items for new ones: how a ranker learns what a text is worth where all else is unknown.
 
-Items that nobody has met yet, and that some user is about to meet, are candidates as they will be when it serves. They
-are few, and so some known items are taken for new ones too. Which is drawn for each user anew, so that no item is
+Items that nobody has met yet, and that some user is about to meet, are few, and the same for all users of a moment: a
+ranker would learn them by heart. So known items are taken for new ones, drawn for each user anew, so that no item is
 always new: what a ranker learns is how far to trust texts, not which items were hidden. To the user who is asked for, a
 hidden item looks as one that nobody ever met: it comes by its text alone, with factors from a map that was fitted
 without it, and its features are those of an unmet item.
@@ -155,9 +155,16 @@ class Hiding:
 
 
 def eligible_at(recommender: Recommender | Hiding, moment: Moment) -> Bools:
-    """Return which items may be candidates at a moment, bool (n_items,): new ones too if the recommender hides some."""
+    """Return which items may be candidates at a moment, bool (n_items,): such as somebody had met.
+
+    Where new items are to be offered and none is hidden, those are too that nobody had met: they are the truth to be
+    validated on. Where some are hidden these stand for the new ones: all users of a moment meet the same few of the
+    others, which would be learned by heart.
+    """
     met = moment.met()
-    return met | (recommender.recommender.is_fresh & moment.published) if isinstance(recommender, Hiding) else met
+    if isinstance(recommender, Hiding) and not recommender.share:
+        return met | (recommender.recommender.is_fresh & moment.published)
+    return met
 
 
 def _known(source: Source, hidden: Bools, fresh: FreshSource) -> Source:

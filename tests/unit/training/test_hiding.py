@@ -129,12 +129,13 @@ def test_what_nobody_meets_in_a_window_is_no_candidate_at_its_moment() -> None:
     moment = moment_of(early, cutoff_split(early, at), at)
     parts = fit_retrieval(at_moment(training(), moment.learned), replace(SMALL, hidden_items=0.1))
     assert parts.content is not None
-    hiding = Hiding.of(parts, parts.content, 0.1, seed=1)
+    hiding, validating = (Hiding.of(parts, parts.content, share, seed=1) for share in (0.1, 0.0))
 
     assert parts.fresh.tolist() == new.tolist()
-    assert not eligible_at(parts.recommender(), moment)[new].any()
-    assert eligible_at(hiding, moment)[new].tolist() == [True, False]
-    assert eligible_at(hiding, moment)[moment.met()].all()
+    for recommender in (parts.recommender(), hiding):
+        np.testing.assert_array_equal(eligible_at(recommender, moment), moment.met())
+    assert eligible_at(validating, moment)[new].tolist() == [True, False]
+    assert eligible_at(validating, moment)[moment.met()].all()
 
 
 def test_new_items_validate_alone_where_moments_have_a_time_and_users_met_such() -> None:
