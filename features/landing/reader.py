@@ -161,19 +161,21 @@ class Reader:
         """Return partitions that no member of the group has, and those that one has but do not exist.
 
         A slot is given back what it had, unasked, and the group's leader notes changes only if it was there before: of
-        members that all came back, none looks whether topics were made anew or got more partitions.
+        members that all came back, none looks whether topics were made anew or got more partitions. And a leader that
+        came before the brokers knew all of a new topic shares out a part of it.
         """
-        shared = None if self._slot is None else self._admin.shared()
+        shared = self._admin.shared()
         return frozenset() if shared is None else shared ^ self._admin.partitions(self._topics)
 
     def _mend_sharing(self) -> None:
         """Have the group share out partitions anew if it is found ill shared twice: once may be between two joins."""
         known, self._ill_shared = self._ill_shared, self._find_ill_shared()
-        if self._slot is None or not known & self._ill_shared:
+        if not known & self._ill_shared:
             return
         log.warning("the group was shared out for other partitions, joining it anew", partitions=len(self._ill_shared))
+        if self._slot is not None:
+            self._admin.leave_slot(self._slot)  # first: if Kafka is away, this is tried again while all else stands
         self._consumer.unsubscribe()
-        self._admin.leave_slot(self._slot)
         self._subscribe()
 
     def _join_ms(self) -> int:

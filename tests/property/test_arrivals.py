@@ -109,14 +109,16 @@ def test_arrivals_come_to_those_who_like_their_kind_and_are_listed_as_of_no_hist
     assert np.isin(np.flatnonzero(only), larger.fresh).all()
 
 
-def test_liking_arrivals_alone_gives_a_personal_list() -> None:
+def test_who_liked_arrivals_alone_gets_others_of_their_kind() -> None:
     _, parts = trained_on_texts()
-    larger = grown(parts, some_arrivals(parts))
-    liked = [len(parts.items) + n for n in range(12) if (n + 1) % N_GROUPS == 2][:3]
-    found = answer(larger, profiles_of([liked], parts.closed_at_us - 1), Options(k=10))
-    assert found.fallback_reason == (None,)
-    kinds = [int(item) % N_GROUPS if item < 80 else (int(item) - 79) % N_GROUPS for item in found.items[0]]
-    assert np.mean(np.array(kinds) == 2) > 0.5
+    n_before, count = len(parts.items), 24
+    larger = grown(parts, some_arrivals(parts, count))
+    group = np.arange(1, count + 1) % N_GROUPS
+    liked = [(np.flatnonzero(group == own)[:3] + n_before).tolist() for own in range(N_GROUPS)]
+    only = np.arange(len(larger.items)) >= n_before
+    found = answer(larger, profiles_of(liked, parts.closed_at_us - 1), Options(k=3, eligible=only))
+    assert found.fallback_reason == (None,) * N_GROUPS
+    assert (group[found.items - n_before] == np.arange(N_GROUPS)[:, None]).mean() > 0.8
 
 
 def test_arrivals_that_cannot_join_are_refused() -> None:
