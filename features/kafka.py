@@ -387,9 +387,11 @@ class Admin:
 
     def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
         """Return the ids that topics have now; those that do not exist are left out."""
+        return {topic["name"]: str(topic["topic_id"]) for topic in self._existing(topics)}
+
+    def _existing(self, topics: Iterable[str]) -> list[dict[str, Any]]:
         with kafka_errors("looking up topics"):
-            described = self._admin.describe_topics(list(topics))
-        return {topic["name"]: str(topic["topic_id"]) for topic in described if not topic["error_code"]}
+            return [topic for topic in self._admin.describe_topics(list(topics)) if not topic["error_code"]]
 
     def create_topics(self, landed: Iterable[str] = EVENT_TOPICS, partitions: int = PARTITIONS) -> list[str]:
         """Create all topics that do not exist yet, those that are landed and those we publish; return their names.
@@ -445,12 +447,9 @@ class Admin:
 
     def partitions(self, topics: Iterable[str]) -> frozenset[TopicPartition]:
         """Return the partitions of those topics that exist."""
-        with kafka_errors("looking up topics"):
-            described = self._admin.describe_topics(list(topics))
         return frozenset(
             TopicPartition(topic["name"], partition["partition_index"])
-            for topic in described
-            if not topic["error_code"]
+            for topic in self._existing(topics)
             for partition in topic["partitions"]
         )
 

@@ -123,12 +123,11 @@ class Hiding:
 
     def _asking(self, hidden: Bools) -> Recommender:
         """Return the recommender whose sources know hidden items by their texts alone, as they do unmet ones."""
-        items = np.flatnonzero(hidden | self.recommender.is_fresh).astype(np.int32)
-        told = self.promised[items, :-1]
-        fresh = FreshSource(items, np.ascontiguousarray(told))
-        known = ~(hidden | self.recommender.is_fresh)
-        unmet: dict[str, Source] = {FRESH: fresh, PROMISED: Among(self._by_promise, known)}
-        sources = tuple(unmet.get(source.name) or _known(source, hidden, fresh) for source in self.recommender.sources)
+        unmet = hidden | self.recommender.is_fresh
+        items = np.flatnonzero(unmet).astype(np.int32)
+        fresh = FreshSource(items, np.ascontiguousarray(self.promised[items, :-1]))
+        told: dict[str, Source] = {FRESH: fresh, PROMISED: Among(self._by_promise, ~unmet)}
+        sources = tuple(told.get(source.name) or _known(source, hidden, fresh) for source in self.recommender.sources)
         return replace(self.recommender, fresh=items, sources=sources)
 
     def _blank(self, rows: Singles, candidates: npt.NDArray[np.int32], hidden: Bools, view: ItemView) -> None:

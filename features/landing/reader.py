@@ -157,19 +157,19 @@ class Reader:
             self._halt(at, f"the topic was made anew: its id is now {topic_ids.get(at.topic)}")
         self._mend_sharing()
 
-    def _find_ill_shared(self) -> frozenset[TopicPartition]:
-        """Return partitions that no member of the group has, and those that one has but do not exist.
+    def _find_ill_shared(self, existing: frozenset[TopicPartition]) -> frozenset[TopicPartition]:
+        """Return existing partitions that no member of the group has, and those that one has but do not exist.
 
         A slot is given back what it had, unasked, and the group's leader notes changes only if it was there before: of
         members that all came back, none looks whether topics were made anew or got more partitions. And a leader that
         came before the brokers knew all of a new topic shares out a part of it.
         """
         shared = self._admin.shared()
-        return frozenset() if shared is None else shared ^ self._admin.partitions(self._topics)
+        return frozenset() if shared is None else shared ^ existing
 
     def _mend_sharing(self) -> None:
         """Have the group share out partitions anew if it is found ill shared twice: once may be between two joins."""
-        known, self._ill_shared = self._ill_shared, self._find_ill_shared()
+        known, self._ill_shared = self._ill_shared, self._find_ill_shared(self._admin.partitions(self._topics))
         if not known & self._ill_shared:
             return
         log.warning("the group was shared out for other partitions, joining it anew", partitions=len(self._ill_shared))
@@ -259,7 +259,7 @@ class Reader:
             end = self._consumer.end_offsets(partitions) if partitions else {}
         placement = place(connection, self._identity, partitions, Ends(first, end))
         placement.halted |= dict.fromkeys(set(assigned) - set(partitions), "it does not exist any more")
-        self._ill_shared = self._find_ill_shared()
+        self._ill_shared = self._find_ill_shared(existing)
         self._next = placement.next
         self._landed = dict(placement.next)
         self._gaps.clear()
