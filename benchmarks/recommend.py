@@ -65,7 +65,7 @@ def _parts(interactions: Interactions) -> Parts:
     training = Training(interactions.on_backtest_clock(), groups, ItemFacts.unknown(n_items), until_us)
     parts, fitted = fit(training, time_moments(training.interactions, until_us, 2), TrainingConfig())
     # The whole line is timed, whichever order did best on made-up tastes.
-    return replace(parts, plan=msgspec.structs.replace(parts.plan, order_by=RANKER), ranker=fitted.ranker)
+    return replace(parts, plan=msgspec.structs.replace(parts.plan, order_by=RANKER), ranker=fitted.known.ranker)
 
 
 def _measure(interactions: Interactions) -> dict[str, Any]:

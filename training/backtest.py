@@ -30,8 +30,9 @@ from training.evaluation.judged import Judged
 from training.evaluation.measures import Measures
 from training.evaluation.methods import K
 from training.evaluation.newcomers import Newcomers, judge_newcomers
-from training.fit import fit
+from training.fit import Fitted, fit
 from training.frames import Loaded, catalogue_ids, load_categories
+from training.fresh_fit import FreshFit
 from training.judging import in_items_of
 from training.lists import Group, recommend_all
 from training.moments import Moment, newest_us, position_moments, time_moments
@@ -69,6 +70,7 @@ class Backtest:
     newcomers: Newcomers
     cold_items: ColdItems | None
     ranker: RankerFit
+    fresh: FreshFit | None
     seconds: dict[str, float]
 
 
@@ -131,8 +133,8 @@ def run_backtest(
 ) -> Backtest:
     """Return the result of training before a cut and recommending after it; the bundle is left in `folder`/bundle."""
     started = time.perf_counter()
-    known = know(loaded.interactions, cut, catalogue_ids(items) if config.hidden_items else ())
-    bundle, ranker = _train(known, cut, config, items=items, folder=folder, progress=progress)
+    known = know(loaded.interactions, cut, catalogue_ids(items) if config.new_items else ())
+    bundle, fitted = _train(known, cut, config, items=items, folder=folder, progress=progress)
     trained = time.perf_counter()
     users = np.unique(known.all_later.user)
     progress(f"lists for {len(users)} users")
@@ -143,9 +145,9 @@ def run_backtest(
     newcomers = judge_newcomers(
         bundle.recommender, known.history, known.all_later, by_time=cut.cutoff is not None, seed=config.seed
     )
-    cold = _judge_cold_items(bundle.recommender, known, users, cut, config) if config.hidden_items else None
+    cold = _judge_cold_items(bundle.recommender, known, users, cut, config) if config.new_items else None
     seconds = {"train": trained - started, "lists": listed - trained, "new": time.perf_counter() - listed}
-    return Backtest(bundle, users, lists, evaluation, newcomers, cold, ranker, seconds)
+    return Backtest(bundle, users, lists, evaluation, newcomers, cold, fitted.known, fitted.fresh, seconds)
 
 
 def training_of(known: Known, items: Path | None) -> Training:
@@ -157,10 +159,10 @@ def training_of(known: Known, items: Path | None) -> Training:
 
 def _train(
     known: Known, cut: Cut, config: TrainingConfig, *, items: Path | None, folder: Path, progress: Progress
-) -> tuple[Bundle, RankerFit]:
-    """Return the bundle of what is known, written, verified and opened again, and its ranker."""
+) -> tuple[Bundle, Fitted]:
+    """Return the bundle of what is known, written, verified and opened again, and how its rankers did."""
     training = training_of(known, items)
-    parts, ranker = fit(training, known.moments(cut, config), config, progress)
+    parts, fitted = fit(training, known.moments(cut, config), config, progress)
     progress("bundle")
     path = folder / "bundle"
     digest = write_bundle(
@@ -168,7 +170,7 @@ def _train(
     )
     bundle = open_bundle(path, digest)
     check_golden(bundle)
-    return bundle, ranker
+    return bundle, fitted
 
 
 def _list_and_judge(

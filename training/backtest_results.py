@@ -93,6 +93,7 @@ def metrics_json(result: Backtest, loaded: Loaded, config: TrainingConfig, besid
         "newcomers": result.newcomers.to_json(),
         "cold_items": None if result.cold_items is None else result.cold_items.to_json(),
         "validation_ndcg@10": result.ranker.validation,
+        "new_items": None if result.fresh is None else result.fresh.to_json(),
         "order_by": manifest.plan.order_by,
         "cold_source": manifest.plan.cold_source,
         "ranker": {

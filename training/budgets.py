@@ -1,6 +1,6 @@
 """Budgets: how many candidates each source may propose, by what it finds that the others do not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.profiles import Options
-from training import lists
 from training.bundle.recommender import Recommender
-from training.bundle.sources import SOURCES
-from training.hiding import Hiding, eligible_at
+from training.bundle.sources import SOURCES, Offer
+from training.groups import asked
 from training.moments import Moment
+
+Offered = tuple[list[Offer], npt.NDArray[np.int32]]
+"""What each source offers one user, and the items that were to be found."""
 
 STEP: Final = 10
 """Candidates by which a budget grows."""
@@ -25,15 +27,7 @@ _NEVER: Final = 1 << 20
 """Step of an item that a source does not offer."""
 
 
-def choose_budgets(
-    recommender: Recommender | Hiding,
-    moments: Sequence[Moment],
-    on: Sequence[str],
-    *,
-    mean_candidates: int,
-    options: Options,
-    seed: int,
-) -> Mapping[str, int]:
+def choose_budgets(offered: Iterable[Offered], on: Sequence[str], mean_candidates: int) -> Mapping[str, int]:
     """Return a budget for each source, 0 for those that are not on.
 
     From `LEAST` each, the source grows that finds most further liked items for each further candidate, until users
@@ -41,23 +35,15 @@ def choose_budgets(
 
     Parameters
     ----------
-    recommender
-        Retrieval fitted before the moments.
-    moments
-        Whose labels are to be found; each lends as many users.
+    offered
+        Of some users, up to `MOST` items of each source, and what was to be found.
     on
         Names of the sources that may propose.
-    options
-        What may be proposed.
     """
-    rng = np.random.default_rng(seed)
-    chosen = [np.sort(rng.permutation(len(moment.users))[: _USERS // len(moments)]) for moment in moments]
-    found = [_offers(recommender, *some, on, options) for some in zip(moments, chosen, strict=True)]
-    steps, hit = (np.concatenate(part) for part in zip(*found, strict=True))
-    n_users = max(sum(len(some) for some in chosen), 1)
+    steps, hit, n_users = _steps(offered, on)
     budgets = dict.fromkeys(on, LEAST)
     inside = (steps <= LEAST // STEP).any(axis=1)
-    while int(inside.sum()) < mean_candidates * n_users:
+    while int(inside.sum()) < mean_candidates * max(n_users, 1):
         best, most = None, -1.0
         for column, name in enumerate(on):
             if budgets[name] >= MOST:
@@ -73,32 +59,34 @@ def choose_budgets(
     return {name: budgets.get(name, 0) for name in SOURCES}
 
 
-def _offers(
-    recommender: Recommender | Hiding,
-    moment: Moment,
-    chosen: npt.NDArray[np.int64],
-    on: Sequence[str],
-    options: Options,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+def users_for_budgets(moments: Sequence[Moment], seed: int) -> Iterator[tuple[Moment, npt.NDArray[np.int64]]]:
+    """Yield each moment with the positions of the users that it lends, drawn: as many from each."""
+    rng = np.random.default_rng(seed)
+    for moment in moments:
+        yield moment, np.sort(rng.permutation(len(moment.users))[: _USERS // len(moments)])
+
+
+def offered_to(recommender: Recommender, moments: Sequence[Moment], options: Options, seed: int) -> Iterator[Offered]:
+    """Yield what the sources offer to users of some moments: items that somebody had met."""
+    for moment, chosen in users_for_budgets(moments, seed):
+        may = replace(options, eligible=moment.met())
+        for one in asked(recommender, moment, chosen):
+            yield recommender.offers(one.profiles, one.user, one.view, may, MOST), one.labels
+
+
+def _steps(offered: Iterable[Offered], on: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], int]:
     """Return for each item offered to some user at which step each source proposes it, and what its hit is worth.
 
-    A hit is worth its part of the user's labels: users count alike.
+    A hit is worth its part of the user's labels: users count alike. The last is the number of users.
     """
-    steps: list[npt.NDArray[np.int32]] = []
-    hits: list[npt.NDArray[np.float64]] = []
+    steps, hits = [np.empty((0, len(on)), np.int32)], [np.empty(0)]
     columns = [SOURCES.index(name) for name in on]
-    may = replace(options, eligible=eligible_at(recommender, moment))
-    history = moment.history
-    for batch in lists.groups(history, moment.users[chosen], moment.as_of_us[chosen], recommender.plan.history_limit):
-        view = recommender.view(batch.statistics)
-        for user, position in enumerate(batch.position.tolist()):
-            offers = recommender.offers(batch.profiles, user, view, may, MOST)
-            items = np.unique(np.concatenate([offers[column].items for column in columns]))
-            step = np.full((len(items), len(on)), _NEVER, dtype=np.int32)
-            for place, column in enumerate(columns):
-                rank = np.arange(len(offers[column].items))
-                step[np.searchsorted(items, offers[column].items), place] = rank // STEP + 1
-            labels = moment.labels[chosen[position]]
-            steps.append(step)
-            hits.append(np.isin(items, labels) / len(labels))
-    return np.concatenate(steps), np.concatenate(hits)
+    for offers, labels in offered:
+        items = np.unique(np.concatenate([offers[column].items for column in columns]))
+        step = np.full((len(items), len(on)), _NEVER, dtype=np.int32)
+        for place, column in enumerate(columns):
+            rank = np.arange(len(offers[column].items))
+            step[np.searchsorted(items, offers[column].items), place] = rank // STEP + 1
+        steps.append(step)
+        hits.append(np.isin(items, labels) / max(len(labels), 1))
+    return np.concatenate(steps), np.concatenate(hits), len(hits) - 1

@@ -1,16 +1,13 @@
 """Settings of one training, as parameters of a run; the defaults need no tuning."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from features.contracts.profiles import HISTORY_LIMIT
 from features.contracts.weights import ActionWeights
 from training.als import AlsConfig
 from training.bundle.plan import sources_on
-from training.bundle.sources import CONTENT, FRESH, PROMISED, REPEAT
-
-HIDDEN_ITEMS: Final = 0.05
-"""Least share of items by which a ranker learns what texts are worth where there is no history; DECISIONS.md."""
+from training.bundle.sources import BY_TEXT, REPEAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +36,8 @@ class TrainingConfig:
     """Everything that shapes a training besides the data. One seed, one result.
 
     `without` names sources that are left out; `candidates` is how many a user gets on average; `exclude_seen` says
-    whether items that a user had may not come back; `hidden_items` is the least share of items whose history is hidden
-    while the ranker learns, so that it learns what texts are worth where nothing else is known; 0 = it does not.
+    whether items that a user had may not come back; `new_items` whether items without a history may be candidates, by
+    sources and a ranker that read their texts.
     """
 
     als: AlsConfig = field(default_factory=AlsConfig)
@@ -52,24 +49,24 @@ class TrainingConfig:
     candidates: int = 250
     without: tuple[str, ...] = ()
     exclude_seen: bool = True
-    hidden_items: float = 0.0
+    new_items: bool = False
     seed: int = 0
     threads: int = 2
 
     def sources_on(self, *, texts: bool) -> tuple[str, ...]:
         """Return the candidate sources that may propose.
 
-        `repeat` only where items that were had may come back, `content` only where items have `texts`, `fresh` and
-        `fresh_popular` only where the ranker learned of items without a history.
+        `repeat` only where items that were had may come back, those that read texts only where items have `texts` and
+        new ones may be candidates.
 
         Raises
         ------
         ContractError
             If `without` names an unknown source, or leaves none for users without a history.
         """
-        known_alone = not (texts and self.hidden_items)
-        idle = {REPEAT: self.exclude_seen, CONTENT: not texts, FRESH: known_alone, PROMISED: known_alone}
-        return sources_on(self.without, [name for name, off in idle.items() if off])
+        repeat = (REPEAT,) if self.exclude_seen else ()
+        by_text = () if texts and self.new_items else BY_TEXT
+        return sources_on(self.without, (*repeat, *by_text))
 
     def parameters(self) -> dict[str, Any]:
         """Return all settings flat, as MLflow logs parameters."""

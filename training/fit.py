@@ -1,30 +1,74 @@
-"""One training from interactions to the parts of a bundle: retrieval, moments, ranker, and the choice what serves."""
+"""One training from interactions to the parts of a bundle: retrieval, moments, rankers, and the choice what serves."""
+
+from dataclasses import dataclass, replace
+
+import msgspec
+import structlog
 
 from training.bundle.parts import Parts
+from training.bundle.plan import RANKER
+from training.bundle.sources import BY_TEXT
 from training.config import TrainingConfig
+from training.fresh_fit import FreshFit, fit_fresh
 from training.moments import Moment
 from training.progress import Progress, silent
 from training.ranker import RankerFit, fit_ranker
 from training.retrieval import Training, fit_retrieval
 from training.slices import make_slices
 
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What orders candidates: the ranker of items with a history, and, if asked for, that of items without one."""
+
+    known: RankerFit
+    fresh: FreshFit | None
+
+    def choose(self, parts: Parts) -> Parts:
+        """Return the parts with the rankers, or ordered by the source or blend that is to serve instead."""
+        known, fresh = self.known, self.fresh
+        of_texts = parts.plan.budgets if fresh is None else fresh.budgets
+        budgets = {**known.budgets, **{name: of_texts[name] for name in BY_TEXT}}
+        plan = msgspec.structs.replace(
+            parts.plan,
+            budgets=budgets,
+            order_by=known.order_by,
+            cold_source=known.cold_source,
+            fresh=None if fresh is None else fresh.plan,
+        )
+        order_by, cold_source = plan.order_by, plan.cold_source
+        log.info("order chosen on validation", order_by=order_by, cold_source=cold_source, ndcg=known.validation)
+        ranks = known.order_by == RANKER
+        return replace(
+            parts,
+            plan=plan,
+            ranker=known.ranker if ranks else None,
+            fresh_ranker=fresh.ranker if ranks and fresh is not None else None,
+        )
+
 
 def fit(
     training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = silent
-) -> tuple[Parts, RankerFit]:
-    """Return the parts of a bundle, and how the ranker did on its validation slice.
+) -> tuple[Parts, Fitted]:
+    """Return the parts of a bundle, and how its rankers did on their validation slice.
 
-    The ranker learns at the moments; retrieval is then fitted on all of the training data and the ranker is kept.
+    Rankers learn at the moments; retrieval is then fitted on all of the training data and the rankers are kept.
     """
-    ranker = fit_at_moments(training, moments, config, progress)
+    fitted = fit_at_moments(training, moments, config, progress)
     progress("retrieval on all training data")
-    return ranker.choose(fit_retrieval(training, config)), ranker
+    return fitted.choose(fit_retrieval(training, config)), fitted
 
 
 def fit_at_moments(
     training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = silent
-) -> RankerFit:
-    """Return a ranker that learned at the given moments (the latest first)."""
+) -> Fitted:
+    """Return rankers that learned at the given moments (the latest first)."""
     slices = make_slices(training, moments, config, progress)
     progress(f"ranker: learns of {len(slices.earlier)} lists, validated on {len(slices.later)}")
-    return fit_ranker(slices.earlier, slices.later, config, slices.budgets)
+    known = fit_ranker(slices.earlier, slices.later, config, slices.budgets)
+    if slices.fresh is None:
+        return Fitted(known, None)
+    progress(f"ranker of new items: {len(slices.fresh.earlier)} lists")
+    return Fitted(known, fit_fresh(slices.fresh, slices.later, known.scores, config))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from training.groups import Group
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
 
 BATCH_ROWS = 8192
 """Rows read at a time: 3 MB at 90 columns."""
@@ -22,7 +23,8 @@ BATCH_ROWS = 8192
 class GroupFile(Sequence[Group]):
     """Groups in the order in which they were added, in a file without a name that vanishes with this object.
 
-    A row of the file is a candidate's feature row, its ranks and its position (NaN = not shown); gains stay in memory.
+    A row of the file is a candidate's feature row, its ranks and its position (NaN = not shown); gains and
+    items stay in memory.
     Reading a group gives new arrays each time. All groups have the same number of columns and sources.
     """
 
@@ -35,6 +37,7 @@ class GroupFile(Sequence[Group]):
         self._shown: list[bool] = []
         self._user: list[int] = []
         self._gain: list[Floats] = []
+        self._items: list[Ints | None] = []
         self._n_features = self._n_sources = 0
         self.extend(groups)
 
@@ -50,6 +53,7 @@ class GroupFile(Sequence[Group]):
         self._shown.append(shown)
         self._user.append(group.user)
         self._gain.append(group.gain)
+        self._items.append(group.items)
 
     def extend(self, groups: Iterable[Group]) -> None:
         """Add groups one by one."""
@@ -98,6 +102,7 @@ class GroupFile(Sequence[Group]):
             relevant=self._relevant[number],
             position=block[:, -1].copy() if self._shown[number] else None,
             user=self._user[number],
+            items=self._items[number],
         )
 
     def _read(self, start: int, stop: int) -> Floats:

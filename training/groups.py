@@ -7,13 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING
-from features.contracts.profiles import Options
+from features.contracts.profiles import Options, Profiles
+from features.items import ItemView
 from training import lists
+from training.bundle.candidates import Candidates
 from training.bundle.recommender import Recommender
-from training.hiding import Hiding, eligible_at
 from training.metrics import ndcg
 from training.moments import Moment
 
+Ints = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
 
@@ -35,6 +37,8 @@ class Group:
         float32 (n,), place from 1 at which it was shown; None where candidates were not shown.
     user
         Internal index of the user, `MISSING` where unknown.
+    items
+        int32 (n,), the candidates' internal indices; None where they are of no bundle.
     """
 
     rows: npt.NDArray[np.float32]
@@ -43,6 +47,7 @@ class Group:
     relevant: int
     position: npt.NDArray[np.float32] | None = None
     user: int = MISSING
+    items: Ints | None = None
 
     @property
     def hit(self) -> npt.NDArray[np.bool_]:
@@ -52,7 +57,20 @@ class Group:
     def take(self, rows: Rows) -> "Group":
         """Return the group with some of its candidates."""
         position = None if self.position is None else self.position[rows]
-        return replace(self, rows=self.rows[rows], ranks=self.ranks[rows], gain=self.gain[rows], position=position)
+        items = None if self.items is None else self.items[rows]
+        parts = self.rows[rows], self.ranks[rows], self.gain[rows]
+        return Group(*parts, self.relevant, position, self.user, items)
+
+    def joined(self, other: "Group") -> "Group":
+        """Return the group with the candidates of another one, of the same user and moment, behind its own."""
+        return replace(
+            self,
+            rows=np.concatenate((self.rows, other.rows)),
+            ranks=np.concatenate((self.ranks, other.ranks)),
+            gain=np.concatenate((self.gain, other.gain)),
+            position=None,
+            items=None,
+        )
 
     def ndcg(self, scores: npt.NDArray[np.float64], k: int = 10) -> float:
         """Return NDCG@k of the candidates ordered by scores (n,); a label that was not retrieved is missed."""
@@ -60,19 +78,50 @@ class Group:
         return float(ndcg(hit, np.array([self.relevant]), k)[0])
 
 
-def candidate_groups(
-    recommender: Recommender | Hiding, moment: Moment, chosen: Rows, options: Options
-) -> Iterator[Group]:
-    """Yield the groups of some of a moment's users (positions), candidates made by the code that serves."""
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """One user of a moment: the history (number `user` of `profiles`), the items as they stand, and what came next."""
+
+    profiles: Profiles
+    user: int
+    view: ItemView
+    internal: int
+    labels: Ints
+    gains: npt.NDArray[np.float32]
+
+    @property
+    def user_id(self) -> str:
+        """Return the user's id."""
+        return self.profiles.user_ids[self.user]
+
+    def group(self, candidates: Candidates, rows: npt.NDArray[np.float32], among: npt.NDArray[np.bool_]) -> "Group":
+        """Return the group of the user's candidates, to whom only labels among some items, bool (n_items,), count."""
+        some = among[self.labels]
+        labels, gains = self.labels[some], self.gains[some]
+        gain = _values_at(candidates.items, labels, gains) if some.any() else np.zeros(len(rows), np.float32)
+        return Group(rows, candidates.ranks, gain, len(labels), None, self.internal, candidates.items)
+
+
+def asked(recommender: Recommender, moment: Moment, chosen: Rows) -> Iterator[Asked]:
+    """Yield some of a moment's users (positions), in the order of their moments."""
     users, as_of_us = moment.users[chosen], moment.as_of_us[chosen]
-    may = replace(options, eligible=eligible_at(recommender, moment))
     for batch in lists.groups(moment.history, users, as_of_us, recommender.plan.history_limit):
         view = recommender.view(batch.statistics)
-        for user, position in enumerate(batch.position.tolist()):
-            candidates, rows = recommender.candidates(batch.profiles, user, view, may)
-            labels, gains = moment.labels[chosen[position]], moment.gains[chosen[position]]
-            gain = _values_at(candidates.items, labels, gains)
-            yield Group(rows, candidates.ranks, gain, len(labels), user=int(moment.users[chosen[position]]))
+        for user, position in enumerate(chosen[batch.position].tolist()):
+            internal = int(moment.users[position])
+            yield Asked(batch.profiles, user, view, internal, moment.labels[position], moment.gains[position])
+
+
+def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows, options: Options) -> Iterator[Group]:
+    """Yield the groups of some of a moment's users, candidates made by the code that serves.
+
+    Only items that somebody had met are candidates; labels on others are missed.
+    """
+    every = np.ones(recommender.n_items, dtype=bool)
+    may = replace(options, eligible=moment.met())
+    for one in asked(recommender, moment, chosen):
+        candidates, rows = recommender.candidates(one.profiles, one.user, one.view, may)
+        yield one.group(candidates, rows, every)
 
 
 def _values_at(

@@ -1,12 +1,11 @@
 """The ranker: LightGBM on candidates made by the code that serves, and the proof that it is worth serving."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
 import lightgbm as lgb
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import structlog
@@ -14,7 +13,6 @@ import structlog
 from features.contracts.spec import FeatureSpec
 from training.bundle.fusion import order_scores
 from training.bundle.offered import SPEC
-from training.bundle.parts import Parts
 from training.bundle.plan import BLEND, RANKER
 from training.bundle.ranker import Ranker
 from training.bundle.sources import POPULAR_PLANS, SOURCES
@@ -69,6 +67,8 @@ class RankerFit:
         Candidates that each source may propose.
     n_rows, n_groups
         What the ranker learned from.
+    scores
+        Of the later slice's candidates, by group, before the ranker learned of these.
     """
 
     ranker: Ranker
@@ -78,16 +78,13 @@ class RankerFit:
     budgets: Mapping[str, int]
     n_rows: int
     n_groups: int
+    scores: Sequence[Floats]
 
-    def choose(self, parts: Parts) -> Parts:
-        """Return the parts with the ranker, or ordered by the source or blend that is to serve instead."""
-        best = self.order_by
-        cold = max(
-            (name for name in POPULAR_PLANS if self.budgets[name]), key=lambda name: self.validation.get(name, 0.0)
-        )
-        plan = msgspec.structs.replace(parts.plan, budgets=dict(self.budgets), order_by=best, cold_source=cold)
-        log.info("order chosen on validation", order_by=best, cold_source=cold, ndcg=self.validation)
-        return replace(parts, plan=plan, ranker=self.ranker if best == RANKER else None)
+    @property
+    def cold_source(self) -> str:
+        """Return the source whose order served users best who were taken for strangers."""
+        popular = (name for name in POPULAR_PLANS if self.budgets[name])
+        return max(popular, key=lambda name: self.validation.get(name, 0.0))
 
 
 def fit_ranker(
@@ -125,13 +122,11 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     scores = {name: _all_scores(model, made.validation) for name, model in models.items()}
     spread = {name: max(float(np.concatenate(found).std()), 1e-9) for name, found in scores.items()}
     blends = {_AND.join(blend): blend for blend in _blends(settings.objectives)}
-    values = _validated(
-        made.validation,
-        {
-            name: _added([scores[part] for part in blend], [spread[part] for part in blend])
-            for name, blend in blends.items()
-        },
-    )
+    blended = {
+        name: _added([scores[part] for part in blend], [spread[part] for part in blend])
+        for name, blend in blends.items()
+    }
+    values = validated(made.validation, blended)
     *_, largest = blends
     chosen = unless_led({name: values[name] for name in blends}, largest)
     values[RANKER] = values[chosen]
@@ -146,7 +141,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
             for name in blends[chosen]
         ]
     ranker = Ranker(tuple(best), tuple(1 / spread[name] for name in blends[chosen]))
-    return RankerFit(ranker, found, chosen, order_by, made.budgets, made.n_rows, made.n_groups)
+    return RankerFit(ranker, found, chosen, order_by, made.budgets, made.n_rows, made.n_groups, blended[chosen])
 
 
 def column_rules(made: RankerData) -> dict[str, object]:
@@ -250,7 +245,7 @@ def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0
     return best if clear and total > handicap * values[default].sum() else default
 
 
-def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:
+def validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:
     """Return NDCG@10 of each group's candidates by scores, and by each order that needs none: (n_groups,), by name.
 
     A source that offers nothing to anybody is left out: what orders its list would be the blend.

@@ -1,7 +1,9 @@
 """Items without a history: they stand in lists by their texts, whether a bundle was made with them or took them up."""
 
 from dataclasses import replace
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,9 +18,10 @@ from features.contracts.ragged import offsets_of
 from tests.support.synthetic import N_GROUPS, make_texts, trained, trained_on_texts
 from training.bundle.arrivals import Arrivals, grown
 from training.bundle.content import content_columns, content_features
+from training.bundle.fresh import merged
 from training.bundle.likeness import similar_items
 from training.bundle.parts import Parts
-from training.bundle.result import Recommendations
+from training.bundle.result import Recommendations, Trace
 from training.bundle.sources import CONTENT, FRESH, PROMISED, FreshSource, PromisedSource, User
 
 FANS = 8
@@ -130,6 +133,38 @@ def test_arrivals_that_cannot_join_are_refused() -> None:
         grown(parts, replace(good, item_ids=["i1", *good.item_ids[1:]]))
     with pytest.raises(ContractError, match="without content vectors"):
         grown(trained()[1], good)
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_known_items_stand_in_one_order_whether_new_ones_join_them_or_not(joins: bool) -> None:  # noqa: FBT001
+    _, parts = trained_on_texts()
+    assert parts.plan.fresh is not None
+    favoured = msgspec.structs.replace(parts.plan.fresh, offset=parts.plan.fresh.offset + 6, joins=joins)
+    larger = grown(parts, some_arrivals(parts))
+    larger = replace(larger, plan=msgspec.structs.replace(parts.plan, fresh=favoured))
+    everything = answer(larger, fans(parts), Options(k=60))
+    known = answer(parts, fans(parts), Options(k=60, eligible=~unmet(parts)))
+    is_new = unmet(larger)[everything.items]
+    assert is_new[:, :5].any() == joins
+    for row in range(FANS):
+        kept = everything.items[row][~is_new[row]]
+        assert kept.tolist() == known.items[row][: len(kept)].tolist()
+        assert joins or np.diff(is_new[row].astype(int)).min(initial=0) >= 0, "below all that are known"
+
+
+def test_what_has_had_events_since_stands_where_it_is_worth_more() -> None:
+    known = Trace(*_traced([2, 5, 9], [0.5, 0.1, 0.3]))
+    fresh = Trace(*_traced([5, 7], [0.4, 0.2], shift=100))
+    both = merged(known, fresh)
+    assert both.candidates.tolist() == [2, 5, 7, 9]
+    assert both.scores.tolist() == [0.5, 0.4, 0.2, 0.3]
+    assert both.rows[:, 0].tolist() == [2, 105, 107, 9]
+    assert len(merged(known, Trace(*_traced([], []))).candidates) == 3
+
+
+def _traced(items: list[int], scores: list[float], shift: int = 0) -> tuple[npt.NDArray[Any], ...]:
+    rows = np.array(items, np.float32)[:, None] + shift
+    return np.array(items, np.int32), rows, rows, np.array(scores)
 
 
 def test_growing_by_nothing_changes_nothing_and_by_steps_as_at_once() -> None:

@@ -107,7 +107,7 @@ def test_another_feature_spec_is_refused(copied: tuple[Path, str]) -> None:
 
 def test_another_format_is_refused(copied: tuple[Path, str]) -> None:
     digest = replace_manifest(copied[0], format_version=99)
-    with pytest.raises(BundleError, match="has format 99, this code reads format 3"):
+    with pytest.raises(BundleError, match="has format 99, this code reads format 4"):
         open_bundle(copied[0], digest)
 
 

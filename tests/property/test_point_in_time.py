@@ -63,7 +63,7 @@ def test_what_a_ranker_learns_from_does_not_change_when_the_future_does(seed: in
     assert_blind_to_the_future(seed, day)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ReadsTheFuture(Recommender):
     """Takes item statistics of all events, those after the moment included."""
 

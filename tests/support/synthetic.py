@@ -14,9 +14,8 @@ from training.als import AlsConfig
 from training.bundle.parts import Parts
 from training.config import RankerConfig, TrainingConfig
 from training.data import Interactions
-from training.fit import fit
+from training.fit import Fitted, fit
 from training.moments import position_moments
-from training.ranker import RankerFit
 from training.retrieval import Training
 from training.texts import ItemTexts, nearest_texts
 
@@ -74,12 +73,14 @@ def make_texts(n_items: int = 80, seed: int = 0) -> ItemTexts:
 @lru_cache(maxsize=1)
 def trained_on_texts() -> tuple[Interactions, Parts]:
     """Return interactions, and the parts of a bundle whose items know texts; the last ten have no history."""
-    interactions = make_interactions(n_items=70).with_more_items([f"i{number}" for number in range(70, 80)])
+    interactions = make_interactions(n_users=240, n_items=70).with_more_items(
+        [f"i{number}" for number in range(70, 80)]
+    )
     interactions = interactions.on_backtest_clock()
     until_us = int(interactions.at_us[-1]) + 1
     training = Training(interactions, make_categories(), make_facts(), until_us, make_texts())
-    parts, ranker = fit(training, position_moments(interactions, 0.2, 2), replace(SMALL, hidden_items=0.2))
-    return interactions, with_ranker(parts, ranker)
+    parts, fitted = fit(training, position_moments(interactions, 0.2, 2), replace(SMALL, new_items=True))
+    return interactions, with_ranker(parts, fitted)
 
 
 @lru_cache(maxsize=1)
@@ -87,10 +88,12 @@ def trained() -> tuple[Interactions, Parts]:
     """Return interactions and the parts of a bundle with a ranker that was trained on all of them."""
     interactions = make_interactions().on_backtest_clock()
     training = Training(interactions, make_categories(), make_facts(), int(interactions.at_us[-1]) + 1)
-    parts, ranker = fit(training, position_moments(interactions, 0.2, 2), SMALL)
-    return interactions, with_ranker(parts, ranker)
+    parts, fitted = fit(training, position_moments(interactions, 0.2, 2), SMALL)
+    return interactions, with_ranker(parts, fitted)
 
 
-def with_ranker(parts: Parts, fitted: RankerFit) -> Parts:
+def with_ranker(parts: Parts, fitted: Fitted) -> Parts:
     """Return the parts ordered by the ranker, whatever the validation slice said: tests want that path."""
-    return replace(parts, plan=msgspec.structs.replace(parts.plan, order_by="ranker"), ranker=fitted.ranker)
+    plan = msgspec.structs.replace(parts.plan, order_by="ranker")
+    fresh = None if fitted.fresh is None else fitted.fresh.ranker
+    return replace(parts, plan=plan, ranker=fitted.known.ranker, fresh_ranker=fresh)

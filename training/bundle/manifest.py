@@ -9,10 +9,13 @@ import msgspec
 from features.contracts.errors import ContractError
 from training.bundle.plan import Plan
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 """Raised when a bundle's files change their meaning; `open_bundle` reads this version."""
 
 MANIFEST: Final = "manifest.json"
+RANKER_FILE: Final = "ranker"
+FRESH_RANKER_FILE: Final = "fresh_ranker"
+"""Models of a ranker are files of this name, an underscore and their number."""
 _CHUNK: Final = 1 << 20
 
 
@@ -44,6 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source_names: tuple[str, ...]
     plan: Plan
     ranker_shares: tuple[float, ...]
+    fresh_ranker_shares: tuple[float, ...]
     weights: dict[str, object]
     index: IndexInfo
     alpha: float

@@ -49,6 +49,8 @@ class Parts:
         Item statistics of the training data and the bucket edge up to which they hold.
     ranker
         LightGBM models, or None where the plan orders by something else.
+    fresh_ranker
+        The same for items without a history.
     content
         The items' texts as numbers, None where no item has one.
     """
@@ -72,6 +74,7 @@ class Parts:
     n_interactions: int
     fresh: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     content: Content | None = None
+    fresh_ranker: Ranker | None = None
 
     def recommender(self) -> Recommender:
         """Return the recommender that these parts make."""
@@ -88,4 +91,5 @@ class Parts:
             self.fresh,
             self.plan,
             self.ranker,
+            self.fresh_ranker,
         )

@@ -13,6 +13,26 @@ RANKER: Final = "ranker"
 BLEND: Final = "blend"
 
 
+class FreshPlan(msgspec.Struct, frozen=True):
+    """Where items without a history stand among the others, found on the validation slice.
+
+    Attributes
+    ----------
+    order_by
+        What orders them among themselves: "ranker" (one of their own), "blend", or one of the sources that read texts.
+    slope, offset
+        An own score s is worth `offset + slope * s` on the scale of the ranker of known items: where both say so, the
+        two are liked as often.
+    joins
+        Whether they stand where that puts them; else below all known candidates, since lists were better without them.
+    """
+
+    order_by: str
+    slope: float
+    offset: float
+    joins: bool
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The serving choices that training made on its validation slice, part of the manifest.
 
@@ -28,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True):
         Latest events of a user that count.
     exclude_seen
         Whether items that a user had are left out unless a request says otherwise.
+    fresh
+        Where items without a history stand; None where too little was known to tell: below all known candidates.
     """
 
     budgets: dict[str, int]
@@ -35,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True):
     cold_source: str = "popular"
     history_limit: int = HISTORY_LIMIT
     exclude_seen: bool = True
+    fresh: FreshPlan | None = None
 
 
 def sources_on(without: Sequence[str] = (), idle: Sequence[str] = ()) -> tuple[str, ...]:

@@ -20,7 +20,16 @@ from training.bundle.bundle import Bundle
 from training.bundle.content import Content
 from training.bundle.foldin import FoldIn
 from training.bundle.golden import GoldenRequest, check_answers
-from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
+from training.bundle.manifest import (
+    FORMAT_VERSION,
+    FRESH_RANKER_FILE,
+    MANIFEST,
+    RANKER_FILE,
+    BundleError,
+    Manifest,
+    file_digest,
+    manifest_digest,
+)
 from training.bundle.offered import SPEC
 from training.bundle.parts import TABLES, Parts
 from training.bundle.ranker import Ranker
@@ -139,7 +148,7 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
             facts=ItemFacts(load("price"), load("year")),
             state=state,
             closed_at_us=int(load("statistics_closed_at")[0]),
-            ranker=_ranker(path, manifest.ranker_shares),
+            ranker=_ranker(path / RANKER_FILE, manifest.ranker_shares),
             plan=manifest.plan,
             weights=ActionWeights.from_json(manifest.weights),
             trained_until_us=manifest.trained_until_us,
@@ -149,13 +158,14 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
             n_interactions=manifest.n_interactions,
             fresh=load("fresh"),
             content=None if manifest.encoder is None else content(manifest.encoder),
+            fresh_ranker=_ranker(path / FRESH_RANKER_FILE, manifest.fresh_ranker_shares),
         )
     except (OSError, ValueError, RuntimeError, ContractError, lgb.basic.LightGBMError) as error:
         raise BundleError(f"bundle {path}: a part cannot be read: {error}") from error
 
 
 def _ranker(path: Path, shares: tuple[float, ...]) -> Ranker | None:
-    files = [path / f"ranker_{number}.txt" for number in range(len(shares))]
+    files = [path.with_name(f"{path.name}_{number}.txt") for number in range(len(shares))]
     if not files:
         return None
     ranker = Ranker(tuple(lgb.Booster(model_file=file) for file in files), shares)

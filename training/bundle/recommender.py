@@ -21,12 +21,13 @@ from training.bundle.content import Content
 from training.bundle.diversity import Likeness, diversify
 from training.bundle.exploration import with_fresh
 from training.bundle.foldin import FoldIn
+from training.bundle.fresh import forget_history, merged, placed
 from training.bundle.fusion import order_scores
 from training.bundle.offered import offered_columns
-from training.bundle.plan import RANKER, Plan
+from training.bundle.plan import BLEND, RANKER, Plan
 from training.bundle.ranker import Ranker
 from training.bundle.result import Recommendations, Trace
-from training.bundle.sources import NOTHING, Blocked, Offer, Source, User
+from training.bundle.sources import BY_TEXT, NOTHING, Blocked, Offer, Source, User
 from training.bundle.tables import NeighbourTable
 
 _BECAUSE_WINDOW: Final = 50
@@ -35,7 +36,11 @@ _BECAUSE_WINDOW: Final = 50
 
 @dataclass(frozen=True, eq=False)
 class Recommender:
-    """Everything that turns profiles into ranked lists; holds no user's data and is safe to share between threads."""
+    """Everything that turns profiles into ranked lists; holds no user's data and is safe to share between threads.
+
+    Items without a history have sources and a ranker of their own, so that the order of all others is what it would be
+    without them. Once events have come, other sources may offer them too; then the better place counts.
+    """
 
     n_items: int
     fold_in: FoldIn
@@ -47,6 +52,7 @@ class Recommender:
     fresh: npt.NDArray[np.int32]
     plan: Plan
     ranker: Ranker | None
+    fresh_ranker: Ranker | None = None
 
     def recommend(
         self,
@@ -101,15 +107,30 @@ class Recommender:
     def candidates(
         self, profiles: Profiles, user: int, view: ItemView, options: Options
     ) -> tuple[Candidates, npt.NDArray[np.float32]]:
-        """Return the candidates of the batch's user number `user` and their feature rows."""
-        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
-        found = self._retrieve(who, view, blocked, options)
-        return found, self._rows(profiles, user, who, found, view)
+        """Return the candidates of the batch's user number `user`, and their feature rows.
+
+        All but those that come by their texts (`fresh_candidates`).
+        """
+        ask = self._ask(profiles, user, view, options)
+        found = self._retrieve(ask, by_text=False)
+        return found, self._rows(ask, found)
+
+    def fresh_candidates(
+        self, profiles: Profiles, user: int, view: ItemView, options: Options
+    ) -> tuple[Candidates, npt.NDArray[np.float32]]:
+        """Return the candidates without a history, by their texts, and rows as if nobody had ever met them."""
+        ask = self._ask(profiles, user, view, options)
+        found = self._retrieve(ask, by_text=True)
+        return found, self._rows_of_unmet(ask, found)
 
     def offers(self, profiles: Profiles, user: int, view: ItemView, options: Options, limit: int) -> list[Offer]:
         """Return up to `limit` items of each source alone for the batch's user number `user`, whatever its budget."""
-        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
-        return [source.offer(who, view, blocked, limit) for source in self.sources]
+        ask = self._ask(profiles, user, view, options)
+        met = ask.blocked | ~self.is_fresh
+        return [
+            source.offer(ask.who, view, met if source.name in BY_TEXT else ask.blocked, limit)
+            for source in self.sources
+        ]
 
     def _refuse_future(self, profiles: Profiles, statistics: ItemStatistics, as_of_us: npt.NDArray[np.int64]) -> None:
         if not len(profiles):
@@ -129,19 +150,43 @@ class Recommender:
             )
 
     def _one(self, profiles: Profiles, user: int, view: ItemView, options: Options) -> tuple["_List", Trace]:
-        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
-        found = self._retrieve(who, view, blocked, options)
-        cold = not (who.weight > 0).any()
-        rows = self._rows(profiles, user, who, found, view) if self._ranks(cold=cold) else np.empty((0, 0), np.float32)
-        scores = self._scores(found, rows, options.k, cold=cold)
-        order = self._order(found.items, scores, options)
-        items, picked = found.items[order], scores[order].astype(np.float32)
+        ask = self._ask(profiles, user, view, options)
+        cold = not (ask.who.weight > 0).any()
+        found = self._known(ask, cold=cold)
+        if self._offers_fresh:
+            found = merged(found, self._fresh(ask, found.scores, cold=cold))
+        order = self._order(found.candidates, found.scores, options)
+        items, picked = found.candidates[order], found.scores[order].astype(np.float32)
         sources = best_sources(found.ranks[order])
         reason = "no_history" if cold else None
-        ranked = _List(items, picked, sources, self._because(who, items), reason)
+        ranked = _List(items, picked, sources, self._because(ask.who, items), reason)
         if options.fill and len(items) < options.k and options.candidates is None:
-            ranked = self._fill(ranked, view, blocked, options.k)
-        return ranked, Trace(found.items, rows, found.ranks, scores)
+            ranked = self._fill(ranked, view, ask.blocked, options.k)
+        return ranked, found
+
+    def _known(self, ask: "_Ask", *, cold: bool) -> Trace:
+        """Return what sources and ranker of items with a history say."""
+        if ask.options.candidates is not None and self._offers_fresh:
+            ask = replace(ask, blocked=ask.blocked | self.is_fresh)
+        found = self._retrieve(ask, by_text=False)
+        rows = self._rows(ask, found) if self._ranks(cold=cold) else np.empty((0, 0), np.float32)
+        return Trace(found.items, rows, found.ranks, self._scores(found, rows, ask.options.k, cold=cold))
+
+    def _fresh(self, ask: "_Ask", known: npt.NDArray[np.float64], *, cold: bool) -> Trace:
+        """Return what sources and ranker of items without a history say; `known` are the scores of the others."""
+        found = self._retrieve(ask, by_text=True)
+        if not self._ranks(cold=cold):
+            none = np.empty((0, 0), np.float32)
+            return Trace(found.items, none, found.ranks, self._scores(found, none, ask.options.k, cold=cold))
+        rows, how = self._rows_of_unmet(ask, found), self.plan.fresh
+        if self.fresh_ranker is not None:
+            own = self.fresh_ranker.scores(rows)
+        else:
+            own = order_scores(found.ranks, BLEND if how is None else how.order_by)
+        return Trace(found.items, rows, found.ranks, placed(own, known, how))
+
+    def _ask(self, profiles: Profiles, user: int, view: ItemView, options: Options) -> "_Ask":
+        return _Ask(profiles, user, self._user(profiles, user), view, self._blocked(profiles, user, options), options)
 
     def _user(self, profiles: Profiles, user: int) -> User:
         events = profiles.events(user)
@@ -156,18 +201,29 @@ class Recommender:
             blocked[profiles.seen(user)] = True
         return blocked
 
-    def _retrieve(self, user: User, view: ItemView, blocked: Blocked, options: Options) -> Candidates:
-        budgets = [self.plan.budgets[source.name] for source in self.sources]
-        if options.candidates is None:
-            return retrieve(self.sources, budgets, user, view, blocked)
-        wanted = np.unique(options.candidates)
+    @cached_property
+    def _budgets(self) -> dict[bool, list[int]]:
+        """Return the budget of each source, by whether those are meant that read texts; 0 for the others."""
+        every = [(self.plan.budgets[source.name], source.name in BY_TEXT) for source in self.sources]
+        return {by_text: [budget * (of_text == by_text) for budget, of_text in every] for by_text in (False, True)}
+
+    @cached_property
+    def _offers_fresh(self) -> bool:
+        return bool(len(self.fresh)) and any(self._budgets[True])
+
+    def _retrieve(self, ask: "_Ask", *, by_text: bool) -> Candidates:
+        """Return what one kind of source proposes: those that read texts, items without a history alone."""
+        budgets, blocked = self._budgets[by_text], ask.blocked | ~self.is_fresh if by_text else ask.blocked
+        if ask.options.candidates is None:
+            return retrieve(self.sources, budgets, ask.who, ask.view, blocked)
+        wanted = np.unique(ask.options.candidates)
         wanted = wanted[~blocked[wanted]]
         others = np.ones(self.n_items, dtype=bool)
         others[wanted] = False
         return align(
             wanted,
             [
-                source.offer(user, view, others, len(wanted)) if budget else NOTHING
+                source.offer(ask.who, ask.view, others, len(wanted)) if budget else NOTHING
                 for source, budget in zip(self.sources, budgets, strict=True)
             ],
             self.n_items,
@@ -176,18 +232,21 @@ class Recommender:
     def _ranks(self, *, cold: bool) -> bool:
         return self.plan.order_by == RANKER and not cold
 
-    def _rows(
-        self, profiles: Profiles, user: int, who: User, found: Candidates, view: ItemView
-    ) -> npt.NDArray[np.float32]:
-        events = profiles.events(user)
+    def _rows(self, ask: "_Ask", found: Candidates) -> npt.NDArray[np.float32]:
+        events = ask.profiles.events(ask.user)
         return vectorize(
-            who.item,
-            who.weight,
-            profiles.at_us[events],
+            ask.who.item,
+            ask.who.weight,
+            ask.profiles.at_us[events],
             candidates=found.items,
-            offered=offered_columns(found, who, self.tables, self.content, self.is_fresh),
-            view=view,
+            offered=offered_columns(found, ask.who, self.tables, self.content, self.is_fresh),
+            view=ask.view,
         )
+
+    def _rows_of_unmet(self, ask: "_Ask", found: Candidates) -> npt.NDArray[np.float32]:
+        rows = self._rows(ask, found)
+        forget_history(rows, found.items, ask.view)
+        return rows
 
     def _scores(
         self, found: Candidates, rows: npt.NDArray[np.float32], k: int, *, cold: bool
@@ -229,6 +288,18 @@ class Recommender:
             np.concatenate((ranked.because, none)),
             ranked.fallback_reason,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What one user is asked for: the history (number `user` of `profiles`), the items now, and what may come back."""
+
+    profiles: Profiles
+    user: int
+    who: User
+    view: ItemView
+    blocked: Blocked
+    options: Options
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ REPEAT: Final = "repeat"
 CONTENT: Final = "content"
 FRESH: Final = "fresh"
 PROMISED: Final = "fresh_popular"
+BY_TEXT: Final = (CONTENT, FRESH, PROMISED)
+"""Sources that read texts: asked for items without a history alone. Of others, who liked them tells more."""
 REPEAT_DECAY: Final = 0.98
 
 # One thread-independent kernel for one query and for many: a batch gives the same floats as one by one.
@@ -77,13 +79,9 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class AlsSource:
-    """Nearest items to the folded-in user vector by inner product, from a FAISS index.
-
-    `tail` holds the factors, float32 (n, n_factors), of items that came after those of the index: all are compared.
-    """
+    """Nearest items to the folded-in user vector by inner product, from a FAISS index over the first of all items."""
 
     index: faiss.Index
-    tail: npt.NDArray[np.float32] | None = None
     name: str = "als"
 
     def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
@@ -95,12 +93,7 @@ class AlsSource:
         selector = faiss.IDSelectorBitmap(np.packbits(~blocked[:of_index], bitorder="little"))
         scores, items = self.index.search(user.vector[None], min(limit, of_index), params=self._parameters(selector))
         found = items[0] >= 0
-        best = items[0][found].astype(np.int32), scores[0][found].astype(np.float64)
-        if self.tail is None:
-            return Offer(*best)
-        free = np.flatnonzero(~blocked[of_index:])
-        after = (free + of_index).astype(np.int32), (self.tail[free] @ user.vector).astype(np.float64)
-        return Offer(*loops.top(np.concatenate((best[0], after[0])), np.concatenate((best[1], after[1])), limit))
+        return Offer(items[0][found].astype(np.int32), scores[0][found].astype(np.float64))
 
     def _parameters(self, selector: faiss.IDSelector) -> faiss.SearchParameters:
         if isinstance(self.index, faiss.IndexHNSW):
@@ -327,16 +320,13 @@ def build_sources(
         name: NeighbourSource(name, tables[plan.table], plan.window, plan.decay)
         for name, plan in NEIGHBOUR_PLANS.items()
     }
-    met = np.ones(len(factors), dtype=np.bool_)
-    met[fresh] = False
-    # Of items with a history, who liked them tells more than their texts (DECISIONS.md).
-    neighbours[CONTENT] = Among(neighbours[CONTENT], met)
+    is_fresh = np.zeros(len(factors), dtype=np.bool_)
+    is_fresh[fresh] = True
     popular = (PopularSource(name, order) for name, order in POPULAR_PLANS.items())
-    tail = factors[index.ntotal :] if len(factors) > index.ntotal else None
     own = (
         CategoryTrendSource(),
         RepeatSource(),
         FreshSource(fresh, factors[fresh]),
         PromisedSource.of(fresh, popularity),
     )
-    return (AlsSource(index, tail), *neighbours.values(), *own, *popular)
+    return (Among(AlsSource(index), is_fresh), *neighbours.values(), *own, *popular)

@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from training.bundle.golden import make_golden
-from training.bundle.manifest import FORMAT_VERSION, MANIFEST, BundleError, Manifest, file_digest, manifest_digest
+from training.bundle.manifest import (
+    FORMAT_VERSION,
+    FRESH_RANKER_FILE,
+    MANIFEST,
+    RANKER_FILE,
+    BundleError,
+    Manifest,
+    file_digest,
+    manifest_digest,
+)
 from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.sources import SOURCES
@@ -30,9 +39,9 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
     for name, array in arrays_of(parts).items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     faiss.write_index(parts.index, str(folder / "index.faiss"))
-    if parts.ranker is not None:
-        for number, model in enumerate(parts.ranker.models):
-            model.save_model(folder / f"ranker_{number}.txt")
+    for name, ranker in ((RANKER_FILE, parts.ranker), (FRESH_RANKER_FILE, parts.fresh_ranker)):
+        for number, model in enumerate(() if ranker is None else ranker.models):
+            model.save_model(folder / f"{name}_{number}.txt")
     golden = make_golden(parts.recommender(), parts.state.at(parts.closed_at_us, has_clock=parts.has_clock), seed)
     (folder / "golden.json").write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1))
     (folder / "categories.json").write_text(json.dumps(list(parts.categories.names)), encoding="utf-8")
@@ -48,6 +57,7 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
         source_names=SOURCES,
         plan=parts.plan,
         ranker_shares=() if parts.ranker is None else parts.ranker.shares,
+        fresh_ranker_shares=() if parts.fresh_ranker is None else parts.fresh_ranker.shares,
         weights=parts.weights.to_json(),
         index=parts.index_info,
         alpha=parts.fold_in.alpha,

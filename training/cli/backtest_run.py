@@ -20,7 +20,7 @@ from training.backtest_results import LISTS, Beside, write_results
 from training.bundle.sources import SOURCES
 from training.cli.backtest_tuning import check_tuning, tuned
 from training.cli.weights_run import said_of
-from training.config import HIDDEN_ITEMS, TrainingConfig
+from training.config import TrainingConfig
 from training.evaluation.methods import SERVED
 from training.frames import Loaded, load_interactions, load_titles
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
@@ -126,8 +126,7 @@ def _config(asked: BacktestOptions, loaded: Loaded) -> TrainingConfig:
     unknown = [name for name in asked.without if name not in SOURCES]
     if unknown:
         raise ContractError(f"--without {unknown[0]}: no such source; there are {', '.join(SOURCES)}")
-    hidden = HIDDEN_ITEMS if asked.new_items else 0.0
-    return replace(config, without=asked.without, exclude_seen=not asked.include_seen, hidden_items=hidden)
+    return replace(config, without=asked.without, exclude_seen=not asked.include_seen, new_items=asked.new_items)
 
 
 def _tuned(asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingConfig, tell: Progress) -> "Tuned | None":

@@ -12,7 +12,7 @@ from training.bundle.bundle import Bundle
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.read import open_bundle
 from training.catalogue import load_facts
-from training.config import HIDDEN_ITEMS, TrainingConfig
+from training.config import TrainingConfig
 from training.data import Interactions
 from training.frames import catalogue_ids, load_categories, load_interactions
 from training.retrieval import Training
@@ -85,7 +85,7 @@ def training_config(context: StepContext, weights: ActionWeights) -> TrainingCon
         als=AlsConfig(factors=options.factors),
         weights=weights,
         exclude_seen=options.exclude_seen,
-        hidden_items=HIDDEN_ITEMS if context.run.finished("snapshot").results.get(ENCODER) else 0.0,
+        new_items=bool(context.run.finished("snapshot").results.get(ENCODER)),
         seed=options.seed,
     )
     return config if fitted is None else with_values(config, fitted.results.get(TUNED, {}))

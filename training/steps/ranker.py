@@ -29,19 +29,20 @@ def run(context: StepContext) -> StepResult:
         training.interactions, until_us, inputs.config.moments, include_seen=not inputs.config.exclude_seen
     )
     fit = fit_at_moments(training, moments, inputs.config, lambda what: log.info("fitting", what=what))
-    parts = fit.choose(fitted)
+    parts, known = fit.choose(fitted), fit.known
     path = fresh_folder(context.run.path / BUNDLE)
     digest = write_bundle(
         path, parts, created_at=datetime.now(UTC), code_version=code_version(), seed=inputs.config.seed
     )
     check_golden(open_bundle(path, digest))
     return StepResult(
-        f"{fit.n_rows} rows of {fit.n_groups} users; served order: {parts.plan.order_by}",
+        f"{known.n_rows} rows of {known.n_groups} users; served order: {parts.plan.order_by}",
         {
             "digest": digest,
-            "rows": fit.n_rows,
-            "groups": fit.n_groups,
+            "rows": known.n_rows,
+            "groups": known.n_groups,
             "order_by": parts.plan.order_by,
-            "validation_ndcg@10": fit.validation,
+            "validation_ndcg@10": known.validation,
+            "new_items": None if fit.fresh is None else fit.fresh.to_json(),
         },
     )

@@ -42,7 +42,7 @@ class Candidates:
 
 def candidates_of(training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress) -> Candidates:
     """Return the candidates that a configuration's retrieval leads to, at the moments (the latest first)."""
-    slices = make_slices(training, moments, config, progress)
+    slices = make_slices(training, moments, config, progress, with_fresh=False)
     scored = GroupFile(group for group in slices.later if scored_by(np.array(group.user)))
     aside = GroupFile(group for group in slices.later if not scored_by(np.array(group.user)))
     return Candidates(ranker_data(slices.earlier, scored, config, slices.budgets, SPEC), aside)

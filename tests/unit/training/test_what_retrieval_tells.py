@@ -9,12 +9,12 @@ import pytest
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
 from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions
-from training.budgets import LEAST, STEP, choose_budgets
+from training.budgets import LEAST, STEP, choose_budgets, offered_to
 from training.bundle.affinities import READ, affinities, affinity_features
 from training.bundle.offered import SPEC
 from training.bundle.plan import sources_on
 from training.bundle.ranker import HEAD_TREES, KEPT, Ranker
-from training.bundle.sources import CONTENT, FRESH, POPULAR_PLANS, PROMISED, REPEAT, SOURCES, User
+from training.bundle.sources import BY_TEXT, POPULAR_PLANS, REPEAT, SOURCES, User
 from training.config import TrainingConfig
 from training.moments import position_moments
 from training.ranker import CLOCK, column_rules, unless_led
@@ -30,10 +30,11 @@ def test_budgets_start_even_grow_in_steps_and_stop_at_the_mean() -> None:
     moment = position_moments(INTERACTIONS, 0.2, 1)[0]
     recommender = fit_retrieval(at_moment(TRAINING, moment.learned), SMALL).recommender()
     on = TrainingConfig(without=("ease",)).sources_on(texts=False)
-    few = choose_budgets(recommender, [moment], on, mean_candidates=1, options=Options(), seed=0)
+    offered = list(offered_to(recommender, [moment], Options(), seed=0))
+    few = choose_budgets(offered, on, mean_candidates=1)
     assert {few[name] for name in on} == {LEAST}
     assert few["ease"] == few[REPEAT] == 0
-    more = choose_budgets(recommender, [moment], on, mean_candidates=45, options=Options(), seed=0)
+    more = choose_budgets(offered, on, mean_candidates=45)
     assert sum(more.values()) > sum(few.values())
     assert all(budget % STEP == 0 and budget >= few[name] for name, budget in more.items())
 
@@ -46,10 +47,9 @@ def test_sources_that_nobody_knows_and_leaving_new_users_with_nothing_are_refuse
     assert set(sources_on()) == set(SOURCES)
     assert REPEAT not in TrainingConfig().sources_on(texts=True)
     assert REPEAT in TrainingConfig(exclude_seen=False).sources_on(texts=True)
-    assert CONTENT in TrainingConfig().sources_on(texts=True)
-    assert CONTENT not in TrainingConfig().sources_on(texts=False)
-    assert not {FRESH, PROMISED} & set(TrainingConfig().sources_on(texts=True))
-    assert {FRESH, PROMISED} <= set(TrainingConfig(hidden_items=0.1).sources_on(texts=True))
+    assert not set(BY_TEXT) & set(TrainingConfig().sources_on(texts=True))
+    assert not set(BY_TEXT) & set(TrainingConfig(new_items=True).sources_on(texts=False))
+    assert set(BY_TEXT) <= set(TrainingConfig(new_items=True).sources_on(texts=True))
 
 
 def test_affinities_equal_brute_force() -> None:

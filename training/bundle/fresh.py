@@ -1,0 +1,55 @@
+"""Items without a history among those that have one: what their rows hold, and where they stand in a list."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.items import ItemView
+from training.bundle.offered import SPEC
+from training.bundle.plan import FreshPlan
+from training.bundle.result import Trace
+
+_OF_ITEM: Final = slice(SPEC.names.index("popular_1h_rank"), SPEC.names.index("item_year"))
+"""Columns that tell of an item's history: popularity, age, pace, shares."""
+_POPULARITY_GAPS: Final = np.array([SPEC.names.index(name) for name in ("popularity_gap", "popularity_gap_5")])
+_AGE_GAPS: Final = np.array([SPEC.names.index(name) for name in ("age_gap", "age_gap_5")])
+
+Doubles = npt.NDArray[np.float64]
+
+
+def forget_history(rows: npt.NDArray[np.float32], candidates: npt.NDArray[np.int32], view: ItemView) -> None:
+    """Write into feature rows (n, n_features) what those of items hold that nobody ever met.
+
+    The few events that came after a bundle was made would be columns of which its ranker of new items learned nothing.
+    """
+    rows[:, _OF_ITEM] = view.unmet_columns[: _OF_ITEM.stop - _OF_ITEM.start]
+    rows[:, _POPULARITY_GAPS] -= view.log_count[candidates, None].astype(np.float32)
+    rows[:, _AGE_GAPS] = np.nan
+
+
+def placed(own: Doubles, known: Doubles, how: FreshPlan | None) -> Doubles:
+    """Return the scores of candidates without a history on the scale of the others.
+
+    Parameters
+    ----------
+    own
+        float64 (n,), what orders them among themselves.
+    known
+        float64 (n_known,), scores of the candidates with a history.
+    how
+        Where they stand; below all others if it says so, or is None.
+    """
+    if how is not None and how.joins:
+        return how.offset + how.slope * own
+    return np.asarray(own - own.max(initial=0.0) + known.min(initial=0.0) - 1)
+
+
+def merged(known: Trace, fresh: Trace) -> Trace:
+    """Return the candidates of both, by index; what is in both stands where its score is the higher."""
+    items, scores = np.concatenate((known.candidates, fresh.candidates)), np.concatenate((known.scores, fresh.scores))
+    order = np.lexsort((-scores, items))
+    order = order[np.diff(items[order], prepend=-1) != 0]
+    rows = np.concatenate((known.rows, fresh.rows))
+    ranks = np.concatenate((known.ranks, fresh.ranks))
+    return Trace(items[order], rows[order] if len(rows) else rows, ranks[order], scores[order])
