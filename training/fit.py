@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import structlog
 
+from training.bundle.fusion import order_scores
 from training.bundle.parts import Parts
 from training.bundle.plan import RANKER
 from training.bundle.sources import BY_TEXT
@@ -40,12 +41,11 @@ class Fitted:
         )
         order_by, cold_source = plan.order_by, plan.cold_source
         log.info("order chosen on validation", order_by=order_by, cold_source=cold_source, ndcg=known.validation)
-        ranks = known.order_by == RANKER
         return replace(
             parts,
             plan=plan,
-            ranker=known.ranker if ranks else None,
-            fresh_ranker=fresh.ranker if ranks and fresh is not None else None,
+            ranker=known.ranker if known.order_by == RANKER else None,
+            fresh_ranker=None if fresh is None else fresh.ranker,
         )
 
 
@@ -71,4 +71,6 @@ def fit_at_moments(
     if slices.fresh is None:
         return Fitted(known, None)
     progress(f"ranker of new items: {len(slices.fresh.earlier)} lists")
-    return Fitted(known, fit_fresh(slices.fresh, slices.later, known.scores, config))
+    by_ranker = known.order_by == RANKER
+    scores = known.scores if by_ranker else [order_scores(group.ranks, known.order_by) for group in slices.later]
+    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, config))

@@ -67,7 +67,8 @@ def fit_fresh(
     Parameters
     ----------
     known, known_scores
-        The other ranker's groups of the latest slice, and its scores there before it learned of that slice.
+        Groups of other candidates on the latest slice, and the scores that order these where nothing was learned of
+        that slice: the other ranker's, or those of what serves in its place.
     """
     later = list(slices.later)
     order_by, ranker, own, among = _ordered(slices.earlier, later, config, slices.budgets)

@@ -21,8 +21,8 @@ class FreshPlan(msgspec.Struct, frozen=True):
     order_by
         What orders them among themselves: "ranker" (one of their own), "blend", or one of the sources that read texts.
     slope, offset
-        An own score s is worth `offset + slope * s` on the scale of the ranker of known items: where both say so, the
-        two are liked as often.
+        An own score s is worth `offset + slope * s` on the scale of what orders known items: candidates of both are
+        liked as often there.
     joins
         Whether they stand where that puts them; else below all known candidates, since lists were better without them.
     """
