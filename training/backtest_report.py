@@ -32,7 +32,7 @@ def backtest_report(
     sections = evaluation_sections(evaluation)
     sections.insert(4, newcomers_section(result.newcomers))
     if result.cold_items is not None:
-        sections.insert(5, cold_items_section(result.cold_items))
+        sections.insert(5, cold_items_section(result.cold_items, result.fresh))
     if beside.rolling is not None:
         sections.insert(1, rolling_section(beside.rolling, compared(evaluation)))
     if beside.ranked is not None:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from training.curves import plot_cold_items, plot_estimates, plot_newcomers, plot_trials, plot_windows
-from training.evaluation.cold_items import ColdItems
+from training.evaluation.cold_items import TITLES, ColdItems
 from training.evaluation.newcomers import Newcomers, Stage, UnseenItems
+from training.fresh_fit import ALONE, WITH, FreshFit
 from training.list_ranking import RankedLists
 from training.report import Grid, Picture, Section, in_words
 from training.rolling import Rolling
@@ -51,16 +52,20 @@ _UNSEEN = (
 )
 
 
-def cold_items_section(found: ColdItems) -> Section:
-    """Return how items without a history are ordered among themselves, for users of whom little or much is known."""
+def cold_items_section(found: ColdItems, fresh: FreshFit | None) -> Section:
+    """Return how items without a history are ordered among themselves, for users of whom little or much is known.
+
+    `fresh` says how they are ordered, and where they stand among the others.
+    """
     title = "New items"
     words = (
         f"{found.items:,} items of the catalogue have no history: only their texts speak for them. {found.users:,} "
         "users with a history liked some of them later. Here these items are ranked among themselves, and of each "
         "user only so many latest events are read."
     )
+    said = [words] if fresh is None else [words, _standing(fresh)]
     if not found.stages:
-        return Section("new-items", title, [words], (), ())
+        return Section("new-items", title, said, (), ())
     methods = list(found.stages[0].methods)
     rows = [
         [
@@ -70,7 +75,18 @@ def cold_items_section(found: ColdItems) -> Section:
         for stage in found.stages
     ]
     picture = Picture("new-items", "95 % intervals over users.", plot_cold_items(found))
-    return Section("new-items", title, [words], [picture], [Grid(["NDCG@10, events read", *methods], rows)])
+    return Section("new-items", title, said, [picture], [Grid(["NDCG@10, events read", *methods], rows)])
+
+
+def _standing(fresh: FreshFit) -> str:
+    """Return in words what orders new items, and what their places in lists were worth on the validation slice."""
+    order_by = fresh.plan.order_by
+    by = "a ranker of their own" if fresh.ranker is not None else TITLES.get(order_by, f"the {order_by} of such orders")
+    place = "stand where known items are liked as often" if fresh.plan.joins else "stay below all known items"
+    return (
+        f"They are ordered by {by}, and {place}: on the validation slice NDCG@10 of lists was "
+        f"{fresh.validation[WITH]:.4f} with them among the others, {fresh.validation[ALONE]:.4f} without."
+    )
 
 
 def _stage_row(stage: Stage) -> list[str]:

@@ -22,7 +22,8 @@ LEAST_HIDDEN: Final = 0.1
 MOST_HIDDEN: Final = 0.25
 """Largest share that is hidden, however many have none."""
 MOST_DRAWS: Final = 3
-"""How often items are drawn for a user to learn from."""
+ENOUGH_LISTS: Final = 4_000
+"""Items are drawn several times for a user, up to `MOST_DRAWS`, where a slice has fewer lists to learn from than so."""
 ENOUGH_NEW: Final = 0.01
 """Share of labels on items that nobody had met from which on these validate."""
 CANDIDATES: Final = 40
@@ -103,8 +104,9 @@ class FreshMaker:
             self.budgets = choose_budgets(self._offered(hiding, together), _on(self.config), CANDIDATES)
         hiding = hiding.with_budgets(self.budgets)
         if known is None:
+            draws = max(ENOUGH_LISTS // max(len(chosen) * len(together), 1), 1)
             for one in asked(hiding.recommender, moment, chosen):
-                for draw in range(min(hiding.draws, MOST_DRAWS)):
+                for draw in range(min(draws, hiding.draws, MOST_DRAWS)):
                     self._earlier.append(self._group(hiding, moment, one, hiding.hidden(one.user_id, draw)))
             return
         for one, group in zip(asked(hiding.recommender, moment, chosen), known, strict=True):

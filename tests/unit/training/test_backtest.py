@@ -146,6 +146,9 @@ def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data
         found[name] = set(lists.item_id) & new
     assert not found["plain"]
     assert found["new"]
+    said = "on the validation slice NDCG@10 of lists was"
+    assert said in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert said not in (tmp_path / "plain" / "report.html").read_text(encoding="utf-8")
     cold = json.loads((tmp_path / "new" / "metrics.json").read_text())["cold_items"]
     assert cold["items"] == len(new)
     assert [stage["events"] for stage in cold["stages"]] == [0, 1, 2, 5, None]
