@@ -1,6 +1,7 @@
 """The ranker: LightGBM on candidates made by the code that serves, and the proof that it is worth serving."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -19,13 +20,12 @@ from training.bundle.sources import POPULAR_PLANS, SOURCES
 from training.config import TrainingConfig
 from training.groups import Group
 from training.metrics import STANDARD_ERRORS
-from training.ranker_data import RankerData, ranker_data
+from training.ranker_data import RankerData, binned, ranker_data
 
 log = structlog.get_logger(__name__)
 
 Floats = npt.NDArray[np.float64]
 
-BINARY: Final = "binary"
 MONOTONE: Final = {
     "item_rating": 1,
     "item_disliked": -1,
@@ -114,11 +114,13 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     It is fitted on everything in the end; with `refit` False it stays as it was validated, which is enough to compare.
     """
     settings = config.ranker
-    columns = column_rules(made)
-    models = {
-        name: _train(_parameters(name, config) | columns, made.data, made.stop, settings.trees, settings.patience)
-        for name in settings.objectives
-    }
+    rules = _parameters(config) | column_rules(made)
+
+    def learned(name: str, threads: int) -> lgb.Booster:
+        with_threads = rules | {"objective": name, "num_threads": threads}
+        return _train(with_threads, *made.binned_for(name), settings.trees, settings.patience)
+
+    models = _at_once(learned, settings.objectives, config.threads)
     scores = {name: _all_scores(model, made.validation) for name, model in models.items()}
     spread = {name: max(float(np.concatenate(found).std()), 1e-9) for name, found in scores.items()}
     blends = {_AND.join(blend): blend for blend in _blends(settings.objectives)}
@@ -133,14 +135,16 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     orders = (RANKER, BLEND, *(name for name in SOURCES if made.budgets[name] and name in values))
     order_by = unless_led({name: values[name] for name in orders}, RANKER, REFIT_GAIN)
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
-    best = [models[name] for name in blends[chosen]]
+    best = models
     if refit:
         everything = made.everything()
-        best = [
-            _train(_parameters(name, config) | columns, everything, None, _last_trees(models[name]))
-            for name in blends[chosen]
-        ]
-    ranker = Ranker(tuple(best), tuple(1 / spread[name] for name in blends[chosen]))
+
+        def learned_all(name: str, threads: int) -> lgb.Booster:
+            with_threads = rules | {"objective": name, "num_threads": threads}
+            return _train(with_threads, binned(everything, made.spec, name), None, _last_trees(models[name]))
+
+        best = _at_once(learned_all, blends[chosen], config.threads)
+    ranker = Ranker(tuple(best[name] for name in blends[chosen]), tuple(1 / spread[name] for name in blends[chosen]))
     return RankerFit(ranker, found, chosen, order_by, made.budgets, made.n_rows, made.n_groups, blended[chosen])
 
 
@@ -159,16 +163,21 @@ def column_rules(made: RankerData) -> dict[str, object]:
     }
 
 
+def _at_once(fit: Callable[[str, int], lgb.Booster], objectives: Sequence[str], threads: int) -> dict[str, lgb.Booster]:
+    """Return a model of each objective, fitted side by side: threads of one fit wait for each other at every leaf.
+
+    What is fitted does not depend on the number of threads, which each fit is told.
+    """
+    of_each = [max(threads // len(objectives), 1)] * len(objectives)
+    with ThreadPoolExecutor(min(threads, len(objectives))) as pool:
+        return dict(zip(objectives, pool.map(fit, objectives, of_each), strict=True))
+
+
 def _train(
     parameters: Mapping[str, object], data: lgb.Dataset, stop: lgb.Dataset | None, trees: int, patience: int = 0
 ) -> lgb.Booster:
-    """Return a model of one objective on data whose labels are grades; trees are counted on `stop`, if given."""
-    objective = parameters["objective"]
-    grades = {dataset: np.asarray(dataset.construct().get_label()) for dataset in (data, stop) if dataset is not None}
-    for dataset, grade in grades.items():
-        dataset.set_label(grade > 0 if objective == BINARY else grade)
-    data.set_weight(np.maximum(grades[data], 1) if objective == BINARY else None)
-    model = lgb.train(
+    """Return a model of one objective; trees are counted on `stop`, if given."""
+    return lgb.train(
         dict(parameters),
         data,
         num_boost_round=trees,
@@ -176,15 +185,12 @@ def _train(
         callbacks=None if stop is None else [lgb.early_stopping(patience, verbose=False)],
         keep_training_booster=True,
     )
-    for dataset, grade in grades.items():
-        dataset.set_label(grade)
-    return model
 
 
-def _parameters(objective: str, config: TrainingConfig) -> dict[str, object]:
+def _parameters(config: TrainingConfig) -> dict[str, object]:
+    """Return LightGBM's settings of every objective."""
     ranker = config.ranker
     return {
-        "objective": objective,
         "metric": "ndcg",
         "eval_at": [10],
         "learning_rate": ranker.learning_rate,
@@ -199,7 +205,6 @@ def _parameters(objective: str, config: TrainingConfig) -> dict[str, object]:
         "deterministic": True,
         "force_row_wise": True,
         "seed": config.seed,
-        "num_threads": config.threads,
         "verbose": -1,
     }
 

@@ -1,7 +1,7 @@
 """What rankers are fitted on: bounded groups on disk, binned once for as many fits as are tried."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
@@ -14,6 +14,7 @@ from training.config import TrainingConfig
 from training.group_file import GroupFile, RowBatches
 from training.groups import Group, with_fewer_negatives
 
+BINARY: Final = "binary"
 _HIGHEST_GRADE: Final = 8
 _FEWEST_NEGATIVES: Final = 20
 
@@ -26,8 +27,6 @@ class RankerData:
     ----------
     earlier, later
         Groups with something liked, and as many of their other candidates as the configuration allows.
-    data, stop
-        The same, binned; the bins of both are those of `earlier`.
     validation
         All groups of the later moment, whole.
     budgets
@@ -38,11 +37,10 @@ class RankerData:
 
     earlier: GroupFile
     later: GroupFile
-    data: lgb.Dataset
-    stop: lgb.Dataset
     validation: Sequence[Group]
     budgets: Mapping[str, int]
     spec: FeatureSpec
+    _binned: dict[str, tuple[lgb.Dataset, lgb.Dataset]] = field(default_factory=dict, init=False)
 
     @property
     def n_rows(self) -> int:
@@ -54,9 +52,19 @@ class RankerData:
         """Return the number of groups learned from in the end."""
         return len(self.earlier) + len(self.later)
 
-    def everything(self) -> lgb.Dataset:
-        """Return the later and the earlier groups together, binned anew."""
-        return _dataset(GroupFile(chain(self.later, self.earlier)), self.spec)
+    def binned_for(self, objective: str) -> tuple[lgb.Dataset, lgb.Dataset]:
+        """Return the earlier and the later groups as an objective reads them, in the bins of the earlier.
+
+        Kept for as many fits as are tried. Each objective has its own: two that are fitted at a time share nothing.
+        """
+        if objective not in self._binned:
+            data = binned(self.earlier, self.spec, objective)
+            self._binned[objective] = data, binned(self.later, self.spec, objective, reference=data)
+        return self._binned[objective]
+
+    def everything(self) -> GroupFile:
+        """Return the later and the earlier groups together."""
+        return GroupFile(chain(self.later, self.earlier))
 
 
 def ranker_data(
@@ -69,8 +77,7 @@ def ranker_data(
     """Return what rankers of any settings are fitted on; only `rows` and the seed of a configuration matter here."""
     rng = np.random.default_rng(config.seed)
     earlier, later = _bounded(fit, config.ranker.rows, rng), _bounded(validation, config.ranker.rows, rng)
-    data = _dataset(earlier, spec)
-    return RankerData(earlier, later, data, _dataset(later, spec, reference=data), validation, budgets, spec)
+    return RankerData(earlier, later, validation, budgets, spec)
 
 
 def levels(gain: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -92,10 +99,14 @@ def _bounded(groups: Sequence[Group], rows: int, rng: np.random.Generator) -> Gr
     return GroupFile(with_fewer_negatives(groups, max(rows // 2 // max(useful, 1), _FEWEST_NEGATIVES), rng))
 
 
-def _dataset(groups: GroupFile, spec: FeatureSpec, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+def binned(groups: GroupFile, spec: FeatureSpec, objective: str, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+    """Return groups labelled by grades, or, for `BINARY`, by whether something was liked, weighed by the grade."""
+    grade = levels(groups.gain)
+    binary = objective == BINARY
     return lgb.Dataset(
         RowBatches(groups),
-        label=levels(groups.gain),
+        label=(grade > 0).astype(np.float32) if binary else grade,
+        weight=np.maximum(grade, 1) if binary and reference is None else None,
         group=groups.sizes,
         feature_name=list(spec.names),
         reference=reference,

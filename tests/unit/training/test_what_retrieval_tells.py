@@ -17,7 +17,7 @@ from training.bundle.ranker import HEAD_TREES, KEPT, Ranker
 from training.bundle.sources import BY_TEXT, POPULAR_PLANS, REPEAT, SOURCES, User
 from training.config import TrainingConfig
 from training.moments import position_moments
-from training.ranker import CLOCK, column_rules, unless_led
+from training.ranker import CLOCK, column_rules, fit_ranker, unless_led
 from training.ranker_data import RankerData, ranker_data
 from training.retrieval import Training, at_moment, fit_retrieval
 from training.slices import make_slices
@@ -119,3 +119,14 @@ def test_the_default_serves_unless_another_clearly_leads() -> None:
     assert unless_led({"ranker": ranker, "trend_1d": trend + 0.02, "als": ranker - 0.1}, "ranker") == "trend_1d"
     assert unless_led({"ranker": ranker, "trend_1d": trend + 0.02}, "ranker", handicap=0.1) == "ranker"
     assert unless_led({"ranker": np.empty(0), "als": np.empty(0)}, "ranker") == "ranker"
+
+
+def test_rankers_fitted_side_by_side_are_those_fitted_one_by_one() -> None:
+    slices = make_slices(TRAINING, position_moments(INTERACTIONS, 0.2, 2), SMALL)
+    fits = [
+        fit_ranker(slices.earlier, slices.later, replace(SMALL, threads=threads), slices.budgets) for threads in (1, 2)
+    ]
+    assert len(fits[0].ranker.models) == 2
+    assert fits[0].validation == fits[1].validation
+    rows = np.concatenate([group.rows for group in slices.later])
+    np.testing.assert_array_equal(*(fit.ranker.scores(rows) for fit in fits))
