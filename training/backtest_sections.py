@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from training.curves import plot_cold_items, plot_estimates, plot_newcomers, plot_trials, plot_windows
-from training.evaluation.cold_items import TITLES, ColdItems
+from training.evaluation.cold_items import ColdItems
 from training.evaluation.newcomers import Newcomers, Stage, UnseenItems
 from training.fresh_fit import ALONE, WITH, FreshFit
 from training.list_ranking import RankedLists
@@ -80,11 +80,9 @@ def cold_items_section(found: ColdItems, fresh: FreshFit | None) -> Section:
 
 def _standing(fresh: FreshFit) -> str:
     """Return in words what orders new items, and what their places in lists were worth on the validation slice."""
-    order_by = fresh.plan.order_by
-    by = "a ranker of their own" if fresh.ranker is not None else TITLES.get(order_by, f"the {order_by} of such orders")
     place = "stand where known items are liked as often" if fresh.plan.joins else "stay below all known items"
     return (
-        f"They are ordered by {by}, and {place}: on the validation slice NDCG@10 of lists was "
+        f"They are ordered by a ranker of their own, and {place}: on the validation slice NDCG@10 of lists was "
         f"{fresh.validation[WITH]:.4f} with them among the others, {fresh.validation[ALONE]:.4f} without."
     )
 

@@ -73,4 +73,5 @@ def fit_at_moments(
     progress(f"ranker of new items: {len(slices.fresh.earlier)} lists")
     by_ranker = known.order_by == RANKER
     scores = known.scores if by_ranker else [order_scores(group.ranks, known.order_by) for group in slices.later]
-    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, config))
+    ranker = known.ranker if by_ranker else None
+    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, ranker, config))

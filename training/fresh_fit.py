@@ -9,19 +9,20 @@ import structlog
 from sklearn.linear_model import LogisticRegression
 
 from training.bundle.fresh import placed
-from training.bundle.fusion import order_scores
-from training.bundle.plan import RANKER, FreshPlan
+from training.bundle.plan import FreshPlan
 from training.bundle.ranker import Ranker
 from training.config import TrainingConfig
 from training.fresh_slices import FreshSlices
 from training.groups import Group
 from training.metrics import Floats
-from training.ranker import fit_ranker, unless_led, validated
+from training.ranker import fit_ranker, unless_led
 
 log = structlog.get_logger(__name__)
 
-FEWEST_LISTS: Final = 50
-"""Lists with something liked that a ranker learns from at least; a quarter of so many validate it."""
+FEWEST_LISTS: Final = 20
+"""Lists with something liked that a ranker learns from at least, and by which it is validated."""
+_COMPARED: Final = 400
+"""Groups by which scores before and after the last fit are compared."""
 WITH: Final = "with new items"
 ALONE: Final = "known items alone"
 
@@ -33,7 +34,7 @@ class FreshFit:
     Attributes
     ----------
     ranker
-        Fitted on all groups; None where a source orders them better.
+        Fitted on all groups.
     plan
         Where its scores stand.
     validation
@@ -43,7 +44,7 @@ class FreshFit:
         Candidates of each source that reads texts.
     """
 
-    ranker: Ranker | None
+    ranker: Ranker
     plan: FreshPlan
     validation: dict[str, float]
     budgets: Mapping[str, int]
@@ -51,7 +52,6 @@ class FreshFit:
     def to_json(self) -> dict[str, Any]:
         """Return what reports show, as JSON values."""
         return {
-            "order_by": self.plan.order_by,
             "joins": self.plan.joins,
             "slope": self.plan.slope,
             "offset": self.plan.offset,
@@ -60,51 +60,48 @@ class FreshFit:
 
 
 def fit_fresh(
-    slices: FreshSlices, known: Sequence[Group], known_scores: Sequence[Floats], config: TrainingConfig
-) -> FreshFit:
-    """Return how new items are ordered, by a ranker if there is enough to learn from, and where they stand.
+    slices: FreshSlices,
+    known: Sequence[Group],
+    known_scores: Sequence[Floats],
+    known_ranker: Ranker | None,
+    config: TrainingConfig,
+) -> FreshFit | None:
+    """Return the ranker of new items and where they stand, None where there is too little to learn from.
 
     Parameters
     ----------
     known, known_scores
         Groups of other candidates on the latest slice, and the scores that order these where nothing was learned of
         that slice: the other ranker's, or those of what serves in its place.
+    known_ranker
+        That ranker as it serves, None where something else does.
     """
     later = list(slices.later)
-    order_by, ranker, own, among = _ordered(slices.earlier, later, config, slices.budgets)
-    plan = _plan(order_by, calibration(known, known_scores), calibration(later, own))
+    lists = [sum(bool(group.hit.any()) for group in groups) for groups in (slices.earlier, later)]
+    if min(lists) < FEWEST_LISTS:
+        log.info("too few lists for a ranker of new items", learned=lists[0], validated=lists[1], wanted=FEWEST_LISTS)
+        return None
+    fit = fit_ranker(slices.earlier, later, config, slices.budgets)
+    of_known, of_new = calibration(known, known_scores), calibration(later, fit.scores)
+    plan = _plan(of_known, of_new)
     values: dict[str, list[float]] = {WITH: [], ALONE: []}
-    asked = max(sum(group.relevant > 0 for group in later), 1)
-    for new, new_scores, group, scores, displaced in zip(
-        later, own, known, known_scores, slices.displaced, strict=True
+    for new, own, group, scores, displaced in zip(
+        later, fit.scores, known, known_scores, slices.displaced, strict=True
     ):
         left, kept = group.take(np.flatnonzero(~displaced)), scores[~displaced]
         values[ALONE].append(left.ndcg(kept))
-        values[WITH].append(left.joined(new).ndcg(np.concatenate((kept, placed(new_scores, kept, plan)))))
+        values[WITH].append(left.joined(new).ndcg(np.concatenate((kept, placed(own, kept, plan)))))
     found = {name: np.array(entry) for name, entry in values.items()}
     joins = plan.joins and unless_led(found, WITH) == WITH
-    validation = {name: value * len(later) / asked for name, value in among.items()}
+    of_all = len(later) / max(sum(group.relevant > 0 for group in later), 1)
+    validation = {name: value * of_all for name, value in fit.validation.items()}
     validation |= {name: float(entry.mean()) for name, entry in found.items()}
-    log.info("new items", order_by=order_by, joins=joins, ndcg=validation)
-    plan = FreshPlan(plan.order_by, plan.slope, plan.offset, joins)
-    return FreshFit(ranker, plan, validation, slices.budgets)
-
-
-def _ordered(
-    earlier: Sequence[Group], later: Sequence[Group], config: TrainingConfig, budgets: Mapping[str, int]
-) -> tuple[str, Ranker | None, Sequence[Floats], Mapping[str, float]]:
-    """Return what orders new items, the ranker if it is one, its scores of the later groups, and NDCG@10 by method."""
-    learned, judged = (sum(bool(group.hit.any()) for group in groups) for groups in (earlier, later))
-    if learned >= FEWEST_LISTS and judged >= FEWEST_LISTS // 4:
-        fit = fit_ranker(earlier, later, config, budgets)
-        if fit.order_by == RANKER:
-            return RANKER, fit.ranker, fit.scores, fit.validation
-        order_by, values = fit.order_by, fit.validation
-    else:
-        log.info("too few lists for a ranker of new items", learned=learned, validated=judged, wanted=FEWEST_LISTS)
-        values = {name: float(entry.mean()) for name, entry in validated(later, {}).items()}
-        order_by = max(values, key=lambda name: values[name])
-    return order_by, None, [order_scores(group.ranks, order_by) for group in later], values
+    log.info("new items", joins=joins, ndcg=validation)
+    served = _plan(
+        of_known if known_ranker is None else refitted(of_known, known, known_scores, known_ranker),
+        refitted(of_new, later, fit.scores, fit.ranker),
+    )
+    return FreshFit(fit.ranker, FreshPlan(served.slope, served.offset, joins), validation, slices.budgets)
 
 
 def calibration(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float, float]:
@@ -119,8 +116,22 @@ def calibration(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[floa
     return slope, float(model.intercept_[0]) - slope * middle
 
 
-def _plan(order_by: str, known: tuple[float, float], new: tuple[float, float]) -> FreshPlan:
+def refitted(
+    found: tuple[float, float], groups: Sequence[Group], scores: Sequence[Floats], ranker: Ranker
+) -> tuple[float, float]:
+    """Return a calibration of a ranker's scores before it learned of some groups for its scores afterwards.
+
+    Trees that are more or others spread scores wider or less: they are taken to lie as they did, about another mean.
+    """
+    some = [number for number in range(0, len(groups), max(len(groups) // _COMPARED, 1)) if len(scores[number])]
+    before = np.concatenate([scores[number] for number in some])
+    after = np.concatenate([ranker.scores(groups[number].rows) for number in some])
+    narrower = float(before.std()) / max(float(after.std()), 1e-12)
+    return found[0] * narrower, found[1] + found[0] * float(before.mean() - narrower * after.mean())
+
+
+def _plan(known: tuple[float, float], new: tuple[float, float]) -> FreshPlan:
     """Return where new items stand: an own score is worth the known one whose candidates are liked as often."""
     if known[0] <= 0 or new[0] <= 0:
-        return FreshPlan(order_by, 1.0, 0.0, joins=False)
-    return FreshPlan(order_by, new[0] / known[0], (new[1] - known[1]) / known[0], joins=True)
+        return FreshPlan(1.0, 0.0, joins=False)
+    return FreshPlan(new[0] / known[0], (new[1] - known[1]) / known[0], joins=True)

@@ -20,7 +20,7 @@ from features.contracts.profiles import Options, Profiles
 from features.items import ItemView
 from training.bundle.affinities import affinities, affinity_features
 from training.bundle.candidates import Candidates
-from training.bundle.content import PROMISE, Content
+from training.bundle.content import Content
 from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.recommender import Recommender
@@ -31,7 +31,6 @@ from training.ridge import held_out, promised
 _AFFINITIES: Final = slice(
     SPEC.names.index(affinity_features()[0].name), SPEC.names.index(affinity_features()[-1].name) + 1
 )
-_PROMISE: Final = SPEC.names.index(PROMISE)
 
 VALIDATING: Final = 0.25
 """Share of the items that only validate; no more of all can be hidden at a time."""
@@ -96,7 +95,6 @@ class Hiding:
         """Return the hidden ones among one user's candidates, as `Recommender.fresh_candidates` does."""
         found, rows = self.asking(hidden).fresh_candidates(profiles, user, view, options)
         rows[:, _AFFINITIES] = self._no_affinities
-        rows[:, _PROMISE] = self.promised[found.items, -1]
         return found, rows
 
     def asking(self, hidden: Bools) -> Recommender:
@@ -107,7 +105,12 @@ class Hiding:
             PROMISED: self._by_promise,
         }
         sources = tuple(told.get(source.name, source) for source in self.recommender.sources)
-        return replace(self.recommender, fresh=items, sources=sources)
+        return replace(self.recommender, fresh=items, sources=sources, content=self._by_others)
+
+    @cached_property
+    def _by_others(self) -> "_HeldOut":
+        content = self.content
+        return _HeldOut(content.encoder, content.vectors, content.mapping, content.until_us, promised=self.promised)
 
     @cached_property
     def _aside(self) -> Bools:
@@ -126,3 +129,17 @@ class Hiding:
         none = NeighbourTable.none(self.recommender.n_items)
         columns = affinities(nobody, np.zeros(1, np.int32), dict.fromkeys(self.recommender.tables, none))
         return columns.ravel()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _HeldOut(Content):
+    """Content that promises of each item what a map says that was fitted without it."""
+
+    promised: Singles
+
+    @cached_property
+    def popularity(self) -> Singles:
+        return self.promised[:, -1]
+
+    def factors_of(self, items: npt.NDArray[np.int32]) -> Singles:
+        return self.promised[items, :-1]

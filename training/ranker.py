@@ -128,7 +128,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
         name: _added([scores[part] for part in blend], [spread[part] for part in blend])
         for name, blend in blends.items()
     }
-    values = validated(made.validation, blended)
+    values = _validated(made.validation, blended)
     *_, largest = blends
     chosen = unless_led({name: values[name] for name in blends}, largest)
     values[RANKER] = values[chosen]
@@ -250,7 +250,7 @@ def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0
     return best if clear and total > handicap * values[default].sum() else default
 
 
-def validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:
+def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:
     """Return NDCG@10 of each group's candidates by scores, and by each order that needs none: (n_groups,), by name.
 
     A source that offers nothing to anybody is left out: what orders its list would be the blend.

@@ -152,6 +152,21 @@ def test_known_items_stand_in_one_order_whether_new_ones_join_them_or_not(joins:
         assert joins or np.diff(is_new[row].astype(int)).min(initial=0) >= 0, "below all that are known"
 
 
+def test_the_places_of_new_items_do_not_depend_on_how_many_there_are() -> None:
+    _, parts = trained_on_texts()
+    arrivals = some_arrivals(parts)
+    alone = Arrivals(arrivals.item_ids[:1], arrivals.vectors[:1], arrivals.categories[:1], ItemFacts.unknown(1))
+    scores = []
+    for more in (alone, arrivals):
+        larger = grown(parts, more)
+        only = np.arange(len(larger.items)) == len(parts.items)
+        scores.append(answer(larger, fans(parts), Options(k=1, eligible=only)).scores)
+        everything = answer(larger, fans(parts), Options(k=80))
+        at = everything.items == len(parts.items)
+        np.testing.assert_allclose(everything.scores[at], scores[-1].ravel(), atol=1e-5)
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
+
+
 def test_what_has_had_events_since_stands_where_it_is_worth_more() -> None:
     known = Trace(*_traced([2, 5, 9], [0.5, 0.1, 0.3]))
     fresh = Trace(*_traced([5, 7], [0.4, 0.2], shift=100))
@@ -199,7 +214,7 @@ def test_text_columns_equal_brute_force() -> None:
     rng = np.random.default_rng(1)
     item, weight = rng.integers(80, size=30).astype(np.int32), rng.choice([-1.0, 0.0, 0.7, 1.0], 30).astype(np.float32)
     candidates = np.sort(rng.choice(80, 25, replace=False)).astype(np.int32)
-    user = User(item, weight, None)
+    user = User(item, weight, parts.fold_in.vector(item, weight))
     found = content_columns(parts.content, user, candidates, unmet(parts))
     assert parts.content is not None
     vectors = parts.content.vectors.astype(np.float64)
@@ -218,11 +233,14 @@ def test_text_columns_equal_brute_force() -> None:
             "text_best_20": max(near),
             "text_disliked": max(float(vectors[candidate] @ one) for one in disliked),
         }
-        promise = own.pop("text_popularity")
+        promise, taste = own.pop("text_popularity"), own.pop("text_taste")
         if candidate not in parts.fresh:  # who liked it says more
             expected |= dict.fromkeys(("text_last", "text_5", "text_best_20"), np.nan)
         assert own == pytest.approx(expected, abs=1e-3, nan_ok=True)
-        assert np.isnan(promise) == (candidate not in parts.fresh)
+        assert np.isnan(promise) == np.isnan(taste) == (candidate not in parts.fresh)
+        if candidate in parts.fresh and user.vector is not None:
+            factors = np.append(vectors[candidate], 1) @ parts.content.mapping[:, :-1].astype(np.float64)
+            assert taste == pytest.approx(factors @ user.vector / np.linalg.norm(user.vector), abs=1e-3)
 
 
 @given(st.integers(0, 2**32), st.booleans())

@@ -54,6 +54,10 @@ class Content:
         """Return how popular items are if one goes by their texts alone: log of 1 + liking events, (n_items,)."""
         return mapped(self.vectors, self.mapping[:, -1:]).ravel()
 
+    def factors_of(self, items: npt.NDArray[np.int32]) -> Singles:
+        """Return the factors that the texts of some items promise, float32 (n, n_factors)."""
+        return self.factors(self.vectors[items])
+
     def factors(self, vectors: npt.NDArray[np.floating]) -> Singles:
         """Return the item factors that texts alone promise, float32 (n, n_factors)."""
         return mapped(vectors, self.mapping[:, :-1])
@@ -72,6 +76,7 @@ def content_features() -> list[Feature]:
         Feature(f"text_{LATEST}", f"mean {new} those of the latest {LATEST}", "-1..1", "content"),
         Feature(f"text_best_{LONGEST}", f"largest {new} those of the latest {LONGEST}", "-1..1", "content"),
         Feature("text_disliked", f"largest {of} those of the latest {LONGEST} disliked items", "-1..1", "content"),
+        Feature("text_taste", "what an unmet item's text promises along the user's vector", "-..", "content"),
         Feature(PROMISE, "log of 1 + liking events that the text of an unmet item promises", "log", "content"),
     ]
 
@@ -85,7 +90,7 @@ def content_columns(
     liked it says more than its text, and a ranker that is told both orders worse (DECISIONS.md): there only nearness to
     what was disliked is told. `is_fresh` (n_items,) says which have none.
     """
-    columns = np.full((len(candidates), 5), np.nan, dtype=np.float32)
+    columns = np.full((len(candidates), 6), np.nan, dtype=np.float32)
     if content is None or not len(candidates):
         return columns
     own = content.vectors[candidates].astype(np.float32)
@@ -100,7 +105,10 @@ def content_columns(
         columns[:, 3] = (own @ disliked.T).max(axis=1)
     new = is_fresh[candidates]
     columns[~new, :3] = np.nan
-    columns[new, 4] = content.popularity[candidates[new]]
+    if user.vector is not None:
+        along = user.vector / max(float(np.linalg.norm(user.vector)), 1e-12)
+        columns[new, 4] = content.factors_of(candidates[new]) @ along
+    columns[new, 5] = content.popularity[candidates[new]]
     columns[~content.has_text[candidates]] = np.nan
     return columns
 

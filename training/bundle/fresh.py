@@ -9,10 +9,16 @@ from features.items import ItemView
 from training.bundle.offered import SPEC
 from training.bundle.plan import FreshPlan
 from training.bundle.result import Trace
+from training.bundle.sources import BY_TEXT
 
 _OF_ITEM: Final = slice(SPEC.names.index("popular_1h_rank"), SPEC.names.index("item_year"))
 """Columns that tell of an item's history: popularity, age, pace, shares."""
 _POPULARITY_GAPS: Final = np.array([SPEC.names.index(name) for name in ("popularity_gap", "popularity_gap_5")])
+_OF_POOL: Final = np.array(
+    [*(SPEC.names.index(f"{name}_{of}") for name in BY_TEXT for of in ("rank", "relative"))]
+    + [SPEC.names.index(name) for name in ("offers", "blend_relative")]
+)
+"""Columns that compare new items with each other: among few the best is no better than among many."""
 _AGE_GAPS: Final = np.array([SPEC.names.index(name) for name in ("age_gap", "age_gap_5")])
 
 Doubles = npt.NDArray[np.float64]
@@ -22,7 +28,9 @@ def forget_history(rows: npt.NDArray[np.float32], candidates: npt.NDArray[np.int
     """Write into feature rows (n, n_features) what those of items hold that nobody ever met.
 
     The few events that came after a bundle was made would be columns of which its ranker of new items learned nothing.
+    Nor does it learn by how many others there are: an item that is the only new one is first in every source.
     """
+    rows[:, _OF_POOL] = np.nan
     rows[:, _OF_ITEM] = view.unmet_columns[: _OF_ITEM.stop - _OF_ITEM.start]
     rows[:, _POPULARITY_GAPS] -= view.log_count[candidates, None].astype(np.float32)
     rows[:, _AGE_GAPS] = np.nan

@@ -18,16 +18,13 @@ class FreshPlan(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    order_by
-        What orders them among themselves: "ranker" (one of their own), "blend", or one of the sources that read texts.
     slope, offset
-        An own score s is worth `offset + slope * s` on the scale of what orders known items: candidates of both are
-        liked as often there.
+        A score s of their own ranker is worth `offset + slope * s` on the scale of what orders known items: candidates
+        of both are liked as often there.
     joins
         Whether they stand where that puts them; else below all known candidates, since lists were better without them.
     """
 
-    order_by: str
     slope: float
     offset: float
     joins: bool
@@ -49,7 +46,8 @@ class Plan(msgspec.Struct, frozen=True):
     exclude_seen
         Whether items that a user had are left out unless a request says otherwise.
     fresh
-        Where items without a history stand; None where too little was known to tell: below all known candidates.
+        Where items without a history stand. None where that was not looked for: where ranks order all, so do they with
+        these, else below all known candidates.
     """
 
     budgets: dict[str, int]

@@ -175,14 +175,13 @@ class Recommender:
     def _fresh(self, ask: "_Ask", known: npt.NDArray[np.float64], *, cold: bool) -> Trace:
         """Return what sources and ranker of items without a history say; `known` are the scores of the others."""
         found, none = self._retrieve(ask, by_text=True), np.empty((0, 0), np.float32)
-        if cold:
-            return Trace(found.items, none, found.ranks, self._scores(found, none, ask.options.k, cold=True))
-        rows, how = self._rows_of_unmet(ask, found), self.plan.fresh
-        if self.fresh_ranker is not None:
-            own = self.fresh_ranker.scores(rows)
-        else:
-            own = order_scores(found.ranks, BLEND if how is None else how.order_by)
-        return Trace(found.items, rows if self._ranks(cold=False) else none, found.ranks, placed(own, known, how))
+        how, ranks = self.plan.fresh, self._ranks(cold=cold)
+        if cold or (how is None and not ranks):  # ranks say where they stand
+            return Trace(found.items, none, found.ranks, self._scores(found, none, ask.options.k, cold=cold))
+        rows = self._rows_of_unmet(ask, found)
+        ranker = self.fresh_ranker
+        own = order_scores(found.ranks, BLEND) if ranker is None else ranker.scores(rows)
+        return Trace(found.items, rows if ranks else none, found.ranks, placed(own, known, how))
 
     def _ask(self, profiles: Profiles, user: int, view: ItemView, options: Options) -> "_Ask":
         return _Ask(profiles, user, self._user(profiles, user), view, self._blocked(profiles, user, options), options)

@@ -18,20 +18,25 @@ from training.comparing import compare_runs, read_run
 N_USERS = 40
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with interactions (integer users, text items), items and lists."""
-    folder = tmp_path_factory.mktemp("data")
-    made = make_interactions(5, n_users=N_USERS, n_items=60, per_user=15)
-    frame = pd.DataFrame(
+def frame_of(n_users: int) -> pd.DataFrame:
+    """Return interactions with sixty items, integer users and text items."""
+    made = make_interactions(5, n_users=n_users, n_items=60, per_user=15)
+    return pd.DataFrame(
         {
             "user_id": made.user.astype(np.int64),
             "item_id": made.items.external(made.item),
             "occurred_at": pd.to_datetime(made.at_us, unit="us"),
         }
     )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with interactions (integer users, text items), items and lists."""
+    folder = tmp_path_factory.mktemp("data")
+    frame = frame_of(N_USERS)
     frame.sample(frac=1, random_state=0).to_parquet(folder / "interactions.parquet")
-    names = made.items.external(np.arange(60))
+    names = [f"i{number}" for number in range(60)]
     pd.DataFrame({"item_id": names, "title": names, "categories": [f"g{n % 4}" for n in range(60)]}).to_parquet(
         folder / "items.parquet"
     )
@@ -128,7 +133,7 @@ def test_lists_alone_teach_by_their_clicks(data: Path, tmp_path: Path) -> None:
 
 
 def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data: Path, tmp_path: Path) -> None:
-    rows = pd.read_parquet(data / "interactions.parquet").sort_values("occurred_at", kind="stable")
+    rows = frame_of(200).sort_values("occurred_at", kind="stable")
     cut = rows.occurred_at.iloc[int(0.8 * len(rows))]
     new = {f"i{number}" for number in range(48, 60)}
     rows[(rows.occurred_at >= cut) | ~rows.item_id.isin(new)].to_parquet(tmp_path / "rows.parquet")

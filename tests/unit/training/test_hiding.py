@@ -68,7 +68,7 @@ def test_a_hidden_items_row_is_that_of_an_item_nobody_met() -> None:
             found, made = hide.candidates(*where, only) if parts is fitted else recommender.fresh_candidates(*where)
             assert found.items.tolist() == [ITEM]
             rows[-1].append(made)
-    of_retrieval = [name.endswith(("_rank", "_relative", "offers", PROMISE)) for name in SPEC.names]
+    of_retrieval = [name.endswith(("_rank", "_relative", "offers", "text_taste", PROMISE)) for name in SPEC.names]
     shares = [name.startswith("item_") and name != "item_year" for name in SPEC.names]  # means over all items
     same = ~np.array(of_retrieval) | np.array([name.startswith("popular_") for name in SPEC.names])
     for hidden, real in zip(*rows, strict=True):

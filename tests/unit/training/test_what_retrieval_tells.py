@@ -129,4 +129,4 @@ def test_rankers_fitted_side_by_side_are_those_fitted_one_by_one() -> None:
     assert len(fits[0].ranker.models) == 2
     assert fits[0].validation == fits[1].validation
     rows = np.concatenate([group.rows for group in slices.later])
-    np.testing.assert_array_equal(*(fit.ranker.scores(rows) for fit in fits))
+    np.testing.assert_array_equal(fits[0].ranker.scores(rows), fits[1].ranker.scores(rows))
