@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from features.contracts.profiles import Options
 from training.budgets import MOST, Offered, choose_budgets, users_for_budgets
@@ -88,32 +89,36 @@ class FreshMaker:
         return cls(config, options, share, not truly_new(moments))
 
     def add(
-        self, parts: Parts, together: Sequence[Moment], moment: Moment, chosen: Rows, known: GroupFile | None
+        self,
+        parts: Parts,
+        together: Sequence[Moment],
+        moment: Moment,
+        chosen: Rows,
+        known: Sequence[npt.NDArray[np.int32] | None] | None,
     ) -> None:
-        """Add the groups of some of a moment's users (positions); `known` is the other ranker's, of the latest slice.
+        """Add the groups of some of a moment's users (positions).
 
         Parameters
         ----------
         parts, together
             Retrieval of the slice, and all its moments.
+        known
+            Of the latest slice, the items of the other ranker's groups of these users; None of others.
         """
-        hiding = self._hiding_of(parts)
+        hiding = self._hiding_of(parts, together)
         if hiding is None:
             return
-        if not self.budgets:
-            self.budgets = choose_budgets(self._offered(hiding, together), _on(self.config), CANDIDATES)
-        hiding = hiding.with_budgets(self.budgets)
         if known is None:
             draws = max(ENOUGH_LISTS // max(len(chosen) * len(together), 1), 1)
             for one in asked(hiding.recommender, moment, chosen):
                 for draw in range(min(draws, hiding.draws, MOST_DRAWS)):
                     self._earlier.append(self._group(hiding, moment, one, hiding.hidden(one.user_id, draw)))
             return
-        for one, group in zip(asked(hiding.recommender, moment, chosen), known, strict=True):
+        for one, items in zip(asked(hiding.recommender, moment, chosen), known, strict=True):
             hidden = hiding.hidden(one.user_id) if self.by_hidden else None
             self._later.append(self._group(hiding, moment, one, hidden))
-            displaced = np.zeros(len(group.gain), bool) if hidden is None else hidden[group.items]
-            self._displaced.append(displaced)
+            candidates = np.empty(0, np.int32) if items is None else items
+            self._displaced.append(np.zeros(len(candidates), bool) if hidden is None else hidden[candidates])
 
     def slices(self) -> FreshSlices | None:
         """Return what was added; None where texts were nowhere known."""
@@ -121,11 +126,15 @@ class FreshMaker:
             return None
         return FreshSlices(self._later, self._displaced, self._earlier, self.budgets)
 
-    def _hiding_of(self, parts: Parts) -> Hiding | None:
+    def _hiding_of(self, parts: Parts, together: Sequence[Moment]) -> Hiding | None:
+        """Return what hides items of a slice, with the budgets that the first slice led to."""
         if parts.content is None:
             return None
         if self._hiding is None or self._hiding[0] is not parts:
-            self._hiding = parts, Hiding.of(parts, parts.content, self.share, self.config.seed)
+            hiding = Hiding.of(parts, parts.content, self.share, self.config.seed)
+            if not self.budgets:
+                self.budgets = choose_budgets(self._offered(hiding, together), _on(self.config), CANDIDATES)
+            self._hiding = parts, hiding.with_budgets(self.budgets)
         return self._hiding[1]
 
     def _offered(self, hiding: Hiding, moments: Sequence[Moment]) -> Iterator[Offered]:

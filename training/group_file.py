@@ -76,6 +76,11 @@ class GroupFile(Sequence[Group]):
         """Return the gain of every candidate, float32 (n_rows,)."""
         return np.concatenate([np.empty(0, np.float32), *self._gain])
 
+    @property
+    def items(self) -> list[Ints | None]:
+        """Return the items of each group, as `Group.items` has them."""
+        return self._items
+
     def read(self, start: int, stop: int) -> Floats:
         """Return the feature rows of candidates start:stop, counted through all groups."""
         return np.ascontiguousarray(self._read(start, stop)[:, : self._n_features])

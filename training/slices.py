@@ -18,7 +18,7 @@ from training.moments import Moment
 from training.progress import Progress, silent
 from training.retrieval import Training, at_moment, fit_retrieval
 
-VALIDATION_SHARE: Final = 4
+_VALIDATION_SHARE: Final = 4
 """Where there is but one slice, one of so many of its users is kept for validation."""
 
 
@@ -66,11 +66,11 @@ def make_slices(
         recommender = recommender.with_budgets(budgets)
         for moment in together:
             chosen = np.sort(rng.permutation(len(moment.users))[: config.ranker.users_per_slice // len(together)])
-            made = GroupFile(candidate_groups(recommender, moment, chosen, options))
-            (earlier if number else later).extend(made)
+            begin = len(later)
+            (earlier if number else later).extend(candidate_groups(recommender, moment, chosen, options))
             if fresh is not None:
-                fresh.add(parts, together, moment, chosen, made if not number else None)
+                fresh.add(parts, together, moment, chosen, None if number else later.items[begin:])
     if earlier:
         return Slices(later, earlier, budgets, None if fresh is None else fresh.slices())
-    split = GroupFile(group for number, group in enumerate(later) if number % VALIDATION_SHARE)
-    return Slices(GroupFile(later[::VALIDATION_SHARE]), split, budgets)
+    split = GroupFile(group for number, group in enumerate(later) if number % _VALIDATION_SHARE)
+    return Slices(GroupFile(later[::_VALIDATION_SHARE]), split, budgets)

@@ -15,7 +15,7 @@ FORMAT_VERSION: Final = 4
 MANIFEST: Final = "manifest.json"
 RANKER_FILE: Final = "ranker"
 FRESH_RANKER_FILE: Final = "fresh_ranker"
-"""Models of a ranker are files of this name, an underscore and their number."""
+"""Names of rankers, as `model_files` reads them."""
 _CHUNK: Final = 1 << 20
 
 
@@ -66,6 +66,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def history_limit(self) -> int:
         """Return how many of a user's latest events this bundle reads."""
         return self.plan.history_limit
+
+
+def model_files(folder: Path, ranker: str, count: int) -> list[Path]:
+    """Return the files of a ranker's models in a bundle's folder."""
+    return [folder / f"{ranker}_{number}.txt" for number in range(count)]
 
 
 def file_digest(path: Path) -> StoredFile:

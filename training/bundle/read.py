@@ -29,6 +29,7 @@ from training.bundle.manifest import (
     Manifest,
     file_digest,
     manifest_digest,
+    model_files,
 )
 from training.bundle.offered import SPEC
 from training.bundle.parts import TABLES, Parts
@@ -148,7 +149,7 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
             facts=ItemFacts(load("price"), load("year")),
             state=state,
             closed_at_us=int(load("statistics_closed_at")[0]),
-            ranker=_ranker(path / RANKER_FILE, manifest.ranker_shares),
+            ranker=_ranker(path, RANKER_FILE, manifest.ranker_shares),
             plan=manifest.plan,
             weights=ActionWeights.from_json(manifest.weights),
             trained_until_us=manifest.trained_until_us,
@@ -158,14 +159,14 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
             n_interactions=manifest.n_interactions,
             fresh=load("fresh"),
             content=None if manifest.encoder is None else content(manifest.encoder),
-            fresh_ranker=_ranker(path / FRESH_RANKER_FILE, manifest.fresh_ranker_shares),
+            fresh_ranker=_ranker(path, FRESH_RANKER_FILE, manifest.fresh_ranker_shares),
         )
     except (OSError, ValueError, RuntimeError, ContractError, lgb.basic.LightGBMError) as error:
         raise BundleError(f"bundle {path}: a part cannot be read: {error}") from error
 
 
-def _ranker(path: Path, shares: tuple[float, ...]) -> Ranker | None:
-    files = [path.with_name(f"{path.name}_{number}.txt") for number in range(len(shares))]
+def _ranker(path: Path, name: str, shares: tuple[float, ...]) -> Ranker | None:
+    files = model_files(path, name, len(shares))
     if not files:
         return None
     ranker = Ranker(tuple(lgb.Booster(model_file=file) for file in files), shares)

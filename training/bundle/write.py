@@ -19,6 +19,7 @@ from training.bundle.manifest import (
     Manifest,
     file_digest,
     manifest_digest,
+    model_files,
 )
 from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
@@ -40,8 +41,9 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     faiss.write_index(parts.index, str(folder / "index.faiss"))
     for name, ranker in ((RANKER_FILE, parts.ranker), (FRESH_RANKER_FILE, parts.fresh_ranker)):
-        for number, model in enumerate(() if ranker is None else ranker.models):
-            model.save_model(folder / f"{name}_{number}.txt")
+        models = () if ranker is None else ranker.models
+        for model, file in zip(models, model_files(folder, name, len(models)), strict=True):
+            model.save_model(file)
     golden = make_golden(parts.recommender(), parts.state.at(parts.closed_at_us, has_clock=parts.has_clock), seed)
     (folder / "golden.json").write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1))
     (folder / "categories.json").write_text(json.dumps(list(parts.categories.names)), encoding="utf-8")

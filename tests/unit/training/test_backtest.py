@@ -150,7 +150,7 @@ def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data
         assert lists.groupby("user_id").item_id.nunique().eq(20).all()
         found[name] = set(lists.item_id) & new
     assert not found["plain"]
-    assert found["new"]
+    assert len(found["new"]) > 3
     said = "on the validation slice NDCG@10 of lists was"
     assert said in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert said not in (tmp_path / "plain" / "report.html").read_text(encoding="utf-8")
