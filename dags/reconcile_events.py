@@ -30,7 +30,7 @@ Postgres or Kafka was away, and the next hour tells more. Events that were not l
     dag_id="reconcile_events",
     description="Compares offsets, counters and rows, to the event.",
     # No start date, so that unpausing waits for the next hour.
-    schedule=CronTriggerTimetable("7 * * * *", timezone="UTC", run_immediately=False),
+    schedule=CronTriggerTimetable("7 * * * *", timezone="UTC", run_immediately=timedelta()),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),

@@ -27,7 +27,7 @@ often Postgres), and clear the task or wait for the next run.
     dag_id="refresh_item_statistics",
     description="Closes 15-minute buckets of item statistics.",
     # A minute after each bucket's edge; no start date, so that unpausing waits for the next one.
-    schedule=CronTriggerTimetable("1/15 * * * *", timezone="UTC", run_immediately=False),
+    schedule=CronTriggerTimetable("1/15 * * * *", timezone="UTC", run_immediately=timedelta()),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),

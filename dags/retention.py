@@ -29,7 +29,7 @@ log, mend the cause (Postgres or Kafka away), and clear the task: it goes on. Sa
     dag_id="retention",
     description="Deletes events older than the retention, in small steps.",
     # Before the nightly training; no start date, so that unpausing waits for the next night.
-    schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC", run_immediately=False),
+    schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC", run_immediately=timedelta()),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),

@@ -34,7 +34,7 @@ def test_each_dag_is_explained_and_bounded(dag_folder: Folder, name: str) -> Non
 def test_unpausing_starts_no_run_at_once(dag_folder: Folder, name: str) -> None:
     dag = dag_folder["dags"][name]
     assert dag["schedule"] == "CronTriggerTimetable"
-    assert dag["run_immediately"] is False
+    assert dag["waits_for_next_tick"]
     # With a start date Airflow would make up for the tick before it, whatever run_immediately says.
     assert dag["start_date"] is None
     assert dag["catchup"] is False

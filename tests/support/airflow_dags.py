@@ -10,10 +10,16 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import CronTriggerTimetable, timezone
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables.base import TimeRestriction
 from airflow.utils.db import initdb
 
+ANY_TIME = TimeRestriction(earliest=None, latest=None, catchup=False)
 HEAVY = ("pandas", "numpy", "lightgbm", "implicit", "mlflow", "features", "training", "serving")
 
 
@@ -35,6 +41,18 @@ def _param(param: Any) -> dict[str, Any]:
     return {**param.schema, "description": param.description}
 
 
+def _waits_for_next_tick(timetable: Any) -> bool | None:
+    """Return whether a DAG that is unpaused a moment after a tick has its first run at the next one, as Airflow says."""
+    if not isinstance(timetable, CronTriggerTimetable):
+        return None
+    known = decode_timetable(encode_timetable(timetable))
+    now = timezone.utcnow()
+    tick = known.next_dagrun_info(last_automated_data_interval=None, restriction=ANY_TIME).run_after
+    with patch("airflow.timetables.trigger.utcnow", lambda: tick + timedelta(seconds=30)):
+        first = known.next_dagrun_info(last_automated_data_interval=None, restriction=ANY_TIME).run_after
+    return bool(now < tick < first)
+
+
 def _dag(dag: Any) -> dict[str, Any]:
     return {
         "doc": dag.doc_md,
@@ -45,7 +63,7 @@ def _dag(dag: Any) -> dict[str, Any]:
         "max_active_runs": dag.max_active_runs,
         "timeout_s": None if dag.dagrun_timeout is None else dag.dagrun_timeout.total_seconds(),
         "schedule": type(dag.timetable).__name__,
-        "run_immediately": getattr(dag.timetable, "run_immediately", None),
+        "waits_for_next_tick": _waits_for_next_tick(dag.timetable),
         "params": {name: _param(dag.params.get_param(name)) for name in dag.params},
         "tasks": {task.task_id: _task(task) for task in dag.tasks},
         "order": [task.task_id for task in dag.topological_sort()],
