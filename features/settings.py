@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     diversity: float = Field(
         0.0, ge=0, le=1, description="How much lists avoid items like those above them, unless a request says; 0 = not."
     )
+    deadline_ms: int = Field(
+        150, ge=1, le=60_000, description="Time that a list may take, unless a request says; what is late is left out."
+    )
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 
 

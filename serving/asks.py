@@ -37,6 +37,8 @@ class Ask:
         Only items in at least one of them; empty = all.
     diversity
         How much the list avoids items that are like those above them, 0 to 1; None = as the server is set.
+    deadline_s
+        How long the answer may take; None = as the server is set.
     """
 
     user_id: str | None
@@ -50,6 +52,7 @@ class Ask:
     explain: bool = False
     diversity: float | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

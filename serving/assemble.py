@@ -86,6 +86,7 @@ def assemble(settings: Settings) -> Parts:
             executor=executor,
             clock=now_us,
             mixing=Mixing(settings.fresh_share, settings.diversity),
+            deadline_s=settings.deadline_ms / 1000,
         ),
         poster=Poster(sink, kafka_guard, metrics),
         operators=operators,

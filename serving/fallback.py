@@ -4,16 +4,19 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from serving.explain import reason_of
+from training.bundle.result import RANKER_LATE
 
 NO_MODEL: Final = "no_model"
 PROFILE_UNAVAILABLE: Final = "profile_unavailable"
 STATISTICS_UNAVAILABLE: Final = "statistics_unavailable"
 ITEM_STATES_UNAVAILABLE: Final = "item_states_unavailable"
 TEXTS_UNAVAILABLE: Final = "texts_unavailable"
-NO_HISTORY: Final = "no_history"
+PROFILE_LATE: Final = "profile_late"
+LIST_LATE: Final = "list_late"
 
 _DEGRADING: Final = (
-    *(NO_MODEL, PROFILE_UNAVAILABLE, ITEM_STATES_UNAVAILABLE, TEXTS_UNAVAILABLE, STATISTICS_UNAVAILABLE),
+    *(NO_MODEL, LIST_LATE, PROFILE_UNAVAILABLE, PROFILE_LATE, RANKER_LATE),
+    *(ITEM_STATES_UNAVAILABLE, TEXTS_UNAVAILABLE, STATISTICS_UNAVAILABLE),
 )
 """Reasons that make an answer worse than it should be, the gravest first."""
 

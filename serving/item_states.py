@@ -101,6 +101,16 @@ class ItemStates:
         row = self._row.get(item_id)
         return None if row is None else self._states[row]
 
+    def may_show(self, item_id: str, as_of_us: int) -> bool:
+        """Return whether an item may be shown at a moment, as `visible` has it."""
+        row = self._row.get(item_id)
+        return row is None or bool(self.visible(as_of_us)[row])
+
+    def categories(self, item_id: str) -> tuple[str, ...]:
+        """Return the categories of an item, as far as known."""
+        state = self.get(item_id)
+        return () if state is None else state.categories
+
     def members(self, category: str) -> set[int]:
         """Return the rows of the items in a category."""
         return self._members.get(category, set())

@@ -1,6 +1,6 @@
 """Prometheus series of one server, in a registry of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Final
@@ -106,6 +106,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._step_timers: dict[str, Histogram] = {}
         self.recommendations = Counter(
             "marquee_recommendations_total", "Lists served.", ("degraded", "fallback_reason"), registry=registry
         )
@@ -165,14 +166,13 @@ class Metrics:
         finally:
             self.texts.stages.labels(name).observe(perf_counter() - started)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time one step of a recommendation."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.stages.labels(name).observe(perf_counter() - started)
+    def show_steps(self, took_s: Mapping[str, float]) -> None:
+        """Export what each step of a recommendation took."""
+        for step, seconds in took_s.items():
+            timer = self._step_timers.get(step)
+            if timer is None:
+                timer = self._step_timers[step] = self.stages.labels(step)
+            timer.observe(seconds)
 
     def show_bundle(self, version: str, digest: str, trained_until_us: int) -> None:
         """Export which bundle is served from now on."""

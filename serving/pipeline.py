@@ -1,12 +1,14 @@
-"""The way of one request for recommendations, step by step: profile, rules, encode, recommend, explain, impression."""
+"""The way of one request for recommendations, step by step, each in its time.
 
-import asyncio
+Profile, rules, encode, retrieve, features, rank, explain, impression; what is not there in time is left out and said.
+"""
+
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from features.contracts.errors import UnavailableError
 from features.contracts.profiles import HISTORY_LIMIT, Options, UserHistory
@@ -14,18 +16,21 @@ from features.contracts.statistics import ItemStatistics
 from serving import fallback
 from serving.asks import Ask, Mixing
 from serving.clock import Clock
+from serving.deadline import Deadline, LateError
 from serving.explain import list_items
 from serving.guard import Guard
 from serving.impressions import Impressions, impression_of
 from serving.live import Current, LiveModel
 from serving.metrics import Metrics
+from serving.popular import PopularItems
 from serving.problems import unavailable
 from serving.profile import merge_history, moment_of
-from serving.rules import options_of
+from serving.rules import allowed_items, options_of
 from serving.seams import Store
 from training.bundle.result import Recommendations
 
-ANONYMOUS = ""
+DEADLINE_S: Final = 0.15
+ANONYMOUS: Final = ""
 """Stands for the user id inside the recommender where a request has none."""
 
 
@@ -65,6 +70,8 @@ class Pipeline:
         Threads for the recommender, so that the event loop stays free.
     mixing
         What lists hold beside the best.
+    deadline_s
+        How long an answer may take where the request does not say.
     """
 
     def __init__(
@@ -78,16 +85,19 @@ class Pipeline:
         executor: Executor,
         clock: Clock,
         mixing: Mixing = Mixing(),  # noqa: B008  # frozen
+        deadline_s: float = DEADLINE_S,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self._store = store
         self._guard = guard
+        self._popular = PopularItems(store, guard)
         self._current = current
         self._impressions = impressions
         self._metrics = metrics
         self._executor = executor
         self._clock = clock
         self._mixing = mixing
+        self._deadline_s = deadline_s
         self._new_id = new_id
 
     async def recommend(self, ask: Ask) -> dict[str, Any]:
@@ -98,9 +108,13 @@ class Pipeline:
         ProblemError
             503, if there is neither a bundle nor Postgres.
         """
-        started, now_us = perf_counter(), self._clock()
+        deadline, now_us = Deadline(ask.deadline_s or self._deadline_s), self._clock()
         live = self._current.live
-        listed = await (self._without_model(ask) if live is None else self._with_model(ask, live, now_us))
+        listed = await (
+            self._without_model(ask, deadline, now_us)
+            if live is None
+            else self._with_model(ask, live, deadline, now_us)
+        )
         degraded, reason = fallback.verdict(listed.reasons)
         answer: dict[str, Any] = {
             "user_id": ask.user_id,
@@ -116,69 +130,96 @@ class Pipeline:
             answer["explanation"] = listed.explanation
         self._metrics.recommendations.labels(str(degraded).lower(), reason or "").inc()
         self._show(ask, answer, now_us)
-        answer["took_ms"] = round((perf_counter() - started) * 1000, 3)
+        deadline.lap("impression")
+        self._metrics.show_steps(deadline.took_s)
+        answer["took_ms"] = round(deadline.spent_s * 1000, 3)
         return answer
 
-    async def _with_model(self, ask: Ask, live: LiveModel, now_us: int) -> Listed:
+    async def _with_model(self, ask: Ask, live: LiveModel, deadline: Deadline, now_us: int) -> Listed:
         limit = live.model.manifest.history_limit
-        with self._metrics.stage("profile"):
-            stored, missing = await self._stored_history(ask.user_id, limit)
-            history = merge_history(stored, ask.history, now_us, limit)
-        with self._metrics.stage("rules"):
-            inputs = _inputs(ask, live, history, now_us, self._mixing)
-        loop = asyncio.get_running_loop()
-        ranked = await loop.run_in_executor(self._executor, self._ranked, inputs, ask.explain)
-        with self._metrics.stage("explain"):
-            items = [] if ranked is None else list_items(live, ranked, explain=ask.explain)
-        reasons = (missing, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
+        stored, missing = await self._stored_history(ask.user_id, limit, deadline)
+        history = merge_history(stored, ask.history, now_us, limit)
+        deadline.lap("profile")
+        inputs = _inputs(ask, live, history, now_us, self._mixing)
+        deadline.lap("rules")
+        late = None
+        try:
+            ranked = await deadline.in_thread("rank", self._executor, partial(_ranked, inputs, ask.explain))
+        except LateError:
+            ranked, late = _popular(inputs), fallback.LIST_LATE
+            deadline.lap("popular")
+        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain)
+        deadline.lap("explain")
+        reasons = (missing, late, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
         return Listed(items, live.version, reasons, _made_from(inputs) if ask.explain else None)
 
-    async def _stored_history(self, user_id: str | None, limit: int) -> tuple[UserHistory, str | None]:
+    async def _stored_history(
+        self, user_id: str | None, limit: int, deadline: Deadline
+    ) -> tuple[UserHistory, str | None]:
         """Return what Postgres knows of a user, or an empty history and the reason."""
         if user_id is None:
             return UserHistory(ANONYMOUS), None
         try:
-            return await self._guard.call(lambda: self._store.history(user_id, limit)), None
+            read = partial(self._guard.call, partial(self._store.history, user_id, limit))
+            return await deadline.wait_for("profile", read), None
         except UnavailableError:
             return UserHistory(user_id), fallback.PROFILE_UNAVAILABLE
+        except LateError:
+            return UserHistory(user_id), fallback.PROFILE_LATE
 
-    def _ranked(self, inputs: Inputs, explain: bool) -> Recommendations | None:  # noqa: FBT001  # executors pass positions
-        """Return the ranked list of one user, None where no candidate is left; runs in a thread."""
-        model, options = inputs.live.model, inputs.options
-        if options.candidates is not None and not options.candidates.size:
-            return None
-        with self._metrics.stage("encode"):
-            profiles = model.encode([inputs.history])
-        with self._metrics.stage("recommend"):
-            return model.recommend(profiles, inputs.statistics, inputs.as_of_us, options, trace=explain)
-
-    async def _without_model(self, ask: Ask) -> Listed:
-        """Return what is popular; nothing where the request filters by what only a bundle and its state can tell."""
-        if ask.categories or ask.candidates is not None:
-            return Listed([], None, (fallback.NO_MODEL,))
-        history, missing = await self._stored_history(ask.user_id, HISTORY_LIMIT)
+    async def _without_model(self, ask: Ask, deadline: Deadline, now_us: int) -> Listed:
+        """Return what is popular among what the request allows, as far as the states of items tell."""
+        history, missing = await self._stored_history(ask.user_id, HISTORY_LIMIT, deadline)
+        deadline.lap("profile")
         seen = () if ask.include_seen else (*history.seen_item_ids, *(event.item_id for event in ask.history))
-        leave_out = {*ask.exclude, *seen}
         try:
-            popular = await self._guard.call(lambda: self._store.popular_items(ask.k + len(leave_out)))
-        except UnavailableError:
+            popular = await deadline.wait_for("rank", self._popular.best)
+        except (UnavailableError, LateError):
             raise unavailable("there is no model yet, and the event store is away; try again soon") from None
-        return Listed(fallback.popular_list(popular, leave_out, ask.k), None, (fallback.NO_MODEL, missing))
+        deadline.lap("popular")
+        allowed = allowed_items(popular, ask, self._current.states, now_us)
+        items = fallback.popular_list(allowed, {*ask.exclude, *seen}, ask.k)
+        return Listed(items, None, (fallback.NO_MODEL, missing))
 
     def _show(self, ask: Ask, answer: dict[str, Any], now_us: int) -> None:
         """Hand in what is shown; an anonymous list has no one to belong to, and an empty one shows nothing."""
         if ask.user_id is None or not answer["items"]:
             return
-        with self._metrics.stage("impression"):
-            self._impressions.offer(
-                impression_of(
-                    answer,
-                    event_id=self._new_id(),
-                    as_of_us=now_us,
-                    experiment_id=ask.experiment_id,
-                    context=dict(ask.context),
-                )
+        self._impressions.offer(
+            impression_of(
+                answer,
+                event_id=self._new_id(),
+                as_of_us=now_us,
+                experiment_id=ask.experiment_id,
+                context=dict(ask.context),
             )
+        )
+
+
+def _ranked(inputs: Inputs, explain: bool, deadline: Deadline) -> Recommendations | None:  # noqa: FBT001  # of a partial
+    """Return the ranked list of one user, None where no candidate is left; runs in a thread.
+
+    Raises
+    ------
+    LateError
+        If the thread was not free in time.
+    """
+    model, options = inputs.live.model, inputs.options
+    if options.candidates is not None and not options.candidates.size:
+        return None
+    if not deadline.lap("begin"):
+        raise LateError("begin: no thread was free in time")
+    profiles = model.encode([inputs.history])
+    deadline.lap("encode")
+    ranked = model.recommend(profiles, inputs.statistics, inputs.as_of_us, options, trace=explain, lap=deadline.lap)
+    deadline.lap("order")
+    return ranked
+
+
+def _popular(inputs: Inputs) -> Recommendations:
+    """Return what is popular among what the request allows; a fraction of a millisecond."""
+    model = inputs.live.model
+    return model.popular(model.encode([inputs.history]), inputs.statistics, inputs.options)
 
 
 def _inputs(ask: Ask, live: LiveModel, history: UserHistory, now_us: int, mixing: Mixing) -> Inputs:

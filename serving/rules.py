@@ -8,6 +8,7 @@ import numpy.typing as npt
 from features.contracts.ids import MISSING, IdMap
 from features.contracts.profiles import Options
 from serving.asks import Ask, Mixing
+from serving.item_states import ItemStates
 from serving.live import LiveModel
 
 
@@ -30,6 +31,19 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Opti
         fresh_share=mixing.fresh_share,
         diversity=mixing.diversity if ask.diversity is None else ask.diversity,
     )
+
+
+def allowed_items(item_ids: Sequence[str], ask: Ask, states: ItemStates, as_of_us: int) -> list[str]:
+    """Return those of some items that a request allows where there is no bundle: what is unknown may be shown."""
+    candidates = None if ask.candidates is None else set(ask.candidates)
+    categories = set(ask.categories)
+    return [
+        item_id
+        for item_id in item_ids
+        if (candidates is None or item_id in candidates)
+        and states.may_show(item_id, as_of_us)
+        and (not categories or categories & set(states.categories(item_id)))
+    ]
 
 
 def _known(items: IdMap, external_ids: Sequence[str]) -> npt.NDArray[np.int32]:

@@ -152,8 +152,9 @@ class RecommendAnswer(BaseModel):
     items: list[RecommendedItem]
     degraded: bool = Field(description="Whether something was missing that makes the list worse.", examples=[False])
     fallback_reason: str | None = Field(
-        description="`no_history`, or what was missing: `profile_unavailable`, `statistics_unavailable`, "
-        "`item_states_unavailable`, `no_model`.",
+        description="`no_history`, or what was missing: `no_model`, `profile_unavailable`, `item_states_unavailable`, "
+        "`statistics_unavailable`; or what was not there in time: `list_late` (what is popular comes instead), "
+        "`profile_late`, `ranker_late`.",
         examples=[None],
     )
     took_ms: float = Field(examples=[4.1])

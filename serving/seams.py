@@ -18,6 +18,7 @@ from features.store import ItemState, StatisticsRows
 from features.text.search import TextIndex
 from features.text_store import Place, TextRows
 from training.bundle.arrivals import Arrivals
+from training.bundle.laps import Lap, unhurried
 from training.bundle.manifest import Manifest
 from training.bundle.registry import RegisteredVersion
 from training.bundle.result import Recommendations
@@ -77,8 +78,13 @@ class Model(Protocol):
         options: Options,
         *,
         trace: bool = False,
+        lap: Lap = unhurried,
     ) -> Recommendations:
         """Return the ranked lists of a batch of users."""
+        ...
+
+    def popular(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
+        """Return what is popular with everyone and may come back."""
         ...
 
     def similar(

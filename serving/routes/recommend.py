@@ -1,18 +1,29 @@
 """Recommendations: by user id, or with a body that brings history, candidates and context."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import AfterValidator
 
 from serving.asks import DEFAULT_K, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask
 from serving.bodies import read_body
+from serving.deadline import MAX_DEADLINE_MS
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
 from serving.path_ids import ANY
 from serving.pipeline import Pipeline
 from serving.responses import JsonResponse
 from serving.schemas import ExperimentId, Kind, RecommendAnswer, RecommendRequest, without_nul
 
+DeadlineMs = Annotated[
+    int | None,
+    Header(
+        alias="X-Deadline-Ms",
+        ge=1,
+        le=MAX_DEADLINE_MS,
+        description="How long the answer may take; left out, the server decides.",
+    ),
+]
 PathId = Annotated[
     str, Path(min_length=1, max_length=256, description="Any text without U+0000."), AfterValidator(without_nul)
 ]
@@ -54,6 +65,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
             ExperimentId | None, Query(description="Echoed, and kept with the impression.")
         ] = None,
         explain: Annotated[bool, Query(description="Adds ranks by source and feature values.")] = False,  # noqa: FBT002
+        deadline_ms: DeadlineMs = None,
     ) -> JsonResponse:
         """Answer with a ranked list from the user's latest interactions; what is missing is said, never an error."""
         del type
@@ -65,6 +77,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
             experiment_id=experiment_id,
             explain=explain,
             diversity=diversity,
+            deadline_s=_seconds(deadline_ms),
         )
         return JsonResponse(await pipeline.recommend(ask))
 
@@ -76,12 +89,16 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         responses=BODY_PROBLEMS,
         openapi_extra=json_body(ref(RecommendRequest), _EXAMPLES),
     )
-    async def recommend(request: Request) -> JsonResponse:
+    async def recommend(request: Request, deadline_ms: DeadlineMs = None) -> JsonResponse:
         """Answer with a ranked list for a known user, an anonymous session, or a list to be ranked."""
         body = await read_body(request, RecommendRequest)
-        return JsonResponse(await pipeline.recommend(body.ask()))
+        return JsonResponse(await pipeline.recommend(replace(body.ask(), deadline_s=_seconds(deadline_ms))))
 
     return router
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def by_commas(values: list[str]) -> list[str]:

@@ -150,3 +150,63 @@ def test_statistics_newer_than_the_moment_are_refused() -> None:
     statistics = parts.state.at(parts.closed_at_us)
     with pytest.raises(ContractError, match="item statistics closed at"):
         parts.recommender().recommend(profiles_of([0], 0), statistics, parts.closed_at_us - 1, Options())
+
+
+@given(user=st.integers(0, 59), eligible=item_sets, k=st.integers(1, 80))
+@settings(max_examples=40, deadline=None)
+def test_a_list_without_time_for_the_ranker_is_the_blend_and_says_so(user: int, eligible: np.ndarray, k: int) -> None:
+    _, parts = trained()
+    mask = np.zeros(N_ITEMS, dtype=bool)
+    mask[eligible] = True
+    profiles, options, steps = profiles_of([user]), Options(k=k, eligible=mask), []
+
+    def hurried(step: str) -> bool:
+        steps.append(step)
+        return False
+
+    recommender, statistics = some_recommender("ranker"), parts.state.at(parts.closed_at_us)
+    found = recommender.recommend(profiles, statistics, parts.closed_at_us + 1, options, lap=hurried)
+    assert found.fallback_reason == ("ranker_late",)
+    assert steps == ["retrieve"]
+    blend = recommend(ordered_by(recommender, BLEND), profiles, options)
+    np.testing.assert_array_equal(found.items, blend.items)
+
+
+@given(
+    user=st.integers(0, 59), eligible=item_sets, exclude=item_sets, k=st.integers(1, 80), step=st.sampled_from([1, 2])
+)
+@settings(max_examples=60, deadline=None)
+def test_the_popular_list_keeps_to_what_is_allowed(
+    user: int, eligible: np.ndarray, exclude: np.ndarray, k: int, step: int
+) -> None:
+    _, parts = trained()
+    mask = np.zeros(N_ITEMS, dtype=bool)
+    mask[eligible] = True
+    profiles = profiles_of([user])
+    options = Options(k=k, eligible=mask, exclude=exclude)
+    allowed = set(eligible.tolist()) - set(exclude.tolist()) - set(profiles.seen(0).tolist())
+    if step > 1:
+        options = replace(options, candidates=np.arange(0, N_ITEMS, step, dtype=np.int32))
+        allowed &= set(range(0, N_ITEMS, step))
+    statistics = parts.state.at(parts.closed_at_us)
+    items = some_recommender("ranker").popular(profiles, statistics, options).items[0]
+    items = items[items != MISSING]
+    assert set(items.tolist()) <= allowed
+    assert len(set(items.tolist())) == len(items) == min(k, len(allowed))
+    counts = statistics.count[items[: min(len(items), 3)]]
+    assert (counts > 0).all() or (statistics.count[sorted(allowed)] > 0).sum() < 3
+
+
+@given(user=st.integers(0, 59), later=st.integers(0, 14 * 60 * 1_000_000))
+@settings(max_examples=40, deadline=None)
+def test_within_a_bucket_of_statistics_an_answer_does_not_change(user: int, later: int) -> None:
+    """What lets a server give an answer again."""
+    _, parts = trained()
+    profiles, statistics = profiles_of([user]), parts.state.at(parts.closed_at_us)
+    first, again = (
+        some_recommender("ranker").recommend(profiles, statistics, parts.closed_at_us + at, Options(), trace=True)
+        for at in (1, 1 + later)
+    )
+    np.testing.assert_array_equal(first.items, again.items)
+    np.testing.assert_array_equal(first.scores, again.scores)
+    np.testing.assert_array_equal(first.traces[0].rows, again.traces[0].rows)

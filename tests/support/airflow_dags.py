@@ -42,7 +42,7 @@ def _param(param: Any) -> dict[str, Any]:
 
 
 def _waits_for_next_tick(timetable: Any) -> bool | None:
-    """Return whether a DAG that is unpaused a moment after a tick has its first run at the next one, as Airflow says."""
+    """Return whether Airflow gives a DAG that is unpaused just after a tick its first run at the next one."""
     if not isinstance(timetable, CronTriggerTimetable):
         return None
     known = decode_timetable(encode_timetable(timetable))

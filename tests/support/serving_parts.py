@@ -1,5 +1,6 @@
 """The app over parts that a test holds in its hand: a store and a sink in memory, a real small bundle."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -52,17 +53,20 @@ from training.bundle.registry import RegisteredVersion
 NOWHERE = Settings(
     database_url=SecretStr("postgresql://nobody:x@127.0.0.1:1/nothing"), kafka_bootstrap_servers="127.0.0.1:1"
 )
+PATIENT_S = 60.0
+"""Deadline of apps in tests: what is left out on a busy machine would be another list."""
 TOKEN = "let-me-in"  # noqa: S105  # of apps that live for one test
 
 
 @dataclass
 class MemoryStore:
-    """Histories and item states in memory, and a switch that takes them away."""
+    """Histories and item states in memory, a switch that takes them away, and an event that histories wait for."""
 
     histories: dict[str, UserHistory] = field(default_factory=dict)
     states: list[ItemState] = field(default_factory=list)
     popular: list[str] = field(default_factory=list)
     away: bool = False
+    held: asyncio.Event | None = None
 
     def _check(self) -> None:
         if self.away:
@@ -72,6 +76,8 @@ class MemoryStore:
         """Return a user's history."""
         self._check()
         assert limit > 0
+        if self.held is not None:
+            await self.held.wait()
         return self.histories.get(user_id, UserHistory(user_id))
 
     async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
@@ -145,6 +151,7 @@ class Bench:
     sink: MemorySink
     registry: OneVersion
     impressions: Impressions
+    executor: ThreadPoolExecutor
     texts: MemoryTexts
     catalogue: MemoryCatalogue
     encoders: dict[str, Encoder]
@@ -216,6 +223,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             metrics=metrics,
             executor=executor,
             clock=now_us,
+            deadline_s=PATIENT_S,
         )
         parts = Parts(
             model_name="marquee",
@@ -237,4 +245,4 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             metrics=metrics,
             running=lambda: running,
         )
-        yield Bench(parts, store, sink, registry, impressions, texts, catalogue, encoders)
+        yield Bench(parts, store, sink, registry, impressions, executor, texts, catalogue, encoders)

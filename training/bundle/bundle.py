@@ -17,6 +17,7 @@ from features.contracts.statistics import ItemStatistics
 from features.contracts.weights import taken_back
 from features.text.search import TextIndex
 from training.bundle.arrivals import Arrivals, grown
+from training.bundle.laps import Lap, unhurried
 from training.bundle.likeness import By, similar_items
 from training.bundle.manifest import Manifest
 from training.bundle.offered import SPEC
@@ -87,9 +88,14 @@ class Bundle:
         options: Options,
         *,
         trace: bool = False,
+        lap: Lap = unhurried,
     ) -> Recommendations:
         """Return ranked lists; see `Recommender.recommend`."""
-        return self.recommender.recommend(profiles, statistics, as_of_us, options, trace=trace)
+        return self.recommender.recommend(profiles, statistics, as_of_us, options, trace=trace, lap=lap)
+
+    def popular(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
+        """Return what is popular with everyone and may come back; see `Recommender.popular`."""
+        return self.recommender.popular(profiles, statistics, options)
 
     @property
     def encoder(self) -> str | None:

@@ -23,10 +23,11 @@ from training.bundle.exploration import with_fresh
 from training.bundle.foldin import FoldIn
 from training.bundle.fresh import forget_history, merged, placed
 from training.bundle.fusion import order_scores
+from training.bundle.laps import Lap, unhurried
 from training.bundle.offered import offered_columns
 from training.bundle.plan import BLEND, RANKER, Plan
 from training.bundle.ranker import Ranker
-from training.bundle.result import Recommendations, Trace
+from training.bundle.result import NO_HISTORY, RANKER_LATE, Recommendations, Trace
 from training.bundle.sources import BY_TEXT, NOTHING, Blocked, Offer, Source, User
 from training.bundle.tables import NeighbourTable
 
@@ -62,6 +63,7 @@ class Recommender:
         options: Options,
         *,
         trace: bool = False,
+        lap: Lap = unhurried,
     ) -> Recommendations:
         """Return ranked lists of a batch of users at a moment.
 
@@ -73,6 +75,9 @@ class Recommender:
             State of the items at the bucket edge that the moment falls behind.
         as_of_us
             The moment, microseconds since 1970 UTC, for all users or for each, int64 (n_users,).
+        lap
+            Told of each step; where it says after `retrieve` that there is no time, the ranks of the sources order the
+            known items (`RANKER_LATE`).
 
         Raises
         ------
@@ -81,7 +86,8 @@ class Recommender:
         """
         self._refuse_future(profiles, statistics, np.broadcast_to(as_of_us, len(profiles)))
         view = self.view(statistics)
-        lists = [self._one(profiles, user, view, options) for user in range(len(profiles))]
+        asks = (self._ask(profiles, user, view, options, lap) for user in range(len(profiles)))
+        lists = [self._one(ask) for ask in asks]
         return _stack([entry[0] for entry in lists], [entry[1] for entry in lists] if trace else (), options.k)
 
     @cached_property
@@ -149,42 +155,62 @@ class Recommender:
                 f"which is not before the moment {as_of_us[owner[first]]} us; cut histories before recommending"
             )
 
-    def _one(self, profiles: Profiles, user: int, view: ItemView, options: Options) -> tuple["_List", Trace]:
-        ask = self._ask(profiles, user, view, options)
-        cold = not (ask.who.weight > 0).any()
-        found = self._known(ask, cold=cold)
-        if self._offers_fresh:
-            found = merged(found, self._fresh(ask, found.scores, cold=cold))
+    def popular(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
+        """Return what is popular with everyone and may come back: what there is always time for."""
+        view, others = self.view(statistics), np.zeros(self.n_items, dtype=bool)
+        if options.candidates is not None:
+            others[:] = True
+            others[options.candidates] = False
+        every = [self._blocked(profiles, user, options) | others for user in range(len(profiles))]
+        return _stack([self._fill(_NOTHING, view, blocked, options.k) for blocked in every], (), options.k)
+
+    def _one(self, ask: "_Ask") -> tuple["_List", Trace]:
+        options, cold = ask.options, not (ask.who.weight > 0).any()
+        found, reason = self._found(ask, cold=cold)
         order = self._order(found.candidates, found.scores, options)
         items, picked = found.candidates[order], found.scores[order].astype(np.float32)
-        sources = best_sources(found.ranks[order])
-        reason = "no_history" if cold else None
-        ranked = _List(items, picked, sources, self._because(ask.who, items), reason)
+        ranked = _List(items, picked, best_sources(found.ranks[order]), self._because(ask.who, items), reason)
         if options.fill and len(items) < options.k and options.candidates is None:
-            ranked = self._fill(ranked, view, ask.blocked, options.k)
+            ranked = self._fill(ranked, ask.view, ask.blocked, options.k)
         return ranked, found
 
-    def _known(self, ask: "_Ask", *, cold: bool) -> Trace:
-        """Return what sources and ranker of items with a history say."""
+    def _found(self, ask: "_Ask", *, cold: bool) -> tuple[Trace, str | None]:
+        """Return the candidates of both kinds with their scores, and why the list is no better."""
+        found = self._retrieve_known(ask)
+        in_time = ask.lap("retrieve")
+        order_by = self.plan.cold_source if cold else self.plan.order_by
+        if order_by == RANKER and not in_time:
+            return self._ordered(ask, found, BLEND), RANKER_LATE
+        known = self._ordered(ask, found, order_by)
+        if self._offers_fresh:
+            known = merged(known, self._fresh(ask, known.scores, order_by, cold=cold))
+        return known, NO_HISTORY if cold else None
+
+    def _retrieve_known(self, ask: "_Ask") -> Candidates:
         if ask.options.candidates is not None and self._offers_fresh:
             ask = replace(ask, blocked=ask.blocked | self.is_fresh)
-        found = self._retrieve(ask, by_text=False)
-        rows = self._rows(ask, found) if self._ranks(cold=cold) else np.empty((0, 0), np.float32)
-        return Trace(found.items, rows, found.ranks, self._scores(found, rows, ask.options.k, cold=cold))
+        return self._retrieve(ask, by_text=False)
 
-    def _fresh(self, ask: "_Ask", known: npt.NDArray[np.float64], *, cold: bool) -> Trace:
+    def _ordered(self, ask: "_Ask", found: Candidates, order_by: str) -> Trace:
+        """Return candidates with a history as ranker, source or ranks score them."""
+        rows = self._rows(ask, found) if order_by == RANKER else _NO_ROWS
+        return Trace(found.items, rows, found.ranks, self._scores(ask, found, rows, order_by))
+
+    def _fresh(self, ask: "_Ask", known: npt.NDArray[np.float64], order_by: str, *, cold: bool) -> Trace:
         """Return what sources and ranker of items without a history say; `known` are the scores of the others."""
-        found, none = self._retrieve(ask, by_text=True), np.empty((0, 0), np.float32)
-        how, ranks = self.plan.fresh, self._ranks(cold=cold)
-        if cold or (how is None and not ranks):  # ranks say where they stand
-            return Trace(found.items, none, found.ranks, self._scores(found, none, ask.options.k, cold=cold))
+        found, how = self._retrieve(ask, by_text=True), self.plan.fresh
+        ask.lap("retrieve")
+        if cold or (how is None and order_by != RANKER):  # ranks say where they stand
+            return Trace(found.items, _NO_ROWS, found.ranks, self._scores(ask, found, _NO_ROWS, order_by))
         rows = self._rows_of_unmet(ask, found)
         ranker = self.fresh_ranker
         own = order_scores(found.ranks, BLEND) if ranker is None else ranker.scores(rows)
-        return Trace(found.items, rows if ranks else none, found.ranks, placed(own, known, how))
+        ask.lap("rank")
+        return Trace(found.items, rows if order_by == RANKER else _NO_ROWS, found.ranks, placed(own, known, how))
 
-    def _ask(self, profiles: Profiles, user: int, view: ItemView, options: Options) -> "_Ask":
-        return _Ask(profiles, user, self._user(profiles, user), view, self._blocked(profiles, user, options), options)
+    def _ask(self, profiles: Profiles, user: int, view: ItemView, options: Options, lap: Lap = unhurried) -> "_Ask":
+        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
+        return _Ask(profiles, user, who, view, blocked, options, lap)
 
     def _user(self, profiles: Profiles, user: int) -> User:
         events = profiles.events(user)
@@ -227,12 +253,9 @@ class Recommender:
             self.n_items,
         )
 
-    def _ranks(self, *, cold: bool) -> bool:
-        return self.plan.order_by == RANKER and not cold
-
     def _rows(self, ask: "_Ask", found: Candidates) -> npt.NDArray[np.float32]:
         events = ask.profiles.events(ask.user)
-        return vectorize(
+        rows = vectorize(
             ask.who.item,
             ask.who.weight,
             ask.profiles.at_us[events],
@@ -240,6 +263,8 @@ class Recommender:
             offered=offered_columns(found, ask.who, self.tables, self.content, self.is_fresh),
             view=ask.view,
         )
+        ask.lap("features")
+        return rows
 
     def _rows_of_unmet(self, ask: "_Ask", found: Candidates) -> npt.NDArray[np.float32]:
         rows = self._rows(ask, found)
@@ -247,15 +272,15 @@ class Recommender:
         return rows
 
     def _scores(
-        self, found: Candidates, rows: npt.NDArray[np.float32], k: int, *, cold: bool
+        self, ask: "_Ask", found: Candidates, rows: npt.NDArray[np.float32], order_by: str
     ) -> npt.NDArray[np.float64]:
         if not len(found.items):
             return np.empty(0)
-        if cold:
-            return order_scores(found.ranks, self.plan.cold_source)
-        if self.plan.order_by == RANKER and self.ranker is not None:
-            return self.ranker.top_scores(rows, k)
-        return order_scores(found.ranks, self.plan.order_by)
+        if order_by == RANKER and self.ranker is not None:
+            scores = self.ranker.top_scores(rows, ask.options.k)
+            ask.lap("rank")
+            return scores
+        return order_scores(found.ranks, order_by)
 
     def _order(
         self, items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64], options: Options
@@ -298,6 +323,7 @@ class _Ask:
     view: ItemView
     blocked: Blocked
     options: Options
+    lap: Lap
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +333,12 @@ class _List:
     sources: npt.NDArray[np.int8]
     because: npt.NDArray[np.int32]
     fallback_reason: str | None
+
+
+_NO_ROWS: Final = np.empty((0, 0), np.float32)
+_NOTHING: Final = _List(
+    np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int8), np.empty(0, np.int32), None
+)
 
 
 @lru_cache(maxsize=4)

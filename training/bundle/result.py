@@ -12,6 +12,10 @@ from features.contracts.ids import MISSING
 FILL: Final = "fill"
 """Source, in written lists, of items that only fill a list up."""
 
+NO_HISTORY: Final = "no_history"
+RANKER_LATE: Final = "ranker_late"
+"""Why a list is not what it could be: the user did nothing that tells of a taste; there was no time for the ranker."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -51,7 +55,7 @@ class Recommendations:
     because
         int32 (n_users, k), the item of the user's history that speaks most for this one, `MISSING` where none does.
     fallback_reason
-        Per user: None for a personal list, else why there is none ("no_history").
+        Per user: None for a personal list by the plan, else why it is none: `NO_HISTORY` or `RANKER_LATE`.
     traces
         Per user, only if asked for.
     """
