@@ -45,12 +45,15 @@ def _waits_for_next_tick(timetable: Any) -> bool | None:
     """Return whether Airflow gives a DAG that is unpaused just after a tick its first run at the next one."""
     if not isinstance(timetable, CronTriggerTimetable):
         return None
-    known = decode_timetable(encode_timetable(timetable))
-    now = timezone.utcnow()
-    tick = known.next_dagrun_info(last_automated_data_interval=None, restriction=ANY_TIME).run_after
+    known, now = decode_timetable(encode_timetable(timetable)), timezone.utcnow()
+
+    def first_run() -> Any:
+        found = known.next_dagrun_info(last_automated_data_interval=None, restriction=ANY_TIME)
+        return found and found.run_after
+
+    tick = first_run()
     with patch("airflow.timetables.trigger.utcnow", lambda: tick + timedelta(seconds=30)):
-        first = known.next_dagrun_info(last_automated_data_interval=None, restriction=ANY_TIME).run_after
-    return bool(now < tick < first)
+        return bool(now < tick < first_run())
 
 
 def _dag(dag: Any) -> dict[str, Any]:
