@@ -27,6 +27,7 @@ from serving.routes.onboarding import onboarding_router
 from serving.routes.operations import operations_router
 from serving.routes.recommend import recommend_router
 from serving.schemas import RecommendRequest
+from serving.shedding import SheddingMiddleware
 
 DESCRIPTION: Final = """\
 Send events, get recommendations that take them into account within a second.
@@ -62,6 +63,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
         redoc_url=None,
         redirect_slashes=False,
         middleware=[
+            Middleware(SheddingMiddleware, metrics=parts.metrics, deadline_s=parts.pipeline.deadline_s),
             Middleware(DirectDoor, metrics=parts.metrics, endpoints=direct, timeout_s=body_timeout_s),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=parts.metrics),

@@ -107,6 +107,15 @@ class Metrics:
             registry=registry,
         )
         self._step_timers: dict[str, Histogram] = {}
+        self.flight_limit = Gauge(
+            "marquee_flight_limit", "Requests of a kind that may be under way now.", ("kind",), registry=registry
+        )
+        self.shed = Counter(
+            "marquee_requests_shed_total",
+            "Requests refused with 503 because too many were under way.",
+            ("kind",),
+            registry=registry,
+        )
         self.recommendations = Counter(
             "marquee_recommendations_total", "Lists served.", ("degraded", "fallback_reason"), registry=registry
         )

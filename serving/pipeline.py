@@ -97,7 +97,7 @@ class Pipeline:
         self._executor = executor
         self._clock = clock
         self._mixing = mixing
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._new_id = new_id
 
     async def recommend(self, ask: Ask) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Pipeline:
         ProblemError
             503, if there is neither a bundle nor Postgres.
         """
-        deadline, now_us = Deadline(ask.deadline_s or self._deadline_s), self._clock()
+        deadline, now_us = Deadline(ask.deadline_s or self.deadline_s), self._clock()
         live = self._current.live
         listed = await (
             self._without_model(ask, deadline, now_us)

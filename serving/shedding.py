@@ -1,0 +1,107 @@
+"""Refuses requests that would only wait: 503 at once with `Retry-After`, before anything is read or computed."""
+
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.limits import Flight, FlightLimit
+from serving.metrics import Metrics
+from serving.middleware import request_id_of
+from serving.problems import RETRY_AFTER_S, problem_response
+
+LISTS: Final = "lists"
+POSTED: Final = "posted"
+OPERATORS: Final = "operators"
+
+_POSTED: Final = ("/api/v1/events", "/events", "/api/v1/feedback")
+_OPERATORS: Final = (
+    "/api/v1/admin/",
+    "/api/v1/users",
+    "/api/v1/features/",
+    "/api/v1/recommendations/",
+    "/model/reload",
+)
+_LISTS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", "/api/v1/items", "/api/v1/onboarding")
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+ANSWER_SHARE: Final = 0.5
+"""Of a deadline, how long lists should take under load: the rest is for those that take longer than most."""
+ACKNOWLEDGE_S: Final = 1.0
+"""How long Kafka should take for what is posted; it batches, so that many may wait together."""
+MOST_POSTED: Final = 1024
+MOST_OPERATORS: Final = 4
+"""What operators ask is heavy and can wait; lists keep nine tenths of the server and more."""
+
+
+def kind_of(method: str, path: str) -> str | None:
+    """Return which limit a request falls under; None for probes, metrics and pages, which are never refused.
+
+    >>> kind_of("GET", "/api/v1/recommend/u1"), kind_of("POST", "/api/v1/items"), kind_of("GET", "/health/ready")
+    ('lists', 'posted', None)
+    """
+    if path.startswith(_OPERATORS):
+        return OPERATORS
+    if path.startswith(_POSTED):
+        return POSTED
+    if not path.startswith(_LISTS):
+        return None
+    writes = path.startswith("/api/v1/items") and method not in _READING and not path.endswith("/search")
+    return POSTED if writes else LISTS
+
+
+class SheddingMiddleware:
+    """Counts requests under way by kind and refuses what is over the limit of its kind.
+
+    A request counts from the moment when all of it has come: a slow client takes nothing from the others.
+
+    Parameters
+    ----------
+    deadline_s
+        How long a list may take.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, deadline_s: float) -> None:
+        self.app = app
+        self._shed = metrics.shed
+        show = {kind: metrics.flight_limit.labels(kind).set for kind in (LISTS, POSTED, OPERATORS)}
+        self._limits = {
+            LISTS: FlightLimit(deadline_s * ANSWER_SHARE, lowest=8, show=show[LISTS]),
+            POSTED: FlightLimit(ACKNOWLEDGE_S, lowest=64, highest=MOST_POSTED, show=show[POSTED]),
+            OPERATORS: FlightLimit(ACKNOWLEDGE_S, lowest=MOST_OPERATORS, highest=MOST_OPERATORS, show=show[OPERATORS]),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        kind = kind_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if kind is None:
+            await self.app(scope, receive, send)
+            return
+        limit = self._limits[kind]
+        if limit.is_full:
+            self._shed.labels(kind).inc()
+            await _refusal(scope)(scope, receive, send)
+        else:
+            await self._counted(limit, scope, receive, send)
+
+    async def _counted(self, limit: FlightLimit, scope: Scope, receive: Receive, send: Send) -> None:
+        flight: Flight | None = limit.begin() if scope["method"] in _READING else None
+
+        async def receive_whole() -> Message:
+            nonlocal flight
+            message = await receive()
+            if flight is None and not message.get("more_body", False):
+                flight = limit.begin()
+            return message
+
+        try:
+            await self.app(scope, receive_whole, send)
+        finally:
+            if flight is not None:
+                flight.end()
+
+
+def _refusal(scope: Scope) -> ASGIApp:
+    request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
+    headers = {"Retry-After": str(RETRY_AFTER_S), "X-Request-Id": request_id}
+    detail = "the server has as many requests under way as it can answer in time; try again soon"
+    return problem_response(scope["path"], request_id, 503, detail, headers=headers)

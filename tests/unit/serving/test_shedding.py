@@ -1,0 +1,140 @@
+"""The limit on requests under way: it settles where answers take the time that they should, and refuses the rest."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.limits import Flight, FlightLimit
+from serving.shedding import kind_of
+from tests.support.serving_parts import Bench, bench
+
+
+class Server:
+    """Answers one request after the other, on a clock turned by hand; as many wait as the limit lets in."""
+
+    def __init__(self, service_s: float, limit_of: dict[str, float]) -> None:
+        self.now_s = 0.0
+        self.service_s = service_s
+        self.limit = FlightLimit(limit_of["target_s"], lowest=4, highest=64, clock_s=lambda: self.now_s)
+        self.queue: list[Flight] = []
+        self.refused = 0
+
+    def offer(self, requests: int) -> None:
+        """Let requests come at once."""
+        for _ in range(requests):
+            if self.limit.is_full:
+                self.refused += 1
+            else:
+                self.queue.append(self.limit.begin())
+
+    def answer(self) -> float:
+        """Answer the oldest request and return how long it took."""
+        flight = self.queue.pop(0)
+        self.now_s += self.service_s
+        flight.end()
+        return self.now_s - flight.begun_s
+
+
+@given(service_ms=st.floats(1, 15), target_ms=st.floats(60, 200))
+@settings(max_examples=60, deadline=None)
+def test_under_overload_answers_take_about_the_target_and_none_is_idle(service_ms: float, target_ms: float) -> None:
+    server = Server(service_ms / 1000, {"target_s": target_ms / 1000})
+    took = []
+    for _ in range(3_000):
+        server.offer(5)
+        took.append(server.answer())
+    settled = sorted(took[2_000:])
+    fits = min(max(target_ms / service_ms, 4), 64)
+    assert settled[len(settled) // 2] <= fits * server.service_s * 1.5
+    assert settled[len(settled) // 2] >= fits * server.service_s / 1.6
+    assert server.refused
+
+
+def test_a_server_that_keeps_up_refuses_nobody() -> None:
+    server = Server(0.005, {"target_s": 0.075})
+    for _ in range(1_000):
+        server.offer(1)
+        server.answer()
+    assert (server.refused, server.limit.under_way) == (0, 0)
+
+
+def test_a_limit_shows_itself_when_it_changes() -> None:
+    shown: list[int] = []
+    now_s = 0.0
+    limit = FlightLimit(0.1, lowest=4, highest=8, show=shown.append, clock_s=lambda: now_s)
+    for _ in range(20):
+        flight = limit.begin()
+        now_s += 1.0
+        flight.end()
+    assert shown[0] == 8
+    assert shown[-1] == limit.limit == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("GET", "/health/live", None),
+        ("GET", "/metrics", None),
+        ("GET", "/model/info", None),
+        ("POST", "/model/reload", "operators"),
+        ("GET", "/api/v1/recommend/u", "lists"),
+        ("POST", "/api/v1/items/search", "lists"),
+        ("PATCH", "/api/v1/items/i1", "posted"),
+        ("POST", "/api/v1/events/watch", "posted"),
+        ("DELETE", "/api/v1/users/u", "operators"),
+    ],
+)
+def test_each_route_falls_under_its_limit(method: str, path: str, kind: str | None) -> None:
+    assert kind_of(method, path) == kind
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Bench]:
+    """Yield an app that serves a version."""
+    with bench(tmp_path) as parts:
+        parts.registry.publish()
+        yield parts
+
+
+def test_what_is_over_the_limit_is_refused_at_once_and_probes_never(served: Bench) -> None:
+    async def use() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        async with served.client() as client:
+            served.store.held = asyncio.Event()
+            waiting = [asyncio.create_task(client.get(f"/api/v1/recommend/u{n}")) for n in range(16)]
+            await asyncio.sleep(0.2)
+            # These are answered while all the others wait for their histories.
+            refused = [await client.get("/api/v1/recommend/late"), await client.post("/api/v1/recommend", json={})]
+            well = [await client.get(path) for path in ("/health/live", "/health/ready", "/metrics", "/model/info")]
+            served.store.held.set()
+            return refused, [*well, *(await asyncio.gather(*waiting))]
+
+    refused, others = asyncio.run(use())
+    assert [response.status_code for response in refused] == [503, 503]
+    for response in refused:
+        assert response.headers["retry-after"] == "1"
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert {response.status_code for response in others} == {200}
+    assert 'marquee_requests_shed_total{kind="lists"} 2.0' in others[2].text
+
+
+def test_places_are_free_again_after_answers_of_every_kind(served: Bench) -> None:
+    async def use() -> set[int]:
+        async with served.client() as client:
+            found = set()
+            for _ in range(40):
+                answers = [
+                    await client.get("/api/v1/recommend/u"),
+                    await client.get("/api/v1/recommend/u", params={"k": 0}),
+                    await client.post("/api/v1/recommend", json={"k": "many"}),
+                    await client.get("/api/v1/items/nothing/similar"),
+                ]
+                found |= {answer.status_code for answer in answers}
+            return found
+
+    assert asyncio.run(use()) == {200, 404, 422}
