@@ -251,4 +251,5 @@ def test_health_names_what_it_depends_on(api: Api, wait_until: WaitUntil) -> Non
     assert api.client.get("/health/ready").json() == {"ready": True}
     metrics = api.client.get("/metrics").text
     assert 'route="/api/v1/recommend/{user_id}"' in metrics
-    assert 'marquee_stage_seconds_count{stage="recommend"}' in metrics
+    for step in ("profile", "retrieve", "order", "explain"):
+        assert f'marquee_stage_seconds_count{{stage="{step}"}}' in metrics
