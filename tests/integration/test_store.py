@@ -83,6 +83,24 @@ def test_a_user_never_seen_has_an_empty_history(settings: Settings) -> None:
     assert ask(settings, lambda store: store.history("nobody")) == UserHistory("nobody")
 
 
+def test_a_digest_tells_whether_a_history_is_what_it_was(settings: Settings) -> None:
+    def read() -> tuple[UserHistory, dict[str, int | None]]:
+        async def both(store: Store) -> tuple[UserHistory, dict[str, int | None]]:
+            return await store.history("u", 3), await store.history_digests(["u", "nobody"], 3)
+
+        return ask(settings, both)
+
+    digests = []
+    for events in ([act("a", 1, "i")], [act("b", 2, "i")], [act("c", 2, None, "search")], [act("d", 0, "j")]):
+        fill(settings, events, START)
+        history, found = read()
+        assert found == {"u": history.digest, "nobody": None}
+        digests.append(history.digest)
+
+    assert digests[1] == digests[2], "a search is in no history"
+    assert len(set(digests)) == 3, "another event, and another item seen long ago"
+
+
 def test_item_states_are_all_or_those_that_changed(settings: Settings) -> None:
     def item(item_id: str, **fields: object) -> Event:
         return stamp_event({"type": "item", "item_id": item_id, **fields}, now=START, event_id=item_id)

@@ -1,8 +1,12 @@
 -- name: user_history(user_id, at_most)^
 -- A user's latest interactions as parallel arrays, newest first, and the complete set of items ever touched. A clock
 -- that runs ahead does not put an event before others: nothing happened later than it became known.
+-- The last column is what `history_digests` gives for the same rows.
 SELECT array_agg(event_id), array_agg(item_id), array_agg(action), array_agg(value), array_agg(at),
-    (SELECT item_ids FROM user_seen WHERE user_id = :user_id)
+    (SELECT item_ids FROM user_seen WHERE user_id = :user_id),
+    hashtextextended(
+        string_agg(event_id, ' '), (SELECT coalesce(max(cardinality(item_ids)), 0) FROM user_seen WHERE user_id = :user_id)
+    )
 FROM (
     SELECT event_id, item_id, action, coalesce(value, 'NaN') AS value, least(occurred_at, known_at) AS at
     FROM interactions
@@ -10,6 +14,23 @@ FROM (
     ORDER BY least(occurred_at, known_at) DESC, event_id DESC
     LIMIT :at_most
 ) AS latest;
+
+-- name: history_digests(user_ids, at_most)
+-- What tells whether some users' histories are what they were: their latest events and the number of items seen.
+SELECT users.user_id, (
+    SELECT hashtextextended(
+        string_agg(event_id, ' '),
+        (SELECT coalesce(max(cardinality(item_ids)), 0) FROM user_seen WHERE user_seen.user_id = users.user_id)
+    )
+    FROM (
+        SELECT event_id
+        FROM interactions
+        WHERE interactions.user_id = users.user_id AND item_id IS NOT NULL
+        ORDER BY least(occurred_at, known_at) DESC, event_id DESC
+        LIMIT :at_most
+    ) AS latest
+)
+FROM unnest(CAST(:user_ids AS text[])) AS users(user_id);
 
 -- name: item_states(changed_after)
 -- Items that changed at or after an instant; all where it is null. What is deleted or out of stock is hidden.
