@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(
         150, ge=1, le=60_000, description="Time that a list may take, unless a request says; what is late is left out."
     )
+    answers_mb: int = Field(
+        64,
+        ge=0,
+        description="Megabytes of lists that a server keeps to give them again while nothing changed; 0 = none.",
+    )
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 
 

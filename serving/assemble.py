@@ -15,6 +15,7 @@ from features.settings import Settings
 from features.store import Store
 from features.text.encoder import Encoder
 from features.text_store import TextStore
+from serving.answers import Answers
 from serving.asks import Mixing
 from serving.bundle_cache import BundleCache
 from serving.bundle_loader import BundleLoader, check_in_child
@@ -85,6 +86,7 @@ def assemble(settings: Settings) -> Parts:
             metrics=metrics,
             executor=executor,
             clock=now_us,
+            answers=Answers(settings.answers_mb << 20, metrics),
             mixing=Mixing(settings.fresh_share, settings.diversity),
             deadline_s=settings.deadline_ms / 1000,
         ),

@@ -25,7 +25,13 @@ class ItemStates:
     """The states of all items that a server has heard of, a row each; what has no known state counts as visible.
 
     Rows are only ever added, so that tables over them stay true while bundles come and go. Used in the event loop
-    alone. The masks handed out are never written again, so that they may go to other threads.
+    alone. The masks handed out are never written again, so that they may go to other threads, and another object says
+    that something is different.
+
+    Attributes
+    ----------
+    grouping
+        Another object whenever items have other categories.
     """
 
     def __init__(self) -> None:
@@ -42,6 +48,7 @@ class ItemStates:
         self._window = (_ALWAYS, _ALWAYS)
         self._asked_us = _ALWAYS
         self._existing: Mask | None = None
+        self.grouping: object = object()
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -153,7 +160,11 @@ class ItemStates:
         self._deleted[row] = state.deleted
         self._from_us[row] = _ALWAYS if state.published_at is None else _micros(state.published_at)
         self._until_us[row] = _NEVER if state.expires_at is None else _micros(state.expires_at)
-        for category in () if before is None else before.categories:
+        categories = () if before is None else before.categories
+        if categories == state.categories:
+            return
+        self.grouping = object()
+        for category in categories:
             self._members[category].discard(row)
         for category in state.categories:
             self._members.setdefault(category, set()).add(row)
@@ -165,7 +176,9 @@ class ItemStates:
             return
         visible = self._extended()
         visible[rows], window = self._seen_at(self._asked_us, rows)
-        self._visible, self._window = visible, (max(start, window[0]), min(end, window[1]))
+        self._window = (max(start, window[0]), min(end, window[1]))
+        if not np.array_equal(visible, self._visible):
+            self._visible = visible
 
     def _extended(self) -> Mask:
         """Return a copy of the mask in which rows that came later, without a state, are visible."""

@@ -119,6 +119,13 @@ class Metrics:
         self.recommendations = Counter(
             "marquee_recommendations_total", "Lists served.", ("degraded", "fallback_reason"), registry=registry
         )
+        self.answers = Counter(
+            "marquee_answers_total",
+            "Lists by how they came about: made, reused from memory, or joined while somebody else's was made.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.answers_bytes = Gauge("marquee_answers_bytes", "About what lists kept in memory take.", registry=registry)
         self.posted = PostedSeries(registry)
         self.impressions = Counter(
             "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry
@@ -174,6 +181,10 @@ class Metrics:
             yield
         finally:
             self.texts.stages.labels(name).observe(perf_counter() - started)
+
+    def listed(self, degraded: bool, reason: str | None) -> None:  # noqa: FBT001  # what an answer says
+        """Count a list that was served."""
+        self.recommendations.labels(str(degraded).lower(), reason or "").inc()
 
     def show_steps(self, took_s: Mapping[str, float]) -> None:
         """Export what each step of a recommendation took."""

@@ -4,22 +4,28 @@ Profile, rules, encode, retrieve, features, rank, explain, impression; what is n
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import orjson
+
 from features.contracts.errors import UnavailableError
 from features.contracts.profiles import HISTORY_LIMIT, Options, UserHistory
 from features.contracts.statistics import ItemStatistics
 from serving import fallback
+from serving.answers import Answers, Wanted
 from serving.asks import Ask, Mixing
 from serving.clock import Clock
 from serving.deadline import Deadline, LateError
+from serving.digests import Digests
 from serving.explain import list_items
 from serving.guard import Guard
 from serving.impressions import Impressions, impression_of
+from serving.kept import Basis, Made
+from serving.listed import Listed
 from serving.live import Current, LiveModel
 from serving.metrics import Metrics
 from serving.popular import PopularItems
@@ -46,13 +52,11 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A list in its wire form, why it is no better, and what it was made from, for those who ask."""
+class Reply:
+    """An answer in its wire form, and its entity tag."""
 
-    items: list[dict[str, Any]]
-    model_version: str | None
-    reasons: tuple[str | None, ...]
-    explanation: dict[str, Any] | None = None
+    body: dict[str, Any]
+    etag: str
 
 
 class Pipeline:
@@ -68,6 +72,8 @@ class Pipeline:
         Takes what was shown.
     executor
         Threads for the recommender, so that the event loop stays free.
+    answers
+        Lists that may be given again.
     mixing
         What lists hold beside the best.
     deadline_s
@@ -84,6 +90,7 @@ class Pipeline:
         metrics: Metrics,
         executor: Executor,
         clock: Clock,
+        answers: Answers,
         mixing: Mixing = Mixing(),  # noqa: B008  # frozen
         deadline_s: float = DEADLINE_S,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -96,12 +103,14 @@ class Pipeline:
         self._metrics = metrics
         self._executor = executor
         self._clock = clock
+        self._answers = answers
+        self._digests = Digests(self._read_digests)
         self._mixing = mixing
         self.deadline_s = deadline_s
         self._new_id = new_id
 
-    async def recommend(self, ask: Ask) -> dict[str, Any]:
-        """Return the answer in its wire form.
+    async def recommend(self, ask: Ask) -> Reply:
+        """Return the answer.
 
         Raises
         ------
@@ -115,43 +124,82 @@ class Pipeline:
             if live is None
             else self._with_model(ask, live, deadline, now_us)
         )
-        degraded, reason = fallback.verdict(listed.reasons)
         answer: dict[str, Any] = {
             "user_id": ask.user_id,
             "recommendation_id": self._new_id(),
             "model_version": listed.model_version,
-            "items": listed.items,
-            "degraded": degraded,
-            "fallback_reason": reason,
+            "items": orjson.Fragment(listed.items),
+            "degraded": listed.degraded,
+            "fallback_reason": listed.fallback_reason,
         }
         if ask.experiment_id is not None:
             answer["experiment_id"] = ask.experiment_id
         if listed.explanation is not None:
             answer["explanation"] = listed.explanation
-        self._metrics.recommendations.labels(str(degraded).lower(), reason or "").inc()
-        self._show(ask, answer, now_us)
+        self._metrics.listed(listed.degraded, listed.fallback_reason)
+        self._show(ask, listed, answer["recommendation_id"], now_us)
         deadline.lap("impression")
         self._metrics.show_steps(deadline.took_s)
         answer["took_ms"] = round(deadline.spent_s * 1000, 3)
-        return answer
+        return Reply(answer, listed.etag)
 
     async def _with_model(self, ask: Ask, live: LiveModel, deadline: Deadline, now_us: int) -> Listed:
+        key = self._answers.key_of(ask)
+        wanted = None if key is None else Wanted(key, Basis.of(ask, live, now_us), live.kept)
+        made = None if wanted is None else live.kept.find(wanted.key, wanted.now)
+        if made is not None and await self._same_history(ask.user_id, made, deadline):
+            return self._answers.reused(made)
         limit = live.model.manifest.history_limit
         stored, missing = await self._stored_history(ask.user_id, limit, deadline)
-        history = merge_history(stored, ask.history, now_us, limit)
         deadline.lap("profile")
-        inputs = _inputs(ask, live, history, now_us, self._mixing)
+        inputs = _inputs(ask, live, merge_history(stored, ask.history, now_us, limit), now_us, self._mixing)
         deadline.lap("rules")
+        make = partial(self._make, ask, inputs, missing, deadline)
+        if wanted is None or missing is not None:
+            listed, _ = await make()
+            return listed
+        try:
+            return await self._answers.once(wanted, stored.digest, deadline, make)
+        except LateError:
+            listed, _ = self._list(ask, inputs, _popular(inputs), (missing, fallback.LIST_LATE))
+            return listed
+
+    async def _same_history(self, user_id: str | None, made: Made, deadline: Deadline) -> bool:
+        """Return whether a user's history is the one that a list was made from."""
+        if user_id is None:
+            return True
+        try:
+            digest = await deadline.wait_for("profile", partial(self._digests.of, user_id))
+        except (UnavailableError, LateError):
+            return False
+        deadline.lap("unchanged")
+        return digest == made.digest
+
+    async def _read_digests(self, user_ids: Sequence[str]) -> Mapping[str, int | None]:
+        live = self._current.live
+        limit = HISTORY_LIMIT if live is None else live.model.manifest.history_limit
+        return await self._guard.call(partial(self._store.history_digests, user_ids, limit))
+
+    async def _make(self, ask: Ask, inputs: Inputs, missing: str | None, deadline: Deadline) -> tuple[Listed, Basis]:
+        """Return a list from its inputs, and what it was made from."""
         late = None
         try:
             ranked = await deadline.in_thread("rank", self._executor, partial(_ranked, inputs, ask.explain))
         except LateError:
             ranked, late = _popular(inputs), fallback.LIST_LATE
             deadline.lap("popular")
-        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain)
+        made = self._list(ask, inputs, ranked, (missing, late))
         deadline.lap("explain")
-        reasons = (missing, late, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
-        return Listed(items, live.version, reasons, _made_from(inputs) if ask.explain else None)
+        return made
+
+    def _list(
+        self, ask: Ask, inputs: Inputs, ranked: Recommendations | None, reasons: Sequence[str | None]
+    ) -> tuple[Listed, Basis]:
+        live = inputs.live
+        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain)
+        reasons = (*reasons, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
+        listed = Listed.of(items, live.version, reasons, _made_from(inputs) if ask.explain else None)
+        return listed, Basis.of(ask, live, inputs.as_of_us).with_told(live, ranked)
 
     async def _stored_history(
         self, user_id: str | None, limit: int, deadline: Deadline
@@ -179,20 +227,14 @@ class Pipeline:
         deadline.lap("popular")
         allowed = allowed_items(popular, ask, self._current.states, now_us)
         items = fallback.popular_list(allowed, {*ask.exclude, *seen}, ask.k)
-        return Listed(items, None, (fallback.NO_MODEL, missing))
+        return Listed.of(items, None, (fallback.NO_MODEL, missing))
 
-    def _show(self, ask: Ask, answer: dict[str, Any], now_us: int) -> None:
+    def _show(self, ask: Ask, listed: Listed, recommendation_id: str, now_us: int) -> None:
         """Hand in what is shown; an anonymous list has no one to belong to, and an empty one shows nothing."""
-        if ask.user_id is None or not answer["items"]:
+        if ask.user_id is None or not listed.shown:
             return
         self._impressions.offer(
-            impression_of(
-                answer,
-                event_id=self._new_id(),
-                as_of_us=now_us,
-                experiment_id=ask.experiment_id,
-                context=dict(ask.context),
-            )
+            impression_of(ask, listed, recommendation_id=recommendation_id, event_id=self._new_id(), as_of_us=now_us)
         )
 
 

@@ -1,6 +1,6 @@
 """What serving needs of its neighbours, as narrow protocols: the real parts fit them, and so do a test's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -118,6 +118,10 @@ class Store(Protocol):
 
     async def history(self, user_id: str, limit: int) -> UserHistory:
         """Return a user's latest interactions and all items seen."""
+        ...
+
+    async def history_digests(self, user_ids: Sequence[str], limit: int) -> Mapping[str, int | None]:
+        """Return what tells whether users' histories are what they were."""
         ...
 
     async def item_states(self, changed_after: datetime | None) -> list[ItemState]:

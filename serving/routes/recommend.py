@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator
 
 from serving.asks import DEFAULT_K, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask
@@ -11,9 +11,12 @@ from serving.bodies import read_body
 from serving.deadline import MAX_DEADLINE_MS
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
 from serving.path_ids import ANY
-from serving.pipeline import Pipeline
+from serving.pipeline import Pipeline, Reply
 from serving.responses import JsonResponse
 from serving.schemas import ExperimentId, Kind, RecommendAnswer, RecommendRequest, without_nul
+
+MAX_TAGS: Final = 1024
+RECOMMENDATION_ID: Final = "X-Recommendation-Id"
 
 DeadlineMs = Annotated[
     int | None,
@@ -23,6 +26,10 @@ DeadlineMs = Annotated[
         le=MAX_DEADLINE_MS,
         description="How long the answer may take; left out, the server decides.",
     ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(max_length=MAX_TAGS, description="`ETag` of the list at hand: 304 where it is still the one to show."),
 ]
 PathId = Annotated[
     str, Path(min_length=1, max_length=256, description="Any text without U+0000."), AfterValidator(without_nul)
@@ -44,6 +51,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         operation_id="recommend_for_user",
         summary="Recommend items to a user",
         response_model=RecommendAnswer,
+        responses={304: {"description": "The list is the one of `If-None-Match`; it counts as shown again."}},
     )
     async def recommend_for_user(  # noqa: PLR0917  # FastAPI passes names
         user_id: PathId,
@@ -66,7 +74,8 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         ] = None,
         explain: Annotated[bool, Query(description="Adds ranks by source and feature values.")] = False,  # noqa: FBT002
         deadline_ms: DeadlineMs = None,
-    ) -> JsonResponse:
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
         """Answer with a ranked list from the user's latest interactions; what is missing is said, never an error."""
         del type
         ask = Ask(
@@ -79,7 +88,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
             diversity=diversity,
             deadline_s=_seconds(deadline_ms),
         )
-        return JsonResponse(await pipeline.recommend(ask))
+        return _response(await pipeline.recommend(ask), if_none_match)
 
     @router.post(
         "/api/v1/recommend",
@@ -89,12 +98,20 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         responses=BODY_PROBLEMS,
         openapi_extra=json_body(ref(RecommendRequest), _EXAMPLES),
     )
-    async def recommend(request: Request, deadline_ms: DeadlineMs = None) -> JsonResponse:
+    async def recommend(request: Request, deadline_ms: DeadlineMs = None) -> Response:
         """Answer with a ranked list for a known user, an anonymous session, or a list to be ranked."""
         body = await read_body(request, RecommendRequest)
-        return JsonResponse(await pipeline.recommend(replace(body.ask(), deadline_s=_seconds(deadline_ms))))
+        return _response(await pipeline.recommend(replace(body.ask(), deadline_s=_seconds(deadline_ms))))
 
     return router
+
+
+def _response(reply: Reply, if_none_match: str | None = None) -> Response:
+    """Return the answer, or 304 where the client has the list; either has a recommendation id of its own."""
+    headers = {"ETag": reply.etag, RECOMMENDATION_ID: reply.body["recommendation_id"]}
+    if if_none_match is not None and reply.etag in (tag.strip() for tag in if_none_match.split(",")):
+        return Response(status_code=304, headers=headers)
+    return JsonResponse(reply.body, headers=headers)
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -24,6 +24,7 @@ from features.settings import Settings
 from features.store import ItemState, StatisticsRows
 from features.text.documents import Document
 from features.text.encoder import Encoder
+from serving.answers import Answers
 from serving.app import create_app
 from serving.bundle_cache import BundleCache
 from serving.bundle_loader import BundleLoader
@@ -67,6 +68,7 @@ class MemoryStore:
     popular: list[str] = field(default_factory=list)
     away: bool = False
     held: asyncio.Event | None = None
+    compared: int = 0
 
     def _check(self) -> None:
         if self.away:
@@ -79,6 +81,13 @@ class MemoryStore:
         if self.held is not None:
             await self.held.wait()
         return self.histories.get(user_id, UserHistory(user_id))
+
+    async def history_digests(self, user_ids: Sequence[str], limit: int) -> dict[str, int | None]:
+        """Return the digests of some users' histories."""
+        self._check()
+        assert limit > 0
+        self.compared += 1
+        return {user_id: self.histories.get(user_id, UserHistory(user_id)).digest for user_id in user_ids}
 
     async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
         """Return all states, whatever is asked for."""
@@ -223,6 +232,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             metrics=metrics,
             executor=executor,
             clock=now_us,
+            answers=Answers(1 << 20, metrics),
             deadline_s=PATIENT_S,
         )
         parts = Parts(
