@@ -132,7 +132,9 @@ async def _running(
 def _slot(settings: Settings) -> BundleSlot:
     registry = Registry(str(settings.mlflow_tracking_uri), settings.model_name)
     cache = BundleCache(settings.cache_dir)
-    loader = BundleLoader(registry, cache, verify=verify_bundle, check=check_in_child, open_bundle=open_bundle)
+    loader = BundleLoader(
+        registry, cache, verify=verify_bundle, check=check_in_child, open_bundle=open_bundle, clock=now_us
+    )
     return BundleSlot(registry, settings.model_alias, loader, cache, now_us)
 
 
