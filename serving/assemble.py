@@ -52,9 +52,9 @@ SEARCH_THREADS: Final = 2
 """Threads of their own: a search looks at every text, and recommendations must not wait behind it."""
 
 
-def assemble(settings: Settings) -> Parts:
+def assemble(settings: Settings, metrics: Metrics) -> Parts:
     """Return the parts of a server; nothing is opened before `Parts.running` is entered."""
-    metrics, current = Metrics(), Current()
+    current = Current()
     pool = open_pool(settings)
     store, store_guard = Store(pool), Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S)
     catalogue_guard = Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)

@@ -124,7 +124,7 @@ class Keeper:
             if now is not None and now.texts is live.texts and texts is not live.texts:
                 self._current.live = replace(now, texts=texts)
             self._current.bare = None
-        self._metrics.show_texts(self._current.texts)
+        self._metrics.texts.show(self._current.texts)
 
     async def grow(self) -> None:
         """Let the served model know what arrived."""
