@@ -28,7 +28,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        self._leaving = False
+        self.leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for a request."""
@@ -59,12 +59,12 @@ class GuardedProtocol(HttpToolsProtocol):
         """Note that the head is whole."""
         self._in_head = False
         super().on_headers_complete()
-        if self._leaving:
+        if self.leaving:
             self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
         """Answer what is asked, once more at most, and close."""
-        self._leaving = True
+        self.leaving = True
         if self._is_idle:
             self.loop.call_later(self.linger_s, self._leave)
         elif not self.cycle.response_started:
