@@ -31,7 +31,7 @@ async def used(served: Bench) -> None:
 def test_old_bundles_die_with_their_last_reference(tmp_path: Path) -> None:
     async def inside() -> list[str]:
         with bench(tmp_path) as served:
-            dead = []
+            dead: list[str] = []
             for seed in range(4):
                 publish(served, seed)
                 await used(served)
