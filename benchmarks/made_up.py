@@ -1,4 +1,4 @@
-"""Bundles of any size in minutes, of made-up content: as large and as mapped as trained ones, but of no use to anyone."""
+"""Bundles of any size in minutes, of made-up content: as large and as mapped as trained ones, and of no use."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -70,8 +70,7 @@ def _serve(cache: Path, workers: int) -> dict[str, Any]:
     return {
         "start_s": round(start_s, 1),
         "pss_mib": [entry["Pss"] for entry in memory],
-        "private_mib": [entry["Private_Clean"] + entry["Private_Dirty"] for entry in memory],
-        "own_mib": [entry["Anonymous"] for entry in memory],
+        "own_mib": [entry["Private_Clean"] + entry["Private_Dirty"] for entry in memory],
     }
 
 
@@ -132,7 +131,7 @@ def _serving(parent: int, workers: int) -> list[int]:
 
 
 def _memory(pid: int) -> dict[str, int]:
-    """Return what the kernel says of a process's memory, MiB: its share of what is shared (Pss), its own, its private."""
+    """Return what the kernel says of a process's memory, in MiB: `Pss` is its share of what several use."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     return {name: round(int(kib) / 1024) for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
 
