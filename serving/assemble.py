@@ -53,9 +53,9 @@ SEARCH_THREADS: Final = 2
 """Threads of their own: a search looks at every text, and recommendations must not wait behind it."""
 
 
-def assemble(settings: Settings) -> Parts:
+def assemble(settings: Settings, metrics: Metrics) -> Parts:
     """Return the parts of a server; nothing is opened before `Parts.running` is entered."""
-    metrics, current = Metrics(), Current()
+    current = Current()
     pool = open_pool(settings)
     store, store_guard = Store(pool), Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S)
     catalogue_guard = Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)
@@ -134,7 +134,9 @@ async def _running(
 def _slot(settings: Settings) -> BundleSlot:
     registry = Registry(str(settings.mlflow_tracking_uri), settings.model_name)
     cache = BundleCache(settings.cache_dir)
-    loader = BundleLoader(registry, cache, verify=verify_bundle, check=check_in_child, open_bundle=open_bundle)
+    loader = BundleLoader(
+        registry, cache, verify=verify_bundle, check=check_in_child, open_bundle=open_bundle, clock=now_us
+    )
     return BundleSlot(registry, settings.model_alias, loader, cache, now_us)
 
 

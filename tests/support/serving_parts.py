@@ -210,7 +210,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
     store, sink, registry = MemoryStore(), MemorySink(), OneVersion(folder / "registry")
     texts, catalogue, encoders = MemoryTexts(), MemoryCatalogue(), dict[str, Encoder]()
     metrics, current, cache = Metrics(), Current(), BundleCache(folder / "cache")
-    loader = BundleLoader(registry, cache, verify=verify_bundle, check=_trusting, open_bundle=open_model)
+    loader = BundleLoader(registry, cache, verify=verify_bundle, check=_trusting, open_bundle=open_model, clock=now_us)
     slot = BundleSlot(registry, "champion", loader, cache, now_us)
 
     def load(digest: str) -> Encoder:

@@ -1,7 +1,7 @@
 """The recommender itself: pure, batch-first; training, backtest, batch and serving all call `Recommender.recommend`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -33,6 +33,12 @@ from training.bundle.tables import NeighbourTable
 
 _BECAUSE_WINDOW: Final = 50
 """Latest liked events among which the cause of a recommendation is looked for."""
+_VIEWS: Final = 2
+"""Statistics whose views are kept: the present ones, and those before, for requests that still have these."""
+
+
+def _kept_views() -> Callable[[ItemStatistics, Categories, ItemFacts], ItemView]:
+    return lru_cache(maxsize=_VIEWS)(ItemView)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +60,8 @@ class Recommender:
     plan: Plan
     ranker: Ranker | None
     fresh_ranker: Ranker | None = None
+    # Not one for all recommenders: it would keep those alive that are served no more.
+    _views: Callable[[ItemStatistics, Categories, ItemFacts], ItemView] = field(default_factory=_kept_views)
 
     def recommend(
         self,
@@ -108,7 +116,7 @@ class Recommender:
 
     def view(self, statistics: ItemStatistics) -> ItemView:
         """Return the items as they stand in some statistics; kept while the same are asked for again."""
-        return _view(statistics, self.categories, self.facts)
+        return self._views(statistics, self.categories, self.facts)
 
     def candidates(
         self, profiles: Profiles, user: int, view: ItemView, options: Options
@@ -339,11 +347,6 @@ _NO_ROWS: Final = np.empty((0, 0), np.float32)
 _NOTHING: Final = _List(
     np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int8), np.empty(0, np.int32), None
 )
-
-
-@lru_cache(maxsize=4)
-def _view(statistics: ItemStatistics, categories: Categories, facts: ItemFacts) -> ItemView:
-    return ItemView(statistics, categories, facts)
 
 
 def _stack(lists: Sequence[_List], traces: Sequence[Trace], k: int) -> Recommendations:
