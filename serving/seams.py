@@ -25,7 +25,6 @@ from training.bundle.result import Recommendations
 
 By = Literal["behaviour", "content"]
 """What makes items alike: who likes them, or their texts."""
-"""What makes items alike."""
 
 
 class Model(Protocol):
@@ -85,6 +84,15 @@ class Model(Protocol):
 
     def popular(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
         """Return what is popular with everyone and may come back."""
+        ...
+
+    def trending(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
+        """Return what trends with everyone and may come back."""
+        ...
+
+    @property
+    def excludes_seen(self) -> bool:
+        """Return whether items that a user already had stay away where a request does not say."""
         ...
 
     def similar(

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import AfterValidator
 
-from serving.asks import DEFAULT_K, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask
+from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
 from serving.bodies import read_body
 from serving.deadline import MAX_DEADLINE_MS
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
 from serving.path_ids import ANY
 from serving.pipeline import Pipeline
 from serving.responses import JsonResponse
-from serving.schemas import ExperimentId, Kind, RecommendAnswer, RecommendRequest, without_nul
+from serving.schemas import KIND, SEEN_ACTIONS, ExperimentId, RecommendAnswer, RecommendRequest, without_nul
 
 DeadlineMs = Annotated[
     int | None,
@@ -26,6 +26,15 @@ DeadlineMs = Annotated[
 ]
 PathId = Annotated[
     str, Path(min_length=1, max_length=256, description="Any text without U+0000."), AfterValidator(without_nul)
+]
+ItemId = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=256,
+        description="With type `similar`: the item whose like are wanted; other types pay no heed to it.",
+    ),
+    AfterValidator(lambda given: given if given is None else without_nul(given)),
 ]
 
 _EXAMPLES: Final[dict[str, Any]] = {
@@ -48,7 +57,8 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
     async def recommend_for_user(  # noqa: PLR0917  # FastAPI passes names
         user_id: PathId,
         k: Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted.")] = DEFAULT_K,
-        type: Annotated[Kind, Query(description="Kind of list.")] = "feed",  # noqa: A002  # the API's word
+        type: Annotated[Kind, Query(description=KIND)] = "feed",  # noqa: A002  # the API's word
+        item_id: ItemId = None,
         categories: Annotated[
             list[str],
             Query(max_length=MAX_CATEGORIES, description="Only items in at least one; repeated or by commas."),
@@ -56,6 +66,13 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         exclude: Annotated[
             list[str],
             Query(max_length=MAX_EXCLUDED, description="Items that must not come back; repeated or by commas."),
+        ] = [],  # noqa: B006  # FastAPI copies defaults
+        include_seen: Annotated[
+            bool | None,
+            Query(description="Whether items that the user had may come back; left out, the served version decides."),
+        ] = None,
+        seen_actions: Annotated[
+            list[str], Query(max_length=MAX_ACTIONS, description=f"{SEEN_ACTIONS} Repeated or by commas.")
         ] = [],  # noqa: B006  # FastAPI copies defaults
         diversity: Annotated[
             float | None,
@@ -68,12 +85,15 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         deadline_ms: DeadlineMs = None,
     ) -> JsonResponse:
         """Answer with a ranked list from the user's latest interactions; what is missing is said, never an error."""
-        del type
         ask = Ask(
             user_id=user_id,
             k=k,
+            kind=type,
+            item_id=item_id,
             categories=by_commas(categories),
             exclude=by_commas(exclude),
+            include_seen=include_seen,
+            seen_actions=by_commas(seen_actions),
             experiment_id=experiment_id,
             explain=explain,
             diversity=diversity,
