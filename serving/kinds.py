@@ -156,7 +156,7 @@ def _latest_liked(profiles: Profiles) -> int:
 
 def _similar(item: int, call: Call) -> Recommendations:
     """Return what is like an item, ordered by how much and by the user's taste; then what the user likes otherwise."""
-    options = replace(call.options, exclude=np.append(call.options.exclude, np.int32(item)))
+    options = call.options
     items, scores, sources = _alike(call.model, item, options.k, _free(call, options))
     reason: str | None = NO_HISTORY
     traces: tuple[Trace, ...] = ()

@@ -26,7 +26,7 @@ from serving.metrics import Metrics
 from serving.popular import PopularItems
 from serving.problems import unavailable
 from serving.profile import merge_history, moment_of
-from serving.rules import allowed_items, options_of, with_seen_by
+from serving.rules import allowed_items, excluded_ids, options_of, with_seen_by
 from serving.seams import Store
 from training.bundle.result import Recommendations
 
@@ -186,7 +186,7 @@ class Pipeline:
             raise unavailable("there is no model yet, and the event store is away; try again soon")
         deadline.lap("popular")
         allowed = allowed_items(popular or (), ask, states, now_us)
-        items = fallback.popular_list(allowed, {*ask.exclude, *had}, ask.k)
+        items = fallback.popular_list(allowed, {*excluded_ids(ask), *had}, ask.k)
         items = kinds.with_catalogue(items, ask, had, states, now_us)
         return Listed(items, None, (fallback.NO_MODEL, missing))
 

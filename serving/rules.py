@@ -21,7 +21,7 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Opti
     items, eligible = live.model.items, live.items.visible(as_of_us)
     if ask.categories:
         eligible = eligible & live.items.in_categories(ask.categories)
-    excluded = _known(items, ask.exclude)
+    excluded = _known(items, excluded_ids(ask))
     candidates = None
     if ask.candidates is not None:
         candidates = _known(items, ask.candidates)
@@ -35,6 +35,11 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Opti
         fresh_share=mixing.fresh_share,
         diversity=mixing.diversity if ask.diversity is None else ask.diversity,
     )
+
+
+def excluded_ids(ask: Ask) -> Sequence[str]:
+    """Return what a request does not want back: what it excludes, and the item whose like it asks for."""
+    return (*ask.exclude, ask.item_id) if ask.kind == "similar" and ask.item_id is not None else ask.exclude
 
 
 def with_seen_by(history: UserHistory, actions: Collection[str]) -> UserHistory:
@@ -73,7 +78,7 @@ def allowed_rows(ask: Ask, leave_out: Collection[str], states: ItemStates, as_of
         chosen = np.zeros(len(allowed), dtype=np.bool_)
         chosen[states.known_rows(ask.candidates)] = True
         allowed &= chosen
-    allowed[states.known_rows(ask.exclude)] = False
+    allowed[states.known_rows(excluded_ids(ask))] = False
     allowed[states.known_rows(leave_out)] = False
     return allowed
 
