@@ -226,6 +226,27 @@ class ModelInfo(BaseModel):
     registry_error: str | None = Field(description="Why the registry cannot be read now.")
 
 
+class ModelVersion(BaseModel):
+    """A version of the model in the registry."""
+
+    version: str = Field(examples=["7"])
+    aliases: list[str] = Field(description="That point to it.", examples=[["champion"]])
+    digest: str | None = Field(description="SHA-256 of the bundle's manifest; without one it cannot be served.")
+    run_id: str | None = Field(description="MLflow run of its training.")
+    created_at: str = Field(examples=["2026-01-01T00:00:00Z"])
+    gate: str | None = Field(description="What the gate decided; null before it has.", examples=["promote"])
+    gate_reasons: str | None
+    tags: dict[str, str]
+    metrics: dict[str, float | None] = Field(description="Of its run.", examples=[{"als/ndcg_at_10": 0.12}])
+
+
+class ModelVersions(BaseModel):
+    """Versions of the model, newest first."""
+
+    model_name: str
+    versions: list[ModelVersion]
+
+
 class ReloadAnswer(BaseModel):
     """What a look at the alias came to."""
 
@@ -239,3 +260,15 @@ class Health(BaseModel):
     status: Literal["ok", "degraded", "unavailable"]
     ready: bool
     checks: dict[str, str] = Field(examples=[{"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    alive: Literal[True]
+
+
+class Ready(BaseModel):
+    """Whether a model is served."""
+
+    ready: bool

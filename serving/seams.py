@@ -202,6 +202,26 @@ class VersionSource(Protocol):
         ...
 
 
+class Versions(Protocol):
+    """The model registry, as far as people read it; blocking, raises `UnavailableError` when it is away."""
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return all versions, newest first."""
+        ...
+
+    def version(self, version: str) -> RegisteredVersion:
+        """Return one version, or raise `NotThereError`."""
+        ...
+
+    def aliases(self) -> dict[str, str]:
+        """Return the version that each alias points to."""
+        ...
+
+    def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return the metrics of some runs, by run."""
+        ...
+
+
 class EventSink(Protocol):
     """The producer of events; `UnavailableError` when Kafka does not take them."""
 

@@ -27,14 +27,9 @@ DeadlineMs = Annotated[
 PathId = Annotated[
     str, Path(min_length=1, max_length=256, description="Any text without U+0000."), AfterValidator(without_nul)
 ]
-ItemId = Annotated[
-    str | None,
-    Query(
-        min_length=1,
-        max_length=256,
-        description="With type `similar`: the item whose like are wanted; other types pay no heed to it.",
-    ),
-    AfterValidator(lambda given: given if given is None else without_nul(given)),
+QueryId = Annotated[
+    Annotated[str, AfterValidator(without_nul)] | None,
+    Query(min_length=1, max_length=256, description="Any text without U+0000."),
 ]
 
 _EXAMPLES: Final[dict[str, Any]] = {
@@ -58,7 +53,10 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         user_id: PathId,
         k: Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted.")] = DEFAULT_K,
         type: Annotated[Kind, Query(description=KIND)] = "feed",  # noqa: A002  # the API's word
-        item_id: ItemId = None,
+        item_id: Annotated[
+            QueryId,
+            Query(description="With type `similar`: the item whose like are wanted; other types pay no heed to it."),
+        ] = None,
         categories: Annotated[
             list[str],
             Query(max_length=MAX_CATEGORIES, description="Only items in at least one; repeated or by commas."),
@@ -97,7 +95,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
             experiment_id=experiment_id,
             explain=explain,
             diversity=diversity,
-            deadline_s=_seconds(deadline_ms),
+            deadline_s=seconds(deadline_ms),
         )
         return JsonResponse(await pipeline.recommend(ask))
 
@@ -112,12 +110,13 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
     async def recommend(request: Request, deadline_ms: DeadlineMs = None) -> JsonResponse:
         """Answer with a ranked list for a known user, an anonymous session, or a list to be ranked."""
         body = await read_body(request, RecommendRequest)
-        return JsonResponse(await pipeline.recommend(replace(body.ask(), deadline_s=_seconds(deadline_ms))))
+        return JsonResponse(await pipeline.recommend(replace(body.ask(), deadline_s=seconds(deadline_ms))))
 
     return router
 
 
-def _seconds(milliseconds: int | None) -> float | None:
+def seconds(milliseconds: int | None) -> float | None:
+    """Return a deadline in seconds, None where there is none."""
     return None if milliseconds is None else milliseconds / 1000
 
 
