@@ -32,6 +32,12 @@ class ItemState:
     published_at: datetime | None
     changed_at: datetime
     deleted: bool = False
+    created_at: datetime | None = None
+
+    @property
+    def appeared_at(self) -> datetime:
+        """Return since when the item is there to be shown: its publication, else when it first came."""
+        return self.published_at or self.created_at or self.changed_at
 
 
 @dataclass(frozen=True, slots=True)

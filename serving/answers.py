@@ -14,7 +14,8 @@ from serving.metrics import Metrics
 _NO_PART_OF_A_LIST: Final = frozenset({"experiment_id", "context", "deadline_s", "explain", "history"})
 _IN_KEY: Final = tuple(field.name for field in fields(Ask) if field.name not in _NO_PART_OF_A_LIST)
 
-Make = Callable[[], Awaitable[tuple[Listed, Basis]]]
+Make = Callable[[], Awaitable[tuple[Listed, Basis | None]]]
+"""Gives a list, and what it was made from where it may be kept."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,9 +52,10 @@ class Answers:
     def key_of(self, ask: Ask) -> Hashable | None:
         """Return what requests for the same list have in common; None for those whose list is not shared.
 
-        A request's own history happened just now, whenever that is, and explanations are asked for seldom.
+        A request's own history happened just now, whenever that is; explanations are asked for seldom; and what is new
+        in the catalogue is looked up, not computed.
         """
-        if not self._limit or ask.history or ask.explain:
+        if not self._limit or ask.history or ask.explain or ask.kind == "new":
             return None
         wishes = (getattr(ask, name) for name in _IN_KEY)
         return tuple(tuple(wish) if isinstance(wish, list) else wish for wish in wishes)
@@ -91,7 +93,7 @@ class Answers:
             if self._under_way.get(place) is flight:
                 del self._under_way[place]
         self._count("made")
-        if not listed.degraded:
+        if basis is not None and not listed.degraded:
             wanted.kept.put(wanted.key, Made(listed, basis, digest), self._limit)
             self._metrics.answers_bytes.set(wanted.kept.size_bytes)
         return listed

@@ -28,6 +28,7 @@ from serving.item_reading import ItemReader
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.models import Models
 from serving.onboarding import Choose, Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
@@ -46,6 +47,8 @@ CATALOGUE_TIMEOUT_S: Final = 3.0
 """Counting a million items takes a second; whatever comes of it, histories are asked for as before."""
 KAFKA_TIMEOUT_S: Final = 3.0
 """Longer than a leader's election on a healthy cluster, short enough to call a refusal quick."""
+REGISTRY_TIMEOUT_S: Final = 5.0
+"""Aliases, versions and their metrics are a few calls; MLflow answers each in a tenth of a second or less."""
 REST_S: Final = 1.0
 FLUSH_S: Final = 5.0
 RECOMMEND_THREADS: Final = 2
@@ -66,6 +69,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
     impressions = Impressions(sink, impressions_guard, metrics)
     executor = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
     searchers = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
+    readers = ThreadPoolExecutor(1, thread_name_prefix="registry")
     operators = Operators(settings)
     follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
     keeper = Keeper(_slot(settings), store, follower, current, metrics)
@@ -103,9 +107,20 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
             choose=cast("Choose", onboarding_items),  # every model that is served is a bundle
             clock=now_us,
         ),
+        models=Models(
+            settings.model_name,
+            _registry(settings),
+            Guard("MLflow", timeout_s=REGISTRY_TIMEOUT_S, rest_s=REST_S),
+            readers,
+        ),
         metrics=metrics,
         running=partial(
-            _running, pool, keeper, impressions, sink, (executor.shutdown, searchers.shutdown, operators.close)
+            _running,
+            pool,
+            keeper,
+            impressions,
+            sink,
+            (executor.shutdown, searchers.shutdown, operators.close, readers.shutdown),
         ),
     )
 
@@ -131,8 +146,12 @@ async def _running(
             end()
 
 
+def _registry(settings: Settings) -> Registry:
+    return Registry(str(settings.mlflow_tracking_uri), settings.model_name)
+
+
 def _slot(settings: Settings) -> BundleSlot:
-    registry = Registry(str(settings.mlflow_tracking_uri), settings.model_name)
+    registry = _registry(settings)
     cache = BundleCache(settings.cache_dir)
     loader = BundleLoader(
         registry, cache, verify=verify_bundle, check=check_in_child, open_bundle=open_bundle, clock=now_us

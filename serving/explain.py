@@ -1,6 +1,6 @@
 """Why an item is in a list: a sentence for everyone, ranks and features for those who ask."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,11 +28,15 @@ _PLAIN: Final = {
     "repeat": "You had it before",
     "fresh": "New, and nobody has acted on it yet",
     "fresh_popular": "New, and much like what many took to",
+    "new": "New in the catalogue",
     FILLER: "Popular with everyone",
 }
 
 
-def reason_of(source: str, because: str | None) -> str:
+_USUAL: Final[Mapping[str, str]] = {}
+
+
+def reason_of(source: str, because: str | None, words: Mapping[str, str] = _USUAL) -> str:
     """Return in words why a source offers an item.
 
     Parameters
@@ -41,6 +45,8 @@ def reason_of(source: str, because: str | None) -> str:
         Name of the source that ranked it best.
     because
         Title of the item in the user's history that speaks most for it, None where none does.
+    words
+        What stands before this title instead of the usual words, by source.
 
     >>> reason_of("next_last", "Heat"), reason_of("als", None)
     ('Often follows Heat', 'Matches your taste')
@@ -49,15 +55,17 @@ def reason_of(source: str, because: str | None) -> str:
         return _PLAIN[source]
     if because is None:
         return "Matches your taste"
-    return f"{_CAUSED.get(source.partition('_')[0], 'Because you liked')} {because}"
+    return f"{words.get(source) or _CAUSED.get(source.partition('_')[0], 'Because you liked')} {because}"
 
 
-def list_items(live: LiveModel, answer: Recommendations, *, explain: bool) -> list[dict[str, Any]]:
-    """Return the first user's list in its wire form, best first."""
+def list_items(
+    live: LiveModel, answer: Recommendations, *, explain: bool, words: Mapping[str, str] = _USUAL
+) -> list[dict[str, Any]]:
+    """Return the first user's list in its wire form, best first; `words` as in `reason_of`."""
     size = int((answer.items[0] != MISSING).sum())
     rows = answer.items[0, :size]
     listed = [
-        {"item_id": item_id, "rank": rank, "score": score} | _said(live, row, source, because)
+        {"item_id": item_id, "rank": rank, "score": score} | _said(live, row, source, because, words)
         for rank, (item_id, score, row, source, because) in enumerate(
             zip(
                 live.model.items.external(rows),
@@ -76,10 +84,10 @@ def list_items(live: LiveModel, answer: Recommendations, *, explain: bool) -> li
     return listed
 
 
-def _said(live: LiveModel, row: int, source: int, because: int) -> dict[str, Any]:
+def _said(live: LiveModel, row: int, source: int, because: int, words: Mapping[str, str]) -> dict[str, Any]:
     name = FILLER if source == MISSING else live.model.source_names[source]
     cause = None if because == MISSING else name_of(live, because)
-    return {"source": name, "reason": reason_of(name, cause), "title": live.items.title(row)}
+    return {"source": name, "reason": reason_of(name, cause, words), "title": live.items.title(row)}
 
 
 def name_of(live: LiveModel, row: int) -> str:

@@ -165,7 +165,12 @@ class Metrics:
             ("outcome",),
             registry=registry,
         )
-        self.answers_bytes = Gauge("marquee_answers_bytes", "About what lists kept in memory take.", registry=registry)
+        self.answers_bytes = Gauge(
+            "marquee_answers_bytes",
+            "About what lists kept in memory take.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.posted = PostedSeries(registry)
         self.impressions = Counter(
             "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry

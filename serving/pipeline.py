@@ -6,6 +6,7 @@ Profile, rules, encode, retrieve, features, rank, explain, impression; what is n
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -15,7 +16,7 @@ import orjson
 from features.contracts.errors import UnavailableError
 from features.contracts.profiles import HISTORY_LIMIT, Options, UserHistory
 from features.contracts.statistics import ItemStatistics
-from serving import fallback
+from serving import fallback, kinds
 from serving.answers import Answers, Wanted
 from serving.asks import Ask, Mixing
 from serving.clock import Clock
@@ -31,7 +32,7 @@ from serving.metrics import Metrics
 from serving.popular import PopularItems
 from serving.problems import unavailable
 from serving.profile import merge_history, moment_of
-from serving.rules import allowed_items, options_of
+from serving.rules import allowed_items, excluded_ids, options_of, with_seen_by
 from serving.seams import Store
 from training.bundle.result import Recommendations
 
@@ -49,6 +50,7 @@ class Inputs:
     statistics: ItemStatistics
     as_of_us: int
     options: Options
+    wish: kinds.Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,9 @@ class Pipeline:
             return self._answers.reused(made)
         limit = live.model.manifest.history_limit
         stored, missing = await self._stored_history(ask.user_id, limit, deadline)
+        history = with_seen_by(merge_history(stored, ask.history, now_us, limit), ask.seen_actions)
         deadline.lap("profile")
-        inputs = _inputs(ask, live, merge_history(stored, ask.history, now_us, limit), now_us, self._mixing)
+        inputs = _inputs(ask, live, history, now_us, self._mixing)
         deadline.lap("rules")
         make = partial(self._make, ask, inputs, missing, deadline)
         if wanted is None or missing is not None:
@@ -180,7 +183,9 @@ class Pipeline:
         limit = HISTORY_LIMIT if live is None else live.model.manifest.history_limit
         return await self._guard.call(partial(self._store.history_digests, user_ids, limit))
 
-    async def _make(self, ask: Ask, inputs: Inputs, missing: str | None, deadline: Deadline) -> tuple[Listed, Basis]:
+    async def _make(
+        self, ask: Ask, inputs: Inputs, missing: str | None, deadline: Deadline
+    ) -> tuple[Listed, Basis | None]:
         """Return a list from its inputs, and what it was made from."""
         late = None
         try:
@@ -194,11 +199,18 @@ class Pipeline:
 
     def _list(
         self, ask: Ask, inputs: Inputs, ranked: Recommendations | None, reasons: Sequence[str | None]
-    ) -> tuple[Listed, Basis]:
+    ) -> tuple[Listed, Basis | None]:
+        """Return a list in its wire form, and what it was made from; None where more went into it than that tells."""
         live = inputs.live
-        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain)
-        reasons = (*reasons, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
-        listed = Listed.of(items, live.version, reasons, _made_from(inputs) if ask.explain else None)
+        words = kinds.WORDS[inputs.wish.kind]
+        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain, words=words)
+        had = () if inputs.options.include_seen else inputs.history.seen_item_ids
+        full = kinds.with_catalogue(items, ask, had, self._current.states, inputs.as_of_us)
+        own = None if ranked is None else ranked.fallback_reason[0]
+        reasons = (*reasons, *_missing_state(live), inputs.wish.unknown, own)
+        listed = Listed.of(full, live.version, reasons, _made_from(inputs) if ask.explain else None)
+        if full is not items or len(items) < ask.k:
+            return listed, None
         return listed, Basis.of(ask, live, inputs.as_of_us).with_told(live, ranked)
 
     async def _stored_history(
@@ -217,16 +229,19 @@ class Pipeline:
 
     async def _without_model(self, ask: Ask, deadline: Deadline, now_us: int) -> Listed:
         """Return what is popular among what the request allows, as far as the states of items tell."""
-        history, missing = await self._stored_history(ask.user_id, HISTORY_LIMIT, deadline)
+        stored, missing = await self._stored_history(ask.user_id, HISTORY_LIMIT, deadline)
+        history = with_seen_by(merge_history(stored, ask.history, now_us, HISTORY_LIMIT), ask.seen_actions)
+        had, states = () if ask.include_seen else history.seen_item_ids, self._current.states
         deadline.lap("profile")
-        seen = () if ask.include_seen else (*history.seen_item_ids, *(event.item_id for event in ask.history))
-        try:
+        popular: Sequence[str] | None = None
+        with suppress(UnavailableError, LateError):
             popular = await deadline.wait_for("rank", self._popular.best)
-        except (UnavailableError, LateError):
-            raise unavailable("there is no model yet, and the event store is away; try again soon") from None
+        if popular is None and not states.loaded:
+            raise unavailable("there is no model yet, and the event store is away; try again soon")
         deadline.lap("popular")
-        allowed = allowed_items(popular, ask, self._current.states, now_us)
-        items = fallback.popular_list(allowed, {*ask.exclude, *seen}, ask.k)
+        allowed = allowed_items(popular or (), ask, states, now_us)
+        items = fallback.popular_list(allowed, {*excluded_ids(ask), *had}, ask.k)
+        items = kinds.with_catalogue(items, ask, had, states, now_us)
         return Listed.of(items, None, (fallback.NO_MODEL, missing))
 
     def _show(self, ask: Ask, listed: Listed, recommendation_id: str, now_us: int) -> None:
@@ -253,7 +268,8 @@ def _ranked(inputs: Inputs, explain: bool, deadline: Deadline) -> Recommendation
         raise LateError("begin: no thread was free in time")
     profiles = model.encode([inputs.history])
     deadline.lap("encode")
-    ranked = model.recommend(profiles, inputs.statistics, inputs.as_of_us, options, trace=explain, lap=deadline.lap)
+    call = kinds.Call(model, profiles, inputs.statistics, inputs.as_of_us, options, explain, deadline.lap)
+    ranked = kinds.ranked(inputs.wish, call)
     deadline.lap("order")
     return ranked
 
@@ -267,7 +283,9 @@ def _popular(inputs: Inputs) -> Recommendations:
 def _inputs(ask: Ask, live: LiveModel, history: UserHistory, now_us: int, mixing: Mixing) -> Inputs:
     statistics = live.statistics.current
     as_of_us = moment_of(history, statistics.closed_at_us, now_us)
-    return Inputs(live, history, statistics, as_of_us, options_of(ask, live, as_of_us, mixing))
+    return Inputs(
+        live, history, statistics, as_of_us, options_of(ask, live, as_of_us, mixing), kinds.wish_of(ask, live)
+    )
 
 
 def _missing_state(live: LiveModel) -> tuple[str | None, ...]:

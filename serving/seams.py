@@ -25,7 +25,6 @@ from training.bundle.result import Recommendations
 
 By = Literal["behaviour", "content"]
 """What makes items alike: who likes them, or their texts."""
-"""What makes items alike."""
 
 
 class Model(Protocol):
@@ -85,6 +84,15 @@ class Model(Protocol):
 
     def popular(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
         """Return what is popular with everyone and may come back."""
+        ...
+
+    def trending(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
+        """Return what trends with everyone and may come back."""
+        ...
+
+    @property
+    def excludes_seen(self) -> bool:
+        """Return whether items that a user already had stay away where a request does not say."""
         ...
 
     def similar(
@@ -195,6 +203,26 @@ class VersionSource(Protocol):
 
     def download(self, version: str, folder: Path) -> Path:
         """Return the folder that holds the files of a version, not yet verified."""
+        ...
+
+
+class Versions(Protocol):
+    """The model registry, as far as people read it; blocking, raises `UnavailableError` when it is away."""
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return all versions, newest first."""
+        ...
+
+    def version(self, version: str) -> RegisteredVersion:
+        """Return one version, or raise `NotThereError`."""
+        ...
+
+    def aliases(self) -> dict[str, str]:
+        """Return the version that each alias points to."""
+        ...
+
+    def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return the metrics of some runs, by run."""
         ...
 
 

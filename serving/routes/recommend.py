@@ -6,14 +6,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator
 
-from serving.asks import DEFAULT_K, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask
+from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
 from serving.bodies import read_body
 from serving.deadline import MAX_DEADLINE_MS
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
 from serving.path_ids import ANY
 from serving.pipeline import Pipeline, Reply
 from serving.responses import JsonResponse
-from serving.schemas import ExperimentId, Kind, RecommendAnswer, RecommendRequest, without_nul
+from serving.schemas import KIND, SEEN_ACTIONS, ExperimentId, RecommendAnswer, RecommendRequest, without_nul
 
 MAX_TAGS: Final = 1024
 RECOMMENDATION_ID: Final = "X-Recommendation-Id"
@@ -33,6 +33,10 @@ IfNoneMatch = Annotated[
 ]
 PathId = Annotated[
     str, Path(min_length=1, max_length=256, description="Any text without U+0000."), AfterValidator(without_nul)
+]
+QueryId = Annotated[
+    Annotated[str, AfterValidator(without_nul)] | None,
+    Query(min_length=1, max_length=256, description="Any text without U+0000."),
 ]
 
 _EXAMPLES: Final[dict[str, Any]] = {
@@ -56,7 +60,11 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
     async def recommend_for_user(  # noqa: PLR0917  # FastAPI passes names
         user_id: PathId,
         k: Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted.")] = DEFAULT_K,
-        type: Annotated[Kind, Query(description="Kind of list.")] = "feed",  # noqa: A002  # the API's word
+        type: Annotated[Kind, Query(description=KIND)] = "feed",  # noqa: A002  # the API's word
+        item_id: Annotated[
+            QueryId,
+            Query(description="With type `similar`: the item whose like are wanted; other types pay no heed to it."),
+        ] = None,
         categories: Annotated[
             list[str],
             Query(max_length=MAX_CATEGORIES, description="Only items in at least one; repeated or by commas."),
@@ -64,6 +72,13 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         exclude: Annotated[
             list[str],
             Query(max_length=MAX_EXCLUDED, description="Items that must not come back; repeated or by commas."),
+        ] = [],  # noqa: B006  # FastAPI copies defaults
+        include_seen: Annotated[
+            bool | None,
+            Query(description="Whether items that the user had may come back; left out, the served version decides."),
+        ] = None,
+        seen_actions: Annotated[
+            list[str], Query(max_length=MAX_ACTIONS, description=f"{SEEN_ACTIONS} Repeated or by commas.")
         ] = [],  # noqa: B006  # FastAPI copies defaults
         diversity: Annotated[
             float | None,
@@ -77,16 +92,19 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         """Answer with a ranked list from the user's latest interactions; what is missing is said, never an error."""
-        del type
         ask = Ask(
             user_id=user_id,
             k=k,
+            kind=type,
+            item_id=item_id,
             categories=by_commas(categories),
             exclude=by_commas(exclude),
+            include_seen=include_seen,
+            seen_actions=by_commas(seen_actions),
             experiment_id=experiment_id,
             explain=explain,
             diversity=diversity,
-            deadline_s=_seconds(deadline_ms),
+            deadline_s=seconds(deadline_ms),
         )
         return _response(await pipeline.recommend(ask), if_none_match)
 
@@ -101,7 +119,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
     async def recommend(request: Request, deadline_ms: DeadlineMs = None) -> Response:
         """Answer with a ranked list for a known user, an anonymous session, or a list to be ranked."""
         body = await read_body(request, RecommendRequest)
-        return _response(await pipeline.recommend(replace(body.ask(), deadline_s=_seconds(deadline_ms))))
+        return _response(await pipeline.recommend(replace(body.ask(), deadline_s=seconds(deadline_ms))))
 
     return router
 
@@ -114,7 +132,8 @@ def _response(reply: Reply, if_none_match: str | None = None) -> Response:
     return JsonResponse(reply.body, headers=headers)
 
 
-def _seconds(milliseconds: int | None) -> float | None:
+def seconds(milliseconds: int | None) -> float | None:
+    """Return a deadline in seconds, None where there is none."""
     return None if milliseconds is None else milliseconds / 1000
 
 

@@ -37,6 +37,7 @@ from serving.item_states import Mask
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.models import Models
 from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
@@ -49,7 +50,7 @@ from serving.text_search import Search
 from tests.support.serving_texts import MemoryCatalogue, MemoryTexts, encoder_of, state_of
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle, verify_bundle
-from training.bundle.registry import RegisteredVersion
+from training.bundle.registry import NotThereError, RegisteredVersion
 
 NOWHERE = Settings(
     database_url=SecretStr("postgresql://nobody:x@127.0.0.1:1/nothing"), kafka_bootstrap_servers="127.0.0.1:1"
@@ -127,14 +128,36 @@ class MemorySink:
 
 @dataclass
 class OneVersion:
-    """A registry of at most one version."""
+    """A registry of at most one version, and a switch that takes away what people read of it."""
 
     folder: Path
     registered: RegisteredVersion | None = None
+    away: bool = False
 
     def publish(self, seed: int = 0) -> None:
         """Write a tiny bundle and register it as version 1."""
-        self.registered = RegisteredVersion("1", write_tiny_bundle(self.folder, seed), "run-1")
+        self.registered = RegisteredVersion("1", write_tiny_bundle(self.folder, seed), "run-1", {"gate": "promote"})
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return the version, if there is one."""
+        if self.away:
+            raise UnavailableError("MLflow is away")
+        return [] if self.registered is None else [self.registered]
+
+    def version(self, version: str) -> RegisteredVersion:
+        """Return the version."""
+        for found in self.versions():
+            if found.version == version:
+                return found
+        raise NotThereError(f"no version {version}")
+
+    def aliases(self) -> dict[str, str]:
+        """Return where the alias points."""
+        return dict.fromkeys(["champion"], "1") if self.versions() else {}
+
+    def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return a metric of each run."""
+        return {run_id: {"ndcg_at_10": 0.25, "unknown": float("nan")} for run_id in run_ids}
 
     def by_alias(self, alias: str) -> RegisteredVersion | None:
         """Return the version."""
@@ -252,6 +275,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             onboarding=Onboarding(
                 store=store, guard=store_guard, current=current, executor=executor, choose=_first_items, clock=now_us
             ),
+            models=Models("marquee", registry, Guard("MLflow", timeout_s=5, rest_s=0), executor),
             metrics=metrics,
             running=lambda: running,
         )

@@ -35,7 +35,7 @@ FROM unnest(CAST(:user_ids AS text[])) AS users(user_id);
 -- name: item_states(changed_after)
 -- Items that changed at or after an instant; all where it is null. What is deleted or out of stock is hidden.
 SELECT item_id, title, categories, hidden OR deleted OR coalesce(stock = 0, false), expires_at, published_at,
-    changed_at, deleted
+    changed_at, deleted, created_at
 FROM items
 WHERE :changed_after::timestamptz IS NULL OR changed_at >= :changed_after
 ORDER BY item_id;
@@ -53,7 +53,7 @@ ORDER BY item_id, closed_at DESC;
 SELECT closed_at, read_until, largest_rating, weights, events FROM statistics_progress;
 
 -- name: popular_items(at_most)
--- Items by their decayed sum at the half-life of 60 days, brought to one moment; hidden and expired ones left out.
+-- Items by their decayed sum at the half-life of 60 days, brought to one moment; only those that may be shown.
 SELECT newest.item_id
 FROM (
     SELECT DISTINCT ON (item_id) item_id, closed_at, decayed[6] AS decayed
@@ -62,7 +62,7 @@ FROM (
 ) AS newest
 LEFT JOIN items USING (item_id)
 WHERE NOT coalesce(items.hidden OR items.deleted OR coalesce(items.stock = 0, false), false)
-    AND coalesce(items.expires_at > now(), true)
+    AND coalesce(items.expires_at > now(), true) AND coalesce(items.published_at <= now(), true)
 ORDER BY newest.decayed * power(2, -extract(epoch FROM now() - newest.closed_at)::double precision / 5184000) DESC,
     newest.item_id
 LIMIT :at_most;
@@ -73,7 +73,7 @@ SELECT item_id
 FROM (SELECT item_id FROM interactions WHERE item_id IS NOT NULL LIMIT 200000) AS sample
 LEFT JOIN items USING (item_id)
 WHERE NOT coalesce(items.hidden OR items.deleted OR coalesce(items.stock = 0, false), false)
-    AND coalesce(items.expires_at > now(), true)
+    AND coalesce(items.expires_at > now(), true) AND coalesce(items.published_at <= now(), true)
 GROUP BY item_id
 ORDER BY count(*) DESC, item_id
 LIMIT :at_most;
