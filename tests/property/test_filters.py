@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -164,7 +165,8 @@ def answer(parts: Bench, world: World, model: Bundle | None, *, loaded: bool = T
         )
     parts.store.histories, parts.store.popular = {"u": world.history}, world.popular
     parts.parts.pipeline._popular._read_at_s = float("-inf")  # what is popular is another world's
-    return asyncio.run(parts.parts.pipeline.recommend(world.ask))
+    reply = asyncio.run(parts.parts.pipeline.recommend(world.ask))
+    return orjson.loads(orjson.dumps(reply.body))  # type: ignore[no-any-return]
 
 
 def check(found: dict[str, Any], allowed: set[str], k: int) -> None:
