@@ -13,7 +13,7 @@ MAX_EVENTS: Final = 1_000
 class EventsProblem(Problem):
     """A problem document that says of each event what became of it; accepted ones were sent."""
 
-    results: list[dict[str, Any]]
+    results: list[dict[str, Any]] | None = Field(None, description="Missing where not even the request was read.")
 
 
 EVENTS_PROBLEM: Final[dict[int | str, dict[str, Any]]] = {
