@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(
         150, ge=1, le=60_000, description="Time that a list may take, unless a request says; what is late is left out."
     )
+    record_share: float = Field(
+        0.01, ge=0, le=1, description="Share of lists that are recorded with all that they were made from; 1 = all."
+    )
+    record_days: int = Field(30, ge=0, description="Days after which records of served lists go; 0: as events.")
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 
 

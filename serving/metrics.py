@@ -123,6 +123,9 @@ class Metrics:
         self.impressions = Counter(
             "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry
         )
+        self.records = Counter(
+            "marquee_records_total", "Lists that were to be recorded, by outcome.", ("outcome",), registry=registry
+        )
         self.bundle = Gauge(
             "marquee_bundle_info", "The served bundle: 1 for the present one.", ("version", "digest"), registry=registry
         )

@@ -25,6 +25,7 @@ from serving.metrics import Metrics
 from serving.popular import PopularItems
 from serving.problems import unavailable
 from serving.profile import merge_history, moment_of
+from serving.recording import Made, Records, Shown
 from serving.rules import allowed_items, options_of
 from serving.seams import Store
 from training.bundle.result import Recommendations
@@ -53,6 +54,7 @@ class Listed:
     model_version: str | None
     reasons: tuple[str | None, ...]
     explanation: dict[str, Any] | None = None
+    made: Made | None = None
 
 
 class Pipeline:
@@ -64,8 +66,8 @@ class Pipeline:
         Postgres, and what keeps a dead Postgres from holding up requests.
     current
         The served version; a request keeps the one that it started with.
-    impressions
-        Takes what was shown.
+    impressions, records
+        Take what was shown, and of the requests that are recorded also how it came about.
     executor
         Threads for the recommender, so that the event loop stays free.
     mixing
@@ -81,6 +83,7 @@ class Pipeline:
         guard: Guard,
         current: Current,
         impressions: Impressions,
+        records: Records,
         metrics: Metrics,
         executor: Executor,
         clock: Clock,
@@ -93,6 +96,7 @@ class Pipeline:
         self._popular = PopularItems(store, guard)
         self._current = current
         self._impressions = impressions
+        self._records = records
         self._metrics = metrics
         self._executor = executor
         self._clock = clock
@@ -109,16 +113,17 @@ class Pipeline:
             503, if there is neither a bundle nor Postgres.
         """
         deadline, now_us = Deadline(ask.deadline_s or self.deadline_s), self._clock()
-        live = self._current.live
+        live, recommendation_id = self._current.live, self._new_id()
+        recorded = self._records.wants(recommendation_id)
         listed = await (
             self._without_model(ask, deadline, now_us)
             if live is None
-            else self._with_model(ask, live, deadline, now_us)
+            else self._with_model(ask, live, deadline, now_us, trace=recorded or ask.explain)
         )
         degraded, reason = fallback.verdict(listed.reasons)
         answer: dict[str, Any] = {
             "user_id": ask.user_id,
-            "recommendation_id": self._new_id(),
+            "recommendation_id": recommendation_id,
             "model_version": listed.model_version,
             "items": listed.items,
             "degraded": degraded,
@@ -131,11 +136,14 @@ class Pipeline:
         self._metrics.recommendations.labels(str(degraded).lower(), reason or "").inc()
         self._show(ask, answer, now_us)
         deadline.lap("impression")
+        if recorded:
+            lacking = [reason for reason in listed.reasons if reason is not None]
+            self._records.offer(Shown(ask, answer, lacking, now_us, deadline.took_s, listed.made))
         self._metrics.show_steps(deadline.took_s)
         answer["took_ms"] = round(deadline.spent_s * 1000, 3)
         return answer
 
-    async def _with_model(self, ask: Ask, live: LiveModel, deadline: Deadline, now_us: int) -> Listed:
+    async def _with_model(self, ask: Ask, live: LiveModel, deadline: Deadline, now_us: int, *, trace: bool) -> Listed:
         limit = live.model.manifest.history_limit
         stored, missing = await self._stored_history(ask.user_id, limit, deadline)
         history = merge_history(stored, ask.history, now_us, limit)
@@ -144,14 +152,15 @@ class Pipeline:
         deadline.lap("rules")
         late = None
         try:
-            ranked = await deadline.in_thread("rank", self._executor, partial(_ranked, inputs, ask.explain))
+            ranked = await deadline.in_thread("rank", self._executor, partial(_ranked, inputs, trace))
         except LateError:
             ranked, late = _popular(inputs), fallback.LIST_LATE
             deadline.lap("popular")
         items = [] if ranked is None else list_items(live, ranked, explain=ask.explain)
         deadline.lap("explain")
         reasons = (missing, late, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
-        return Listed(items, live.version, reasons, _made_from(inputs) if ask.explain else None)
+        made = Made(live, inputs.history, inputs.statistics, inputs.as_of_us, inputs.options, ranked)
+        return Listed(items, live.version, reasons, _made_from(inputs) if ask.explain else None, made)
 
     async def _stored_history(
         self, user_id: str | None, limit: int, deadline: Deadline
@@ -196,7 +205,7 @@ class Pipeline:
         )
 
 
-def _ranked(inputs: Inputs, explain: bool, deadline: Deadline) -> Recommendations | None:  # noqa: FBT001  # of a partial
+def _ranked(inputs: Inputs, trace: bool, deadline: Deadline) -> Recommendations | None:  # noqa: FBT001  # of a partial
     """Return the ranked list of one user, None where no candidate is left; runs in a thread.
 
     Raises
@@ -211,7 +220,7 @@ def _ranked(inputs: Inputs, explain: bool, deadline: Deadline) -> Recommendation
         raise LateError("begin: no thread was free in time")
     profiles = model.encode([inputs.history])
     deadline.lap("encode")
-    ranked = model.recommend(profiles, inputs.statistics, inputs.as_of_us, options, trace=explain, lap=deadline.lap)
+    ranked = model.recommend(profiles, inputs.statistics, inputs.as_of_us, options, trace=trace, lap=deadline.lap)
     deadline.lap("order")
     return ranked
 

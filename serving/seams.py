@@ -93,6 +93,10 @@ class Model(Protocol):
         """Return the items most like one by behaviour or by content, best first, and their scores."""
         ...
 
+    def allowed(self, profiles: Profiles, options: Options) -> npt.NDArray[np.bool_]:
+        """Return which items may come back for the first user of a batch."""
+        ...
+
     @property
     def encoder(self) -> str | None:
         """Return the digest of the encoder of its content vectors, None where it has none."""

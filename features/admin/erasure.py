@@ -220,6 +220,7 @@ def _delete(
         gone.add(table, rows)
     gone.rows["users"] = queries.erase_user(connection, user_id=user_id)
     gone.rows["user_seen"] = queries.erase_user_seen(connection, user_id=user_id)
+    gone.rows["served_lists"] = queries.erase_served_lists(connection, user_id=user_id)
     _count(connection, gone)
     since = letters_of(connection, user_id, shown, (looked_until, LAST))
     ids = sorted({*letters, *since})

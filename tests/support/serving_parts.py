@@ -20,6 +20,7 @@ from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticsState
 from features.kafka_bulk import Message
+from features.served import ServedList
 from features.settings import Settings
 from features.store import ItemState, StatisticsRows
 from features.text.documents import Document
@@ -41,6 +42,7 @@ from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
+from serving.recording import Records
 from serving.seams import Model
 from serving.similar import Similar
 from serving.text_follower import TextFollower
@@ -117,6 +119,21 @@ class MemorySink:
 
 
 @dataclass
+class MemoryServed:
+    """Served lists in memory, and a switch that takes Postgres away."""
+
+    lists: list[ServedList] = field(default_factory=list)
+    away: bool = False
+
+    async def add(self, lists: Sequence[ServedList]) -> int:
+        """Keep lists."""
+        if self.away:
+            raise UnavailableError("Postgres is away")
+        self.lists.extend(lists)
+        return len(lists)
+
+
+@dataclass
 class OneVersion:
     """A registry of at most one version."""
 
@@ -151,6 +168,8 @@ class Bench:
     sink: MemorySink
     registry: OneVersion
     impressions: Impressions
+    served: MemoryServed
+    records: Records
     executor: ThreadPoolExecutor
     texts: MemoryTexts
     catalogue: MemoryCatalogue
@@ -213,6 +232,8 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
     # No rest: what a test switches back on is asked again at once.
     store_guard, kafka_guard = Guard("Postgres", timeout_s=5, rest_s=0), Guard("Kafka", timeout_s=5, rest_s=0)
     impressions = Impressions(sink, kafka_guard, metrics, limit=3)
+    served = MemoryServed()
+    records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, share=1, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
     with ThreadPoolExecutor(1) as executor:
         pipeline = Pipeline(
@@ -220,6 +241,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             guard=store_guard,
             current=current,
             impressions=impressions,
+            records=records,
             metrics=metrics,
             executor=executor,
             clock=now_us,
@@ -245,4 +267,4 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             metrics=metrics,
             running=lambda: running,
         )
-        yield Bench(parts, store, sink, registry, impressions, executor, texts, catalogue, encoders)
+        yield Bench(parts, store, sink, registry, impressions, served, records, executor, texts, catalogue, encoders)

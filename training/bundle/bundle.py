@@ -97,6 +97,10 @@ class Bundle:
         """Return what is popular with everyone and may come back; see `Recommender.popular`."""
         return self.recommender.popular(profiles, statistics, options)
 
+    def allowed(self, profiles: Profiles, options: Options) -> npt.NDArray[np.bool_]:
+        """Return which items may come back for the first user of a batch, bool (n_items,)."""
+        return ~self.recommender.blocked(profiles, 0, options)
+
     @property
     def encoder(self) -> str | None:
         """Return the digest of the encoder of its texts, None where it knows none."""

@@ -161,7 +161,7 @@ class Recommender:
         if options.candidates is not None:
             others[:] = True
             others[options.candidates] = False
-        every = [self._blocked(profiles, user, options) | others for user in range(len(profiles))]
+        every = [self.blocked(profiles, user, options) | others for user in range(len(profiles))]
         return _stack([self._fill(_NOTHING, view, blocked, options.k) for blocked in every], (), options.k)
 
     def _one(self, ask: "_Ask") -> tuple["_List", Trace]:
@@ -194,22 +194,26 @@ class Recommender:
     def _ordered(self, ask: "_Ask", found: Candidates, order_by: str) -> Trace:
         """Return candidates with a history as ranker, source or ranks score them."""
         rows = self._rows(ask, found) if order_by == RANKER else _NO_ROWS
-        return Trace(found.items, rows, found.ranks, self._scores(ask, found, rows, order_by))
+        scores, met = self._scores(ask, found, rows, order_by), np.zeros(len(found.items), dtype=bool)
+        return Trace(found.items, rows, found.ranks, scores, met, order_by)
 
     def _fresh(self, ask: "_Ask", known: npt.NDArray[np.float64], order_by: str, *, cold: bool) -> Trace:
         """Return what sources and ranker of items without a history say; `known` are the scores of the others."""
         found, how = self._retrieve(ask, by_text=True), self.plan.fresh
+        unmet = np.ones(len(found.items), dtype=bool)
         ask.lap("retrieve")
         if cold or (how is None and order_by != RANKER):  # ranks say where they stand
-            return Trace(found.items, _NO_ROWS, found.ranks, self._scores(ask, found, _NO_ROWS, order_by))
+            scores = self._scores(ask, found, _NO_ROWS, order_by)
+            return Trace(found.items, _NO_ROWS, found.ranks, scores, unmet, order_by)
         rows = self._rows_of_unmet(ask, found)
         ranker = self.fresh_ranker
         own = order_scores(found.ranks, BLEND) if ranker is None else ranker.scores(rows)
         ask.lap("rank")
-        return Trace(found.items, rows if order_by == RANKER else _NO_ROWS, found.ranks, placed(own, known, how))
+        rows = rows if order_by == RANKER else _NO_ROWS
+        return Trace(found.items, rows, found.ranks, placed(own, known, how), unmet, order_by)
 
     def _ask(self, profiles: Profiles, user: int, view: ItemView, options: Options, lap: Lap = unhurried) -> "_Ask":
-        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
+        who, blocked = self._user(profiles, user), self.blocked(profiles, user, options)
         return _Ask(profiles, user, who, view, blocked, options, lap)
 
     def _user(self, profiles: Profiles, user: int) -> User:
@@ -217,7 +221,8 @@ class Recommender:
         item, weight = profiles.item[events], profiles.weight[events]
         return User(item, weight, self.fold_in.vector(item, weight))
 
-    def _blocked(self, profiles: Profiles, user: int, options: Options) -> Blocked:
+    def blocked(self, profiles: Profiles, user: int, options: Options) -> Blocked:
+        """Return which items may not come back for the batch's user number `user`, bool (n_items,)."""
         blocked = np.zeros(self.n_items, dtype=bool) if options.eligible is None else ~options.eligible
         blocked[options.exclude] = True
         include_seen = not self.plan.exclude_seen if options.include_seen is None else options.include_seen
