@@ -205,14 +205,15 @@ def stored_history(connection: Connection, served: ServedList) -> UserHistory:
 
 
 def statistics_at(connection: Connection, closed_at_us: int) -> StatisticsRows:
-    """Return the statistics row of each item that was the newest at an edge, as they are stored now.
+    """Return the statistics row of each item that was the newest at an edge, and the weights that rows go by now.
 
-    What is known of earlier buckets changes only where late events or other action weights had them computed anew.
+    Rows of buckets that are closed change only where late events or other action weights have them computed anew.
     """
     with database_errors("reading the statistics of a bucket"), connection.transaction():
+        progress = queries.statistics_progress(connection)
         rows = list(queries.item_statistics_at(connection, closed_at=from_us(closed_at_us)))
     item_ids, state = state_of_rows(rows)
-    return StatisticsRows(item_ids, state, closed_at_us, {})
+    return StatisticsRows(item_ids, state, closed_at_us, {} if progress is None else progress[3])
 
 
 def served_list_of(row: Sequence[Any]) -> ServedList:

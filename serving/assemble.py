@@ -37,6 +37,7 @@ from serving.recording import Records
 from serving.similar import Similar
 from serving.text_follower import LoadEncoder, TextFollower
 from serving.text_search import Search
+from serving.user_features import UserFeatures
 from training.bundle.onboarding import onboarding_items
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import Registry
@@ -107,6 +108,16 @@ def assemble(settings: Settings) -> Parts:
             current=current,
             executor=searchers,
             choose=cast("Choose", onboarding_items),  # every model that is served is a bundle
+            clock=now_us,
+        ),
+        users=UserFeatures(
+            store=store,
+            guard=store_guard,
+            current=current,
+            sink=sink,
+            kafka_guard=kafka_guard,
+            operators=operators,
+            executor=searchers,
             clock=now_us,
         ),
         metrics=metrics,

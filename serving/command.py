@@ -7,14 +7,18 @@ import typer
 from features.contracts.errors import MarqueeError
 from features.log import configure_logging
 from features.settings import load_settings
+from serving.replay_command import replay
 from serving.server import serve
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(replay)
 
 
-@app.command()
-def main() -> None:
+@app.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
     """Serve the API on MARQUEE_API_HOST and MARQUEE_API_PORT, until SIGTERM."""
+    if context.invoked_subcommand is not None:
+        return
     try:
         settings = load_settings()
         configure_logging(settings.log_format)

@@ -16,6 +16,7 @@ from serving.posting import Poster
 from serving.seams import Store
 from serving.similar import Similar
 from serving.text_search import Search
+from serving.user_features import UserFeatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,6 @@ class Parts:
     search: Search
     similar: Similar
     onboarding: Onboarding
+    users: UserFeatures
     metrics: Metrics
     running: Callable[[], AbstractAsyncContextManager[None]]

@@ -47,6 +47,7 @@ from serving.seams import Model
 from serving.similar import Similar
 from serving.text_follower import TextFollower
 from serving.text_search import Search
+from serving.user_features import UserFeatures
 from tests.support.serving_texts import MemoryCatalogue, MemoryTexts, encoder_of, state_of
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle, verify_bundle
@@ -235,6 +236,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
     served = MemoryServed()
     records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, share=1, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
+    operators = Operators(NOWHERE)
     with ThreadPoolExecutor(1) as executor:
         pipeline = Pipeline(
             store=store,
@@ -257,12 +259,22 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             keeper=keeper,
             pipeline=pipeline,
             poster=Poster(sink, kafka_guard, metrics),
-            operators=Operators(NOWHERE),
+            operators=operators,
             reader=ItemReader(catalogue, store_guard, current),
             search=Search(current, executor, metrics, now_us),
             similar=Similar(current, executor, now_us),
             onboarding=Onboarding(
                 store=store, guard=store_guard, current=current, executor=executor, choose=_first_items, clock=now_us
+            ),
+            users=UserFeatures(
+                store=store,
+                guard=store_guard,
+                current=current,
+                sink=sink,
+                kafka_guard=kafka_guard,
+                operators=operators,
+                executor=executor,
+                clock=now_us,
             ),
             metrics=metrics,
             running=lambda: running,

@@ -14,8 +14,8 @@ from features.contracts.facts import ItemFacts
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, Profiles
 from features.contracts.statistics import ItemStatistics
-from features.items import POPULAR, Categories, ItemView
-from features.vectorize import vectorize
+from features.items import POPULAR, Categories, ItemView, category_shares
+from features.vectorize import user_row, vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
 from training.bundle.content import Content
 from training.bundle.diversity import Likeness, diversify
@@ -128,6 +128,17 @@ class Recommender:
         ask = self._ask(profiles, user, view, options)
         found = self._retrieve(ask, by_text=True)
         return found, self._rows_of_unmet(ask, found)
+
+    def user_features(
+        self, profiles: Profiles, user: int, view: ItemView
+    ) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        """Return `USER_FEATURES` of the batch's user number `user`, and how their liking is spread over categories."""
+        events = profiles.events(user)
+        item, weight = profiles.item[events], profiles.weight[events]
+        share = category_shares(item, weight, self.categories)
+        found = [] if share is None else np.flatnonzero(share > 0).tolist()
+        shares = {self.categories.names[place]: float(share[place]) for place in found if share is not None}
+        return user_row(item, weight, profiles.at_us[events], view), shares
 
     def offers(self, profiles: Profiles, user: int, view: ItemView, options: Options, limit: int) -> list[Offer]:
         """Return up to `limit` items of each source alone for the batch's user number `user`, whatever its budget."""

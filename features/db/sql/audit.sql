@@ -11,4 +11,4 @@ LIMIT :at_most;
 
 -- name: blank_audit_events(user_id, target)!
 -- Let entries about a user name them by something else.
-UPDATE audit_events SET target = :target WHERE target = :user_id AND action IN ('refresh', 'erase');
+UPDATE audit_events SET target = :target WHERE target = :user_id AND action = 'refresh';
