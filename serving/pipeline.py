@@ -16,6 +16,7 @@ from features.contracts.statistics import ItemStatistics
 from serving import fallback
 from serving.asks import Ask, Mixing
 from serving.clock import Clock
+from serving.contributions import contributions_of
 from serving.deadline import Deadline, LateError
 from serving.explain import list_items
 from serving.guard import Guard
@@ -156,7 +157,8 @@ class Pipeline:
         except LateError:
             ranked, late = _popular(inputs), fallback.LIST_LATE
             deadline.lap("popular")
-        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain)
+        why = await contributions_of(live, ranked, deadline, self._executor) if ask.explain else {}
+        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain, contributions=why)
         deadline.lap("explain")
         reasons = (missing, late, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
         made = Made(live, inputs.history, inputs.statistics, inputs.as_of_us, inputs.options, ranked)
