@@ -1,5 +1,7 @@
 """Who did what: entries that are only ever added."""
 
+import getpass
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +49,14 @@ class AuditEvent:
     target: str
     correlation_id: str
     details: dict[str, Any]
+
+
+def account() -> str:
+    """Return the name of the account that this process runs as, or its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in a container, under any number
+        return f"uid {os.getuid()}"
 
 
 def note(connection: Connection, deed: Deed) -> None:

@@ -11,11 +11,10 @@ import msgspec
 from features import audit
 from features.admin import dead_letters
 from features.admin.dead_letters import Filter, FullLetter, StillRefused
-from features.admin.erasure import erase
+from features.admin.erasure import erase, erased_target
 from features.admin.reconcile import reconcile
 from features.admin.trend import trends
 from features.audit import Deed
-from features.contracts.erasure import erased_name, user_key
 from features.contracts.mappings import load_mappings
 from features.db.connection import Connection
 from features.kafka import Admin, EventProducer, landed_topics
@@ -96,8 +95,8 @@ def erase_user(
     """Return the receipt of erasing a user; the audit does not hold the id."""
     receipt = erase(settings, connection, user_id, datetime.now(UTC), dry_run=dry_run)
     if not dry_run:
-        name = erased_name(user_key(settings.erasure_secret.get_secret_value().encode(), user_id))
-        note(connection, deed("erase", name, rows=receipt.rows, dead_letters=receipt.dead_letters))
+        target = erased_target(settings, user_id)
+        note(connection, deed("erase", target, rows=receipt.rows, dead_letters=receipt.dead_letters))
     return {"user_id": user_id, **msgspec.to_builtins(receipt)}
 
 

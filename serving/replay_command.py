@@ -1,13 +1,12 @@
 """The command `python -m serving replay`."""
 
-import getpass
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-from features.audit import Deed
+from features.audit import Deed, account
 from features.contracts.errors import MarqueeError
 from features.db.connection import connect
 from features.log import configure_logging
@@ -37,7 +36,7 @@ def replay(
 
 
 def _deed(action: Any, target: str, **details: Any) -> Deed:
-    return Deed(getpass.getuser(), action, target, details=details)
+    return Deed(account(), action, target, details=details)
 
 
 def _lines(outcome: dict[str, Any]) -> Iterator[str]:

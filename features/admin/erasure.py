@@ -195,6 +195,11 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
     return receipt if dry_run else msgspec.structs.replace(receipt, erasures=number)
 
 
+def erased_target(settings: Settings, user_id: str) -> str:
+    """Return how the audit names a user who was erased: not by the id."""
+    return erased_name(user_key(settings.erasure_secret.get_secret_value().encode(), user_id))
+
+
 def _refuse_foreign(connection: Connection, check: str) -> None:
     with connection.transaction():
         foreign = queries.foreign_erasures(connection, secret_check=check)
