@@ -108,8 +108,8 @@ def test_records_of_served_lists_go_after_days_of_their_own(rig: Rig) -> None:
     rig.rows(
         "INSERT INTO served_lists (recommendation_id, served_at, request, history_event_ids, item_ids, scores, "
         "sources, reasons, degraded, lacking, took_s) "
-        "SELECT 'r' || days, now() - make_interval(days => days), '{}', '{}', '{}', '{}', '{}', '{}', false, '{}', '{}' "
-        "FROM generate_series(1, 600) AS days",
+        "SELECT 'r' || days, now() - make_interval(days => days), '{}', '{}', '{}', '{}', '{}', '{}', false, '{}', "
+        "'{}' FROM generate_series(1, 600) AS days",
         fetch=False,
     )
     assert retained(rig, "--dry-run")["served_lists"] == 571  # MARQUEE_RECORD_DAYS is 30

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -49,9 +50,11 @@ from serving.text_follower import TextFollower
 from serving.text_search import Search
 from serving.user_features import UserFeatures
 from tests.support.serving_texts import MemoryCatalogue, MemoryTexts, encoder_of, state_of
+from tests.support.synthetic import trained_on_texts
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import RegisteredVersion
+from training.bundle.write import write_bundle
 
 NOWHERE = Settings(
     database_url=SecretStr("postgresql://nobody:x@127.0.0.1:1/nothing"), kafka_bootstrap_servers="127.0.0.1:1"
@@ -144,6 +147,11 @@ class OneVersion:
     def publish(self, seed: int = 0) -> None:
         """Write a tiny bundle and register it as version 1."""
         self.registered = RegisteredVersion("1", write_tiny_bundle(self.folder, seed), "run-1")
+
+    def publish_trained(self) -> None:
+        """Write a bundle with rankers of known and of new items and register it as version 1."""
+        how: dict[str, Any] = {"created_at": datetime.now(UTC), "code_version": "test", "seed": 0}
+        self.registered = RegisteredVersion("1", write_bundle(self.folder, trained_on_texts()[1], **how), "run-1")
 
     def by_alias(self, alias: str) -> RegisteredVersion | None:
         """Return the version."""

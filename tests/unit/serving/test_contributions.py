@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from serving.contributions import STRONGEST, contributions_of, strongest
 from serving.deadline import Deadline
 from tests.support.serving_parts import Bench, bench
 from tests.support.synthetic import trained_on_texts
-from training.bundle.registry import RegisteredVersion
-from training.bundle.write import write_bundle
 
 
 def ask(parts: Bench, **body: Any) -> dict[str, Any]:
@@ -40,10 +37,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Yield an app whose bundle has a ranker, and one of its own for items without a history; `u` likes one kind."""
     folder = tmp_path_factory.mktemp("ranked")
     with bench(folder) as parts:
-        digest = write_bundle(
-            folder / "registry", trained_on_texts()[1], created_at=datetime.now(UTC), code_version="test", seed=0
-        )
-        parts.registry.registered = RegisteredVersion("1", digest, "run-1")
+        parts.registry.publish_trained()
         items = [f"i{number}" for number in (1, 5, 9, 13)]
         ago = [time.time_ns() // 1000 - step for step in range(4)]
         parts.store.histories["u"] = UserHistory("u", ["a", "b", "c", "d"], items, ["like"] * 4, [1.0] * 4, ago, items)
