@@ -72,6 +72,7 @@ def assemble(settings: Settings) -> Parts:
     served = ServedStore(pool, settings.erasure_secret.get_secret_value().encode())
     records = Records(served, records_guard, metrics, settings.record_share)
     executor = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
+    explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")
     searchers = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
     operators = Operators(settings)
     follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
@@ -93,6 +94,7 @@ def assemble(settings: Settings) -> Parts:
             records=records,
             metrics=metrics,
             executor=executor,
+            explainer=explainer,
             clock=now_us,
             mixing=Mixing(settings.fresh_share, settings.diversity),
             deadline_s=settings.deadline_ms / 1000,
@@ -127,7 +129,7 @@ def assemble(settings: Settings) -> Parts:
             keeper,
             (impressions, records),
             sink,
-            (executor.shutdown, searchers.shutdown, operators.close),
+            (executor.shutdown, explainer.shutdown, searchers.shutdown, operators.close),
         ),
     )
 

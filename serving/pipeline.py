@@ -69,8 +69,9 @@ class Pipeline:
         The served version; a request keeps the one that it started with.
     impressions, records
         Take what was shown, and of the requests that are recorded also how it came about.
-    executor
-        Threads for the recommender, so that the event loop stays free.
+    executor, explainer
+        Threads for the recommender, so that the event loop stays free; a thread of its own for explanations, which take
+        longer than lists and must not hold them up.
     mixing
         What lists hold beside the best.
     deadline_s
@@ -87,6 +88,7 @@ class Pipeline:
         records: Records,
         metrics: Metrics,
         executor: Executor,
+        explainer: Executor,
         clock: Clock,
         mixing: Mixing = Mixing(),  # noqa: B008  # frozen
         deadline_s: float = DEADLINE_S,
@@ -100,6 +102,7 @@ class Pipeline:
         self._records = records
         self._metrics = metrics
         self._executor = executor
+        self._explainer = explainer
         self._clock = clock
         self._mixing = mixing
         self.deadline_s = deadline_s
@@ -157,7 +160,7 @@ class Pipeline:
         except LateError:
             ranked, late = _popular(inputs), fallback.LIST_LATE
             deadline.lap("popular")
-        why = await contributions_of(live, ranked, deadline, self._executor) if ask.explain else {}
+        why = await contributions_of(live, ranked, deadline, self._explainer) if ask.explain else {}
         items = [] if ranked is None else list_items(live, ranked, explain=ask.explain, contributions=why)
         deadline.lap("explain")
         reasons = (missing, late, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])

@@ -254,6 +254,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             records=records,
             metrics=metrics,
             executor=executor,
+            explainer=executor,
             clock=now_us,
             deadline_s=PATIENT_S,
         )
