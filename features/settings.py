@@ -56,6 +56,10 @@ class Settings(BaseSettings):
         ge=0,
         description="Megabytes of lists that a server keeps to give them again while nothing changed; 0 = none.",
     )
+    record_share: float = Field(
+        0.01, ge=0, le=1, description="Share of lists that are recorded with all that they were made from; 1 = all."
+    )
+    record_days: int = Field(30, ge=0, description="Days after which records of served lists go; 0: as events.")
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 
 

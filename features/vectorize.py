@@ -80,6 +80,8 @@ _CONTEXT: Final = (
     Feature("hour", "hour of the day", "0..23, UTC", "context"),
     Feature("weekday", "day of the week, Monday = 0", "0..6, UTC", "context"),
 )
+USER_FEATURES: Final = (*_USER, *_CONTEXT)
+"""The last columns of every row: the same for all candidates of a user."""
 
 
 def vectorize(
@@ -108,7 +110,7 @@ def vectorize(
     days_ago = view.days_before_edge(at_us)
     share = category_shares(item, weight, view.categories)
     mean = loops.known_means(view.tastes, item)
-    user = (*_user_values(weight, at_us, view), _breadth(share), *mean, *view.clock)
+    user = _of_user(weight, at_us, share, mean, view)
     blocks = _blocks(offered.shape[1], view.item_columns.shape[1], len(_TASTE), len(_CATEGORY), len(_HAD), len(user))
     rows = np.empty((len(candidates), blocks[-1].stop), dtype=np.float32)
     of_retrieval, of_item, of_taste, of_category, of_had, of_user = (rows[:, block] for block in blocks)
@@ -119,6 +121,20 @@ def vectorize(
     loops.write_had(item, days_ago, candidates, of_had)
     of_user[:] = user
     return rows
+
+
+def user_row(
+    item: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], at_us: npt.NDArray[np.int64], view: ItemView
+) -> npt.NDArray[np.float32]:
+    """Return the values of `USER_FEATURES`, float32 (n,), as they stand in every row of the user; see `vectorize`."""
+    share, mean = category_shares(item, weight, view.categories), loops.known_means(view.tastes, item)
+    return np.array(_of_user(weight, at_us, share, mean, view), dtype=np.float32)
+
+
+def _of_user(
+    weight: npt.NDArray[np.float32], at_us: npt.NDArray[np.int64], share: Floats | None, mean: Floats, view: ItemView
+) -> tuple[float, ...]:
+    return (*_user_values(weight, at_us, view), _breadth(share), *mean, *view.clock)
 
 
 def _blocks(*widths: int) -> list[slice]:

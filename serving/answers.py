@@ -7,7 +7,7 @@ from typing import Final
 
 from serving.asks import Ask
 from serving.deadline import Deadline
-from serving.kept import Basis, Kept, Made
+from serving.kept import Basis, Kept, KeptList
 from serving.listed import Listed
 from serving.metrics import Metrics
 
@@ -60,10 +60,10 @@ class Answers:
         wishes = (getattr(ask, name) for name in _IN_KEY)
         return tuple(tuple(wish) if isinstance(wish, list) else wish for wish in wishes)
 
-    def reused(self, made: Made) -> Listed:
+    def reused(self, kept: KeptList) -> Listed:
         """Return a list that is given again."""
         self._count("reused")
-        return made.listed
+        return kept.listed
 
     async def once(self, wanted: Wanted, digest: int | None, deadline: Deadline, make: Make) -> Listed:
         """Return a list, made once for all who ask for the same from the same basis and history at the same time.
@@ -94,7 +94,7 @@ class Answers:
                 del self._under_way[place]
         self._count("made")
         if basis is not None and not listed.degraded:
-            wanted.kept.put(wanted.key, Made(listed, basis, digest), self._limit)
+            wanted.kept.put(wanted.key, KeptList(listed, basis, digest), self._limit)
             self._metrics.answers_bytes.set(wanted.kept.size_bytes)
         return listed
 

@@ -27,6 +27,8 @@ from serving.routes.model import model_router, versions_router
 from serving.routes.onboarding import onboarding_router
 from serving.routes.operations import operations_router
 from serving.routes.recommend import recommend_router
+from serving.routes.records import records_router
+from serving.routes.users import users_router
 from serving.schemas import RecommendRequest
 from serving.shedding import SheddingMiddleware
 
@@ -78,9 +80,11 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     app.include_router(items_router(parts.reader, parts.search, parts.similar))
     app.include_router(onboarding_router(parts.onboarding))
     app.include_router(catalogue_router(parts.poster, admin))
-    app.include_router(model_router(parts.current, parts.keeper, parts.model_name, admin))
+    app.include_router(model_router(parts.current, parts.keeper, parts.operators, parts.model_name, admin))
     app.include_router(versions_router(parts.models))
     app.include_router(admin_router(parts.operators, admin))
+    app.include_router(records_router(parts.operators, parts.current, admin))
+    app.include_router(users_router(parts.users, admin))
     app.include_router(operations_router(checkup, parts.metrics))
     app.include_router(aliases_router(parts.pipeline, parts.poster, parts.models, checkup))
     direct.update(direct_endpoints(app.routes))

@@ -11,6 +11,7 @@ from features.catalogue_store import CatalogueStore
 from features.db.connection import AsyncPool, open_pool
 from features.embedding.encoders import load_encoder
 from features.kafka import EventProducer
+from features.served import ServedStore
 from features.settings import Settings
 from features.store import Store
 from features.text.encoder import Encoder
@@ -26,6 +27,7 @@ from serving.guard import Guard
 from serving.impressions import Impressions
 from serving.item_reading import ItemReader
 from serving.keeper import Keeper
+from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
 from serving.models import Models
@@ -34,9 +36,11 @@ from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
+from serving.recording import Records
 from serving.similar import Similar
 from serving.text_follower import LoadEncoder, TextFollower
 from serving.text_search import Search
+from serving.user_features import UserFeatures
 from training.bundle.onboarding import onboarding_items
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import Registry
@@ -45,6 +49,8 @@ STORE_TIMEOUT_S: Final = 1.0
 """A history is read in a millisecond or two; a server that takes this long is ill."""
 CATALOGUE_TIMEOUT_S: Final = 3.0
 """Counting a million items takes a second; whatever comes of it, histories are asked for as before."""
+RECORDS_TIMEOUT_S: Final = 3.0
+"""Records wait while a user is being erased; nobody waits for records."""
 KAFKA_TIMEOUT_S: Final = 3.0
 """Longer than a leader's election on a healthy cluster, short enough to call a refusal quick."""
 REGISTRY_TIMEOUT_S: Final = 5.0
@@ -67,7 +73,11 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
     kafka_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
     impressions_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
     impressions = Impressions(sink, impressions_guard, metrics)
+    records_guard = Guard("Postgres", timeout_s=RECORDS_TIMEOUT_S, rest_s=REST_S, failures=1)
+    served = ServedStore(pool, settings.erasure_secret.get_secret_value().encode())
+    records = Records(served, records_guard, metrics, settings.record_share)
     executor = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
+    explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")
     searchers = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
     readers = ThreadPoolExecutor(1, thread_name_prefix="registry")
     operators = Operators(settings)
@@ -83,15 +93,20 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
         current=current,
         keeper=keeper,
         pipeline=Pipeline(
-            store=store,
-            guard=store_guard,
+            lister=Lister(
+                store=store,
+                guard=store_guard,
+                current=current,
+                executor=executor,
+                explainer=explainer,
+                mixing=Mixing(settings.fresh_share, settings.diversity),
+            ),
+            answers=Answers(settings.answers_mb << 20, metrics),
             current=current,
             impressions=impressions,
+            records=records,
             metrics=metrics,
-            executor=executor,
             clock=now_us,
-            answers=Answers(settings.answers_mb << 20, metrics),
-            mixing=Mixing(settings.fresh_share, settings.diversity),
             deadline_s=settings.deadline_ms / 1000,
         ),
         poster=Poster(sink, kafka_guard, metrics),
@@ -113,33 +128,47 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
             Guard("MLflow", timeout_s=REGISTRY_TIMEOUT_S, rest_s=REST_S),
             readers,
         ),
+        users=UserFeatures(
+            store=store,
+            guard=store_guard,
+            current=current,
+            sink=sink,
+            kafka_guard=kafka_guard,
+            operators=operators,
+            executor=searchers,
+            clock=now_us,
+        ),
         metrics=metrics,
         running=partial(
             _running,
             pool,
             keeper,
-            impressions,
+            (impressions, records),
             sink,
-            (executor.shutdown, searchers.shutdown, operators.close, readers.shutdown),
+            (executor.shutdown, explainer.shutdown, searchers.shutdown, readers.shutdown, operators.close),
         ),
     )
 
 
 @asynccontextmanager
 async def _running(
-    pool: AsyncPool, keeper: Keeper, impressions: Impressions, sink: ProducerSink, ends: Sequence[Callable[[], None]]
+    pool: AsyncPool,
+    keeper: Keeper,
+    writers: Sequence[Impressions | Records],
+    sink: ProducerSink,
+    ends: Sequence[Callable[[], None]],
 ) -> AsyncIterator[None]:
     """Run a server's loops, and end all that it holds open when they are to end."""
     await pool.open()
     await keeper.resume()
-    tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(impressions.run())]
+    tasks = [asyncio.create_task(each.run()) for each in (keeper, *writers)]
     try:
         yield
     finally:
         await _cancel(tasks)
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
-                await impressions.flush()
+                await asyncio.gather(*(writer.flush() for writer in writers))
         await sink.close()
         await pool.close()
         for end in ends:

@@ -12,8 +12,9 @@ Answer = TypeVar("Answer")
 
 MAX_DEADLINE_MS: Final = 60_000
 
-LATEST: Final[Mapping[str, float]] = {"profile": 0.4, "begin": 0.7, "retrieve": 0.75, "rank": 0.9}
-"""By which share of its deadline a request must have its history, have begun to retrieve, have retrieved, be ranked.
+LATEST: Final[Mapping[str, float]] = {"profile": 0.4, "begin": 0.7, "retrieve": 0.75, "rank": 0.9, "explain": 0.95}
+"""By which share of its deadline a request must have its history, have begun to retrieve, have retrieved, be ranked, be
+explained if it asks for that.
 
 A history comes in a thousandth of a second and ranking takes a few: whoever is later stands in a queue, and what is
 left of the time is for an answer without the step. The last tenth is for what turns a list into bytes.

@@ -1,11 +1,13 @@
 """Why an item is in a list: a sentence for everyone, ranks and features for those who ask."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from features.contracts.ids import MISSING
+from serving.contributions import FILLED, POPULAR, Contributions, place_of, told
 from serving.live import LiveModel
 from training.bundle.result import Recommendations, Trace
 
@@ -34,6 +36,7 @@ _PLAIN: Final = {
 
 
 _USUAL: Final[Mapping[str, str]] = {}
+_NONE: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
 def reason_of(source: str, because: str | None, words: Mapping[str, str] = _USUAL) -> str:
@@ -59,9 +62,24 @@ def reason_of(source: str, because: str | None, words: Mapping[str, str] = _USUA
 
 
 def list_items(
-    live: LiveModel, answer: Recommendations, *, explain: bool, words: Mapping[str, str] = _USUAL
+    live: LiveModel,
+    answer: Recommendations,
+    *,
+    explain: bool,
+    words: Mapping[str, str] = _USUAL,
+    contributions: Contributions = _NONE,
 ) -> list[dict[str, Any]]:
-    """Return the first user's list in its wire form, best first; `words` as in `reason_of`."""
+    """Return the first user's list in its wire form, best first.
+
+    Parameters
+    ----------
+    explain
+        Whether each item tells how it came into the list.
+    words
+        As in `reason_of`.
+    contributions
+        What moved the scores, of those items of which it is known.
+    """
     size = int((answer.items[0] != MISSING).sum())
     rows = answer.items[0, :size]
     listed = [
@@ -78,9 +96,10 @@ def list_items(
             1,
         )
     ]
-    if explain and answer.traces:
+    if explain:
+        trace = answer.traces[0] if answer.traces else None
         for entry, row in zip(listed, rows.tolist(), strict=True):
-            entry["explanation"] = _explanation(live, answer.traces[0], row)
+            entry["explanation"] = _explanation(live, trace, row, contributions)
     return listed
 
 
@@ -95,15 +114,17 @@ def name_of(live: LiveModel, row: int) -> str:
     return live.items.title(row) or live.model.items.external(np.array([row]))[0]
 
 
-def _explanation(live: LiveModel, trace: Trace, row: int) -> dict[str, Any]:
-    """Return each source's rank of an item and the feature values that the ranker saw; only what is known."""
-    found = int(np.searchsorted(trace.candidates, row))
-    if found == len(trace.candidates) or trace.candidates[found] != row:
-        return {"ranks": {}, "features": {}}
+def _explanation(live: LiveModel, trace: Trace | None, row: int, contributions: Contributions) -> dict[str, Any]:
+    """Return each source's rank of an item, the feature values that the ranker saw, and what they did to its score."""
+    found = None if trace is None else place_of(trace, row)
+    if trace is None or found is None:
+        by, said = ("popular", POPULAR) if trace is None else (FILLER, FILLED)
+        return {"ranks": {}, "features": {}, "ordered_by": by, "said": said, "contributions": []}
     features = trace.rows[found].tolist() if len(trace.rows) else []
     return {
         "ranks": {name: int(rank) for name, rank in _known(live.model.source_names, trace.ranks[found].tolist())},
         "features": dict(_known(live.model.spec.names, features)),
+        **told(live.model, trace, found, contributions.get(row)),
     }
 
 

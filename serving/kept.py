@@ -62,7 +62,7 @@ class Basis:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Made:
+class KeptList:
     """A list, what it was made from, and the digest of the stored history, None where there was none."""
 
     listed: "Listed"
@@ -79,14 +79,14 @@ class Kept:
     """The lists asked for last of one version, up to a number of bytes; gone with the version."""
 
     def __init__(self) -> None:
-        self._made: OrderedDict[Hashable, Made] = OrderedDict()
+        self._made: OrderedDict[Hashable, KeptList] = OrderedDict()
         self.size_bytes = 0
 
     def __len__(self) -> int:
         """Return the number of lists."""
         return len(self._made)
 
-    def find(self, key: Hashable, now: Basis) -> Made | None:
+    def find(self, key: Hashable, now: Basis) -> KeptList | None:
         """Return the list of a key, None where it would be another one now; the history is yet to be compared."""
         made = self._made.get(key)
         if made is None:
@@ -97,7 +97,7 @@ class Kept:
         self._made.move_to_end(key)
         return made
 
-    def put(self, key: Hashable, made: Made, limit_bytes: int) -> None:
+    def put(self, key: Hashable, made: KeptList, limit_bytes: int) -> None:
         """Keep a list; those asked for longest ago make room."""
         self._drop(key)
         if made.size_bytes > limit_bytes:

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
 from features.contracts.events import ShownItem
 from serving import fallback
+
+if TYPE_CHECKING:
+    from serving.recording import Made
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +25,10 @@ class Listed:
         JSON of the list's items.
     shown
         The same as impressions tell it.
+    lacking
+        All reasons why the list is no better.
+    made
+        What it was made from and what the recommender made of it, where that is to be recorded.
     """
 
     items: bytes
@@ -29,7 +36,9 @@ class Listed:
     model_version: str | None
     degraded: bool
     fallback_reason: str | None
+    lacking: Sequence[str] = ()
     explanation: dict[str, Any] | None = None
+    made: "Made | None" = None
 
     @classmethod
     def of(
@@ -38,6 +47,7 @@ class Listed:
         model_version: str | None,
         reasons: Sequence[str | None],
         explanation: dict[str, Any] | None = None,
+        made: "Made | None" = None,
     ) -> Self:
         """Return a list of items in their wire form, and the gravest of the reasons why it is no better."""
         shown = [
@@ -45,7 +55,8 @@ class Listed:
             for item in items
         ]
         written = orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)
-        return cls(written, shown, model_version, *fallback.verdict(reasons), explanation)
+        lacking = [reason for reason in reasons if reason is not None]
+        return cls(written, shown, model_version, *fallback.verdict(reasons), lacking, explanation, made)
 
     @cached_property
     def etag(self) -> str:

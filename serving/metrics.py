@@ -175,6 +175,9 @@ class Metrics:
         self.impressions = Counter(
             "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry
         )
+        self.records = Counter(
+            "marquee_records_total", "Lists that were to be recorded, by outcome.", ("outcome",), registry=registry
+        )
         self.bundle = Gauge(
             "marquee_bundle_info",
             "Bundles served: by how many workers, 0 for those of the past.",

@@ -1,22 +1,27 @@
 """The jobs of operators: what the commands of the same names do, their answers as plain data."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from features import audit
 from features.admin import dead_letters
 from features.admin.dead_letters import Filter, FullLetter, StillRefused
-from features.admin.erasure import erase
+from features.admin.erasure import erase, erased_target
 from features.admin.reconcile import reconcile
 from features.admin.trend import trends
+from features.audit import Deed
 from features.contracts.mappings import load_mappings
 from features.db.connection import Connection
 from features.kafka import Admin, EventProducer, landed_topics
 from features.settings import Settings
+from serving.auditing import note
+from serving.record_forms import plain_audit, plain_outcome, plain_record
+from serving.replaying import OpenModel, recorded, replay
 
 
 def list_letters(connection: Connection, chosen: Filter, *, only_open: bool, limit: int) -> dict[str, Any]:
@@ -84,10 +89,38 @@ def account(settings: Settings, connection: Connection, trend_hours: int) -> dic
     }
 
 
-def erase_user(settings: Settings, connection: Connection, user_id: str, *, dry_run: bool) -> dict[str, Any]:
-    """Return the receipt of erasing a user."""
+def erase_user(
+    settings: Settings, connection: Connection, user_id: str, deed: Callable[..., Deed], *, dry_run: bool
+) -> dict[str, Any]:
+    """Return the receipt of erasing a user; the audit does not hold the id."""
     receipt = erase(settings, connection, user_id, datetime.now(UTC), dry_run=dry_run)
+    if not dry_run:
+        target = erased_target(settings, user_id)
+        note(connection, deed("erase", target, rows=receipt.rows, dead_letters=receipt.dead_letters))
     return {"user_id": user_id, **msgspec.to_builtins(receipt)}
+
+
+def show_record(connection: Connection, recommendation_id: str, share: float) -> dict[str, Any]:
+    """Return a list as it was served."""
+    return plain_record(recorded(connection, recommendation_id, share))
+
+
+def replay_record(
+    connection: Connection,
+    recommendation_id: str,
+    share: float,
+    open_model: OpenModel,
+    deed: Callable[..., Deed],
+) -> dict[str, Any]:
+    """Return what computing a served list again comes to."""
+    outcome = replay(connection, recorded(connection, recommendation_id, share), open_model)
+    note(connection, deed("replay", recommendation_id, same=outcome.same))
+    return plain_outcome(outcome)
+
+
+def list_audit(connection: Connection, limit: int) -> dict[str, Any]:
+    """Return the latest entries of the audit, newest first."""
+    return plain_audit(audit.latest(connection, limit))
 
 
 def plain_letter(letter: FullLetter) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from features.contracts.event_problems import EventError
 from features.db.connection import Connection, RefusedError, connect
 from features.settings import Settings
 from serving.problems import ProblemError, unavailable
+from serving.replaying import NotRecordedError
 
 log = structlog.get_logger(__name__)
 
@@ -83,8 +84,10 @@ def _problem(error: MarqueeError) -> ProblemError:
         case UnavailableError():
             log.warning("operators_job_failed", error=str(error))
             return unavailable("Postgres or Kafka does not answer now; what was done stays done, and may be repeated")
-        case NoSuchDeadLetterError() | LetterStateError():
-            return ProblemError(404 if isinstance(error, NoSuchDeadLetterError) else 409, str(error))
+        case NoSuchDeadLetterError() | NotRecordedError():
+            return ProblemError(404, str(error))
+        case LetterStateError():
+            return ProblemError(409, str(error))
         case EventError():
             errors = [{"path": path, "message": message} for path, message in error.problems]
             return ProblemError(422, f"landing would refuse it: {error.code}", code=error.code, errors=errors)

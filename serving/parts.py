@@ -17,6 +17,7 @@ from serving.posting import Poster
 from serving.seams import Store
 from serving.similar import Similar
 from serving.text_search import Search
+from serving.user_features import UserFeatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +47,6 @@ class Parts:
     similar: Similar
     onboarding: Onboarding
     models: Models
+    users: UserFeatures
     metrics: Metrics
     running: Callable[[], AbstractAsyncContextManager[None]]

@@ -108,7 +108,7 @@ class RecommendRequest(BaseModel):
         description="How much the list avoids items like those above them; left out, as the server is set.",
     )
     experiment_id: ExperimentId | None = None
-    explain: bool = Field(default=False, description="Adds ranks by source and feature values.")
+    explain: bool = Field(default=False, description="Adds ranks by source, feature values and what they did.")
     context: Annotated[dict[str, Any], AfterValidator(_small)] = Field(
         {}, description="Goes into the impression event as it is."
     )
@@ -133,11 +133,34 @@ class RecommendRequest(BaseModel):
         )
 
 
+class Contribution(BaseModel):
+    """What one feature did to the score of an item."""
+
+    name: str = Field(examples=["user_idle"])
+    meaning: str = Field(examples=["time since the user's latest event"])
+    value: float | None = Field(description="Null = unknown.", examples=[2.5])
+    contribution: float = Field(description="What it adds to the ranker's score.", examples=[-0.25])
+    words: str = Field(examples=["lowers the score by 0.25: time since the user's latest event is 2.5 (days)"])
+
+
 class ItemExplanation(BaseModel):
     """How one item came into the list."""
 
     ranks: dict[str, int] = Field(description="Rank from 1 by each source that offered it.", examples=[{"als": 3}])
     features: dict[str, float] = Field(description="What the ranker saw, by name; unknown ones left out.")
+    ordered_by: str = Field(
+        description="`ranker`, `fresh_ranker` (of items that nobody acted on yet), `blend` of all sources' ranks, a "
+        "source, `filler` or `popular`.",
+        examples=["ranker"],
+    )
+    said: str = Field(description="The same in a sentence.", examples=["Ordered by the ranker."])
+    ranker_score: float | None = Field(
+        None, description="Base and all contributions together; only of what a ranker ordered."
+    )
+    base: float | None = Field(None, description="What the ranker says of an average item.")
+    contributions: list[Contribution] = Field(
+        description="The strongest of each sign, the strongest first; for as many items, from the top, as time allows."
+    )
 
 
 class RecommendedItem(BaseModel):

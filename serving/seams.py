@@ -101,6 +101,20 @@ class Model(Protocol):
         """Return the items most like one by behaviour or by content, best first, and their scores."""
         ...
 
+    def allowed(self, profiles: Profiles, options: Options) -> npt.NDArray[np.bool_]:
+        """Return which items may come back for the first user of a batch."""
+        ...
+
+    def user_features(
+        self, profiles: Profiles, statistics: ItemStatistics
+    ) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        """Return the user's own columns of the first user of a batch, and the share of liking by category."""
+        ...
+
+    def contributions(self, rows: npt.NDArray[np.float32], *, unmet: bool) -> npt.NDArray[np.float64] | None:
+        """Return what each feature adds to each row's score, and the base; None where no ranker scores such rows."""
+        ...
+
     @property
     def encoder(self) -> str | None:
         """Return the digest of the encoder of its content vectors, None where it has none."""

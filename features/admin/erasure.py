@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from features.admin.user_files import Scan, scan
 from features.admin.user_letters import letters_of
-from features.contracts.erasure import ErasureSecretError, secret_check, user_key
+from features.contracts.erasure import ErasureSecretError, erased_name, secret_check, user_key
 from features.contracts.errors import ContractError, UnavailableError
 from features.db.connection import Connection, database_errors
 from features.db.gate import GATE, landed_before
@@ -83,6 +83,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         Files of training runs and of exports that hold the user.
     topics
         Where Kafka still holds events of the user; such events are dropped when they are read again.
+    audit_events
+        Entries of the audit that named the user; they name the beginning of the user's digest now.
     kafka
         Why Kafka was not asked, empty where it was.
     secret_check
@@ -99,6 +101,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     topics: list[TopicWithEvents]
     kafka: str
     secret_check: str
+    audit_events: int = 0
     item_statistics: str = STATISTICS
     models: tuple[str, ...] = MODELS
     logs: str = LOGS
@@ -169,7 +172,9 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
         with connection.transaction() as under_way:
             if not dry_run:
                 queries.close_gate(connection, gate=GATE)
+            key = user_key(secret, user_id)
             gone = _delete(connection, user_id, letters, looked_until, now)
+            renamed = queries.blank_audit_events(connection, user_id=user_id, target=erased_name(key))
             receipt = Receipt(
                 erased_at=now,
                 erasures=0,
@@ -181,13 +186,18 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
                 snapshots=snapshots,
                 exports=exports,
                 secret_check=check,
+                audit_events=renamed,
             )
             if dry_run:
                 raise psycopg.Rollback(under_way)
             kept = Jsonb(msgspec.to_builtins(receipt))
-            key = user_key(secret, user_id)
             number = queries.remember_erasure(connection, user_key=key, erased_at=now, receipt=kept)
     return receipt if dry_run else msgspec.structs.replace(receipt, erasures=number)
+
+
+def erased_target(settings: Settings, user_id: str) -> str:
+    """Return how the audit names a user who was erased: not by the id."""
+    return erased_name(user_key(settings.erasure_secret.get_secret_value().encode(), user_id))
 
 
 def _refuse_foreign(connection: Connection, check: str) -> None:
@@ -220,6 +230,7 @@ def _delete(
         gone.add(table, rows)
     gone.rows["users"] = queries.erase_user(connection, user_id=user_id)
     gone.rows["user_seen"] = queries.erase_user_seen(connection, user_id=user_id)
+    gone.rows["served_lists"] = queries.erase_served_lists(connection, user_id=user_id)
     _count(connection, gone)
     since = letters_of(connection, user_id, shown, (looked_until, LAST))
     ids = sorted({*letters, *since})

@@ -19,6 +19,8 @@ TABLES: Final = ("interactions", "impressions", "feedback")
 PAGES_AT_ONCE: Final = 256
 """2 MiB of a table, some ten thousand rows: deleted within a fraction of a second."""
 LETTERS_AT_ONCE: Final = 1_000
+RECORDS_AT_ONCE: Final = 200
+"""Each holds some 100 kB of feature rows."""
 PAUSE_S: Final = 0.02
 """Between two steps, so that landing and requests come first."""
 
@@ -31,13 +33,17 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     dry_run
         Whether nothing was changed.
     occurred_before
-        What occurred before it went, aware UTC; None where all is kept.
+        What occurred before it went, aware UTC; None where all events are kept.
     rows
         Table -> rows deleted.
     dead_letters
         Dead letters deleted, of those replayed, discarded or erased.
     held_back
         Topic -> why some or all of its old rows stay.
+    served_before
+        Records of lists served before it went, aware UTC; None where all are kept.
+    served_lists
+        Records deleted.
     """
 
     dry_run: bool
@@ -45,6 +51,8 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]
     dead_letters: int
     held_back: dict[str, str]
+    served_before: datetime | None = None
+    served_lists: int = 0
 
 
 def retain(
@@ -53,10 +61,11 @@ def retain(
     days: int,
     now: datetime,
     *,
+    record_days: int = 0,
     dry_run: bool = False,
     on_pages: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Retained:
-    """Return what was deleted: interactions, impressions, feedback and finished letters older than some days.
+    """Return what was deleted: interactions, impressions, feedback, finished letters and records older than some days.
 
     A row that its topic may still hold stays: reading the topic again would bring it back. What a user has seen stays,
     too (`user_seen`): filters need it. Interrupted, it has done what it had done; repeated, it goes on.
@@ -71,6 +80,8 @@ def retain(
         By `occurred_at`; 0 keeps all.
     now
         Aware UTC.
+    record_days
+        Of records of served lists; 0 keeps them as long as events.
     dry_run
         Only count.
     on_pages
@@ -85,8 +96,22 @@ def retain(
     """
     if days < 0:
         raise ContractError(f"retention of {days} days; expected 0 (keep all) or more: set MARQUEE_RETENTION_DAYS")
+    served_before = _served_before(days, record_days, now)
+    records = 0
+    if served_before is not None:
+        with database_errors("deleting old records"):
+            records = _Steps(connection, [], on_pages, dry_run=dry_run).expire_records(served_before)
+    done = Retained(
+        dry_run=dry_run,
+        occurred_before=None,
+        rows={},
+        dead_letters=0,
+        held_back={},
+        served_before=served_before,
+        served_lists=records,
+    )
     if days == 0:
-        return Retained(dry_run=dry_run, occurred_before=None, rows={}, dead_letters=0, held_back={})
+        return done
     cutoff = now - timedelta(days=days)
     with database_errors("looking up topics"), connection.transaction():
         topics = [topic for (topic,) in queries.landed_topics_known(connection)]
@@ -97,7 +122,13 @@ def retain(
         rows = {table: work.expire(table) for table in TABLES}
         letters = work.expire_letters(cutoff)
     held = {topic: told for topic in topics if (told := _held_back(kept_ms.get(topic), days))}
-    return Retained(dry_run=dry_run, occurred_before=cutoff, rows=rows, dead_letters=letters, held_back=held)
+    return msgspec.structs.replace(done, occurred_before=cutoff, rows=rows, dead_letters=letters, held_back=held)
+
+
+def _served_before(days: int, record_days: int, now: datetime) -> datetime | None:
+    """Return before when records go; None where neither they nor events ever do."""
+    kept = [some for some in (days, record_days) if some > 0]
+    return now - timedelta(days=min(kept)) if kept else None
 
 
 def _limit(topic: str, cutoff: datetime, now: datetime, kept_ms: int | None) -> Mapping[str, object] | None:
@@ -165,6 +196,24 @@ class _Steps:
             erased=[0] * len(gone),
             expired=list(gone.values()),
         )
+
+    def expire_records(self, served_before: datetime) -> int:
+        """Return how many records of served lists went."""
+        total = 0
+        while count := self._records_step(served_before):
+            total += count
+            if self._dry_run:
+                break
+            self._resting.wait(PAUSE_S)
+        return total
+
+    def _records_step(self, served_before: datetime) -> int:
+        at_most = None if self._dry_run else RECORDS_AT_ONCE
+        with self._connection.transaction() as under_way:
+            count: int = queries.expire_served_lists(self._connection, served_before=served_before, at_most=at_most)
+            if self._dry_run:
+                raise psycopg.Rollback(under_way)
+        return count
 
     def expire_letters(self, cutoff: datetime) -> int:
         """Return how many dead letters went: those done with that landed before a time."""

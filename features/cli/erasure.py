@@ -9,9 +9,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from features.admin.erasure import Receipt
+from features.admin.erasure import Receipt, erased_target
 from features.admin.erasure import erase as erase_user
 from features.admin.user_files import Scan
+from features.audit import Deed, account, note
 from features.db.connection import connect
 from features.settings import load_settings
 
@@ -36,6 +37,9 @@ def erase(
     with connect(settings, name="erase", statement_timeout_s=600) as connection:
         for user_id in wanted:
             receipt = erase_user(settings, connection, user_id, datetime.now(UTC), dry_run=dry_run)
+            if not dry_run:
+                details = {"rows": receipt.rows, "dead_letters": receipt.dead_letters}
+                note(connection, Deed(account(), "erase", erased_target(settings, user_id), details=details))
             typer.echo(msgspec.json.encode(receipt).decode() if json else "\n".join(_lines(user_id, receipt)))
 
 

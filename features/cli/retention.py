@@ -1,7 +1,7 @@
 """`retain`: let old events go."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -23,7 +23,7 @@ def retain(
     dry_run: Annotated[bool, typer.Option(help="Only say how many rows would go.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
 ) -> None:
-    """Delete events older than the retention in small steps; may be interrupted and repeated at any time."""
+    """Delete events and records older than the retention in small steps; may be interrupted and repeated."""
     settings = load_settings()
     kept = settings.retention_days if days is None else days
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pages"))
@@ -38,15 +38,19 @@ def retain(
             task = tasks.setdefault(table, bar.add_task(table, total=pages) if table not in tasks else TaskID(0))
             bar.update(task, completed=done)
 
-        found = retain_rows(connection, admin, kept, datetime.now(UTC), dry_run=dry_run, on_pages=show)
+        how: dict[str, Any] = {"record_days": settings.record_days, "dry_run": dry_run, "on_pages": show}
+        found = retain_rows(connection, admin, kept, datetime.now(UTC), **how)
     typer.echo(msgspec.json.encode(found).decode() if json else "\n".join(_lines(found)))
 
 
 def _lines(found: Retained) -> list[str]:
-    if found.occurred_before is None:
-        return ["MARQUEE_RETENTION_DAYS is 0: everything is kept"]
     verb = "would go" if found.dry_run else "deleted"
+    records = []
+    if found.served_before is not None:
+        records = [f"records of lists served before {found.served_before:%Y-%m-%d}: {found.served_lists} {verb}"]
+    if found.occurred_before is None:
+        return ["MARQUEE_RETENTION_DAYS is 0: every event is kept", *records]
     went = [f"{table}: {count} rows {verb}" for table, count in found.rows.items()]
     held = [f"{topic}: {told}" for topic, told in found.held_back.items()]
     since = f"what occurred before {found.occurred_before:%Y-%m-%d %H:%M} UTC:"
-    return [since, *went, f"dead letters done with: {found.dead_letters} {verb}", *held]
+    return [since, *went, f"dead letters done with: {found.dead_letters} {verb}", *records, *held]

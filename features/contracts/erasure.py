@@ -7,6 +7,7 @@ from typing import Final
 from features.contracts.errors import MarqueeError
 
 KEY_BYTES: Final = 32
+_NAME_DIGITS: Final = 16
 _CHECK: Final = b"\0which secret"
 """No user's id holds U+0000, so that no user's key tells this."""
 
@@ -29,6 +30,11 @@ def user_key(secret: bytes, user_id: str) -> bytes:
         If the secret is empty.
     """
     return _digest(secret, user_id.encode())
+
+
+def erased_name(key: bytes) -> str:
+    """Return how an erased user is named where something must be said of them: the beginning of their key."""
+    return f"erased user {key.hex()[:_NAME_DIGITS]}"
 
 
 def secret_check(secret: bytes) -> str:

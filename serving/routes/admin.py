@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from features.admin.dead_letters import Filter
 from features.contracts.event_problems import REASONS, Reason
 from serving import operator_jobs as jobs
+from serving.auditing import By, by_whom
 from serving.auth import ADMIN_PROBLEMS, Require
 from serving.bodies import read_body
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
@@ -107,12 +108,13 @@ def admin_router(operators: Operators, admin: Require) -> APIRouter:
     )
     async def erase_user(
         user_id: PathId,
+        by: Annotated[By, Depends(by_whom(admin))],
         dry_run: Annotated[bool, Query(description="Only say what would be erased.")] = False,  # noqa: FBT002
     ) -> JsonResponse:
         """Erase all that is held of a user, keep out what arrives later, and answer with the receipt."""
         settings = operators.settings
         receipt = await operators.run(
-            lambda c: jobs.erase_user(settings, c, user_id, dry_run=dry_run), timeout_s=LONG_S
+            lambda c: jobs.erase_user(settings, c, user_id, by.deed, dry_run=dry_run), timeout_s=LONG_S
         )
         return JsonResponse(receipt)
 

@@ -5,12 +5,14 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from serving.auditing import By, by_whom, note_soon
 from serving.auth import ADMIN_PROBLEMS, Require
 from serving.bundle_slot import Outcome, Refusal
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.models import Models
 from serving.openapi import PROBLEMS
+from serving.operators import Operators
 from serving.problems import Problem, ProblemError, unavailable
 from serving.responses import JsonResponse
 from serving.schemas import ModelInfo, ModelVersion, ModelVersions, ReloadAnswer
@@ -22,7 +24,7 @@ _ADMIN: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def model_router(current: Current, keeper: Keeper, model_name: str, admin: Require) -> APIRouter:
+def model_router(current: Current, keeper: Keeper, operators: Operators, model_name: str, admin: Require) -> APIRouter:
     """Return the routes about the served version."""
     router = APIRouter(tags=["model"], responses=PROBLEMS)
 
@@ -37,17 +39,18 @@ def model_router(current: Current, keeper: Keeper, model_name: str, admin: Requi
         summary="Look at the alias now",
         response_model=ReloadAnswer,
         responses=_ADMIN,
-        dependencies=[Depends(admin)],
     )
-    async def model_reload() -> JsonResponse:
+    async def model_reload(by: Annotated[By, Depends(by_whom(admin))]) -> JsonResponse:
         """Load what the alias points to, trying again even what was refused; answer once it is served."""
         look = await keeper.look(insist=True)
+        version = None if current.live is None else current.live.version
+        deed = by.deed("reload", version or model_name, outcome=look.outcome.value, reason=look.reason)
+        await note_soon(operators, deed)
         if look.outcome is Outcome.AWAY:
             raise unavailable("the model registry is away; what is served stays")
         if look.outcome in {Outcome.REFUSED, Outcome.NO_ALIAS}:
             raise ProblemError(409, look.reason or "there is nothing to load")
-        live = current.live
-        return JsonResponse({"outcome": look.outcome.value, "version": None if live is None else live.version})
+        return JsonResponse({"outcome": look.outcome.value, "version": version})
 
     return router
 

@@ -21,7 +21,17 @@ from tests.support.landing import START, Rig, interaction, recreate_topics
 pytestmark = pytest.mark.integration
 
 SECRET = "of a test"  # noqa: S105
-TABLES = ("interactions", "impressions", "feedback", "user_versions", "users", "user_seen", "dead_letters")
+TABLES = (
+    "interactions",
+    "impressions",
+    "feedback",
+    "user_versions",
+    "users",
+    "user_seen",
+    "dead_letters",
+    "served_lists",
+    "audit_events",
+)
 
 
 @pytest.fixture
@@ -131,6 +141,7 @@ def test_the_receipt_counts_what_went_and_names_what_stays_elsewhere(rig: Rig) -
         "user_versions": 1,
         "users": 1,
         "user_seen": 1,
+        "served_lists": 0,
     }
     assert receipt.dead_letters == 1
     assert [(Path(file.path).name, file.rows) for file in receipt.snapshots.holding] == [("interactions.parquet", 2)]

@@ -104,6 +104,21 @@ def test_what_a_topic_may_still_hold_stays(rig: Rig, kept_ms: int, told: str) ->
     assert holds(rig)
 
 
+def test_records_of_served_lists_go_after_days_of_their_own(rig: Rig) -> None:
+    rig.rows(
+        "INSERT INTO served_lists (recommendation_id, served_at, request, history_event_ids, item_ids, scores, "
+        "sources, reasons, degraded, lacking, took_s) "
+        "SELECT 'r' || days, now() - make_interval(days => days), '{}', '{}', '{}', '{}', '{}', '{}', false, '{}', "
+        "'{}' FROM generate_series(1, 600) AS days",
+        fetch=False,
+    )
+    assert retained(rig, "--dry-run")["served_lists"] == 571  # MARQUEE_RECORD_DAYS is 30
+    done = retained(rig)  # events are all kept
+    assert (done["served_lists"], done["rows"], done["occurred_before"]) == (571, {}, None)
+    assert retained(rig, "--days", "10")["served_lists"] == 20  # as no event is kept for longer
+    assert rig.rows("SELECT count(*)::int FROM served_lists") == [(9,)]
+
+
 def test_days_below_zero_are_refused(rig: Rig) -> None:
     with (
         connect(rig.settings, name="test") as connection,

@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 from mlflow.tracking import MlflowClient
 
+from features.audit import account
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.taste_events import EVENTS, ITEMS, NEW_ITEMS, taste_events, taste_items
@@ -95,6 +97,12 @@ def test_a_run_leaves_a_promoted_version_with_everything_that_tells_of_it(first:
     assert "against popularity" in version.tags["gate_reasons"]
     assert version.digest == records["ranker"].results["digest"]
     assert (run.path / "evaluate/report/report.html").stat().st_size > 50_000
+    with psycopg.connect(first["MARQUEE_DATABASE_URL"]) as connection:
+        [entry, *_] = connection.execute(
+            "SELECT actor, action, target, details FROM audit_events WHERE correlation_id = 'first' "
+            "ORDER BY audit_event_id"
+        ).fetchall()
+    assert entry == (account(), "promote", version.version, {"alias": "champion", "model": "steps", "from": None})
 
 
 def test_a_bundle_knows_items_that_nobody_met_by_their_texts(first: Environment) -> None:

@@ -1,7 +1,6 @@
 """Items without a history: they stand in lists by their texts, whether a bundle was made with them or took them up."""
 
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -168,18 +167,20 @@ def test_the_places_of_new_items_do_not_depend_on_how_many_there_are() -> None:
 
 
 def test_what_has_had_events_since_stands_where_it_is_worth_more() -> None:
-    known = Trace(*_traced([2, 5, 9], [0.5, 0.1, 0.3]))
-    fresh = Trace(*_traced([5, 7], [0.4, 0.2], shift=100))
+    known = _traced([2, 5, 9], [0.5, 0.1, 0.3])
+    fresh = _traced([5, 7], [0.4, 0.2], shift=100)
     both = merged(known, fresh)
     assert both.candidates.tolist() == [2, 5, 7, 9]
     assert both.scores.tolist() == [0.5, 0.4, 0.2, 0.3]
     assert both.rows[:, 0].tolist() == [2, 105, 107, 9]
-    assert len(merged(known, Trace(*_traced([], []))).candidates) == 3
+    assert both.unmet.tolist() == [False, True, True, False]
+    assert len(merged(known, _traced([], [])).candidates) == 3
 
 
-def _traced(items: list[int], scores: list[float], shift: int = 0) -> tuple[npt.NDArray[Any], ...]:
+def _traced(items: list[int], scores: list[float], shift: int = 0) -> Trace:
     rows = np.array(items, np.float32)[:, None] + shift
-    return np.array(items, np.int32), rows, rows, np.array(scores)
+    unmet = np.full(len(items), shift > 0)
+    return Trace(np.array(items, np.int32), rows, rows, np.array(scores), unmet, "ranker")
 
 
 def test_growing_by_nothing_changes_nothing_and_by_steps_as_at_once() -> None:

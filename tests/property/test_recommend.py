@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, Profiles
+from features.vectorize import USER_FEATURES
 from tests.support.synthetic import trained
 from training.bundle.plan import BLEND
 from training.bundle.recommender import Recommender
@@ -210,3 +211,16 @@ def test_within_a_bucket_of_statistics_an_answer_does_not_change(user: int, late
     np.testing.assert_array_equal(first.items, again.items)
     np.testing.assert_array_equal(first.scores, again.scores)
     np.testing.assert_array_equal(first.traces[0].rows, again.traces[0].rows)
+
+
+@given(user=st.integers(0, 59), limit=st.sampled_from([0, 1, 5, 500]))
+@settings(max_examples=20, deadline=None)
+def test_a_users_own_features_are_the_last_columns_of_every_row(user: int, limit: int) -> None:
+    recommender, parts = some_recommender("ranker"), trained()[1]
+    profiles = profiles_of([user], limit)
+    view = recommender.view(parts.state.at(parts.closed_at_us))
+    row, shares = recommender.user_features(profiles, 0, view)
+    _, rows = recommender.candidates(profiles, 0, view, Options())
+    assert row.dtype == np.float32
+    np.testing.assert_array_equal(rows[:, -len(USER_FEATURES) :], np.tile(row, (len(rows), 1)))
+    assert sum(shares.values()) == pytest.approx(1.0 if shares else 0.0)

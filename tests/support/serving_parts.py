@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -20,6 +21,7 @@ from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticsState
 from features.kafka_bulk import Message
+from features.served import ServedList
 from features.settings import Settings
 from features.store import ItemState, StatisticsRows
 from features.text.documents import Document
@@ -35,6 +37,7 @@ from serving.impressions import Impressions
 from serving.item_reading import ItemReader
 from serving.item_states import Mask
 from serving.keeper import Keeper
+from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
 from serving.models import Models
@@ -43,14 +46,18 @@ from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
+from serving.recording import Records
 from serving.seams import Model
 from serving.similar import Similar
 from serving.text_follower import TextFollower
 from serving.text_search import Search
+from serving.user_features import UserFeatures
 from tests.support.serving_texts import MemoryCatalogue, MemoryTexts, encoder_of, state_of
+from tests.support.synthetic import trained_on_texts
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import NotThereError, RegisteredVersion
+from training.bundle.write import write_bundle
 
 NOWHERE = Settings(
     database_url=SecretStr("postgresql://nobody:x@127.0.0.1:1/nothing"), kafka_bootstrap_servers="127.0.0.1:1"
@@ -127,6 +134,21 @@ class MemorySink:
 
 
 @dataclass
+class MemoryServed:
+    """Served lists in memory, and a switch that takes Postgres away."""
+
+    lists: list[ServedList] = field(default_factory=list)
+    away: bool = False
+
+    async def add(self, lists: Sequence[ServedList]) -> int:
+        """Keep lists."""
+        if self.away:
+            raise UnavailableError("Postgres is away")
+        self.lists.extend(lists)
+        return len(lists)
+
+
+@dataclass
 class OneVersion:
     """A registry of at most one version, and a switch that takes away what people read of it."""
 
@@ -159,6 +181,11 @@ class OneVersion:
         """Return a metric of each run."""
         return {run_id: {"ndcg_at_10": 0.25, "unknown": float("nan")} for run_id in run_ids}
 
+    def publish_trained(self) -> None:
+        """Write a bundle with rankers of known and of new items and register it as version 1."""
+        how: dict[str, Any] = {"created_at": datetime.now(UTC), "code_version": "test", "seed": 0}
+        self.registered = RegisteredVersion("1", write_bundle(self.folder, trained_on_texts()[1], **how), "run-1")
+
     def by_alias(self, alias: str) -> RegisteredVersion | None:
         """Return the version."""
         assert alias == "champion"
@@ -183,6 +210,8 @@ class Bench:
     sink: MemorySink
     registry: OneVersion
     impressions: Impressions
+    served: MemoryServed
+    records: Records
     executor: ThreadPoolExecutor
     texts: MemoryTexts
     catalogue: MemoryCatalogue
@@ -245,17 +274,20 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
     # No rest: what a test switches back on is asked again at once.
     store_guard, kafka_guard = Guard("Postgres", timeout_s=5, rest_s=0), Guard("Kafka", timeout_s=5, rest_s=0)
     impressions = Impressions(sink, kafka_guard, metrics, limit=3)
+    served = MemoryServed()
+    records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, share=1, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
+    operators = Operators(NOWHERE)
     with ThreadPoolExecutor(1) as executor:
+        lister = Lister(store=store, guard=store_guard, current=current, executor=executor, explainer=executor)
         pipeline = Pipeline(
-            store=store,
-            guard=store_guard,
+            lister=lister,
+            answers=Answers(1 << 20, metrics),
             current=current,
             impressions=impressions,
+            records=records,
             metrics=metrics,
-            executor=executor,
             clock=now_us,
-            answers=Answers(1 << 20, metrics),
             deadline_s=PATIENT_S,
         )
         parts = Parts(
@@ -268,7 +300,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             keeper=keeper,
             pipeline=pipeline,
             poster=Poster(sink, kafka_guard, metrics),
-            operators=Operators(NOWHERE),
+            operators=operators,
             reader=ItemReader(catalogue, store_guard, current),
             search=Search(current, executor, metrics, now_us),
             similar=Similar(current, executor, now_us),
@@ -276,7 +308,17 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
                 store=store, guard=store_guard, current=current, executor=executor, choose=_first_items, clock=now_us
             ),
             models=Models("marquee", registry, Guard("MLflow", timeout_s=5, rest_s=0), executor),
+            users=UserFeatures(
+                store=store,
+                guard=store_guard,
+                current=current,
+                sink=sink,
+                kafka_guard=kafka_guard,
+                operators=operators,
+                executor=executor,
+                clock=now_us,
+            ),
             metrics=metrics,
             running=lambda: running,
         )
-        yield Bench(parts, store, sink, registry, impressions, executor, texts, catalogue, encoders)
+        yield Bench(parts, store, sink, registry, impressions, served, records, executor, texts, catalogue, encoders)

@@ -106,6 +106,29 @@ class Bundle:
         """Return whether items that a user already had stay away where a request does not say."""
         return self.manifest.plan.exclude_seen
 
+    def allowed(self, profiles: Profiles, options: Options) -> npt.NDArray[np.bool_]:
+        """Return which items may come back for the first user of a batch, bool (n_items,)."""
+        return ~self.recommender.blocked(profiles, 0, options)
+
+    def user_features(
+        self, profiles: Profiles, statistics: ItemStatistics
+    ) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        """Return `USER_FEATURES` of the first user of a batch, and the share of liking of each category, by name."""
+        return self.recommender.user_features(profiles, 0, self.recommender.view(statistics))
+
+    def contributions(self, rows: npt.NDArray[np.float32], *, unmet: bool) -> npt.NDArray[np.float64] | None:
+        """Return what each feature adds to each row's score, and the base: float64 (n, n_features + 1).
+
+        Parameters
+        ----------
+        rows
+            float32 (n, n_features).
+        unmet
+            Whether they are ranked as items that nobody ever met, by a ranker of their own; None where there is none.
+        """
+        ranker = self.parts.fresh_ranker if unmet else self.parts.ranker
+        return None if ranker is None else ranker.contributions(rows)
+
     @property
     def encoder(self) -> str | None:
         """Return the digest of the encoder of its texts, None where it knows none."""

@@ -60,4 +60,6 @@ def merged(known: Trace, fresh: Trace) -> Trace:
     order = order[np.diff(items[order], prepend=-1) != 0]
     rows = np.concatenate((known.rows, fresh.rows))
     ranks = np.concatenate((known.ranks, fresh.ranks))
-    return Trace(items[order], rows[order] if len(rows) else rows, ranks[order], scores[order])
+    unmet = np.concatenate((known.unmet, fresh.unmet))
+    rows = rows[order] if len(rows) else rows
+    return Trace(items[order], rows, ranks[order], scores[order], unmet[order], known.order_by)

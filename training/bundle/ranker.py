@@ -53,6 +53,8 @@ class Ranker:
     def contributions(self, rows: npt.NDArray[np.float32]) -> Floats:
         """Return what each feature adds to each row's score (SHAP), and the base: float64 (n, n_features + 1)."""
         total = np.zeros((len(rows), rows.shape[1] + 1))
+        if not len(rows):  # which LightGBM refuses
+            return total
         for model, share in zip(self.models, self.shares, strict=True):
             total += share * np.asarray(model.predict(rows, pred_contrib=True, num_threads=1))
         return total

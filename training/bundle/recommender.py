@@ -14,8 +14,8 @@ from features.contracts.facts import ItemFacts
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, Profiles
 from features.contracts.statistics import ItemStatistics
-from features.items import POPULAR, Categories, ItemView
-from features.vectorize import vectorize
+from features.items import POPULAR, Categories, ItemView, category_shares
+from features.vectorize import user_row, vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
 from training.bundle.content import Content
 from training.bundle.diversity import Likeness, diversify
@@ -140,6 +140,17 @@ class Recommender:
         found = self._retrieve(ask, by_text=True)
         return found, self._rows_of_unmet(ask, found)
 
+    def user_features(
+        self, profiles: Profiles, user: int, view: ItemView
+    ) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        """Return `USER_FEATURES` of the batch's user number `user`, and how their liking is spread over categories."""
+        events = profiles.events(user)
+        item, weight = profiles.item[events], profiles.weight[events]
+        share = category_shares(item, weight, self.categories)
+        found = [] if share is None else np.flatnonzero(share > 0).tolist()
+        shares = {self.categories.names[place]: float(share[place]) for place in found if share is not None}
+        return user_row(item, weight, profiles.at_us[events], view), shares
+
     def offers(self, profiles: Profiles, user: int, view: ItemView, options: Options, limit: int) -> list[Offer]:
         """Return up to `limit` items of each source alone for the batch's user number `user`, whatever its budget."""
         ask = self._ask(profiles, user, view, options)
@@ -194,7 +205,7 @@ class Recommender:
         )
 
     def _all_blocked(self, profiles: Profiles, options: Options) -> list[Blocked]:
-        return [self._blocked(profiles, user, options) for user in range(len(profiles))]
+        return [self.blocked(profiles, user, options) for user in range(len(profiles))]
 
     def _one(self, ask: "_Ask") -> tuple["_List", Trace]:
         options, cold = ask.options, not (ask.who.weight > 0).any()
@@ -226,22 +237,26 @@ class Recommender:
     def _ordered(self, ask: "_Ask", found: Candidates, order_by: str) -> Trace:
         """Return candidates with a history as ranker, source or ranks score them."""
         rows = self._rows(ask, found) if order_by == RANKER else _NO_ROWS
-        return Trace(found.items, rows, found.ranks, self._scores(ask, found, rows, order_by))
+        scores, met = self._scores(ask, found, rows, order_by), np.zeros(len(found.items), dtype=bool)
+        return Trace(found.items, rows, found.ranks, scores, met, order_by)
 
     def _fresh(self, ask: "_Ask", known: npt.NDArray[np.float64], order_by: str, *, cold: bool) -> Trace:
         """Return what sources and ranker of items without a history say; `known` are the scores of the others."""
         found, how = self._retrieve(ask, by_text=True), self.plan.fresh
+        unmet = np.ones(len(found.items), dtype=bool)
         ask.lap("retrieve")
         if cold or (how is None and order_by != RANKER):  # ranks say where they stand
-            return Trace(found.items, _NO_ROWS, found.ranks, self._scores(ask, found, _NO_ROWS, order_by))
+            scores = self._scores(ask, found, _NO_ROWS, order_by)
+            return Trace(found.items, _NO_ROWS, found.ranks, scores, unmet, order_by)
         rows = self._rows_of_unmet(ask, found)
         ranker = self.fresh_ranker
         own = order_scores(found.ranks, BLEND) if ranker is None else ranker.scores(rows)
         ask.lap("rank")
-        return Trace(found.items, rows if order_by == RANKER else _NO_ROWS, found.ranks, placed(own, known, how))
+        rows = rows if order_by == RANKER else _NO_ROWS
+        return Trace(found.items, rows, found.ranks, placed(own, known, how), unmet, order_by)
 
     def _ask(self, profiles: Profiles, user: int, view: ItemView, options: Options, lap: Lap = unhurried) -> "_Ask":
-        who, blocked = self._user(profiles, user), self._blocked(profiles, user, options)
+        who, blocked = self._user(profiles, user), self.blocked(profiles, user, options)
         return _Ask(profiles, user, who, view, blocked, options, lap)
 
     def _user(self, profiles: Profiles, user: int) -> User:
@@ -249,7 +264,8 @@ class Recommender:
         item, weight = profiles.item[events], profiles.weight[events]
         return User(item, weight, self.fold_in.vector(item, weight))
 
-    def _blocked(self, profiles: Profiles, user: int, options: Options) -> Blocked:
+    def blocked(self, profiles: Profiles, user: int, options: Options) -> Blocked:
+        """Return which items may not come back for the batch's user number `user`, bool (n_items,)."""
         blocked = np.zeros(self.n_items, dtype=bool) if options.eligible is None else ~options.eligible
         blocked[options.exclude] = True
         include_seen = not self.plan.exclude_seen if options.include_seen is None else options.include_seen

@@ -31,12 +31,18 @@ class Trace:
         float32 (n_candidates, n_sources), rank from 1 within each source, NaN where the source did not offer it.
     scores
         float64 (n_candidates,), what the list was ordered by.
+    unmet
+        bool (n_candidates,), whether it was ranked as an item that nobody ever met.
+    order_by
+        What gave the scores: `RANKER`, `BLEND` or the name of a source.
     """
 
     candidates: npt.NDArray[np.int32]
     rows: npt.NDArray[np.float32]
     ranks: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float64]
+    unmet: npt.NDArray[np.bool_]
+    order_by: str
 
 
 @dataclass(frozen=True, slots=True)

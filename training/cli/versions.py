@@ -29,20 +29,24 @@ def list_versions() -> None:
 
 def promote(version: Annotated[str, typer.Argument(help="Number of the version.")]) -> None:
     """Let a version serve, whatever the gate said; the one before it is kept for `rollback`."""
+    from training.auditing import note_move  # noqa: PLC0415
     from training.promotion import move_alias  # noqa: PLC0415
 
     registry, settings = _registry()
     before = move_alias(registry, settings.model_alias, version)
+    note_move(settings, "promote", version, before)
     typer.echo(f"alias {settings.model_alias!r} -> version {version} (was {before or 'not set'})")
 
 
 def rollback() -> None:
     """Let the version before the present one serve again."""
+    from training.auditing import note_move  # noqa: PLC0415
     from training.promotion import roll_back  # noqa: PLC0415
 
     registry, settings = _registry()
     before = registry.aliases().get(settings.model_alias)
     version = roll_back(registry, settings.model_alias)
+    note_move(settings, "rollback", version, before)
     typer.echo(f"alias {settings.model_alias!r} -> version {version} (was {before or 'not set'})")
 
 

@@ -3,6 +3,7 @@
 from features.db.connection import connect
 from features.embedding.encoders import keep_only
 from features.settings import Settings
+from training.auditing import note_move
 from training.bundle.registry import TAG_ENCODER, Registry
 from training.promotion import move_alias
 from training.steps.register import registry_of
@@ -21,6 +22,7 @@ def run(context: StepContext) -> StepResult:
         return _stays(version, f"alias {alias!r} stays: this run was asked not to promote; {how}")
     registry = registry_of(context)
     before = move_alias(registry, alias, version)
+    note_move(context.settings, "promote", version, before, context.run.run)
     _keep_encoders(context.settings, registry)
     was = f", was {before}" if before is not None else ""
     return StepResult(f"alias {alias!r} -> version {version}{was}", {"version": version, "from": before}, "promoted")

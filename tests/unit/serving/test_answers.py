@@ -19,7 +19,7 @@ from features.contracts.profiles import UserHistory
 from features.store import ItemState
 from serving.digests import Digests
 from serving.item_states import ItemStates
-from serving.kept import Basis, Kept, Made
+from serving.kept import Basis, Kept, KeptList
 from serving.listed import Listed
 from tests.support.serving_parts import Bench, bench
 
@@ -206,9 +206,9 @@ def test_who_has_the_list_gets_no_body_but_a_recommendation_id(served: Bench) ->
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5_000)), max_size=40), st.integers(0, 20_000))
 def test_kept_lists_never_take_more_than_they_may(puts: list[tuple[int, int]], limit: int) -> None:
     kept, basis = Kept(), Basis((), ItemStates())
-    newest: dict[int, Made] = {}
+    newest: dict[int, KeptList] = {}
     for key, size in puts:
-        newest[key] = Made(Listed(b"x" * size, [], None, False, None), basis, None)  # noqa: FBT003  # not degraded
+        newest[key] = KeptList(Listed(b"x" * size, [], None, False, None), basis, None)  # noqa: FBT003  # not degraded
         kept.put(key, newest[key], limit)
         assert kept.size_bytes <= limit
         if newest[key].size_bytes <= limit:

@@ -32,6 +32,7 @@ OPEN = {
     "GET /api/v1/items/{item_id:any}",
     "POST /api/v1/items/search",
     "GET /api/v1/onboarding",
+    "GET /api/v1/features/{user_id:any}",
     "GET /model/info",
     "GET /health",
     "GET /health/live",
@@ -49,6 +50,10 @@ ADMIN = {
     "POST /api/v1/admin/dead-letters/replay",
     "POST /api/v1/admin/dead-letters/discard",
     "GET /api/v1/admin/reconcile",
+    "GET /api/v1/admin/audit",
+    "GET /api/v1/recommendations/{recommendation_id}",
+    "POST /api/v1/recommendations/{recommendation_id}/replay",
+    "POST /api/v1/features/{user_id:any}/refresh",
     "POST /model/reload",
 }
 HOSTILE_HEADERS = ["", "Bearer", "Bearer ", "Basic bGV0LW1lLWlu", f"Token {TOKEN}", TOKEN]

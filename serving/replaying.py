@@ -1,0 +1,225 @@
+"""A served list computed again from what was recorded of it.
+
+Replayed is all that decides a list: the events of the history are read from Postgres by their ids, the request's own
+come from the request, item statistics are those of the recorded bucket edge, and the bundle is the one of the recorded
+digest; retrieval, features, ranking and mixing run anew. Three things are taken from the record as they were: the
+moment, whether the ranker or the whole list was late, and which items could come back (their state, which has no
+versions, the request's filters and what the user had seen are one mask). Titles and reasons are not compared.
+
+Lists of other kinds than the feed are made anew as their kind is; what came straight from the catalogue is left out.
+
+Items that arrived since the bundle was made are known to the served model only, in the order of their arrival: after a
+restart they may be in another, and then they are left out, and said to be.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.errors import MarqueeError
+from features.contracts.ids import MISSING
+from features.contracts.profiles import Options, UserHistory
+from features.contracts.statistics import ItemStatistics
+from features.contracts.weights import ActionWeights
+from features.db.connection import Connection
+from features.served import Origin, ServedList, find, statistics_at, stored_history
+from serving import fallback, kinds
+from serving.asks import InlineEvent
+from serving.live_statistics import LiveStatistics
+from serving.profile import merge_history
+from serving.recording import arrivals_digest
+from serving.replay_outcome import Again, Outcome, compare
+from serving.seams import Model
+from training.bundle.laps import Lap, unhurried
+from training.bundle.read import open_bundle
+from training.bundle.result import RANKER_LATE, Recommendations
+
+_OF_ITEMS: Final = ("item_ids", "scores", "sources", "reasons")
+
+OpenModel = Callable[[str], Model | None]
+"""Gives the bundle of a digest, grown or not, None where it is not at hand."""
+
+
+class NotRecordedError(MarqueeError):
+    """There is no record of a list."""
+
+
+class NotReplayableError(MarqueeError):
+    """A list is recorded, but cannot be computed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """What is not as it was, as far as it is known beforehand."""
+
+    said: list[str]
+
+    def say(self, note: str) -> None:
+        self.said.append(note)
+
+
+def recorded(connection: Connection, recommendation_id: str, share: float) -> ServedList:
+    """Return a list as it was served.
+
+    Parameters
+    ----------
+    share
+        Of all requests, how many are recorded; for the message.
+
+    Raises
+    ------
+    NotRecordedError
+        If it was not recorded, or the record is gone.
+    """
+    served = find(connection, recommendation_id)
+    if served is None:
+        raise NotRecordedError(
+            f"list {recommendation_id!r:.80} is not recorded. Only a share of lists is: MARQUEE_RECORD_SHARE, now "
+            f"{share:g} (1 = all); and records go after MARQUEE_RECORD_DAYS, and with their user"
+        )
+    return served
+
+
+def kept_bundle(folder: Path, digest: str) -> Model | None:
+    """Return a bundle that is kept in a server's cache folder, None where it is not there or no longer whole."""
+    path = folder / digest
+    if not path.is_dir():
+        return None
+    try:
+        return open_bundle(path, digest)
+    except MarqueeError:
+        return None
+
+
+def replay(connection: Connection, served: ServedList, open_model: OpenModel) -> Outcome:
+    """Return what computing a list again gives, and how it differs from what was served.
+
+    Raises
+    ------
+    NotReplayableError
+        If it was made without a bundle, or that bundle is not at hand.
+    """
+    origin = served.origin
+    if origin is None:
+        raise NotReplayableError(
+            f"list {served.recommendation_id} was made while there was no model: it is what was popular then, and "
+            "nothing was computed"
+        )
+    if served.request["kind"] == kinds.NEW:
+        raise NotReplayableError(
+            f"list {served.recommendation_id} is of the newest items: these were looked up in the catalogue as it was "
+            "then, and nothing was computed"
+        )
+    model = open_model(origin.bundle_digest)
+    if model is None:
+        raise NotReplayableError(
+            f"list {served.recommendation_id} was made by version {served.model_version}, whose bundle "
+            f"{origin.bundle_digest} is neither served nor kept by this server; let the alias point to that version, "
+            "or replay where it is kept"
+        )
+    notes = _Notes([])
+    history = _history(connection, served, model, notes)
+    again = _recommended(served, origin, model, history, _statistics(connection, origin, model, notes), notes)
+    return compare(_computed(served, notes), Again(model, again), notes.said)
+
+
+def _computed(served: ServedList, notes: _Notes) -> ServedList:
+    """Return a served list without what came from the catalogue: items that no bundle knows."""
+    own = [place for place, source in enumerate(served.sources) if source != kinds.NEW]
+    if len(own) == len(served.sources):
+        return served
+    notes.say(f"{len(served.sources) - len(own)} items came straight from the catalogue and are left out")
+    columns = {name: [getattr(served, name)[place] for place in own] for name in _OF_ITEMS}
+    return replace(served, **columns)
+
+
+def _history(connection: Connection, served: ServedList, model: Model, notes: _Notes) -> UserHistory:
+    """Return the history from the recorded events: what had been seen is in the mask."""
+    inline = [InlineEvent(**event) for event in served.request["history"]]
+    stored = stored_history(connection, served)
+    history = merge_history(stored, inline, served.served_at_us, model.manifest.history_limit)
+    if missing := sorted(set(served.history_event_ids) - set(history.event_ids)):
+        notes.say(f"{len(missing)} events of the history are not stored any more: {', '.join(missing[:_NAMED])}")
+    elif list(history.event_ids) != list(served.history_event_ids):
+        notes.say("the events of the history are in another order than they were")
+    return history
+
+
+_NAMED: Final = 5
+
+
+def _statistics(connection: Connection, origin: Origin, model: Model, notes: _Notes) -> ItemStatistics:
+    if origin.own_statistics:
+        return model.statistics
+    live = LiveStatistics(model.items, model.statistics, ActionWeights.from_json(model.manifest.weights))
+    live.apply(statistics_at(connection, origin.statistics_closed_at_us))
+    if live.other_weights:
+        notes.say("item statistics are computed by other action weights now: the bundle's own stand in for them")
+    return live.current
+
+
+def _recommended(  # noqa: PLR0917  # inputs, one by one
+    served: ServedList, origin: Origin, model: Model, history: UserHistory, statistics: ItemStatistics, notes: _Notes
+) -> Recommendations | None:
+    profiles, options = model.encode([history]), _options(served.request, _allowed(origin, model, notes), model)
+    if fallback.LIST_LATE in served.lacking:
+        return model.popular(profiles, statistics, options)
+    if options.candidates is not None and not options.candidates.size:
+        return None
+    lap: Lap = _late if RANKER_LATE in served.lacking else unhurried
+    kind, item_id = served.request["kind"], served.request["item_id"]
+    wish = kinds.Wish(kind, MISSING if item_id is None else int(model.items.index_or_missing([item_id])[0]))
+    call = kinds.Call(model, profiles, statistics, origin.as_of_us, options, trace=True, lap=lap)
+    return kinds.ranked(wish, call)
+
+
+def _late(step: str) -> bool:
+    """Say that there is no time left for the ranker."""
+    return step != "retrieve"
+
+
+def _allowed(origin: Origin, model: Model, notes: _Notes) -> npt.NDArray[np.bool_]:
+    """Return the recorded mask for the items of the model at hand; what arrived later could not come back."""
+    allowed = np.zeros(len(model.items), dtype=bool)
+    own = model.manifest.n_items
+    known, n_arrivals = len(model.items) - own, len(origin.allowed) - own
+    alike = n_arrivals <= known and arrivals_digest(model, n_arrivals) == origin.arrivals
+    if not alike:
+        notes.say(
+            f"{n_arrivals} items had arrived since the bundle was made; they are left out, as they are not known here"
+        )
+    end = len(origin.allowed) if alike else own
+    allowed[:end] = origin.allowed[:end]
+    return allowed
+
+
+def _options(request: Mapping[str, Any], allowed: npt.NDArray[np.bool_], model: Model) -> Options:
+    candidates: Sequence[str] | None = request["candidates"]
+    rows = None
+    if candidates is not None:
+        rows = model.items.index_or_missing(candidates)
+        rows = rows[rows != MISSING]
+        rows = rows[allowed[rows]]
+    return Options(
+        k=request["k"],
+        eligible=allowed,
+        candidates=rows,
+        include_seen=True,
+        fresh_share=request["fresh_share"],
+        diversity=request["diversity"],
+    )
+
+
+def open_from(folder: Path, current: Callable[[], Model | None] = lambda: None) -> OpenModel:
+    """Return what gives the served model where it is of the digest asked for, else a kept bundle."""
+    return partial(_open, folder, current)
+
+
+def _open(folder: Path, current: Callable[[], Model | None], digest: str) -> Model | None:
+    model = current()
+    return model if model is not None and model.digest == digest else kept_bundle(folder, digest)
