@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.metrics import Metrics
 from serving.middleware import request_id_of
-from serving.problems import ProblemError, problem_response
+from serving.problems import CLIENT_GONE, ProblemError, problem_response
 from serving.receiving import (
     BODY_TIMEOUT_S,
     MAX_BODY_BYTES,
@@ -117,7 +117,7 @@ class DirectDoor:
             response.raw_headers.append((b"x-request-id", request_id.encode()))
             await response(scope, receive, send)
         except ClientGoneError:
-            status = 499
+            status = CLIENT_GONE
         finally:
             self.metrics.http.in_flight.dec()
             self.metrics.http.answered(scope["method"], template, status, perf_counter() - started)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from features.contracts.event_problems import MAX_EVENT_BYTES, UNREADABLE, EventError
-from features.contracts.events import EventId, Id, Instant, Json, Text, Word
+from features.contracts.events import MAX_ID, EventId, Id, Instant, Json, Text, Word
 from features.contracts.plausible import check_time
 from features.kafka import INTERACTIONS
 from features.kafka_bulk import Message
@@ -90,7 +90,7 @@ def _add(posting: Posting, event: PostedInteraction, event_id: str, now: datetim
     event.schema_version = 1
     event.user_id = user_id = _text(event.user_id)
     if type(event.item_id) is int:
-        event.item_id = str(event.item_id)
+        event.item_id = _text(event.item_id)
     value = _encode(event)
     if len(value) > MAX_EVENT_BYTES:
         raise _OddError
@@ -98,4 +98,8 @@ def _add(posting: Posting, event: PostedInteraction, event_id: str, now: datetim
 
 
 def _text(given: Any) -> str:
-    return given if type(given) is str else str(given)
+    if type(given) is str:
+        return given
+    if len(text := str(given)) >= MAX_ID:
+        raise _OddError
+    return text

@@ -9,12 +9,17 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from serving.responses import JsonResponse
 
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+
+CLIENT_GONE: Final = 499
+"""What metrics say of requests whose client went away before they were whole."""
 
 RETRY_AFTER_S: Final = 1
 """What `Retry-After` asks of a client while something behind us is away."""
@@ -103,6 +108,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_defect)
 
 
@@ -127,6 +133,12 @@ async def _on_http(request: Request, error: Exception) -> JsonResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for this class only
     detail = {404: "there is nothing at this path", 405: "this path does not take this method"}
     return _respond(request, error.status_code, detail.get(error.status_code, error.detail), headers=error.headers)
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    """Note in the metrics that a client went away while it sent; there is nobody to answer."""
+    del request, error
+    return Response(status_code=CLIENT_GONE)
 
 
 async def _on_defect(request: Request, error: Exception) -> JsonResponse:

@@ -13,6 +13,9 @@ from msgspec.structs import force_setattr
 
 from features.contracts.event_problems import MAX_EVENT_BYTES, SCHEMA_VERSION, UNREADABLE, diagnose, holds_nul
 
+MAX_ID: Final = 256
+_TOO_LONG: Final = 10 ** (MAX_ID - 1)
+
 Text = Annotated[str, Meta(max_length=256)]
 LongText = Annotated[str, Meta(max_length=100_000)]
 Id = Annotated[str, Meta(min_length=1, max_length=256)] | int
@@ -26,6 +29,9 @@ def _text_ids(event: msgspec.Struct, names: tuple[str, ...]) -> None:
     """Turn the ids that came as JSON integers into decimal text."""
     for name in names:
         if type(value := getattr(event, name)) is int:
+            # A longer one could be sent, but not be read again: as text it is refused.
+            if abs(value) >= _TOO_LONG:
+                raise ValueError(f"{name} is an integer of {MAX_ID} digits or more")
             force_setattr(event, name, str(value))
 
 

@@ -125,5 +125,7 @@ def test_ten_thousand_hostile_requests_find_no_failure(api: Api) -> None:
     # They came through to the routes, and were not merely turned away.
     assert {200, 202, 400, 404, 405, 422} <= outcome.statuses.keys()
     assert outcome.statuses[200] + outcome.statuses[422] > SHOTS / 4
+    # Nor where nobody waits for the answer any more.
+    assert 'status="500"' not in api.client.get("/metrics").text
     assert api.client.get("/health/ready").json() == {"ready": True}
     assert len(api.recommend("afterwards", k=5)["items"]) == 5

@@ -1,5 +1,6 @@
 """Reading posted events: the forms of a body, stamps, ids by a key, times, refusals; the short way is the long one."""
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,6 +46,19 @@ def test_missing_and_null_members_are_stamped() -> None:
     assert (event.event_id, event.occurred_at, event.item_id) == (event_id, NOW, "7")
     assert (message.topic, message.key) == ("interaction_events", b"u")
     assert posting.results == [{"event_id": event_id, "status": "accepted"}]
+
+
+@pytest.mark.parametrize(
+    ("number", "taken"), [(10**255 - 1, True), (10**255, False), (10**400, False), (-(10**300), False)]
+)
+@pytest.mark.parametrize("name", ["user_id", "item_id"])
+def test_a_number_as_id_that_could_not_be_read_again_as_text_is_refused(name: str, number: int, taken: bool) -> None:  # noqa: FBT001  # a parameter of the case
+    raw = json.dumps({**VIEW, name: number}).encode()
+    quick, posting = fast_read(raw, "key", NOW), read(raw, EVENTS, "key", NOW)
+    assert (quick is not None) == taken
+    assert posting.results[0]["status"] == ("accepted" if taken else "refused")
+    for message in posting.messages:
+        assert getattr(decode_event(message.value), name) == str(number)
 
 
 def test_the_callers_own_id_wins() -> None:
