@@ -43,6 +43,57 @@ _HEALTH: Final = {
     "ready": True,
     "checks": {"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"},
 }
+_SAME: Final = {"same": True, "missing": [], "added": [], "missing_count": 0, "added_count": 0}
+_USER: Final = {
+    "user_id": "u1",
+    "known": True,
+    "as_of_us": 1767225600000000,
+    "statistics_closed_at_us": 1767225600000000,
+    "model_version": "7",
+    "spec_hash": "1b4f0e9851971998",
+    "features": [
+        {"name": "user_events", "meaning": "events in the user's history", "unit": "count", "value": 12.0},
+        {"name": "user_idle", "meaning": "time since the user's latest event", "unit": "days", "value": 2.5},
+    ],
+    "categories": [{"name": "Crime", "share": 0.6}, {"name": "Drama", "share": 0.4}],
+    "history": {
+        "events": 12,
+        "by_action": {"view": 9, "like": 3},
+        "items_seen": 11,
+        "first_at": "2025-11-03T09:12:00Z",
+        "last_at": "2025-12-29T12:00:00Z",
+        "latest": [
+            {
+                "event_id": "8f4f4f0e",
+                "item_id": "i1",
+                "title": "Heat",
+                "action": "like",
+                "value": None,
+                "at": "2025-12-29T12:00:00Z",
+            }
+        ],
+    },
+}
+_RECORD: Final = {
+    **{name: _LIST[name] for name in ("user_id", "recommendation_id", "model_version", "degraded", "fallback_reason")},
+    "served_at": "2026-01-01T00:00:00Z",
+    "request": {"k": 10, "kind": "feed", "exclude": ["i9"], "diversity": 0.0, "fresh_share": 0.0},
+    "bundle_digest": _VERSION["digest"],
+    "spec_hash": "1b4f0e9851971998",
+    "as_of_us": 1767225600000000,
+    "statistics_closed_at_us": 1767225600000000,
+    "own_statistics": False,
+    "n_items": 3122,
+    "n_allowed": 3098,
+    "history_event_ids": ["8f4f4f0e"],
+    "items": [{"item_id": "i2", "rank": 1, "score": 0.93, "source": "als", "reason": "Because you liked Heat"}],
+    "lacking": [],
+    "took_ms": {"profile": 1.2, "retrieve": 0.9, "features": 0.4, "rank": 0.6},
+    "ordered_by": "ranker",
+    "candidates": [
+        {"item_id": "i2", "score": 0.93, "unmet": False, "ranks": {"als": 1}, "features": {"user_events": 12.0}}
+    ],
+}
 _LETTER: Final = {
     "dead_letter_id": 4,
     "topic": "interaction_events",
@@ -125,6 +176,36 @@ ANSWERS: Final[dict[str, Any]] = {
     "fix_dead_letter": {**_LETTER, "raw": "{", "raw_base64": "ew==", "fixed_raw": "{}"},
     "replay_dead_letters": {"replayed": 1, "still_refused": [], "dry_run": False},
     "discard_dead_letters": {"discarded": 1, "dry_run": False},
+    "get_user_features": _USER,
+    "refresh_user_features": {
+        **_USER,
+        "refreshed": {"items_seen_before": 10, "items_seen": 11, "published": True},
+    },
+    "get_recommendation": _RECORD,
+    "replay_recommendation": {
+        "recommendation_id": _RECORD["recommendation_id"],
+        "same": True,
+        "items": _SAME,
+        "order": {"same": True},
+        "scores": {"same": True, "different": [], "different_count": 0},
+        "candidates": _SAME,
+        "feature_rows": {"same": True, "compared": 214, "different_count": 0, "features": []},
+        "item_ids": ["i2"],
+        "notes": [],
+    },
+    "list_audit_events": {
+        "events": [
+            {
+                "audit_event_id": 12,
+                "at": "2026-01-01T00:00:00Z",
+                "actor": "admin",
+                "action": "reload",
+                "target": "7",
+                "correlation_id": "2f1c8f0e8f0f4b8e9c606f3a4f5d7a11",
+                "details": {"outcome": "loaded", "reason": None},
+            }
+        ]
+    },
 }
 """The body of a successful answer by operation id; of admin routes, whose answers have no schema, the main members."""
 
@@ -162,6 +243,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "by": "both",
     "version": "7",
     "dead_letter_id": 4,
+    "recommendation_id": _RECORD["recommendation_id"],
     "reason": "invalid_field",
     "topic": "interaction_events",
     "since": "2026-01-01T00:00:00Z",

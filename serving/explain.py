@@ -1,7 +1,6 @@
 """Why an item is in a list: a sentence for everyone, ranks and features for those who ask."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -36,7 +35,7 @@ _PLAIN: Final = {
 
 
 _USUAL: Final[Mapping[str, str]] = {}
-_NONE: Final[Mapping[int, Any]] = MappingProxyType({})
+_NO_WHY: Final[Contributions] = {}
 
 
 def reason_of(source: str, because: str | None, words: Mapping[str, str] = _USUAL) -> str:
@@ -67,7 +66,8 @@ def list_items(
     *,
     explain: bool,
     words: Mapping[str, str] = _USUAL,
-    contributions: Contributions = _NONE,
+    contributions: Contributions = _NO_WHY,
+    order: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the first user's list in its wire form, best first.
 
@@ -79,6 +79,8 @@ def list_items(
         As in `reason_of`.
     contributions
         What moved the scores, of those items of which it is known.
+    order
+        `ordered_by` and `said` of a list that is not ordered as the feed is.
     """
     size = int((answer.items[0] != MISSING).sum())
     rows = answer.items[0, :size]
@@ -99,7 +101,7 @@ def list_items(
     if explain:
         trace = answer.traces[0] if answer.traces else None
         for entry, row in zip(listed, rows.tolist(), strict=True):
-            entry["explanation"] = _explanation(live, trace, row, contributions)
+            entry["explanation"] = {**_explanation(live, trace, row, contributions), **(order or {})}
     return listed
 
 

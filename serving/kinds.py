@@ -3,7 +3,7 @@
 Whatever a kind has too little of is filled up: k items come back whenever k may.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
@@ -38,6 +38,21 @@ WORDS: Final[Mapping[Kind, Mapping[str, str]]] = {
     "similar": {"similar": "Similar to", "content": "Reads like"},
 }
 """What a kind says instead of the usual words before the title of the item that speaks for another."""
+
+
+ORDERS: Final[Mapping[Kind, Mapping[str, str]]] = {
+    "trending": {
+        "ordered_by": "trend",
+        "said": "Ordered by what trends with everyone, the latest trends first; no feature counted.",
+    },
+    "new": {"ordered_by": NEW, "said": "Ordered by how new it is in the catalogue; no feature counted."},
+    "similar": {
+        "ordered_by": "likeness",
+        "said": "Ordered by how much it is like the item and by what the ranker says of the user's taste; as the feed "
+        "is, where there is no item to be like.",
+    },
+}
+"""What explanations of kinds say that are not ordered as the feed is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +154,23 @@ def _wire(states: ItemStates, row: int, place: int) -> dict[str, Any]:
 
 
 def _numbered(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return items with their ranks; where scores fall no more, those of another kind, each is 1 below the last."""
-    numbered: list[dict[str, Any]] = []
-    for rank, item in enumerate(items, 1):
-        score = item["score"]
-        if numbered and score >= numbered[-1]["score"]:
-            score = numbered[-1]["score"] - 1.0
-        numbered.append({**item, "rank": rank, "score": score})
-    return numbered
+    """Return items with their ranks and with scores that fall."""
+    scores = falling([item["score"] for item in items])
+    return [
+        {**item, "rank": rank, "score": score} for rank, (item, score) in enumerate(zip(items, scores, strict=True), 1)
+    ]
+
+
+def falling(scores: Sequence[float]) -> list[float]:
+    """Return the scores of a list that was to be filled up: where they fall no more, each is 1 below the last.
+
+    >>> falling([0.5, 0.25, 1.0, 0.5])
+    [0.5, 0.25, -0.75, -1.75]
+    """
+    found: list[float] = []
+    for score in scores:
+        found.append(found[-1] - 1.0 if found and score >= found[-1] else score)
+    return found
 
 
 def _latest_liked(profiles: Profiles) -> int:

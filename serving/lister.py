@@ -117,8 +117,10 @@ class Lister:
             deadline.lap("popular")
         live = inputs.live
         why = await contributions_of(live, ranked, deadline, self._explainer) if ask.explain else {}
-        words = kinds.WORDS[inputs.wish.kind]
-        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain, words=words, contributions=why)
+        kind = inputs.wish.kind
+        order = None if late else kinds.ORDERS.get(kind)
+        how: dict[str, Any] = {"words": kinds.WORDS[kind], "contributions": why, "order": order}
+        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain, **how)
         made = self._listed(ask, inputs, ranked, items, late)
         deadline.lap("explain")
         return made

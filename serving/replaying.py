@@ -125,7 +125,7 @@ def replay(connection: Connection, served: ServedList, open_model: OpenModel) ->
     notes = _Notes([])
     history = _history(connection, served, model, notes)
     again = _recommended(served, origin, model, history, _statistics(connection, origin, model, notes), notes)
-    return compare(_computed(served, notes), Again(model, again), notes.said)
+    return compare(_computed(served, notes), Again(model, again, served.request["k"]), notes.said)
 
 
 def _computed(served: ServedList, notes: _Notes) -> ServedList:
@@ -134,7 +134,7 @@ def _computed(served: ServedList, notes: _Notes) -> ServedList:
     if len(own) == len(served.sources):
         return served
     notes.say(f"{len(served.sources) - len(own)} items came straight from the catalogue and are left out")
-    columns = {name: [getattr(served, name)[place] for place in own] for name in _OF_ITEMS}
+    columns: dict[str, Any] = {name: [getattr(served, name)[place] for place in own] for name in _OF_ITEMS}
     return replace(served, **columns)
 
 

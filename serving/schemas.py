@@ -150,7 +150,7 @@ class ItemExplanation(BaseModel):
     features: dict[str, float] = Field(description="What the ranker saw, by name; unknown ones left out.")
     ordered_by: str = Field(
         description="`ranker`, `fresh_ranker` (of items that nobody acted on yet), `blend` of all sources' ranks, a "
-        "source, `filler` or `popular`.",
+        "source, `filler`, `popular`, `trend`, `new`, or `likeness` to an item.",
         examples=["ranker"],
     )
     said: str = Field(description="The same in a sentence.", examples=["Ordered by the ranker."])

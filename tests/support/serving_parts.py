@@ -257,7 +257,9 @@ def _first_items(model: Model, statistics: ItemStatistics, k: int, eligible: Mas
 
 
 @contextmanager
-def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) -> Iterator[Bench]:
+def bench(
+    folder: Path, open_model: Callable[[Path, str], Model] = open_bundle, *, record_share: float = 0.0
+) -> Iterator[Bench]:
     """Yield the parts of an app in a folder of its own."""
     store, sink, registry = MemoryStore(), MemorySink(), OneVersion(folder / "registry")
     texts, catalogue, encoders = MemoryTexts(), MemoryCatalogue(), dict[str, Encoder]()
@@ -275,7 +277,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
     store_guard, kafka_guard = Guard("Postgres", timeout_s=5, rest_s=0), Guard("Kafka", timeout_s=5, rest_s=0)
     impressions = Impressions(sink, kafka_guard, metrics, limit=3)
     served = MemoryServed()
-    records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, share=1, limit=3)
+    records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, record_share, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
     operators = Operators(NOWHERE)
     with ThreadPoolExecutor(1) as executor:

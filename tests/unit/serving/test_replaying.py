@@ -32,7 +32,7 @@ LIKED = [{"item_id": f"i{number}", "action": "like"} for number in (1, 5, 9)]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Yield an app whose bundle has rankers, and which records all."""
-    with bench(tmp_path_factory.mktemp("trained")) as parts:
+    with bench(tmp_path_factory.mktemp("trained"), record_share=1) as parts:
         parts.registry.publish_trained()
         yield parts
 
