@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, TypedDict
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from serving.asks import DEFAULT_K, MAX_K, Ask, Kind
 from serving.direct import DirectRoute, IdempotencyKey
@@ -17,7 +17,7 @@ from serving.posting import Poster
 from serving.responses import JsonResponse, accepted
 from serving.routes.model import UNKNOWN, Limit, Version
 from serving.routes.operations import UNREADY, UNWELL, health_answer, ready_answer
-from serving.routes.recommend import DeadlineMs, PathId, QueryId, seconds
+from serving.routes.recommend import AT_HAND, DeadlineMs, IfNoneMatch, PathId, QueryId, respond, seconds
 from serving.schemas import (
     KIND,
     Alive,
@@ -66,31 +66,40 @@ def _described(target: str, more: str = "") -> _Described:
 def _recommendations(pipeline: Pipeline) -> APIRouter:
     router, target = APIRouter(responses=PROBLEMS), "GET /api/v1/recommend/{user_id}"
 
-    @router.get("/recommend", operation_id="alias_recommend", response_model=RecommendAnswer, **_described(target))
+    @router.get(
+        "/recommend",
+        operation_id="alias_recommend",
+        response_model=RecommendAnswer,
+        responses=AT_HAND,
+        **_described(target),
+    )
     async def recommend(
         user_id: QueryId = None,
         k: Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted.")] = DEFAULT_K,
         type: Type = "feed",  # noqa: A002  # the API's word
         deadline_ms: DeadlineMs = None,
-    ) -> JsonResponse:
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
         ask = Ask(user_id=user_id, k=k, kind=type, deadline_s=seconds(deadline_ms))
-        return JsonResponse(await pipeline.recommend(ask))
+        return respond(await pipeline.recommend(ask), if_none_match)
 
     @router.get(
         f"/api/v1/recs/{{user_id:{ANY}}}",
         operation_id="alias_recs",
         response_model=RecommendAnswer,
+        responses=AT_HAND,
         **_described(target, "Of users whose ids are `models`, `experiments` or begin with `models/` ask the target."),
     )
-    async def recs(
+    async def recs(  # noqa: PLR0917  # FastAPI passes names
         user_id: PathId,
         limit: Limited = DEFAULT_K,
         type: Type = "feed",  # noqa: A002  # the API's word
         experiment_id: Experiment = None,
         deadline_ms: DeadlineMs = None,
-    ) -> JsonResponse:
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
         ask = Ask(user_id=user_id, k=limit, kind=type, experiment_id=experiment_id, deadline_s=seconds(deadline_ms))
-        return JsonResponse(await pipeline.recommend(ask))
+        return respond(await pipeline.recommend(ask), if_none_match)
 
     return router
 

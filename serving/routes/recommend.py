@@ -17,6 +17,9 @@ from serving.schemas import KIND, SEEN_ACTIONS, ExperimentId, RecommendAnswer, R
 
 MAX_TAGS: Final = 1024
 RECOMMENDATION_ID: Final = "X-Recommendation-Id"
+AT_HAND: Final[dict[int | str, dict[str, Any]]] = {
+    304: {"description": "The list is the one of `If-None-Match`; it counts as shown again."}
+}
 
 DeadlineMs = Annotated[
     int | None,
@@ -55,7 +58,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         operation_id="recommend_for_user",
         summary="Recommend items to a user",
         response_model=RecommendAnswer,
-        responses={304: {"description": "The list is the one of `If-None-Match`; it counts as shown again."}},
+        responses=AT_HAND,
     )
     async def recommend_for_user(  # noqa: PLR0917  # FastAPI passes names
         user_id: PathId,
@@ -106,7 +109,7 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
             diversity=diversity,
             deadline_s=seconds(deadline_ms),
         )
-        return _response(await pipeline.recommend(ask), if_none_match)
+        return respond(await pipeline.recommend(ask), if_none_match)
 
     @router.post(
         "/api/v1/recommend",
@@ -119,12 +122,12 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
     async def recommend(request: Request, deadline_ms: DeadlineMs = None) -> Response:
         """Answer with a ranked list for a known user, an anonymous session, or a list to be ranked."""
         body = await read_body(request, RecommendRequest)
-        return _response(await pipeline.recommend(replace(body.ask(), deadline_s=seconds(deadline_ms))))
+        return respond(await pipeline.recommend(replace(body.ask(), deadline_s=seconds(deadline_ms))), None)
 
     return router
 
 
-def _response(reply: Reply, if_none_match: str | None = None) -> Response:
+def respond(reply: Reply, if_none_match: str | None) -> Response:
     """Return the answer, or 304 where the client has the list; either has a recommendation id of its own."""
     headers = {"ETag": reply.etag, RECOMMENDATION_ID: reply.body["recommendation_id"]}
     if if_none_match is not None and reply.etag in (tag.strip() for tag in if_none_match.split(",")):

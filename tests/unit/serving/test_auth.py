@@ -33,6 +33,18 @@ OPEN = {
     "POST /api/v1/items/search",
     "GET /api/v1/onboarding",
     "GET /api/v1/features/{user_id:any}",
+    "GET /api/v1/models",
+    "GET /api/v1/models/{version}",
+    "GET /api/v1/experiments",
+    "GET /recommend",
+    "GET /api/v1/recs/{user_id:any}",
+    "POST /events",
+    "GET /api/v1/recs/models",
+    "GET /api/v1/recs/models/{version}",
+    "GET /api/v1/recs/experiments",
+    "GET /api/v1/health",
+    "GET /api/v1/health/live",
+    "GET /api/v1/health/ready",
     "GET /model/info",
     "GET /health",
     "GET /health/live",
@@ -85,6 +97,7 @@ def ask(parts: Bench, line: str, **headers: str) -> httpx.Response:
         ("{user_id:any}", "u"),
         ("{item_id:any}", "i1"),
         ("{dead_letter_id}", "1"),
+        ("{version}", "1"),
     ):
         path = path.replace(template, value)
 
