@@ -236,7 +236,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "experiment_id": "homepage-1",
     "explain": True,
     "X-Deadline-Ms": 150,
-    "If-None-Match": 'W/"61bcf8ebd2d8f80fd2b5eb2b"',
+    "if-none-match": 'W/"61bcf8ebd2d8f80fd2b5eb2b"',
     "idempotency-key": "batch-17",
     "cursor": "WyIyMDI2LTAxLTAxVDAwOjAwOjAwWiIsImkxIl0",
     "category": "Drama",

@@ -167,7 +167,7 @@ def answer(parts: Bench, world: World, model: Bundle | None, *, loaded: bool = T
             Served("1", "run", model, now_us()), model, ItemTable.of(states, model.items), statistics
         )
     parts.store.histories, parts.store.popular = {"u": world.history}, world.popular
-    parts.parts.pipeline._popular._read_at_s = float("-inf")  # what is popular is another world's
+    parts.parts.pipeline._lister._popular._read_at_s = float("-inf")  # what is popular is another world's
     reply = asyncio.run(parts.parts.pipeline.recommend(world.ask))
     return orjson.loads(orjson.dumps(reply.body))  # type: ignore[no-any-return]
 
