@@ -40,7 +40,7 @@ def server(tmp_path: Path, wait_until: WaitUntil) -> Iterator[uvicorn.Server]:
 
 
 @pytest.fixture
-def connect(server: uvicorn.Server) -> Iterator[Callable[[], HTTPConnection]]:
+def connect(server: uvicorn.Server, wait_until: WaitUntil) -> Iterator[Callable[[], HTTPConnection]]:
     """Yield what gives another connection that is kept alive."""
     made: list[HTTPConnection] = []
 
@@ -48,6 +48,7 @@ def connect(server: uvicorn.Server) -> Iterator[Callable[[], HTTPConnection]]:
         connection = HTTPConnection(LOOPBACK, server.config.port, timeout=20)
         connection.connect()
         made.append(connection)
+        wait_until(lambda: len(server.server_state.connections) == len(made), 10, "the server has let it in")
         return connection
 
     yield make
