@@ -102,7 +102,7 @@ class Sender:
     def _pause_s(self) -> float:
         if self._next == len(self._planned_s):
             return LOOK_EVERY_S
-        return min(max(self._planned_s[self._next] - self._now_s, 0.0), LOOK_EVERY_S)
+        return min(max(float(self._planned_s[self._next]) - self._now_s, 0.0), LOOK_EVERY_S)
 
     def _stop(self) -> None:
         """Plan nothing more."""
