@@ -12,28 +12,60 @@ import numpy as np
 
 from benchmarks.recommend import fitted, made_up
 from benchmarks.record import ROOT, commit
+from features.contracts.profiles import Options
 from serving.bundle_cache import BundleCache, LastGood
 from tests.support.tiny_bundle import tiny_parts, write_parts
+from training.bundle.bundle import Bundle
 from training.bundle.manifest import manifest_digest
 from training.bundle.offered import SPEC
+from training.bundle.parts import Parts
 from training.bundle.plan import RANKER, Plan, default_budgets
 from training.bundle.ranker import Ranker
+from training.bundle.read import open_bundle
 from training.bundle.write import write_bundle
+from training.data import Interactions
 
 KEPT: Final = ROOT / ".run" / "bench-bundles"
+LARGE_TREES: Final = 200
+LARGE_LEAVES: Final = 63
+LEARNT_FROM: Final = 300
 N_TREES: Final = 100
 """Of a made ranker."""
 
 
 def bundle_of(n_items: int) -> Path:
-    """Return the folder of a bundle fitted on `recommend.made_up` interactions; its items are "0", "1" and so on."""
-    folder = KEPT / f"{n_items}-{_code()}" / "bundle"
-    if not (folder / "manifest.json").exists():
+    """Return the folder of a bundle fitted on `recommend.made_up` interactions; its items are "0", "1" and so on.
+
+    Its ranker is then fitted anew, to the size of one of a large site: on made-up tastes validation would stop it after
+    a few trees, and lists would be cheaper than anywhere else.
+    """
+    small, large = KEPT / f"{n_items}-{_code()}" / "bundle", KEPT / f"{n_items}-{_code()}-large" / "bundle"
+    if not (small / "manifest.json").exists():
         print(f"fitting a bundle of {n_items:,} items", flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        parts = fitted(made_up(n_items))
-        write_bundle(folder, parts, created_at=datetime.now(UTC), code_version=commit(), seed=0)
-    return folder
+        _write(small, fitted(made_up(n_items)))
+    if not (large / "manifest.json").exists():
+        opened = open_bundle(small, digest_of(small))
+        _write(large, replace(opened.parts, ranker=_large_ranker(opened, made_up(n_items))))
+    return large
+
+
+def _write(folder: Path, parts: Parts) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    write_bundle(folder, parts, created_at=datetime.now(UTC), code_version=commit(), seed=0)
+
+
+def _large_ranker(bundle: Bundle, interactions: Interactions) -> Ranker:
+    """Return a ranker of `LARGE_TREES` trees, fitted to tell items of a user's group among what retrieval offers."""
+    users = np.arange(LEARNT_FROM)
+    profiles = interactions.profiles(users, 500)
+    view, rows, labels = bundle.recommender.view(bundle.statistics), [], []
+    for user in users.tolist():
+        found, features = bundle.recommender.candidates(profiles, user, view, Options())
+        rows.append(features)
+        labels.append(found.items % 100 == user % 100)
+    data = lgb.Dataset(np.concatenate(rows), np.concatenate(labels), feature_name=list(SPEC.names))
+    settings = {"objective": "binary", "num_leaves": LARGE_LEAVES, "num_threads": 2, "seed": 0, "verbosity": -1}
+    return Ranker((lgb.train(settings, data, LARGE_TREES),), (1.0,))
 
 
 def digest_of(bundle: Path) -> str:
