@@ -29,6 +29,8 @@ KEPT: Final = ROOT / ".run" / "bench-bundles"
 LARGE_TREES: Final = 200
 LARGE_LEAVES: Final = 63
 LEARNT_FROM: Final = 300
+NOISE: Final = 0.3
+"""Share of labels that are wrong, so that trees grow to their full size."""
 N_TREES: Final = 100
 """Of a made ranker."""
 
@@ -59,10 +61,11 @@ def _large_ranker(bundle: Bundle, interactions: Interactions) -> Ranker:
     users = np.arange(LEARNT_FROM)
     profiles = interactions.profiles(users, 500)
     view, rows, labels = bundle.recommender.view(bundle.statistics), [], []
+    rng = np.random.default_rng(0)
     for user in users.tolist():
         found, features = bundle.recommender.candidates(profiles, user, view, Options())
         rows.append(features)
-        labels.append(found.items % 100 == user % 100)
+        labels.append((found.items % 100 == user % 100) ^ (rng.random(len(found.items)) < NOISE))
     data = lgb.Dataset(np.concatenate(rows), np.concatenate(labels), feature_name=list(SPEC.names))
     settings = {"objective": "binary", "num_leaves": LARGE_LEAVES, "num_threads": 2, "seed": 0, "verbosity": -1}
     return Ranker((lgb.train(settings, data, LARGE_TREES),), (1.0,))

@@ -5,7 +5,6 @@ was normal again. Events are posted meanwhile, too: without Kafka they cannot be
 """
 
 import logging
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from benchmarks.http_load import post
 from benchmarks.open_loop import OK, OpenLoop, Shots, even, get, milliseconds
 from benchmarks.record import record
 from benchmarks.serving_faults import FAULTS, Fault
-from benchmarks.serving_rig import DEADLINE_MS, ITEMS, USERS, ServingRig, serving_rig, wait_until
+from benchmarks.serving_rig import DEADLINE_MS, ITEMS, USERS, ServingRig, knows_options, serving_rig, wait_until
 
 RATE: Final = 40.0
 """Lists a second: what a server answers easily, so that the fault is what is measured."""
@@ -39,7 +38,7 @@ def run(names: Sequence[str] = ()) -> None:
     with serving_rig() as rig:
         for name in names or FAULTS:
             fault = FAULTS[name]
-            if not _can_run(fault):
+            if not knows_options([word for word in fault.command if word.startswith("--")]):
                 print(f"fault matrix: {name}: skipped, `python -m serving` has no --workers yet", flush=True)
                 continue
             if rig.api.command != fault.command:
@@ -123,15 +122,6 @@ def _events() -> list[bytes]:
     """Return events of users who are asked for no lists: histories stay as they are, landed or not."""
     bodies = [{"user_id": f"e{number}", "item_id": f"i{number}", "action": "view"} for number in range(100)]
     return [post("/api/v1/events", msgspec.json.encode(body)) for body in bodies]
-
-
-def _can_run(fault: Fault) -> bool:
-    """Return whether the server knows the options of a fault's command."""
-    options = {word for word in fault.command if word.startswith("--")}
-    if not options:
-        return True
-    shown = subprocess.run([sys.executable, "-m", "serving", "--help"], capture_output=True, text=True, check=False)
-    return all(option in shown.stdout for option in options)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ Load makers, server and Postgres share the machine's cores. `MARQUEE_BENCH_SCALE
 """
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from benchmarks.http_load import Load, load_of, post
 from benchmarks.open_loop import OK, REFUSED, OpenLoop, Shots, get, poisson, shoot
 from benchmarks.record import RESULTS, record
 from benchmarks.services import environment, services, start_features
+from benchmarks.serving_rig import knows_options
 from features.settings import Settings
 from ops.local.ports import LOOPBACK, free_ports
 from tests.support.serving import NOWHERE, Api
@@ -126,7 +125,7 @@ def _round(stand: Stand, bundle: Bundle, answer: dict[str, Any]) -> tuple[dict[s
 
 def _several_workers(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any]:
     """Return what two workers do under load; one, where the server knows no others."""
-    workers = 2 if _knows_workers() else 1
+    workers = 2 if knows_options(["--workers"]) else 1
     if workers == 1:
         print("serving: two workers skipped, `python -m serving` has no --workers yet; one is loaded", flush=True)
     with _server(settings, bundle, workers) as port:
@@ -226,12 +225,6 @@ def _wait_well(api: Api) -> None:
         time.sleep(0.2)
     for number in range(50):
         api.client.get(f"/api/v1/recommend/{number}")
-
-
-def _knows_workers() -> bool:
-    """Return whether the server can have several processes."""
-    shown = subprocess.run([sys.executable, "-m", "serving", "--help"], capture_output=True, text=True, check=False)
-    return "--workers" in shown.stdout
 
 
 def _steps(port: int) -> dict[str, float]:

@@ -1,8 +1,10 @@
 """A server with all that is behind it, real and its own: Postgres and Kafka by way of proxies, MLflow with bundles."""
 
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +121,12 @@ def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENC
             raise RigError(f"not within {patience_s:g} s: {what}")
         time.sleep(0.05)
     return time.monotonic()
+
+
+def knows_options(options: Collection[str]) -> bool:
+    """Return whether `python -m serving` knows some options."""
+    shown = subprocess.run([sys.executable, "-m", "serving", "--help"], capture_output=True, text=True, check=False)
+    return all(option in shown.stdout for option in options)
 
 
 @contextmanager
