@@ -27,8 +27,9 @@ bench: setup  ## the figures of the README, to committed JSON
 bench-full: setup  ## the same and the long ones: landing into ten million rows
 	@$(RUN) benchmarks --full
 
-soak: setup  ## faults at random against a steady stream of events (MINUTES=10)
+soak: setup  ## faults against a steady stream of events, then lists while all changes (MINUTES=10 each)
 	@$(RUN) benchmarks.soak $(or $(MINUTES),10)
+	@$(RUN) benchmarks.serving_soak $(or $(MINUTES),10)
 
 up: setup  ## start the whole stack on this machine
 	@$(RUN) ops.local up

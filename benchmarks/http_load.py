@@ -39,9 +39,14 @@ class Load:
 def load_from_a_process(
     port: int, bodies: Sequence[bytes], *, path: str, connections: int, seconds: float, status: int = 202
 ) -> Load:
-    """Return what `load` measured in a process of its own, so that server and client share no interpreter."""
+    """Return what `load` measured of POSTs in a process of its own, so that server and client share no interpreter."""
+    requests = [post(path, body) for body in bodies]
+    return load_of(port, requests, connections=connections, seconds=seconds, status=status)
+
+
+def load_of(port: int, requests: Sequence[bytes], *, connections: int, seconds: float, status: int = 200) -> Load:
+    """Return what `load` measured of any requests in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        requests = [post(path, body) for body in bodies]
         return pool.submit(load, port, requests, connections, seconds, status).result()
 
 

@@ -1,8 +1,10 @@
 """The README's tables of figures, written between markers from the committed JSON; a test holds them equal."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
+from benchmarks import serving_tables
 from benchmarks.features_page import write_page
 from benchmarks.record import ROOT, read
 
@@ -29,6 +31,9 @@ def tables() -> dict[str, str]:
         "soak": _soak,
         "training": _training,
         "serving_memory": _serving_memory,
+        "serving": _with_origin(serving_tables.serving),
+        "fault_matrix": _with_origin(serving_tables.fault_matrix),
+        "serving_soak": _with_origin(serving_tables.serving_soak),
     }
     found = {name: read(_FILES.get(name, name)) for name in made}
     return {name: make(found[name]) for name, make in made.items() if found[name] is not None}  # type: ignore[arg-type]
@@ -46,6 +51,10 @@ def write_tables() -> None:
     """Write the tables into the README, and the page of features."""
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
     write_page()
+
+
+def _with_origin(make: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
+    return lambda content: f"{make(content)}\n{_origin(content)}"
 
 
 def _quality(content: dict[str, Any]) -> str:

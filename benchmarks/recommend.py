@@ -33,11 +33,11 @@ def run() -> None:
     figures = {}
     for n_items in (10_000, 50_000):
         print(f"recommend: {n_items} items", flush=True)
-        figures[f"{n_items} items"] = _measure(_interactions(n_items))
+        figures[f"{n_items} items"] = _measure(made_up(n_items))
     record("recommend", figures)
 
 
-def _interactions(n_items: int) -> Interactions:
+def made_up(n_items: int) -> Interactions:
     """Return interactions of users with tastes: items of a user's group by a power law of popularity."""
     rng = np.random.default_rng(0)
     n_events = N_USERS * EVENTS_PER_USER
@@ -57,7 +57,8 @@ def _interactions(n_items: int) -> Interactions:
     )
 
 
-def _parts(interactions: Interactions) -> Parts:
+def fitted(interactions: Interactions) -> Parts:
+    """Return the parts of a bundle fitted on interactions, whose ranker orders all lists."""
     n_items = len(interactions.items)
     offsets = np.arange(n_items + 1, dtype=np.int64)
     groups = Categories(tuple(f"g{n}" for n in range(100)), offsets, (np.arange(n_items) % 100).astype(np.int32))
@@ -69,7 +70,7 @@ def _parts(interactions: Interactions) -> Parts:
 
 
 def _measure(interactions: Interactions) -> dict[str, Any]:
-    parts = _parts(interactions)
+    parts = fitted(interactions)
     recommender = parts.recommender()
     statistics = parts.state.at(parts.closed_at_us)
     users = np.random.default_rng(1).choice(N_USERS, REQUESTS, replace=False)

@@ -25,6 +25,8 @@ class FlightLimit:
         How long an answer should take, in seconds.
     lowest, highest
         Bounds of the limit.
+    first
+        The limit before anything is known; twice the lowest where it is not given.
     show
         Told the limit, at first and whenever it changes.
     clock_s
@@ -37,13 +39,14 @@ class FlightLimit:
         *,
         lowest: int = 4,
         highest: int = 64,
+        first: int | None = None,
         show: Callable[[int], object] = lambda limit: None,  # noqa: ARG005  # nobody looks
         clock_s: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._target_s = target_s
         self._lowest, self._highest = lowest, highest
         self._clock_s = clock_s
-        self._limit = float(min(2 * lowest, highest))
+        self._limit = float(min(first or 2 * lowest, highest))
         self._under_way = self._most = 0
         self._answers, self._took_s = 0, 0.0
         self._since_s = clock_s()

@@ -23,6 +23,9 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 ANSWER_SHARE: Final = 0.5
 """Of a deadline, how long lists should take under load: the rest is for those that take longer than most."""
+FEWEST_LISTS: Final = 4
+"""Two for the threads, two for the loop. More would keep their deadline only where fifty a second get done."""
+FIRST_LISTS: Final = 16
 ACKNOWLEDGE_S: Final = 1.0
 """How long Kafka should take for what is posted; it batches, so that many may wait together."""
 MOST_POSTED: Final = 1024
@@ -69,7 +72,7 @@ class SheddingMiddleware:
         self._shed = metrics.shed
         show = {kind: metrics.flight_limit.labels(kind).set for kind in (LISTS, POSTED, OPERATORS)}
         self._limits = {
-            LISTS: FlightLimit(deadline_s * ANSWER_SHARE, lowest=8, show=show[LISTS]),
+            LISTS: FlightLimit(deadline_s * ANSWER_SHARE, lowest=FEWEST_LISTS, first=FIRST_LISTS, show=show[LISTS]),
             POSTED: FlightLimit(ACKNOWLEDGE_S, lowest=64, highest=MOST_POSTED, show=show[POSTED]),
             OPERATORS: FlightLimit(ACKNOWLEDGE_S, lowest=MOST_OPERATORS, highest=MOST_OPERATORS, show=show[OPERATORS]),
         }

@@ -1,5 +1,6 @@
 """Connections to Marquee's database, and the one place where the driver's errors become ours."""
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -19,6 +20,8 @@ CONNECT_TIMEOUT_S: Final = 3
 """A server that does not answer within this is away; libpq counts at least two seconds."""
 POOL_TIMEOUT_S: Final = 0.5
 """How long a request waits for a free connection: longer than any query of ours takes, shorter than patience."""
+RECONNECT_S: Final = 1
+"""How long the pool tries again by itself, with ever longer pauses; then whoever asks makes it try at once."""
 LIVENESS: Final[dict[str, Any]] = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -96,7 +99,23 @@ def open_pool(settings: Settings, *, max_size: int = 8, statement_timeout_s: flo
 
     Opening succeeds while Postgres is away; the pool goes on trying.
     """
-    return AsyncConnectionPool(
+
+    async def check(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        """Return if a connection is alive; a round trip only where bytes came that nobody had asked for.
+
+        A session that the server ended while it idled (a restart, a failover) says so by a last message: it is replaced
+        before a request has met it, and all others that were ended with it.
+        """
+        idle = select.poll()
+        idle.register(connection.fileno(), select.POLLIN)
+        if idle.poll(0):
+            try:
+                await pool.check_connection(connection)
+            except psycopg.Error:
+                await pool.check()
+                raise
+
+    pool: AsyncPool = AsyncConnectionPool(
         settings.database_url.get_secret_value(),
         kwargs={
             "autocommit": True,
@@ -109,7 +128,8 @@ def open_pool(settings: Settings, *, max_size: int = 8, statement_timeout_s: flo
         min_size=4,
         max_size=max_size,
         timeout=POOL_TIMEOUT_S,
-        reconnect_timeout=10,
-        check=None,
+        reconnect_timeout=RECONNECT_S,
+        check=check,
         open=False,
     )
+    return pool

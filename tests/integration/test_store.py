@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import numpy as np
+import psycopg
 import pytest
 from msgspec.structs import replace
 from pydantic import SecretStr
@@ -188,3 +189,17 @@ def test_postgres_away_is_told_within_seconds(settings: Settings) -> None:
         with pytest.raises(UnavailableError):
             ask(away, question)
         assert time.monotonic() - started < 5
+
+
+def test_sessions_that_the_server_ended_are_replaced_before_a_request_meets_them(settings: Settings) -> None:
+    fill(settings, [act("a", 1, "i")], START + timedelta(minutes=2))
+    sessions = "FROM pg_stat_activity WHERE application_name = 'marquee-serving' AND datname = current_database()"
+
+    async def asked(store: Store) -> list[UserHistory]:
+        await store.ping()
+        with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+            ended = connection.execute(f"SELECT pg_terminate_backend(pid, 10000) {sessions}").rowcount
+            assert ended >= 1
+        return [await store.history("u", 10) for _ in range(ended + 1)]
+
+    assert all(history.item_ids == ["i"] for history in ask(settings, asked))

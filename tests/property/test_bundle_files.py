@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from features.contracts.profiles import Options, UserHistory
 from features.contracts.statistics import DAY_US
 from tests.support.synthetic import trained
+from tests.support.tiny_bundle import write_empty_bundle
 from training.bundle.bundle import Bundle
 from training.bundle.manifest import MANIFEST, BundleError, file_digest, manifest_digest
 from training.bundle.read import check_golden, digest_of, open_bundle, verify_bundle
@@ -168,3 +169,20 @@ def test_similar_items_share_users(written: tuple[Path, str]) -> None:
     eligible = np.ones(len(bundle.items), dtype=bool)
     eligible[items[0]] = False
     assert items[0] not in bundle.similar(4, 5, eligible)[0]
+
+
+def test_a_bundle_without_items_is_refused(tmp_path: Path) -> None:
+    digest = write_empty_bundle(tmp_path / "bundle")
+    verify_bundle(tmp_path / "bundle", digest)
+    with pytest.raises(BundleError, match="no items"):
+        open_bundle(tmp_path / "bundle", digest)
+
+
+def test_a_bundle_that_nothing_shows_to_work_is_refused(copied: tuple[Path, str]) -> None:
+    path = copied[0]
+    (path / "golden.json").write_bytes(b"[]")
+    files = msgspec.json.decode((path / MANIFEST).read_bytes())["files"]
+    found = file_digest(path / "golden.json")
+    digest = replace_manifest(path, files=files | {"golden.json": msgspec.to_builtins(found)})
+    with pytest.raises(BundleError, match="no golden requests"):
+        check_golden(open_bundle(path, digest))

@@ -1,4 +1,4 @@
-"""Postgres and Kafka that a module may stop, kill and freeze, each also behind a proxy whose links can be made bad."""
+"""Services that a module may stop, kill and freeze; Postgres and Kafka also behind proxies that make links bad."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ from ops.local.layout import Layout
 from ops.local.ports import LOOPBACK, free_ports
 from ops.local.processes import end, stack_processes
 from ops.local.service import Service
-from ops.local.services import kafka, postgres
+from ops.local.services import kafka, mlflow, postgres
 from ops.local.stack import Stack
 from ops.local.state import Secrets, State
 from tests.support.commands import run_command
@@ -36,8 +36,10 @@ from tests.support.proxy import Proxy
 SMALL: Final = {"max_wal_size": "64MB", "min_wal_size": "32MB", "shared_buffers": "64MB"}
 DISK_BYTES: Final = 600 * 2**20
 """Size of the file system that Postgres lies on where one can be mounted: some databases and their logs."""
-END_LANDING: Final = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'marquee-landing%'"
+LANDING: Final = "marquee-landing"
+END_SESSIONS: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE starts_with(application_name, %s) "
+    "AND pid <> pg_backend_pid()"
 )
 STARTS: Final = 5
 """Attempts to start a killed Postgres: the first may find that its orphans have not ended yet."""
@@ -52,7 +54,7 @@ class Services:
         ports = self.stack.state.ports
         self.postgres_proxy = Proxy(ports.postgres)
         # Brokers tell clients their address: those who come by the second listener are told the proxy's.
-        self._behind_proxy = ports.mlflow
+        self._behind_proxy = ports.api
         self.kafka_proxy = Proxy(self._behind_proxy)
         self._held: dict[str, ExitStack] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -121,13 +123,16 @@ class Services:
         return False
 
     @contextmanager
-    def crowded(self, settings: Settings) -> Iterator[None]:
-        """Leave Postgres no connection to give, and landing none of those it had, for as long as the block runs."""
+    def crowded(self, settings: Settings, ending: str = LANDING) -> Iterator[None]:
+        """Leave Postgres no connection to give, for as long as the block runs.
+
+        Sessions whose name begins with `ending`, landing's, lose those that they had.
+        """
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             taken = list(_every_connection(settings))
-            admin.execute(END_LANDING)
-            # What landing left is taken at once, so that it finds nothing.
-            taken += _every_connection(settings)
+            # What they leave is taken at once, so that they find nothing; sessions end a moment after they are told to.
+            while admin.execute(END_SESSIONS, [ending]).rowcount:
+                taken += _every_connection(settings)
             try:
                 yield
             finally:
@@ -139,11 +144,27 @@ class Services:
         """Let landing's role have no connection for as long as the block runs."""
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             admin.execute("ALTER ROLE marquee CONNECTION LIMIT 0")
-            admin.execute(END_LANDING)
+            admin.execute(END_SESSIONS, [LANDING])
             try:
                 yield
             finally:
                 admin.execute("ALTER ROLE marquee CONNECTION LIMIT -1")
+
+    @contextmanager
+    def read_only(self, settings: Settings, ending: str) -> Iterator[None]:
+        """Let nothing be written to a database for as long as the block runs, as on a standby.
+
+        Sessions whose name begins with `ending` must connect anew, as after a failover.
+        """
+        database = sql.Identifier(settings.database_url.get_secret_value().rsplit("/", 1)[1])
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
+            admin.execute(END_SESSIONS, [ending])
+            try:
+                yield
+            finally:
+                admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database))
+                admin.execute(END_SESSIONS, [ending])
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
@@ -210,7 +231,13 @@ class Services:
         return _settings(url, ports.kafka), _settings(via, self.kafka_proxy.port)
 
     def _service(self, name: str) -> Service:
-        return postgres.service(self.stack, SMALL) if name == "postgres" else kafka.service(self.stack, self._listeners)
+        match name:
+            case "postgres":
+                return postgres.service(self.stack, SMALL)
+            case "kafka":
+                return kafka.service(self.stack, self._listeners)
+            case _:
+                return mlflow.service(self.stack)
 
     @property
     def _listeners(self) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +32,12 @@ NOWHERE = f"http://{LOOPBACK}:9"
 
 @dataclass
 class Api:
-    """One `python -m serving` and a client of it."""
+    """One server process, `python -m serving` unless said otherwise, and a client of it."""
 
     port: int
     settings: Mapping[str, str]
     log: Path
+    command: Sequence[str] = ("serving",)
     client: httpx.Client = field(init=False)
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -57,7 +58,7 @@ class Api:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving"], env=environment, cwd=ROOT, stdout=log, stderr=log
+                [sys.executable, "-m", *self.command], env=environment, cwd=ROOT, stdout=log, stderr=log
             )
         self._wait_alive()
 

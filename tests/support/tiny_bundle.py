@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from scipy import sparse
@@ -26,14 +27,31 @@ def write_tiny_bundle(
     folder: Path, seed: int = 0, n_items: int = 30, trained_until_us: int = CLOSED_AT_US, prefix: str = "i"
 ) -> str:
     """Write a bundle of items i0..i29 that blends its sources, and return its digest."""
+    return write_parts(folder, tiny_parts(seed, n_items, trained_until_us, prefix), seed)
+
+
+def write_empty_bundle(folder: Path) -> str:
+    """Write a bundle that knows no item, as training on an empty snapshot would if it got so far; return its digest."""
+    with patch("training.bundle.write.make_golden", return_value=[]):
+        return write_tiny_bundle(folder, n_items=0)
+
+
+def write_parts(folder: Path, parts: Parts, seed: int) -> str:
+    """Write a bundle as if made at a moment that is always the same, and return its digest."""
+    created_at = datetime(2026, 1, 1, tzinfo=UTC)
+    return write_bundle(folder, parts, created_at=created_at, code_version="test", seed=seed)
+
+
+def tiny_parts(seed: int, n_items: int, trained_until_us: int = CLOSED_AT_US, prefix: str = "i") -> Parts:
+    """Return the parts of a bundle of items i0, i1 and so on, that blends its sources."""
     rng = np.random.default_rng(seed)
     factors = rng.standard_normal((n_items, 8)).astype(np.float32)
     state = StatisticsState.empty(n_items)
-    events = rng.integers(n_items, size=200).astype(np.int32)
+    events = rng.integers(max(n_items, 1), size=200 * (n_items > 0)).astype(np.int32)
     state.add(liked(events, CLOSED_AT_US - DAY_US), BUCKET_US)
     table = NeighbourTable.from_matrix(sparse.csr_matrix(np.clip(factors @ factors.T, 0, None)))
     index, index_info = build_index(factors, factors)
-    parts = Parts(
+    return Parts(
         items=IdMap([f"{prefix}{number}" for number in range(n_items)]),
         fold_in=FoldIn(factors, (factors.T @ factors + np.eye(8)).astype(np.float32), 10.0),
         index=index,
@@ -52,5 +70,3 @@ def write_tiny_bundle(
         n_users=10,
         n_interactions=200,
     )
-    created_at = datetime(2026, 1, 1, tzinfo=UTC)
-    return write_bundle(folder, parts, created_at=created_at, code_version="test", seed=seed)

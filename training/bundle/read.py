@@ -71,7 +71,8 @@ def open_bundle(path: Path, expected_digest: str) -> Bundle:
     Raises
     ------
     BundleError
-        If it is not the bundle of that digest, or of another format or feature spec than this code computes.
+        If it is not the bundle of that digest, of another format or feature spec than this code computes, or without
+        items.
     """
     manifest = verify_bundle(path, expected_digest)
     spec_hash = SPEC.digest
@@ -82,6 +83,8 @@ def open_bundle(path: Path, expected_digest: str) -> Bundle:
         )
     if manifest.source_names != SOURCES:
         raise BundleError(f"bundle {path} has sources {manifest.source_names}, this code has {SOURCES}; train anew")
+    if not manifest.n_items:
+        raise BundleError(f"bundle {path} has no items, so every list would be empty; train on data that has some")
     return Bundle(path, expected_digest, manifest, _parts(path, manifest))
 
 
@@ -91,9 +94,11 @@ def check_golden(bundle: Bundle) -> None:
     Raises
     ------
     BundleError
-        If one is answered otherwise than when the bundle was written.
+        If one is answered otherwise than when the bundle was written, or there are none.
     """
     requests = msgspec.json.decode((bundle.path / "golden.json").read_bytes(), type=list[GoldenRequest])
+    if not requests:
+        raise BundleError(f"bundle {bundle.path} has no golden requests, so nothing shows that it works; train anew")
     check_answers(bundle.recommender, bundle.statistics, requests)
 
 
