@@ -11,6 +11,7 @@ from serving.auth import Role, require_role
 from serving.direct import DirectDoor, Endpoint, direct_endpoints
 from serving.health import Checkup
 from serving.item_schemas import SearchRequest
+from serving.list_door import ListDoor
 from serving.middleware import BodyLimitMiddleware, MetricsMiddleware, RequestIdMiddleware
 from serving.openapi import install_openapi
 from serving.parts import Parts
@@ -67,6 +68,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
         redirect_slashes=False,
         middleware=[
             Middleware(SheddingMiddleware, metrics=parts.metrics, deadline_s=parts.pipeline.deadline_s),
+            Middleware(ListDoor, metrics=parts.metrics, pipeline=parts.pipeline),
             Middleware(DirectDoor, metrics=parts.metrics, endpoints=direct, timeout_s=body_timeout_s),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=parts.metrics),

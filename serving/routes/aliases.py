@@ -14,10 +14,11 @@ from serving.path_ids import ANY
 from serving.pipeline import Pipeline
 from serving.posted import EVENTS_PROBLEM, OtherBatch, OtherEvent
 from serving.posting import Poster
+from serving.replies import respond, seconds
 from serving.responses import JsonResponse, accepted
 from serving.routes.model import UNKNOWN, Limit, Version
 from serving.routes.operations import UNREADY, UNWELL, health_answer, ready_answer
-from serving.routes.recommend import AT_HAND, DeadlineMs, IfNoneMatch, PathId, QueryId, respond, seconds
+from serving.routes.recommend import AT_HAND, DeadlineMs, IfNoneMatch, PathId, QueryId
 from serving.schemas import (
     KIND,
     Alive,

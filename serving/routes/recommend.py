@@ -6,17 +6,15 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator
 
-from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
 from serving.bodies import read_body
 from serving.deadline import MAX_DEADLINE_MS
+from serving.list_query import ListQuery
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
 from serving.path_ids import ANY
-from serving.pipeline import Pipeline, Reply
-from serving.responses import JsonResponse
-from serving.schemas import KIND, SEEN_ACTIONS, ExperimentId, RecommendAnswer, RecommendRequest, without_nul
+from serving.pipeline import Pipeline
+from serving.replies import MAX_TAGS, respond, seconds
+from serving.schemas import RecommendAnswer, RecommendRequest, without_nul
 
-MAX_TAGS: Final = 1024
-RECOMMENDATION_ID: Final = "X-Recommendation-Id"
 AT_HAND: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "The list is the one of `If-None-Match`; it counts as shown again."}
 }
@@ -60,56 +58,14 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         response_model=RecommendAnswer,
         responses=AT_HAND,
     )
-    async def recommend_for_user(  # noqa: PLR0917  # FastAPI passes names
+    async def recommend_for_user(
         user_id: PathId,
-        k: Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted.")] = DEFAULT_K,
-        type: Annotated[Kind, Query(description=KIND)] = "feed",  # noqa: A002  # the API's word
-        item_id: Annotated[
-            QueryId,
-            Query(description="With type `similar`: the item whose like are wanted; other types pay no heed to it."),
-        ] = None,
-        categories: Annotated[
-            list[str],
-            Query(max_length=MAX_CATEGORIES, description="Only items in at least one; repeated or by commas."),
-        ] = [],  # noqa: B006  # FastAPI copies defaults
-        exclude: Annotated[
-            list[str],
-            Query(max_length=MAX_EXCLUDED, description="Items that must not come back; repeated or by commas."),
-        ] = [],  # noqa: B006  # FastAPI copies defaults
-        include_seen: Annotated[
-            bool | None,
-            Query(description="Whether items that the user had may come back; left out, the served version decides."),
-        ] = None,
-        seen_actions: Annotated[
-            list[str], Query(max_length=MAX_ACTIONS, description=f"{SEEN_ACTIONS} Repeated or by commas.")
-        ] = [],  # noqa: B006  # FastAPI copies defaults
-        diversity: Annotated[
-            float | None,
-            Query(ge=0, le=1, description="How much the list avoids items like those above; as the server is set."),
-        ] = None,
-        experiment_id: Annotated[
-            ExperimentId | None, Query(description="Echoed, and kept with the impression.")
-        ] = None,
-        explain: Annotated[bool, Query(description="Adds ranks by source and feature values.")] = False,  # noqa: FBT002
+        query: Annotated[ListQuery, Query()],
         deadline_ms: DeadlineMs = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         """Answer with a ranked list from the user's latest interactions; what is missing is said, never an error."""
-        ask = Ask(
-            user_id=user_id,
-            k=k,
-            kind=type,
-            item_id=item_id,
-            categories=by_commas(categories),
-            exclude=by_commas(exclude),
-            include_seen=include_seen,
-            seen_actions=by_commas(seen_actions),
-            experiment_id=experiment_id,
-            explain=explain,
-            diversity=diversity,
-            deadline_s=seconds(deadline_ms),
-        )
-        return respond(await pipeline.recommend(ask), if_none_match)
+        return respond(await pipeline.recommend(query.ask(user_id, seconds(deadline_ms))), if_none_match)
 
     @router.post(
         "/api/v1/recommend",
@@ -125,25 +81,3 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         return respond(await pipeline.recommend(replace(body.ask(), deadline_s=seconds(deadline_ms))), None)
 
     return router
-
-
-def respond(reply: Reply, if_none_match: str | None) -> Response:
-    """Return the answer, or 304 where the client has the list; either has a recommendation id of its own."""
-    headers = {"ETag": reply.etag, RECOMMENDATION_ID: reply.body["recommendation_id"]}
-    if if_none_match is not None and reply.etag in (tag.strip() for tag in if_none_match.split(",")):
-        return Response(status_code=304, headers=headers)
-    return JsonResponse(reply.body, headers=headers)
-
-
-def seconds(milliseconds: int | None) -> float | None:
-    """Return a deadline in seconds, None where there is none."""
-    return None if milliseconds is None else milliseconds / 1000
-
-
-def by_commas(values: list[str]) -> list[str]:
-    """Return values as they are and, where they hold commas, their parts too: an id may hold a comma itself.
-
-    >>> by_commas(["a,b", "c"])
-    ['a,b', 'a', 'b', 'c']
-    """
-    return [part for value in values for part in ((value, *value.split(",")) if "," in value else (value,))]

@@ -1,0 +1,83 @@
+"""The query of a request for a list: one form for its description, for the framework, and for the door past it."""
+
+from typing import Annotated, Final
+from urllib.parse import parse_qsl
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
+from serving.schemas import KIND, SEEN_ACTIONS, ExperimentId, without_nul
+
+_Text = Annotated[str, AfterValidator(without_nul)]
+
+
+class ListQuery(BaseModel):
+    """What a list may be asked to be; unknown keys are not heeded."""
+
+    k: int = Field(DEFAULT_K, ge=1, le=MAX_K, description="Items wanted.")
+    type: Kind = Field("feed", description=KIND)
+    item_id: _Text | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description="With type `similar`: the item whose like are wanted; other types pay no heed to it.",
+    )
+    categories: list[str] = Field(
+        [], max_length=MAX_CATEGORIES, description="Only items in at least one; repeated or by commas."
+    )
+    exclude: list[str] = Field(
+        [], max_length=MAX_EXCLUDED, description="Items that must not come back; repeated or by commas."
+    )
+    include_seen: bool | None = Field(
+        default=None,
+        description="Whether items that the user had may come back; left out, the served version decides.",
+    )
+    seen_actions: list[str] = Field([], max_length=MAX_ACTIONS, description=f"{SEEN_ACTIONS} Repeated or by commas.")
+    diversity: float | None = Field(
+        None, ge=0, le=1, description="How much the list avoids items like those above; as the server is set."
+    )
+    experiment_id: ExperimentId | None = Field(None, description="Echoed, and kept with the impression.")
+    explain: bool = Field(default=False, description="Adds ranks by source and feature values.")
+
+    def ask(self, user_id: str, deadline_s: float | None) -> Ask:
+        """Return the wish that a user's query expresses."""
+        return Ask(
+            user_id=user_id,
+            k=self.k,
+            kind=self.type,
+            item_id=self.item_id,
+            categories=by_commas(self.categories),
+            exclude=by_commas(self.exclude),
+            include_seen=self.include_seen,
+            seen_actions=by_commas(self.seen_actions),
+            experiment_id=self.experiment_id,
+            explain=self.explain,
+            diversity=self.diversity,
+            deadline_s=deadline_s,
+        )
+
+
+_REPEATED: Final = frozenset({"categories", "exclude", "seen_actions"})
+
+
+def read_query(query: bytes) -> ListQuery | None:
+    """Return a query string as the framework would read it, None where it is not well-formed."""
+    fields: dict[str, str | list[str]] = {}
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in _REPEATED:
+            fields[name] = [*fields.get(name, ()), value]
+        else:
+            fields[name] = value
+    try:
+        return ListQuery.model_validate(fields)
+    except ValidationError:
+        return None
+
+
+def by_commas(values: list[str]) -> list[str]:
+    """Return values as they are and, where they hold commas, their parts too: an id may hold a comma itself.
+
+    >>> by_commas(["a,b", "c"])
+    ['a,b', 'a', 'b', 'c']
+    """
+    return [part for value in values for part in ((value, *value.split(",")) if "," in value else (value,))]

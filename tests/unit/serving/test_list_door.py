@@ -1,0 +1,82 @@
+"""Requests for lists past the framework: what they answer is what the framework's route answers."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving import list_door
+from serving.list_query import ListQuery, read_query
+from tests.support.serving_parts import Bench, bench
+
+BY_THE_FRAMEWORK = {"content-length": "0"}
+VALUES = st.one_of(
+    st.sampled_from(
+        ["", "1", "5", "0", "501", "true", "off", "nan", "0.5", "similar", "feed", "no", "i1", "i1,i2", " 3"]
+    ),
+    st.text(max_size=8),
+)
+KEYS = st.sampled_from([*ListQuery.model_fields, "other"])
+HEADERS = st.dictionaries(
+    st.sampled_from(["X-Deadline-Ms", "If-None-Match"]),
+    st.sampled_from(["60000", "0", "-1", "1e3", "", "60001", "x", "030000", '"tag"']),
+)
+IDS = st.one_of(st.sampled_from(["u", "u/x", "a b", "\u00e9"]), st.text(max_size=6))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with bench(tmp_path_factory.mktemp("door")) as parts:
+        parts.registry.publish()
+        yield parts
+
+
+def said(answer: httpx.Response) -> Any:
+    """Return what an answer says, but for what is new each time."""
+    if answer.status_code == 304:
+        return answer.headers["etag"]
+    left_out = {"recommendation_id", "took_ms", "request_id", "explanation"}
+    return {name: value for name, value in answer.json().items() if name not in left_out}
+
+
+@given(IDS, st.lists(st.tuples(KEYS, VALUES), max_size=4), HEADERS)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_both_ways_answer_the_same(
+    served: Bench, user_id: str, query: list[tuple[str, str]], headers: dict[str, str]
+) -> None:
+    path = f"/api/v1/recommend/{quote(user_id, safe='')}"
+
+    path += f"?{urlencode(query)}"
+
+    async def use() -> None:
+        async with served.client() as client:
+            here = await client.get(path, headers=headers)
+            there = await client.get(path, headers=headers | BY_THE_FRAMEWORK)
+        assert here.status_code == there.status_code
+        assert said(here) == said(there)
+
+    asyncio.run(use())
+
+
+def test_well_formed_requests_do_not_reach_the_framework(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+
+    def watched(query: bytes) -> Any:
+        read.append(query)
+        return read_query(query)
+
+    monkeypatch.setattr(list_door, "read_query", watched)
+
+    async def use() -> httpx.Response:
+        async with served.client() as client:
+            return await client.get("/api/v1/recommend/u?k=3", headers={"X-Request-Id": "mine"})
+
+    answer = asyncio.run(use())
+    assert (answer.status_code, answer.headers["x-request-id"]) == (200, "mine")
+    assert read == [b"k=3"]
+    assert 'route="/api/v1/recommend/{user_id}"' in served.parts.metrics.render().decode()
