@@ -95,8 +95,8 @@ class Answers:
         self._count("made")
         if basis is not None and not listed.degraded:
             wanted.kept.put(wanted.key, KeptList(listed, basis, digest), self._limit)
-            self._metrics.answers_bytes.set(wanted.kept.size_bytes)
+            self._metrics.lists.answers_bytes.set(wanted.kept.size_bytes)
         return listed
 
     def _count(self, outcome: str) -> None:
-        self._metrics.answers.labels(outcome).inc()
+        self._metrics.lists.answers.labels(outcome).inc()

@@ -1,9 +1,10 @@
 """Puts the parts of a server together from settings: the one place that knows which real parts there are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
 
@@ -62,104 +63,144 @@ SEARCH_THREADS: Final = 2
 """Threads of their own: a search looks at every text, and recommendations must not wait behind it."""
 
 
+class _Threads:
+    """Threads for what would hold up the event loop: of their own for each kind, so that none waits for another."""
+
+    def __init__(self) -> None:
+        self.lists = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
+        self.explanations = ThreadPoolExecutor(1, thread_name_prefix="explain")
+        self.searches = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
+        self.registry = ThreadPoolExecutor(1, thread_name_prefix="registry")
+
+    def end(self) -> None:
+        """Wait for what they do."""
+        for threads in (self.lists, self.explanations, self.searches, self.registry):
+            threads.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What several parts share."""
+
+    settings: Settings
+    metrics: Metrics
+    current: Current
+    pool: AsyncPool
+    store: Store
+    store_guard: Guard
+    sink: ProducerSink
+    kafka_guard: Guard
+    operators: Operators
+    threads: _Threads
+
+
 def assemble(settings: Settings, metrics: Metrics) -> Parts:
     """Return the parts of a server; nothing is opened before `Parts.running` is entered."""
-    current = Current()
-    pool = open_pool(settings)
-    store, store_guard = Store(pool), Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S)
-    catalogue_guard = Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)
-    # What gathers between two loads is batch enough.
-    sink = ProducerSink(EventProducer(settings, linger_ms=0))
-    kafka_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
-    impressions_guard = Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
-    impressions = Impressions(sink, impressions_guard, metrics)
-    records_guard = Guard("Postgres", timeout_s=RECORDS_TIMEOUT_S, rest_s=REST_S, failures=1)
-    served = ServedStore(pool, settings.erasure_secret.get_secret_value().encode())
-    records = Records(served, records_guard, metrics, settings.record_share)
-    executor = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
-    explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")
-    searchers = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
-    readers = ThreadPoolExecutor(1, thread_name_prefix="registry")
-    operators = Operators(settings)
+    current, pool = Current(), open_pool(settings)
+    base = _Base(
+        settings=settings,
+        metrics=metrics,
+        current=current,
+        pool=pool,
+        store=Store(pool),
+        store_guard=Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S),
+        # What gathers between two loads is batch enough.
+        sink=ProducerSink(EventProducer(settings, linger_ms=0)),
+        kafka_guard=_kafka_guard(),
+        operators=Operators(settings),
+        threads=_Threads(),
+    )
     follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
-    keeper = Keeper(_slot(settings), store, follower, current, metrics)
-
+    keeper = Keeper(_slot(settings), base.store, follower, current, metrics)
+    impressions, records = Impressions(base.sink, _kafka_guard(), metrics), _records(base)
+    threads, catalogue_guard = base.threads, Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)
     return Parts(
         model_name=settings.model_name,
         admin_token=settings.admin_token.get_secret_value(),
-        store=store,
-        store_guard=store_guard,
-        kafka_guard=kafka_guard,
+        store=base.store,
+        store_guard=base.store_guard,
+        kafka_guard=base.kafka_guard,
         current=current,
         keeper=keeper,
-        pipeline=Pipeline(
-            lister=Lister(
-                store=store,
-                guard=store_guard,
-                current=current,
-                executor=executor,
-                explainer=explainer,
-                mixing=Mixing(settings.fresh_share, settings.diversity),
-            ),
-            answers=Answers(settings.answers_mb << 20, metrics),
-            current=current,
-            impressions=impressions,
-            records=records,
-            metrics=metrics,
-            clock=now_us,
-            deadline_s=settings.deadline_ms / 1000,
-        ),
-        poster=Poster(sink, kafka_guard, metrics),
-        operators=operators,
+        pipeline=_pipeline(base, impressions, records),
+        poster=Poster(base.sink, base.kafka_guard, metrics),
+        operators=base.operators,
         reader=ItemReader(CatalogueStore(pool), catalogue_guard, current),
-        search=Search(current, searchers, metrics, now_us),
-        similar=Similar(current, searchers, now_us),
-        onboarding=Onboarding(
-            store=store,
-            guard=store_guard,
-            current=current,
-            executor=searchers,
-            choose=cast("Choose", onboarding_items),  # every model that is served is a bundle
-            clock=now_us,
-        ),
-        models=Models(
-            settings.model_name,
-            _registry(settings),
-            Guard("MLflow", timeout_s=REGISTRY_TIMEOUT_S, rest_s=REST_S),
-            readers,
-        ),
-        users=UserFeatures(
-            store=store,
-            guard=store_guard,
-            current=current,
-            sink=sink,
-            kafka_guard=kafka_guard,
-            operators=operators,
-            executor=searchers,
-            clock=now_us,
-        ),
+        search=Search(current, threads.searches, metrics, now_us),
+        similar=Similar(current, threads.searches, now_us),
+        onboarding=_onboarding(base),
+        models=_models(base),
+        users=_users(base),
         metrics=metrics,
-        running=partial(
-            _running,
-            pool,
-            keeper,
-            (impressions, records),
-            sink,
-            (executor.shutdown, explainer.shutdown, searchers.shutdown, readers.shutdown, operators.close),
-        ),
+        running=partial(_running, base, keeper, (impressions, records)),
+    )
+
+
+def _kafka_guard() -> Guard:
+    return Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
+
+
+def _records(base: _Base) -> Records:
+    served = ServedStore(base.pool, base.settings.erasure_secret.get_secret_value().encode())
+    guard = Guard("Postgres", timeout_s=RECORDS_TIMEOUT_S, rest_s=REST_S, failures=1)
+    return Records(served, guard, base.metrics, base.settings.record_share)
+
+
+def _pipeline(base: _Base, impressions: Impressions, records: Records) -> Pipeline:
+    settings = base.settings
+    lister = Lister(
+        store=base.store,
+        guard=base.store_guard,
+        current=base.current,
+        executor=base.threads.lists,
+        explainer=base.threads.explanations,
+        mixing=Mixing(settings.fresh_share, settings.diversity),
+    )
+    return Pipeline(
+        lister=lister,
+        answers=Answers(settings.answers_mb << 20, base.metrics),
+        current=base.current,
+        impressions=impressions,
+        records=records,
+        metrics=base.metrics,
+        clock=now_us,
+        deadline_s=settings.deadline_ms / 1000,
+    )
+
+
+def _onboarding(base: _Base) -> Onboarding:
+    return Onboarding(
+        store=base.store,
+        guard=base.store_guard,
+        current=base.current,
+        executor=base.threads.searches,
+        choose=cast("Choose", onboarding_items),  # every model that is served is a bundle
+        clock=now_us,
+    )
+
+
+def _models(base: _Base) -> Models:
+    guard = Guard("MLflow", timeout_s=REGISTRY_TIMEOUT_S, rest_s=REST_S)
+    return Models(base.settings.model_name, _registry(base.settings), guard, base.threads.registry)
+
+
+def _users(base: _Base) -> UserFeatures:
+    return UserFeatures(
+        store=base.store,
+        guard=base.store_guard,
+        current=base.current,
+        sink=base.sink,
+        kafka_guard=base.kafka_guard,
+        operators=base.operators,
+        executor=base.threads.searches,
+        clock=now_us,
     )
 
 
 @asynccontextmanager
-async def _running(
-    pool: AsyncPool,
-    keeper: Keeper,
-    writers: Sequence[Impressions | Records],
-    sink: ProducerSink,
-    ends: Sequence[Callable[[], None]],
-) -> AsyncIterator[None]:
+async def _running(base: _Base, keeper: Keeper, writers: Sequence[Impressions | Records]) -> AsyncIterator[None]:
     """Run a server's loops, and end all that it holds open when they are to end."""
-    await pool.open()
+    await base.pool.open()
     await keeper.resume()
     tasks = [asyncio.create_task(each.run()) for each in (keeper, *writers)]
     try:
@@ -169,10 +210,10 @@ async def _running(
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await asyncio.gather(*(writer.flush() for writer in writers))
-        await sink.close()
-        await pool.close()
-        for end in ends:
-            end()
+        await base.sink.close()
+        await base.pool.close()
+        base.threads.end()
+        base.operators.close()
 
 
 def _registry(settings: Settings) -> Registry:

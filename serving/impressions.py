@@ -95,4 +95,4 @@ class Impressions:
         return [self._queue.get_nowait() for _ in range(min(at_most, self._queue.qsize()))]
 
     def _count(self, outcome: str, number: int) -> None:
-        self._metrics.impressions.labels(outcome).inc(number)
+        self._metrics.lists.impressions.labels(outcome).inc(number)

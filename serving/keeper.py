@@ -73,7 +73,7 @@ class Keeper:
         async with self._one_look:
             look = await asyncio.to_thread(self.slot.look, insist=insist)
             if look.outcome is not Outcome.UNCHANGED:
-                self._metrics.bundle_loads.labels(look.outcome.value).inc()
+                self._metrics.bundle.loads.labels(look.outcome.value).inc()
             if look.served is not None:
                 await self._swap(look.served)
             return look
@@ -110,7 +110,7 @@ class Keeper:
         news = await self._store.item_statistics(live.statistics.closed_at_us)
         if live.statistics.is_news(news):
             await self._take_in(await self._store.item_statistics(EVER_US))
-        self._metrics.statistics_of_other_weights.set(live.statistics.other_weights)
+        self._metrics.bundle.statistics_of_other_weights.set(live.statistics.other_weights)
 
     async def refresh_texts(self) -> None:
         """Take in the texts that were embedded since the last time."""
@@ -131,7 +131,7 @@ class Keeper:
         async with self._one_change:
             await self._grower.grow()
             live = self._current.live
-            self._metrics.arrivals.set(0 if live is None else live.n_arrivals)
+            self._metrics.bundle.arrivals.set(0 if live is None else live.n_arrivals)
 
     async def _take_in(self, rows: StatisticsRows) -> None:
         """Let the served version, whichever it is by now, have the statistics of all items."""
@@ -140,7 +140,7 @@ class Keeper:
             if live is not None and live.statistics.is_news(rows):
                 await asyncio.to_thread(live.statistics.apply, rows)
                 await asyncio.to_thread(warm, live)
-                self._metrics.statistics_closed_at.set(live.statistics.current.closed_at_us / 1e6)
+                self._metrics.bundle.statistics_closed_at.set(live.statistics.current.closed_at_us / 1e6)
 
     async def _bare(self, texts: Texts | None) -> Texts | None:
         """Return the texts by the newest encoder as they are now."""
@@ -172,7 +172,7 @@ class Keeper:
                 await asyncio.to_thread(warm, live)
             self._current.live = live
         manifest = served.model.manifest
-        self._metrics.show_bundle(served.version, served.model.digest, manifest.trained_until_us)
+        self._metrics.bundle.show(served.version, served.model.digest, manifest.trained_until_us)
         log.info("serving_version", version=served.version, digest=served.model.digest, items=len(served.model.items))
         await asyncio.to_thread(self.slot.keep, served)
 
@@ -208,9 +208,9 @@ class Keeper:
             try:
                 await refresh()
             except UnavailableError:
-                self._metrics.refreshes.labels(state, "unavailable").inc()
+                self._metrics.bundle.refreshes.labels(state, "unavailable").inc()
                 raise
-            self._metrics.refreshes.labels(state, "ok").inc()
+            self._metrics.bundle.refreshes.labels(state, "ok").inc()
 
         return counted
 

@@ -118,42 +118,15 @@ class TextSeries:
             self.newest.set(texts.newest_us / 1e6)
 
 
-class Metrics:
-    """All series that serving exports; `render` gives their text.
+class ListSeries:
+    """Lists: how they came about, how long each step took, and what was told of them."""
 
-    Parameters
-    ----------
-    shown
-        What gives the series of all workers; None where this process is the only one.
-    """
-
-    def __init__(self, shown: CollectorRegistry | None = None) -> None:
-        self.registry = registry = CollectorRegistry()
-        self._shown = registry if shown is None else shown
-        PlatformCollector(registry=self._shown)
-        if shown is None:
-            ProcessCollector(registry=registry)
-        self._bundle: tuple[str, str] | None = None
-        self.http = RequestSeries(registry)
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.stages = Histogram(
             "marquee_stage_seconds",
             "Time of each step of a recommendation.",
             ("stage",),
             buckets=_SECONDS,
-            registry=registry,
-        )
-        self._step_timers: dict[str, Histogram] = {}
-        self.flight_limit = Gauge(
-            "marquee_flight_limit",
-            "Requests of a kind that may be under way now.",
-            ("kind",),
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.shed = Counter(
-            "marquee_requests_shed_total",
-            "Requests refused with 503 because too many were under way.",
-            ("kind",),
             registry=registry,
         )
         self.recommendations = Counter(
@@ -171,27 +144,64 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.posted = PostedSeries(registry)
         self.impressions = Counter(
             "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry
         )
         self.records = Counter(
             "marquee_records_total", "Lists that were to be recorded, by outcome.", ("outcome",), registry=registry
         )
-        self.bundle = Gauge(
+        self._step_timers: dict[str, Histogram] = {}
+
+    def served(self, degraded: bool, reason: str | None) -> None:  # noqa: FBT001  # what an answer says
+        """Count a list that was served."""
+        self.recommendations.labels(str(degraded).lower(), reason or "").inc()
+
+    def show_steps(self, took_s: Mapping[str, float]) -> None:
+        """Export what each step of a recommendation took."""
+        for step, seconds in took_s.items():
+            timer = self._step_timers.get(step)
+            if timer is None:
+                timer = self._step_timers[step] = self.stages.labels(step)
+            timer.observe(seconds)
+
+
+class LimitSeries:
+    """How many requests may be under way, and how many were refused."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.flight_limit = Gauge(
+            "marquee_flight_limit",
+            "Requests of a kind that may be under way now.",
+            ("kind",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.shed = Counter(
+            "marquee_requests_shed_total",
+            "Requests refused with 503 because too many were under way.",
+            ("kind",),
+            registry=registry,
+        )
+
+
+class BundleSeries:
+    """What is served, and how current it is."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.served = Gauge(
             "marquee_bundle_info",
             "Bundles served: by how many workers, 0 for those of the past.",
             ("version", "digest"),
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.bundle_trained_until = Gauge(
+        self.trained_until = Gauge(
             "marquee_bundle_trained_until_seconds",
             "End of the training data, seconds since 1970.",
             registry=registry,
             multiprocess_mode="livemostrecent",
         )
-        self.bundle_loads = Counter(
+        self.loads = Counter(
             "marquee_bundle_loads_total",
             "Looks at the alias that found something other than the served version.",
             ("outcome",),
@@ -212,14 +222,44 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-
-        self.texts = TextSeries(registry)
         self.arrivals = Gauge(
             "marquee_arrivals",
             "Items in the served model that came after its bundle was made.",
             registry=registry,
             multiprocess_mode="livemostrecent",
         )
+        self._shown: tuple[str, str] | None = None
+
+    def show(self, version: str, digest: str, trained_until_us: int) -> None:
+        """Export which bundle is served from now on."""
+        if self._shown is not None:
+            self.served.labels(*self._shown).set(0)
+        self._shown = version, digest
+        self.served.labels(version, digest).set(1)
+        self.trained_until.set(trained_until_us / 1e6)
+
+
+class Metrics:
+    """All series that serving exports; `render` gives their text.
+
+    Parameters
+    ----------
+    shown
+        What gives the series of all workers; None where this process is the only one.
+    """
+
+    def __init__(self, shown: CollectorRegistry | None = None) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._shown = registry if shown is None else shown
+        PlatformCollector(registry=self._shown)
+        if shown is None:
+            ProcessCollector(registry=registry)
+        self.http = RequestSeries(registry)
+        self.lists = ListSeries(registry)
+        self.limits = LimitSeries(registry)
+        self.posted = PostedSeries(registry)
+        self.bundle = BundleSeries(registry)
+        self.texts = TextSeries(registry)
 
     @contextmanager
     def search_stage(self, name: str) -> Iterator[None]:
@@ -229,26 +269,6 @@ class Metrics:
             yield
         finally:
             self.texts.stages.labels(name).observe(perf_counter() - started)
-
-    def listed(self, degraded: bool, reason: str | None) -> None:  # noqa: FBT001  # what an answer says
-        """Count a list that was served."""
-        self.recommendations.labels(str(degraded).lower(), reason or "").inc()
-
-    def show_steps(self, took_s: Mapping[str, float]) -> None:
-        """Export what each step of a recommendation took."""
-        for step, seconds in took_s.items():
-            timer = self._step_timers.get(step)
-            if timer is None:
-                timer = self._step_timers[step] = self.stages.labels(step)
-            timer.observe(seconds)
-
-    def show_bundle(self, version: str, digest: str, trained_until_us: int) -> None:
-        """Export which bundle is served from now on."""
-        if self._bundle is not None:
-            self.bundle.labels(*self._bundle).set(0)
-        self._bundle = version, digest
-        self.bundle.labels(version, digest).set(1)
-        self.bundle_trained_until.set(trained_until_us / 1e6)
 
     def render(self) -> bytes:
         """Return all series in Prometheus' text format."""

@@ -98,8 +98,8 @@ class Pipeline:
         deadline.lap("impression")
         if recorded:
             self._records.offer(Shown(ask, listed, recommendation_id, now_us, deadline.took_s))
-        self._metrics.listed(listed.degraded, listed.fallback_reason)
-        self._metrics.show_steps(deadline.took_s)
+        self._metrics.lists.served(listed.degraded, listed.fallback_reason)
+        self._metrics.lists.show_steps(deadline.took_s)
         answer = _answer(ask, listed, recommendation_id)
         answer["took_ms"] = round(deadline.spent_s * 1000, 3)
         return Reply(answer, listed.etag)

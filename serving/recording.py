@@ -157,7 +157,7 @@ class Records:
         return [self._queue.get_nowait() for _ in range(min(at_most, self._queue.qsize()))]
 
     def _count(self, outcome: str, number: int) -> None:
-        self._metrics.records.labels(outcome).inc(number)
+        self._metrics.lists.records.labels(outcome).inc(number)
 
 
 def served_list(shown: Shown) -> ServedList:

@@ -69,8 +69,8 @@ class SheddingMiddleware:
 
     def __init__(self, app: ASGIApp, metrics: Metrics, deadline_s: float) -> None:
         self.app = app
-        self._shed = metrics.shed
-        show = {kind: metrics.flight_limit.labels(kind).set for kind in (LISTS, POSTED, OPERATORS)}
+        self._shed = metrics.limits.shed
+        show = {kind: metrics.limits.flight_limit.labels(kind).set for kind in (LISTS, POSTED, OPERATORS)}
         self._limits = {
             LISTS: FlightLimit(deadline_s * ANSWER_SHARE, lowest=FEWEST_LISTS, first=FIRST_LISTS, show=show[LISTS]),
             POSTED: FlightLimit(ACKNOWLEDGE_S, lowest=64, highest=MOST_POSTED, show=show[POSTED]),

@@ -48,7 +48,7 @@ def served(tmp_path: Path) -> Iterator[Bench]:
 
 def counts(parts: Bench) -> dict[str, int]:
     """Return how lists came about so far."""
-    samples = next(iter(parts.parts.metrics.answers.collect())).samples
+    samples = next(iter(parts.parts.metrics.lists.answers.collect())).samples
     return {one.labels["outcome"]: int(one.value) for one in samples if one.name.endswith("_total")}
 
 
