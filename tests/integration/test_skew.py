@@ -26,8 +26,10 @@ from tests.support.trained import rated, train
 from training.bundle.bundle import Bundle
 from training.bundle.registry import RegisteredVersion, Registry
 from training.publish import Publication, publish
-from training.skew.publish import EXPERIMENT
+from training.skew.check import Asked, check
+from training.skew.publish import EXPERIMENT, publish_result, write_result
 from training.skew.remake import GONE, INLINE, OWN_CANDIDATES
+from training.skew.result import Result
 from training.skew.rules import GuardRules
 from training.skew.verdict import serving_rule
 
@@ -49,7 +51,15 @@ class Served:
     environment: dict[str, str]
     folder: Path
 
-    def check(self, *options: str) -> tuple["subprocess.CompletedProcess[str]", dict[str, Any]]:
+    def found(self) -> Result:
+        """Return what a check finds, and tag the version with it; without a process of its own."""
+        version = self.version()
+        result = check(self.rig.settings, self.registry, version, Asked(datetime.now(UTC), 24, 1_000))
+        write_result(result, self.folder / "again")
+        publish_result(self.registry, version, result, self.folder / "again")
+        return result
+
+    def command(self, *options: str) -> tuple["subprocess.CompletedProcess[str]", dict[str, Any]]:
         """Return what the command did, and what it found."""
         out = self.folder / "out"
         done = run_command("training", "skew", "--out", str(out), *options, environment=self.environment)
@@ -124,7 +134,7 @@ def served(
 
 
 def test_what_was_served_is_what_training_makes_of_it(served: Served) -> None:
-    done, found = served.check()
+    done, found = served.command()
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[-1] == "ok"
     assert found["lists"]["recorded"] == USERS + 3
@@ -157,7 +167,7 @@ def test_a_value_served_otherwise_is_named_and_keeps_the_gate_from_promoting(ser
     rows[3, names.index("user_events")] += 1
     change = "UPDATE served_lists SET candidate_rows = %s WHERE recommendation_id = %s"
     served.rig.rows(change, rows.tobytes(), list_id, fetch=False)
-    done, found = served.check("--prometheus")
+    done, found = served.command("--prometheus")
     assert done.returncode == 1
     assert found["status"] == "skewed"
     assert (found["lists"]["different"], found["parity"]["different_rows"]) == (1, 1)
@@ -174,7 +184,7 @@ def test_a_value_served_otherwise_is_named_and_keeps_the_gate_from_promoting(ser
     assert rule.verdict == "undecided"
     assert "user_events (1 of" in rule.reason
     served.rig.rows(change, raw, list_id, fetch=False)
-    assert served.check()[0].returncode == 0
+    assert served.found().status == "ok"
     assert served.version().tags["skew"] == "ok"
 
 
@@ -185,15 +195,13 @@ def test_an_event_that_is_not_what_it_was_is_skew_and_one_that_is_gone_is_left_o
     )
     change = "UPDATE interactions SET value = %s WHERE event_id = %s"
     served.rig.rows(change, 0.5 if value > 3 else 5.0, event_id, fetch=False)
-    done, found = served.check()
-    assert done.returncode == 1
-    assert "user_liked" in {one["name"] for one in found["parity"]["features"] if one["different"]}
+    found = served.found()
+    assert found.status == "skewed"
+    assert "user_liked" in {one.name for one in found.parity.worst()}
     served.rig.rows(change, value, event_id, fetch=False)
 
-    gone = "DELETE FROM interactions WHERE event_id = %s RETURNING *"
-    served.rig.rows(gone, event_id)
-    _, found = served.check()
-    assert found["lists"]["left_out"][GONE] == 1
+    served.rig.rows("DELETE FROM interactions WHERE event_id = %s RETURNING *", event_id)
+    assert served.found().parity.left_out[GONE] == 1
 
 
 def _place(found: dict[str, Any], name: str) -> int:

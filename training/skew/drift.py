@@ -39,7 +39,7 @@ class Shift:
     served: tuple[float, ...]
 
     def counts(self, rules: DriftRules) -> bool:
-        """Return whether the ranker reads enough of it for a verdict."""
+        """Return whether the ranker reads enough of it to be named."""
         return self.importance >= rules.least_importance
 
 
@@ -67,6 +67,12 @@ class Drift:
         if self.unknown is not None:
             return []
         return [shift for shift in self.shifts if shift.psi >= threshold and shift.counts(rules)]
+
+    def drifted(self, rules: DriftRules) -> bool:
+        """Return whether the scores have moved much, or features that decide much of them."""
+        large = self.beyond(rules.large, rules)
+        named = {shift.name for shift in large}
+        return SCORES in named or sum(shift.importance for shift in large) >= rules.decisive
 
     def score(self) -> float | None:
         """Return the index of the scores, None where nothing was compared."""

@@ -88,7 +88,7 @@ class Result:
         """Return the finding in one word; skew goes before drift."""
         if self.parity.different:
             return "skewed"
-        if self.drift.beyond(self.rules.large, self.rules):
+        if self.drift.drifted(self.rules):
             return "drifted"
         return "ok" if self.parity.lists else "unknown"
 

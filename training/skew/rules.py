@@ -15,13 +15,17 @@ class DriftRules:
         With fewer lists there is no verdict: what is of a user stands in all rows of a list, and the index of n values
         in b bins is some b / n by chance alone.
     least_importance
-        Share of the ranker's gain below which a feature decides nothing, such as the hour where moments are few.
+        Share of the ranker's gain below which a feature is not named, such as the hour where moments are few.
+    decisive
+        Share of the gain that features which moved much bring together, from which the whole has drifted: some always
+        move, as histories grow longer and items older. The scores alone are enough.
     """
 
     moderate: float = 0.1
     large: float = 0.25
     min_lists: int = 200
     least_importance: float = 0.01
+    decisive: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
