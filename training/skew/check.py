@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from features.build.known_log import write_known_log
 from features.contracts.errors import ContractError
 from features.db.connection import Connection, connect
+from features.served import statistics_at
 from features.served_sample import Sample, draw_sample
 from features.settings import Settings
 from training.bundle.bundle import Bundle
@@ -76,7 +78,8 @@ def _outcomes(connection: Connection, bundle: Bundle, sample: Sample) -> list[Ou
         if not rows:
             return [Outcome(served, None, frozenset({GONE})) for served in sample.lists]
         known = KnownLog.read(file, bundle.parts.weights)
-        return list(remake(bundle, known, sample.lists, rows_gone=sample.rows_gone))
+        stored = partial(statistics_at, connection) if sample.rows_gone else None
+        return list(remake(bundle, known, sample.lists, stored))
 
 
 @contextmanager

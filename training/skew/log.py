@@ -71,12 +71,18 @@ class KnownLog:
     @cached_property
     def late_us(self) -> npt.NDArray[np.int64]:
         """Return when such rows landed, ascending."""
-        return np.sort(self.landed_us[self.late])
+        return self.landed_us[self._by_landing]
 
     def came_late(self, edge_us: int, until_us: int) -> bool:
-        """Return whether rows of buckets before an edge landed after it and before a moment."""
-        rows = self.late & (self.landed_us >= edge_us) & (self.landed_us < until_us)
-        return bool((rows & (self.all.known_us < edge_us)).any())
+        """Return whether rows of buckets before an edge landed at or after it, and before a moment."""
+        start, end = np.searchsorted(self.late_us, (edge_us, until_us))
+        return bool((self.all.known_us[self._by_landing[start:end]] < edge_us).any())
+
+    @cached_property
+    def _by_landing(self) -> Rows:
+        """Return the rows that landed late, in the order in which they landed."""
+        rows = np.flatnonzero(self.late)
+        return rows[np.argsort(self.landed_us[rows], kind="stable")]
 
     def without_late(self, since_us: int) -> Interactions:
         """Return the rows but those that landed late at or after a moment, with repeats as they were then."""

@@ -26,17 +26,10 @@ def plot_shifts(shifts: Sequence[Shift], rules: DriftRules) -> bytes:
     colours = [_colour(shift, rules) for shift in top]
     bars = panel.barh([shift.name for shift in top], [shift.psi for shift in top], color=colours)
     panel.bar_label(bars, [f"{shift.psi:.2f}" for shift in top], padding=3, fontsize=8)
-    for threshold, words in ((rules.moderate, "moderate"), (rules.large, "large")):
-        panel.axvline(threshold, color=OTHERS, linestyle=":", linewidth=1.2)
-        panel.annotate(
-            words,
-            (threshold, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(2, 2),
-            fontsize=8,
-            textcoords="offset points",
-        )
-    panel.set_title("Served rows against training rows", loc="left", fontweight="bold", pad=16)
+    for threshold, words, line in ((rules.moderate, "moderate", ":"), (rules.large, "large", "--")):
+        panel.axvline(threshold, color="#222222", linestyle=line, linewidth=1, label=f"{words}: {threshold}")
+    panel.legend(loc="lower right", frameon=False, fontsize=8)
+    panel.set_title("Served rows against training rows", loc="left", fontweight="bold")
     panel.set_xlabel("population stability index")
     panel.margins(x=0.12, y=0.02)
     tidy(panel)

@@ -68,6 +68,8 @@ class Result:
         Lists recorded since then, made by the version, ordered by its ranker.
     behind_s
         Median age of the item statistics that lists were served by, seconds; None without lists.
+    rows_gone
+        Events that were erased or have expired: with some gone, statistics are not replayed but read as stored.
     """
 
     version: str
@@ -79,6 +81,7 @@ class Result:
     ranked: int
     taken: int
     behind_s: float | None
+    rows_gone: int
     parity: Parity
     drift: Drift
     rules: DriftRules
@@ -117,6 +120,7 @@ class Result:
                 "left_out": parity.left_out,
             },
             "statistics_behind_s": self.behind_s,
+            "events_gone": self.rows_gone,
             "parity": {
                 "rows": parity.rows,
                 "different_rows": parity.different_rows,
@@ -161,6 +165,7 @@ def result_of(
         ranked=sample.ranked,
         taken=len(sample.lists),
         behind_s=float(np.median(ages)) / 1e6 if ages else None,
+        rows_gone=sample.rows_gone,
         parity=parity,
         drift=drift_of(bundle, served, len(own), rules),
         rules=rules,
@@ -222,6 +227,8 @@ def _parity_words(result: Result) -> list[str]:
         words.append(f"{parity.rows} rows of {parity.lists} lists are the same to the bit")
     else:
         words.append(f"no list could be compared: {result.ranked} with feature rows of {result.recorded} recorded")
+    if result.rows_gone and result.taken:
+        words.append(f"item statistics were read as stored: {result.rows_gone} events were erased or have expired")
     words += [f"{count} lists left out: {reason}" for reason, count in parity.left_out.items()]
     return words
 

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.build.replay import replay_statistics
+from features.build.replay import final_state, replay_statistics
 from features.contracts.profiles import Options, UserHistory
 from features.contracts.statistics import BUCKET_US, DAY_US, bucket_edge
 from features.served import Considered, Origin, ServedList
 from features.served_sample import Sample
+from features.store import StatisticsRows
 from tests.support.synthetic import START_US, make_interactions, trained
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
@@ -25,7 +26,7 @@ from training.skew.log import KnownLog
 from training.skew.metrics import metrics_of
 from training.skew.page import lines_of, page_of
 from training.skew.parity import Remade, by_feature, compare
-from training.skew.remake import GONE, GROWN, INLINE, LATE, Outcome, remake
+from training.skew.remake import GONE, GROWN, INLINE, LATE, OTHER_WEIGHTS, Outcome, ReadStored, remake
 from training.skew.result import Result, parity_of, result_of
 from training.skew.rules import DriftRules, GuardRules
 from training.skew.verdict import serving_rule
@@ -146,9 +147,11 @@ def of_origin(served: ServedList, **changes: Any) -> ServedList:
     return replace(served, origin=replace(served.origin, **changes))
 
 
-def found(bundle: Bundle, log: KnownLog, lists: Sequence[ServedList]) -> Result:
-    outcomes = list(remake(bundle, log, lists))
-    sample = Sample(lists, len(lists), len(lists), len(lists), 0)
+def found(
+    bundle: Bundle, log: KnownLog, lists: Sequence[ServedList], stored: ReadStored | None = None, gone: int = 0
+) -> Result:
+    outcomes = list(remake(bundle, log, lists, stored))
+    sample = Sample(lists, len(lists), len(lists), len(lists), gone)
     return result_of(bundle, "1", sample, outcomes, since=NOW, checked_at=NOW, rules=DriftRules(min_lists=5))
 
 
@@ -221,6 +224,27 @@ def test_history_that_came_late_is_no_skew_and_hides_none(bundle: Bundle, tmp_pa
     assert found(bundle, unsure, planted_one).status == "skewed"  # the others prove the statistics of that edge
     every = [planted(served, "item_idle", 0, 1e6) for served in lists]
     assert found(bundle, unsure, every).parity.left_out == {LATE: len(lists)}
+
+
+def test_where_events_are_gone_statistics_are_read_as_stored(bundle: Bundle, tmp_path: Path) -> None:
+    before = log_of(bundle, frame(), tmp_path)
+    lists = Serving(bundle, before).serve(USERS)
+    weights = dict(bundle.parts.weights.to_json())
+
+    def stored(edge_us: int) -> StatisticsRows:
+        known = before.all.take(np.flatnonzero(before.all.known_us < edge_us))
+        state = final_state(known.statistic_events(), len(known.items), bucket_us=BUCKET_US)
+        return StatisticsRows(known.items.external(np.arange(len(known.items))), state, edge_us, weights)
+
+    rows = frame()
+    after = log_of(bundle, rows[rows["user_id"] != "u30"], tmp_path)
+    assert found(bundle, after, lists).parity.different > 0
+    result = found(bundle, after, lists, stored, 20)
+    assert (result.parity.lists, result.parity.different) == (len(USERS), 0)
+    assert "read as stored: 20 events" in "".join(result.reasons)
+    weights["actions"] = {}
+    planted_all = [planted(served, "item_idle", 0, 1e6) for served in lists]
+    assert found(bundle, after, planted_all, stored, 20).parity.left_out == {OTHER_WEIGHTS: len(lists)}
 
 
 def test_bits_are_compared_and_unknown_is_unknown() -> None:
