@@ -200,8 +200,16 @@ def test_an_event_that_is_not_what_it_was_is_skew_and_one_that_is_gone_is_left_o
     assert "user_liked" in {one.name for one in found.parity.worst()}
     served.rig.rows(change, value, event_id, fetch=False)
 
-    served.rig.rows("DELETE FROM interactions WHERE event_id = %s RETURNING *", event_id)
+    # As if the event had been erased, but so that it can come back.
+    move = "UPDATE interactions SET user_id = %s WHERE event_id = %s"
+    count = "UPDATE consumer_offsets SET erased = erased + %s"
+    served.rig.rows(move, "nobody", event_id, fetch=False)
     assert served.found().parity.left_out[GONE] == 1
+    served.rig.rows(count, 1, fetch=False)
+    found = served.found()
+    assert (found.rows_gone > 0, found.parity.lists, found.parity.different) == (True, USERS - 1, 0)
+    served.rig.rows(count, -1, fetch=False)
+    served.rig.rows(move, "u9", event_id, fetch=False)
 
 
 def _place(found: dict[str, Any], name: str) -> int:
