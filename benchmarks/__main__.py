@@ -21,6 +21,7 @@ from benchmarks import (  # after the variables
     quality,
     readme,
     recommend,
+    serving_memory,
     text,
     training,
 )
@@ -36,10 +37,12 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "onboarding": onboarding.run,
     "embedding": embedding.run,
     "training": training.run,
+    "serving_memory": serving_memory.run,
 }
 LONG: dict[str, Callable[[], None]] = {
     "landing_curves": landing_curves.run,
     "training_3m": training.run_long,
+    "serving_memory_1m": serving_memory.run_large,
     "diversity": diversity.run,
 }
 """What takes too long for every day: only by name, or with `--full`."""

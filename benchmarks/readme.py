@@ -28,6 +28,7 @@ def tables() -> dict[str, str]:
         "bulk": _bulk,
         "soak": _soak,
         "training": _training,
+        "serving_memory": _serving_memory,
     }
     found = {name: read(_FILES.get(name, name)) for name in made}
     return {name: make(found[name]) for name, make in made.items() if found[name] is not None}  # type: ignore[arg-type]
@@ -197,6 +198,19 @@ def _training(content: dict[str, Any]) -> str:
         together = f"{found['seconds'] / 60:.1f} min | {found['peak_mib'] / 1024:.1f} GiB"
         where = "" if found["commit"] == content["commit"] else f" (at {found['commit']})"
         rows.append(f"| {int(size):,}{where} | {data['users']:,}, {data['items']:,} | {seconds} | {together} |")
+    return "\n".join([*rows, "", _origin(content)])
+
+
+def _serving_memory(content: dict[str, Any]) -> str:
+    rows = [
+        "| items | bundle | one process: memory, start | two workers: memory of each (its own alone), start |",
+        "|---|---|---|---|",
+    ]
+    for size, found in content["figures"].items():
+        one, two = found["workers"]["1"], found["workers"]["2"]
+        alone = f"{one['pss_mib'][0]} MiB, {one['start_s']} s"
+        each = f"{max(two['pss_mib'])} MiB ({max(two['own_mib'])} MiB), {two['start_s']} s"
+        rows.append(f"| {int(size.split()[0]):,} | {found['bundle_mib']} MiB | {alone} | {each} |")
     return "\n".join([*rows, "", _origin(content)])
 
 

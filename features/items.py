@@ -55,7 +55,10 @@ class Categories:
 
 @dataclass(frozen=True, eq=False)
 class ItemView:
-    """Items as the features see them at one bucket edge; orders are sorted once and kept for all users."""
+    """Items as the features see them at one bucket edge; orders are sorted once and kept for all users.
+
+    What only goes into another array is not kept: of a million items each float is some megabytes for every process.
+    """
 
     statistics: ItemStatistics
     categories: Categories
@@ -66,7 +69,7 @@ class ItemView:
         """Return all items by trend and by count, best first: int32 (len(TRENDS) + 1, n_items), ties by index."""
         return np.argsort(-self.liking, axis=1, kind="stable").astype(np.int32)
 
-    @cached_property
+    @property
     def popularity(self) -> npt.NDArray[np.float32]:
         """Return rank and relative score by trend and by count: float32 (n_items, 2 * (len(TRENDS) + 1))."""
         n_items = self.liking.shape[1]
@@ -88,24 +91,24 @@ class ItemView:
         """Return log(1 + count) of each item."""
         return np.log1p(self.statistics.count.astype(np.float64))
 
-    @cached_property
+    @property
     def age_days(self) -> Floats:
         """Return days since each item's first event, NaN where none."""
         return self._days_since(self.statistics.first_at_us)
 
-    @cached_property
+    @property
     def idle_days(self) -> Floats:
         """Return days since each item's latest event, NaN where none."""
         return self._days_since(self.statistics.last_at_us)
 
-    @cached_property
+    @property
     def pace(self) -> Floats:
         """Return recent over usual pace for (1 day, 14 days) and (14 days, 240 days): (n_items, 2)."""
         decayed = self.statistics.decayed
         day, fortnight, long = (decayed[:, TRENDS.index(name)] for name in ("1d", "14d", "240d"))
         return np.column_stack(((day + 0.05) / (fortnight / 14 + 0.1), (fortnight + 0.5) / (long * 14 / 240 + 1.0)))
 
-    @cached_property
+    @property
     def shares(self) -> npt.NDArray[np.float32]:
         """Return what part of an item's events like it, dislike it, show more than a look, and its mean rating.
 

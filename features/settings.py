@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     api_url: AnyUrl = Field(AnyUrl("http://127.0.0.1:8000"), description="Where clients reach the API.")
     api_host: str = Field("127.0.0.1", description="Address that the API binds.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API binds.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve the API.")
     model_name: str = Field("marquee", min_length=1, description="Registered model in MLflow.")
     model_alias: str = Field("champion", min_length=1, description="Alias of the model version that is served.")
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of admin routes; empty closes them.")
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
     )
     deadline_ms: int = Field(
         150, ge=1, le=60_000, description="Time that a list may take, unless a request says; what is late is left out."
+    )
+    answers_mb: int = Field(
+        64,
+        ge=0,
+        description="Megabytes of lists that a server keeps to give them again while nothing changed; 0 = none.",
     )
     record_share: float = Field(
         0.01, ge=0, le=1, description="Share of lists that are recorded with all that they were made from; 1 = all."

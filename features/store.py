@@ -32,6 +32,12 @@ class ItemState:
     published_at: datetime | None
     changed_at: datetime
     deleted: bool = False
+    created_at: datetime | None = None
+
+    @property
+    def appeared_at(self) -> datetime:
+        """Return since when the item is there to be shown: its publication, else when it first came."""
+        return self.published_at or self.created_at or self.changed_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,17 @@ class Store:
             row = await cursor.fetchone()
         if row is None or row[0] is None:
             return UserHistory(user_id)
-        event_ids, item_ids, actions, values, at, seen = row
-        return UserHistory(user_id, event_ids, item_ids, actions, values, [to_us(one) for one in at], seen or ())
+        event_ids, item_ids, actions, values, at, seen, digest = row
+        at_us = [to_us(one) for one in at]
+        return UserHistory(user_id, event_ids, item_ids, actions, values, at_us, seen or (), digest)
+
+    async def history_digests(self, user_ids: Sequence[str], limit: int = HISTORY_LIMIT) -> dict[str, int | None]:
+        """Return the digest of each of some users' histories, as `history` has it: cheaper than to read them again."""
+        async with self._connection("comparing histories") as connection:
+            cursor = await connection.execute(
+                async_queries.history_digests.sql, {"user_ids": list(user_ids), "at_most": limit}, binary=True
+            )
+            return dict(await cursor.fetchall())
 
     async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
         """Return items that changed after an instant, by id; some that changed up to a minute before it again.

@@ -18,11 +18,12 @@ from serving.posted import POSTED_MODELS
 from serving.problems import install_problem_handlers
 from serving.receiving import BODY_TIMEOUT_S
 from serving.routes.admin import ADMIN_MODELS, admin_router
+from serving.routes.aliases import aliases_router
 from serving.routes.catalogue import catalogue_router
 from serving.routes.docs import install_docs
 from serving.routes.events import events_router
 from serving.routes.items import items_router
-from serving.routes.model import model_router
+from serving.routes.model import model_router, versions_router
 from serving.routes.onboarding import onboarding_router
 from serving.routes.operations import operations_router
 from serving.routes.recommend import recommend_router
@@ -80,10 +81,12 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     app.include_router(onboarding_router(parts.onboarding))
     app.include_router(catalogue_router(parts.poster, admin))
     app.include_router(model_router(parts.current, parts.keeper, parts.operators, parts.model_name, admin))
+    app.include_router(versions_router(parts.models))
     app.include_router(admin_router(parts.operators, admin))
     app.include_router(records_router(parts.operators, parts.current, admin))
     app.include_router(users_router(parts.users, admin))
     app.include_router(operations_router(checkup, parts.metrics))
+    app.include_router(aliases_router(parts.pipeline, parts.poster, parts.models, checkup))
     direct.update(direct_endpoints(app.routes))
     install_docs(app)
     install_openapi(app, [RecommendRequest, SearchRequest, *POSTED_MODELS, *ADMIN_MODELS])

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 MAX_K: Final = 500
 DEFAULT_K: Final = 20
 MAX_CANDIDATES: Final = 1000
 MAX_EXCLUDED: Final = 1000
 MAX_CATEGORIES: Final = 100
+MAX_ACTIONS: Final = 32
+
+Kind = Literal["feed", "similar", "trending", "new"]
+"""What a list is of; `serving.kinds` makes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,19 @@ class Ask:
     ----------
     user_id
         None for an anonymous session.
+    kind
+        What the list is of.
+    item_id
+        Whose like a list of similar items holds; None = of the user's latest liked item.
     history
         Acts of this session, in the order in which they happened.
     candidates
         Rank exactly these instead of retrieving.
     categories
         Only items in at least one of them; empty = all.
+    seen_actions
+        Only what the user's latest events did in one of these ways counts as seen, and stays away; empty = whatever
+        the user ever did, as `include_seen` and the served version have it.
     diversity
         How much the list avoids items that are like those above them, 0 to 1; None = as the server is set.
     deadline_s
@@ -43,11 +54,14 @@ class Ask:
 
     user_id: str | None
     k: int = DEFAULT_K
+    kind: Kind = "feed"
+    item_id: str | None = None
     history: Sequence[InlineEvent] = ()
     candidates: Sequence[str] | None = None
     categories: Sequence[str] = ()
     exclude: Sequence[str] = ()
     include_seen: bool | None = None
+    seen_actions: Sequence[str] = ()
     experiment_id: str | None = None
     explain: bool = False
     diversity: float | None = None

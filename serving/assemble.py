@@ -16,6 +16,7 @@ from features.settings import Settings
 from features.store import Store
 from features.text.encoder import Encoder
 from features.text_store import TextStore
+from serving.answers import Answers
 from serving.asks import Mixing
 from serving.bundle_cache import BundleCache
 from serving.bundle_loader import BundleLoader, check_in_child
@@ -26,8 +27,10 @@ from serving.guard import Guard
 from serving.impressions import Impressions
 from serving.item_reading import ItemReader
 from serving.keeper import Keeper
+from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.models import Models
 from serving.onboarding import Choose, Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
@@ -50,6 +53,8 @@ RECORDS_TIMEOUT_S: Final = 3.0
 """Records wait while a user is being erased; nobody waits for records."""
 KAFKA_TIMEOUT_S: Final = 3.0
 """Longer than a leader's election on a healthy cluster, short enough to call a refusal quick."""
+REGISTRY_TIMEOUT_S: Final = 5.0
+"""Aliases, versions and their metrics are a few calls; MLflow answers each in a tenth of a second or less."""
 REST_S: Final = 1.0
 FLUSH_S: Final = 5.0
 RECOMMEND_THREADS: Final = 2
@@ -57,9 +62,9 @@ SEARCH_THREADS: Final = 2
 """Threads of their own: a search looks at every text, and recommendations must not wait behind it."""
 
 
-def assemble(settings: Settings) -> Parts:
+def assemble(settings: Settings, metrics: Metrics) -> Parts:
     """Return the parts of a server; nothing is opened before `Parts.running` is entered."""
-    metrics, current = Metrics(), Current()
+    current = Current()
     pool = open_pool(settings)
     store, store_guard = Store(pool), Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S)
     catalogue_guard = Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)
@@ -72,7 +77,9 @@ def assemble(settings: Settings) -> Parts:
     served = ServedStore(pool, settings.erasure_secret.get_secret_value().encode())
     records = Records(served, records_guard, metrics, settings.record_share)
     executor = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
+    explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")
     searchers = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
+    readers = ThreadPoolExecutor(1, thread_name_prefix="registry")
     operators = Operators(settings)
     follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
     keeper = Keeper(_slot(settings), store, follower, current, metrics)
@@ -86,15 +93,20 @@ def assemble(settings: Settings) -> Parts:
         current=current,
         keeper=keeper,
         pipeline=Pipeline(
-            store=store,
-            guard=store_guard,
+            lister=Lister(
+                store=store,
+                guard=store_guard,
+                current=current,
+                executor=executor,
+                explainer=explainer,
+                mixing=Mixing(settings.fresh_share, settings.diversity),
+            ),
+            answers=Answers(settings.answers_mb << 20, metrics),
             current=current,
             impressions=impressions,
             records=records,
             metrics=metrics,
-            executor=executor,
             clock=now_us,
-            mixing=Mixing(settings.fresh_share, settings.diversity),
             deadline_s=settings.deadline_ms / 1000,
         ),
         poster=Poster(sink, kafka_guard, metrics),
@@ -109,6 +121,12 @@ def assemble(settings: Settings) -> Parts:
             executor=searchers,
             choose=cast("Choose", onboarding_items),  # every model that is served is a bundle
             clock=now_us,
+        ),
+        models=Models(
+            settings.model_name,
+            _registry(settings),
+            Guard("MLflow", timeout_s=REGISTRY_TIMEOUT_S, rest_s=REST_S),
+            readers,
         ),
         users=UserFeatures(
             store=store,
@@ -127,7 +145,7 @@ def assemble(settings: Settings) -> Parts:
             keeper,
             (impressions, records),
             sink,
-            (executor.shutdown, searchers.shutdown, operators.close),
+            (executor.shutdown, explainer.shutdown, searchers.shutdown, readers.shutdown, operators.close),
         ),
     )
 
@@ -157,10 +175,16 @@ async def _running(
             end()
 
 
+def _registry(settings: Settings) -> Registry:
+    return Registry(str(settings.mlflow_tracking_uri), settings.model_name)
+
+
 def _slot(settings: Settings) -> BundleSlot:
-    registry = Registry(str(settings.mlflow_tracking_uri), settings.model_name)
+    registry = _registry(settings)
     cache = BundleCache(settings.cache_dir)
-    loader = BundleLoader(registry, cache, verify=verify_bundle, check=check_in_child, open_bundle=open_bundle)
+    loader = BundleLoader(
+        registry, cache, verify=verify_bundle, check=check_in_child, open_bundle=open_bundle, clock=now_us
+    )
     return BundleSlot(registry, settings.model_alias, loader, cache, now_us)
 
 

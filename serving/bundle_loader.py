@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from features.contracts.errors import MarqueeError, UnavailableError
-from serving.bundle_cache import BundleCache
+from serving.bundle_cache import BundleCache, Refused
+from serving.clock import Clock
 from serving.seams import Model, VersionSource
 from training.bundle.registry import RegisteredVersion
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
+REFUSED_FOR_US: Final = 60_000_000
+"""How long other processes of the machine believe a refusal: all of them look several times within this."""
 CHECK_TIMEOUT_S: Final = 120.0
 """A bundle of 1.5 GB is hashed and opened in some 10 s; a child that takes longer hangs."""
 
@@ -24,6 +27,8 @@ class RefusedError(MarqueeError):
 
 class BundleLoader:
     """Opens bundles of registered versions, trusting nothing that was not verified.
+
+    Of several processes over one cache the first downloads and checks, the others wait for what comes of it.
 
     Parameters
     ----------
@@ -37,6 +42,8 @@ class BundleLoader:
         Opens a bundle elsewhere and runs its golden requests; raises `MarqueeError` if that fails.
     open_bundle
         Opens a bundle in this process.
+    clock
+        The present moment.
     """
 
     def __init__(
@@ -47,15 +54,22 @@ class BundleLoader:
         verify: Callable[[Path, str], object],
         check: Callable[[Path, str], None],
         open_bundle: Callable[[Path, str], Model],
+        clock: Clock,
     ) -> None:
         self._source = source
         self._cache = cache
         self._verify = verify
         self._check = check
         self._open = open_bundle
+        self._clock = clock
 
-    def load(self, version: RegisteredVersion) -> Model:
+    def load(self, version: RegisteredVersion, *, insist: bool = False) -> Model:
         """Return the open bundle of a version.
+
+        Parameters
+        ----------
+        insist
+            Try it although another process refused it a moment ago.
 
         Raises
         ------
@@ -66,7 +80,7 @@ class BundleLoader:
         """
         digest = _digest_of(version)
         try:
-            return self._open_kept(digest) or self._fetch(version, digest)
+            return self._open_kept(digest) or self._fetch(version, digest, insist=insist)
         except UnavailableError:
             raise
         except MarqueeError as error:
@@ -81,21 +95,40 @@ class BundleLoader:
         return self._open_kept(digest)
 
     def _open_kept(self, digest: str) -> Model | None:
-        if not self._cache.holds(digest):
-            return None
         try:
-            return self._open(self._cache.path(digest), digest)
+            return self._cache.open_kept(digest, self._open)
         except MarqueeError:
             # The disk changed under us: what is kept is worth nothing, a fresh copy may be.
             self._cache.discard(digest)
             return None
 
-    def _fetch(self, version: RegisteredVersion, digest: str) -> Model:
+    def _fetch(self, version: RegisteredVersion, digest: str, *, insist: bool) -> Model:
         with self._cache.incoming() as folder:
-            files = self._source.download(version.version, folder)
+            if not self._cache.holds(digest):  # else another process was quicker
+                if not insist:
+                    self._believe_refusal(version, digest)
+                files = self._source.download(version.version, folder)
+                self._try_out(files, version, digest)
+                self._cache.install(files, digest)
+            model = self._cache.open_kept(digest, self._open)
+        if model is None:
+            raise UnavailableError(f"version {version.version}: {self._cache.path(digest)} was removed while opened")
+        return model
+
+    def _try_out(self, files: Path, version: RegisteredVersion, digest: str) -> None:
+        try:
             self._verify(files, digest)
             self._check(files, digest)
-            return self._open(self._cache.install(files, digest), digest)
+        except UnavailableError:
+            raise
+        except MarqueeError as error:
+            self._cache.refuse(Refused(version.version, digest, str(error), self._clock()))
+            raise
+
+    def _believe_refusal(self, version: RegisteredVersion, digest: str) -> None:
+        noted, since_us = self._cache.refused(), self._clock() - REFUSED_FOR_US
+        if noted is not None and (noted.version, noted.digest) == (version.version, digest) and noted.at_us > since_us:
+            raise RefusedError(noted.reason)
 
 
 def check_in_child(path: Path, digest: str) -> None:

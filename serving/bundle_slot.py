@@ -84,19 +84,25 @@ class BundleSlot:
         self.refusal: Refusal | None = None
         self.away: str | None = None
         self._previous_digest: str | None = None
+        self._heard: str | None = None
         self._source = source
         self._loader = loader
         self._cache = cache
         self._clock = clock
         self._pause = _Pause()
 
+    def hears_news(self) -> bool:
+        """Return whether another process of this machine has just gone over to other bytes: a reason to look at once.
+
+        True once for each change; which version to serve is still the registry's to say.
+        """
+        good, before = self._last_good(), self._heard
+        self._heard = None if good is None else good.digest
+        return self._heard not in {None, before, None if self.served is None else self.served.model.digest}
+
     def resume(self) -> Served | None:
         """Return the last good version from disk, None where there is none that is whole."""
-        try:
-            good = self._cache.last_good()
-        except MarqueeError as error:
-            log.warning("last_good_unreadable", error=str(error))
-            return None
+        good = self._last_good()
         model = None if good is None else self._loader.reopen(good.digest)
         if good is None or model is None:
             return None
@@ -116,11 +122,11 @@ class BundleSlot:
         elif self._pause.holds(self._clock()):
             return Look(Outcome.AWAY, reason=self.away)
         try:
-            look = self._follow()
+            look = self._follow(insist=insist)
         except UnavailableError as error:
             self.away = str(error)
             self._pause = self._pause.longer(self._clock())
-            return Look(Outcome.AWAY, reason=self.away)
+            return self._of_others() or Look(Outcome.AWAY, reason=self.away)
         self.away = None
         self._pause = _Pause()
         return look
@@ -134,7 +140,22 @@ class BundleSlot:
         self._cache.remember(LastGood(served.version, served.model.digest, served.run_id))
         self._cache.prune({served.model.digest, self._previous_digest or served.model.digest})
 
-    def _follow(self) -> Look:
+    def _last_good(self) -> LastGood | None:
+        try:
+            return self._cache.last_good()
+        except MarqueeError as error:
+            log.warning("last_good_unreadable", error=str(error))
+            return None
+
+    def _of_others(self) -> Look | None:
+        """Return the version that another process went over to before the registry was away, None where none did."""
+        good = self._last_good()
+        if good is None or self.served is None or good.digest == self.served.model.digest:
+            return None
+        served = self.resume()
+        return None if served is None else Look(Outcome.LOADED, served)
+
+    def _follow(self, *, insist: bool) -> Look:
         target = self._source.by_alias(self.alias)
         if target is None:
             return Look(Outcome.NO_ALIAS, reason=f"no version has the alias {self.alias!r}")
@@ -142,7 +163,7 @@ class BundleSlot:
             return self._same_bytes(self.served, target)
         if self.refusal is not None and (self.refusal.version, self.refusal.digest) == (target.version, target.digest):
             return Look(Outcome.UNCHANGED, reason=self.refusal.reason)
-        return self._open(target)
+        return self._open(target, insist=insist)
 
     def _same_bytes(self, served: Served, target: RegisteredVersion) -> Look:
         self.refusal = None
@@ -150,9 +171,9 @@ class BundleSlot:
             return Look(Outcome.UNCHANGED)
         return Look(Outcome.LOADED, Served(target.version, target.run_id, served.model, self._clock()))
 
-    def _open(self, target: RegisteredVersion) -> Look:
+    def _open(self, target: RegisteredVersion, *, insist: bool) -> Look:
         try:
-            model = self._loader.load(target)
+            model = self._loader.load(target, insist=insist)
         except RefusedError as error:
             self.refusal = Refusal(target.version, target.digest, str(error), self._clock())
             log.warning("version_refused", version=target.version, reason=str(error))

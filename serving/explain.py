@@ -1,7 +1,6 @@
 """Why an item is in a list: a sentence for everyone, ranks and features for those who ask."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -30,14 +29,16 @@ _PLAIN: Final = {
     "repeat": "You had it before",
     "fresh": "New, and nobody has acted on it yet",
     "fresh_popular": "New, and much like what many took to",
+    "new": "New in the catalogue",
     FILLER: "Popular with everyone",
 }
 
 
-_NONE: Final[Mapping[int, Any]] = MappingProxyType({})
+_USUAL: Final[Mapping[str, str]] = {}
+_NO_WHY: Final[Contributions] = {}
 
 
-def reason_of(source: str, because: str | None) -> str:
+def reason_of(source: str, because: str | None, words: Mapping[str, str] = _USUAL) -> str:
     """Return in words why a source offers an item.
 
     Parameters
@@ -46,6 +47,8 @@ def reason_of(source: str, because: str | None) -> str:
         Name of the source that ranked it best.
     because
         Title of the item in the user's history that speaks most for it, None where none does.
+    words
+        What stands before this title instead of the usual words, by source.
 
     >>> reason_of("next_last", "Heat"), reason_of("als", None)
     ('Often follows Heat', 'Matches your taste')
@@ -54,11 +57,17 @@ def reason_of(source: str, because: str | None) -> str:
         return _PLAIN[source]
     if because is None:
         return "Matches your taste"
-    return f"{_CAUSED.get(source.partition('_')[0], 'Because you liked')} {because}"
+    return f"{words.get(source) or _CAUSED.get(source.partition('_')[0], 'Because you liked')} {because}"
 
 
 def list_items(
-    live: LiveModel, answer: Recommendations, *, explain: bool, contributions: Contributions = _NONE
+    live: LiveModel,
+    answer: Recommendations,
+    *,
+    explain: bool,
+    words: Mapping[str, str] = _USUAL,
+    contributions: Contributions = _NO_WHY,
+    order: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the first user's list in its wire form, best first.
 
@@ -66,13 +75,17 @@ def list_items(
     ----------
     explain
         Whether each item tells how it came into the list.
+    words
+        As in `reason_of`.
     contributions
         What moved the scores, of those items of which it is known.
+    order
+        `ordered_by` and `said` of a list that is not ordered as the feed is.
     """
     size = int((answer.items[0] != MISSING).sum())
     rows = answer.items[0, :size]
     listed = [
-        {"item_id": item_id, "rank": rank, "score": score} | _said(live, row, source, because)
+        {"item_id": item_id, "rank": rank, "score": score} | _said(live, row, source, because, words)
         for rank, (item_id, score, row, source, because) in enumerate(
             zip(
                 live.model.items.external(rows),
@@ -88,14 +101,14 @@ def list_items(
     if explain:
         trace = answer.traces[0] if answer.traces else None
         for entry, row in zip(listed, rows.tolist(), strict=True):
-            entry["explanation"] = _explanation(live, trace, row, contributions)
+            entry["explanation"] = {**_explanation(live, trace, row, contributions), **(order or {})}
     return listed
 
 
-def _said(live: LiveModel, row: int, source: int, because: int) -> dict[str, Any]:
+def _said(live: LiveModel, row: int, source: int, because: int, words: Mapping[str, str]) -> dict[str, Any]:
     name = FILLER if source == MISSING else live.model.source_names[source]
     cause = None if because == MISSING else name_of(live, because)
-    return {"source": name, "reason": reason_of(name, cause), "title": live.items.title(row)}
+    return {"source": name, "reason": reason_of(name, cause, words), "title": live.items.title(row)}
 
 
 def name_of(live: LiveModel, row: int) -> str:

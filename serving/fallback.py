@@ -13,6 +13,8 @@ ITEM_STATES_UNAVAILABLE: Final = "item_states_unavailable"
 TEXTS_UNAVAILABLE: Final = "texts_unavailable"
 PROFILE_LATE: Final = "profile_late"
 LIST_LATE: Final = "list_late"
+ITEM_UNKNOWN: Final = "item_unknown"
+"""The model does not know the item whose like were asked for."""
 
 _DEGRADING: Final = (
     *(NO_MODEL, LIST_LATE, PROFILE_UNAVAILABLE, PROFILE_LATE, RANKER_LATE),

@@ -5,6 +5,7 @@ know: a misspelt `catgories` must not vanish.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any, Final
@@ -18,6 +19,11 @@ from serving.reading import STAMPED, Form
 
 Fields = dict[str, Any]
 
+OTHER_NAMES: Final = ("event_type", "timestamp")
+EVENT_TYPES: Final = ("interaction", "impression", "item", "user", "feedback")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECONDS_FROM: Final = 1e11
+"""As seconds this would be the year 5138."""
 MAX_AUTHOR: Final = 2000
 """Characters of an author's name."""
 
@@ -155,9 +161,45 @@ def _author_problem(author: Any, attributes: Any) -> str | None:
     return None
 
 
+def _renamed(given: Fields) -> Fields:
+    """Return an event as it travels from one that says `event_type` and `timestamp`.
+
+    An `event_type` that is no type of event is what the user did; a number as `timestamp` counts seconds since 1970
+    UTC, from 100,000,000,000 on milliseconds.
+    """
+    fields = {name: value for name, value in given.items() if name not in OTHER_NAMES}
+    if "event_type" in given:
+        said = given["event_type"]
+        fields = _added(fields, "type" if isinstance(said, str) and said in EVENT_TYPES else "action", said)
+    if given.get("timestamp") is not None:
+        fields = _added(fields, "occurred_at", _instant(given["timestamp"]))
+    return fields
+
+
+def _added(fields: Fields, name: str, value: Any) -> Fields:
+    if name in fields and fields[name] != value:
+        raise EventError(
+            "invalid_field", [(name, f"{' and '.join(OTHER_NAMES)} say the same by other names; say it once")]
+        )
+    return {**fields, name: value}
+
+
+def _instant(given: Any) -> Any:
+    """Return a number as RFC 3339, anything else as it is."""
+    if not isinstance(given, int | float) or isinstance(given, bool):
+        return given
+    seconds = given / 1000 if abs(given) >= _MILLISECONDS_FROM else given
+    try:
+        return (_EPOCH + timedelta(seconds=seconds)).isoformat()
+    except (OverflowError, ValueError):
+        raise EventError("invalid_field", [("timestamp", "is no instant between the years 1 and 9999")]) from None
+
+
 _item: Final = partial(_with_author, partial(_known, Item, {"deleted": _ADMIN_ONLY}))
 _user: Final = partial(_known, User, {})
 
+OTHER_EVENTS: Final = Form(_renamed, "events")
+"""Events as other recommenders' clients write them."""
 WATCH: Final = Form(partial(_act, Watch))
 SEARCH: Final = Form(partial(_act, Search))
 RATING: Final = Form(partial(_act, Rating))

@@ -53,6 +53,8 @@ class Grower:
     async def grow(self) -> bool:
         """Take in what arrived and return whether the served model is another now; nobody may swap it meanwhile."""
         live, started = self._current.live, self._clock_s()
+        if self._known is not None and (live is None or self._known.model is not live.model):
+            self._known = None  # a version that is served no more would live on in it
         if live is None or live.texts is None or started < self._rests_until_s:
             return False
         try:

@@ -2,14 +2,16 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from features.contracts.errors import UnavailableError
-from features.contracts.events import Impression, ShownItem
+from features.contracts.events import Impression
 from features.kafka import message_of
+from serving.asks import Ask
 from serving.guard import Guard
+from serving.listed import Listed
 from serving.metrics import Metrics
 from serving.seams import EventSink
 
@@ -20,33 +22,28 @@ BATCH: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def impression_of(
-    answer: dict[str, Any], *, event_id: str, as_of_us: int, experiment_id: str | None, context: dict[str, Any]
-) -> Impression:
+def impression_of(ask: Ask, listed: Listed, *, recommendation_id: str, event_id: str, as_of_us: int) -> Impression:
     """Return the event that tells what an answer showed.
 
     Parameters
     ----------
-    answer
-        The wire form of a list for a user who has an id.
+    ask
+        Of a user who has an id.
     event_id
         Of the impression.
     as_of_us
-        When the list was made, microseconds since 1970 UTC.
+        When the list was shown, microseconds since 1970 UTC.
     """
     return Impression(
         event_id=event_id,
         occurred_at=_EPOCH + timedelta(microseconds=as_of_us),
         schema_version=1,
-        user_id=answer["user_id"],
-        recommendation_id=answer["recommendation_id"],
-        model_version=answer["model_version"],
-        experiment_id=experiment_id,
-        context=context,
-        items=[
-            ShownItem(item_id=item["item_id"], position=item["rank"], source=item["source"], score=item["score"])
-            for item in answer["items"]
-        ],
+        user_id=ask.user_id or "",
+        recommendation_id=recommendation_id,
+        model_version=listed.model_version,
+        experiment_id=ask.experiment_id,
+        context=dict(ask.context),
+        items=list(listed.shown),
     )
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from features.contracts.ids import IdMap
 from features.store import OVERLAP, ItemState
+from serving.newest import Appearances, Rows
 
 Mask = npt.NDArray[np.bool_]
 
@@ -25,13 +26,20 @@ class ItemStates:
     """The states of all items that a server has heard of, a row each; what has no known state counts as visible.
 
     Rows are only ever added, so that tables over them stay true while bundles come and go. Used in the event loop
-    alone. The masks handed out are never written again, so that they may go to other threads.
+    alone. The masks handed out are never written again, so that they may go to other threads, and another object says
+    that something is different.
+
+    Attributes
+    ----------
+    grouping
+        Another object whenever items have other categories.
     """
 
     def __init__(self) -> None:
         self._row: dict[str, int] = {}
         self._states: list[ItemState | None] = []
         self._members: dict[str, set[int]] = {}
+        self._appeared = Appearances()
         self._newest: datetime | None = None
         self._read_at: datetime | None = None
         self._hidden = np.zeros(_FIRST_SIZE, dtype=np.bool_)
@@ -42,6 +50,7 @@ class ItemStates:
         self._window = (_ALWAYS, _ALWAYS)
         self._asked_us = _ALWAYS
         self._existing: Mask | None = None
+        self.grouping: object = object()
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -115,6 +124,23 @@ class ItemStates:
         """Return the rows of the items in a category."""
         return self._members.get(category, set())
 
+    def in_categories(self, categories: Iterable[str]) -> Mask:
+        """Return which items are in at least one of some categories; bool (n_rows,)."""
+        mask = np.zeros(len(self), dtype=np.bool_)
+        for category in categories:
+            members = self.members(category)
+            mask[np.fromiter(members, dtype=np.int64, count=len(members))] = True
+        return mask
+
+    def newest_first(self) -> Rows:
+        """Return the rows of all items whose state is known, int64, by when they appeared, newest first."""
+        return self._appeared.newest_first()
+
+    def known_rows(self, item_ids: Iterable[str]) -> Rows:
+        """Return the rows of those of some items that were heard of, int64, in no order."""
+        rows = (self._row.get(item_id, -1) for item_id in item_ids)
+        return np.array([row for row in rows if row >= 0], dtype=np.int64)
+
     def visible(self, as_of_us: int) -> Mask:
         """Return which items may be shown at a moment: published, not hidden, not expired; bool (n_rows,)."""
         start, end = self._window
@@ -149,11 +175,16 @@ class ItemStates:
     def _set(self, row: int, state: ItemState) -> None:
         before = self._states[row]
         self._states[row] = state
+        self._appeared.note(row, _micros(state.appeared_at))
         self._hidden[row] = state.hidden
         self._deleted[row] = state.deleted
         self._from_us[row] = _ALWAYS if state.published_at is None else _micros(state.published_at)
         self._until_us[row] = _NEVER if state.expires_at is None else _micros(state.expires_at)
-        for category in () if before is None else before.categories:
+        categories = () if before is None else before.categories
+        if categories == state.categories:
+            return
+        self.grouping = object()
+        for category in categories:
             self._members[category].discard(row)
         for category in state.categories:
             self._members.setdefault(category, set()).add(row)
@@ -165,7 +196,9 @@ class ItemStates:
             return
         visible = self._extended()
         visible[rows], window = self._seen_at(self._asked_us, rows)
-        self._visible, self._window = visible, (max(start, window[0]), min(end, window[1]))
+        self._window = (max(start, window[0]), min(end, window[1]))
+        if not np.array_equal(visible, self._visible):
+            self._visible = visible
 
     def _extended(self) -> Mask:
         """Return a copy of the mask in which rows that came later, without a state, are visible."""

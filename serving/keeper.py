@@ -24,6 +24,8 @@ from serving.texts import Segment, Texts
 log = structlog.get_logger(__name__)
 
 ALIAS_EVERY_S: Final = 2.0
+NEWS_EVERY_S: Final = 0.25
+"""How soon after the first process of a machine the others look too."""
 ITEMS_EVERY_S: Final = 1.0
 STATISTICS_EVERY_S: Final = 5.0
 TEXTS_EVERY_S: Final = 0.5
@@ -86,6 +88,7 @@ class Keeper:
         }
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_every(ALIAS_EVERY_S, "alias", self._look_quietly))
+            tasks.create_task(_every(NEWS_EVERY_S, "news", self._hear))
             for name, (period_s, refresh) in refreshes.items():
                 tasks.create_task(_every(period_s, name, self._watched(name, refresh)))
 
@@ -121,7 +124,7 @@ class Keeper:
             if now is not None and now.texts is live.texts and texts is not live.texts:
                 self._current.live = replace(now, texts=texts)
             self._current.bare = None
-        self._metrics.show_texts(self._current.texts)
+        self._metrics.texts.show(self._current.texts)
 
     async def grow(self) -> None:
         """Let the served model know what arrived."""
@@ -148,6 +151,10 @@ class Keeper:
             return await self._follower.refreshed(texts)
         begun = await self._follower.begin(digest)
         return begun if begun.loaded or texts is None else texts
+
+    async def _hear(self) -> None:
+        if self.slot.hears_news():
+            await self._look_quietly()
 
     async def _look_quietly(self) -> None:
         look = await self.look()

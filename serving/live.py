@@ -8,6 +8,7 @@ import numpy as np
 from features.contracts.profiles import Options, UserHistory
 from serving.bundle_slot import Served
 from serving.item_states import ItemStates, ItemTable
+from serving.kept import Kept
 from serving.live_statistics import LiveStatistics
 from serving.seams import Model
 from serving.texts import Texts
@@ -27,6 +28,8 @@ class LiveModel:
         Of the items of `model`.
     texts
         All texts by the bundle's encoder, None where it names none.
+    kept
+        Lists that were made by `model`.
     """
 
     served: Served
@@ -34,6 +37,7 @@ class LiveModel:
     items: ItemTable
     statistics: LiveStatistics
     texts: Texts | None = None
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def version(self) -> str:

@@ -49,7 +49,12 @@ class RequestSeries:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.in_flight = Gauge("marquee_http_requests_in_flight", "Requests being answered.", registry=registry)
+        self.in_flight = Gauge(
+            "marquee_http_requests_in_flight",
+            "Requests being answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         # Looking a series up by its labels costs more than counting.
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._timers: dict[str, Histogram] = {}
@@ -70,18 +75,27 @@ class TextSeries:
     """What can be searched, and how long it takes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.texts = Gauge("marquee_texts", "Texts that can be searched.", ("where",), registry=registry)
+        self.texts = Gauge(
+            "marquee_texts",
+            "Texts that can be searched.",
+            ("where",),
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
         self.newest = Gauge(
             "marquee_texts_newest_embedded_seconds",
             "When the newest text that can be searched was embedded, seconds since 1970.",
             registry=registry,
+            multiprocess_mode="livemostrecent",
         )
         self.encoder = Gauge(
             "marquee_texts_encoder_info",
-            "The encoder of the texts: 1 where it is loaded, 0 where it cannot be.",
+            "The encoder of the texts: 1 where it is loaded, 0 where it cannot be, or is not used any more.",
             ("encoder",),
             registry=registry,
+            multiprocess_mode="livemostrecent",
         )
+        self._encoder: str | None = None
         self.stages = Histogram(
             "marquee_search_stage_seconds",
             "Time of each step of a search in texts.",
@@ -90,14 +104,36 @@ class TextSeries:
             registry=registry,
         )
 
+    def show(self, texts: Texts | None) -> None:
+        """Export what can be searched from now on."""
+        digest = None if texts is None else texts.digest
+        if self._encoder is not None and self._encoder != digest:
+            self.encoder.labels(self._encoder).set(0)
+        self._encoder = digest
+        base, newer = (None, []) if texts is None else (texts.base, texts.newer)
+        self.texts.labels("bundle").set(0 if base is None else int(base.alive.sum()))
+        self.texts.labels("newer").set(sum(int(segment.alive.sum()) for segment in newer))
+        if texts is not None:
+            self.encoder.labels(texts.digest).set(texts.encoder is not None)
+            self.newest.set(texts.newest_us / 1e6)
+
 
 class Metrics:
-    """All series that serving exports; `render` gives their text."""
+    """All series that serving exports; `render` gives their text.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    shown
+        What gives the series of all workers; None where this process is the only one.
+    """
+
+    def __init__(self, shown: CollectorRegistry | None = None) -> None:
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
+        self._shown = registry if shown is None else shown
+        PlatformCollector(registry=self._shown)
+        if shown is None:
+            ProcessCollector(registry=registry)
+        self._bundle: tuple[str, str] | None = None
         self.http = RequestSeries(registry)
         self.stages = Histogram(
             "marquee_stage_seconds",
@@ -108,7 +144,11 @@ class Metrics:
         )
         self._step_timers: dict[str, Histogram] = {}
         self.flight_limit = Gauge(
-            "marquee_flight_limit", "Requests of a kind that may be under way now.", ("kind",), registry=registry
+            "marquee_flight_limit",
+            "Requests of a kind that may be under way now.",
+            ("kind",),
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self.shed = Counter(
             "marquee_requests_shed_total",
@@ -119,6 +159,18 @@ class Metrics:
         self.recommendations = Counter(
             "marquee_recommendations_total", "Lists served.", ("degraded", "fallback_reason"), registry=registry
         )
+        self.answers = Counter(
+            "marquee_answers_total",
+            "Lists by how they came about: made, reused from memory, or joined while somebody else's was made.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.answers_bytes = Gauge(
+            "marquee_answers_bytes",
+            "About what lists kept in memory take.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.posted = PostedSeries(registry)
         self.impressions = Counter(
             "marquee_impressions_total", "Impression events, by outcome.", ("outcome",), registry=registry
@@ -127,10 +179,17 @@ class Metrics:
             "marquee_records_total", "Lists that were to be recorded, by outcome.", ("outcome",), registry=registry
         )
         self.bundle = Gauge(
-            "marquee_bundle_info", "The served bundle: 1 for the present one.", ("version", "digest"), registry=registry
+            "marquee_bundle_info",
+            "Bundles served: by how many workers, 0 for those of the past.",
+            ("version", "digest"),
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self.bundle_trained_until = Gauge(
-            "marquee_bundle_trained_until_seconds", "End of the training data, seconds since 1970.", registry=registry
+            "marquee_bundle_trained_until_seconds",
+            "End of the training data, seconds since 1970.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
         )
         self.bundle_loads = Counter(
             "marquee_bundle_loads_total",
@@ -145,29 +204,22 @@ class Metrics:
             "marquee_statistics_closed_at_seconds",
             "Bucket edge of the item statistics, seconds since 1970.",
             registry=registry,
+            multiprocess_mode="livemostrecent",
         )
         self.statistics_of_other_weights = Gauge(
             "marquee_statistics_of_other_weights",
             "1 while live statistics are computed by other action weights than the bundle's, and so are not used.",
             registry=registry,
+            multiprocess_mode="livemax",
         )
 
         self.texts = TextSeries(registry)
         self.arrivals = Gauge(
-            "marquee_arrivals", "Items in the served model that came after its bundle was made.", registry=registry
+            "marquee_arrivals",
+            "Items in the served model that came after its bundle was made.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
         )
-
-    def show_texts(self, texts: Texts | None) -> None:
-        """Export what can be searched from now on."""
-        series = self.texts
-        series.encoder.clear()
-        newer = [] if texts is None else texts.newer
-        base = None if texts is None else texts.base
-        series.texts.labels("bundle").set(0 if base is None else int(base.alive.sum()))
-        series.texts.labels("newer").set(sum(int(segment.alive.sum()) for segment in newer))
-        if texts is not None:
-            series.encoder.labels(texts.digest).set(texts.encoder is not None)
-            series.newest.set(texts.newest_us / 1e6)
 
     @contextmanager
     def search_stage(self, name: str) -> Iterator[None]:
@@ -177,6 +229,10 @@ class Metrics:
             yield
         finally:
             self.texts.stages.labels(name).observe(perf_counter() - started)
+
+    def listed(self, degraded: bool, reason: str | None) -> None:  # noqa: FBT001  # what an answer says
+        """Count a list that was served."""
+        self.recommendations.labels(str(degraded).lower(), reason or "").inc()
 
     def show_steps(self, took_s: Mapping[str, float]) -> None:
         """Export what each step of a recommendation took."""
@@ -188,10 +244,12 @@ class Metrics:
 
     def show_bundle(self, version: str, digest: str, trained_until_us: int) -> None:
         """Export which bundle is served from now on."""
-        self.bundle.clear()
+        if self._bundle is not None:
+            self.bundle.labels(*self._bundle).set(0)
+        self._bundle = version, digest
         self.bundle.labels(version, digest).set(1)
         self.bundle_trained_until.set(trained_until_us / 1e6)
 
     def render(self) -> bytes:
         """Return all series in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._shown)

@@ -6,7 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from serving.posted import MAX_EVENTS
+from serving.examples import ANSWERS, PARAMETERS, SAME_AS
+from serving.posted import MAX_EVENTS, EventsProblem
 from serving.problems import MEDIA_TYPE, Problem
 
 _REF: Final = "#/components/schemas/{model}"
@@ -27,6 +28,8 @@ BODY_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     408: {"model": Problem, "description": "The body did not come in time."},
     413: {"model": Problem, "description": "The body is too large."},
 }
+
+_PROBLEM_SCHEMAS: Final = [{"$ref": _REF.format(model=model.__name__)} for model in (Problem, EventsProblem)]
 
 
 def json_body(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
@@ -80,12 +83,31 @@ def _described(app: FastAPI, bodies: list[type[BaseModel]]) -> dict[str, Any]:
         schemas[model.__name__] = schema
     for path in document["paths"].values():
         for operation in path.values():
-            _mark_problems(operation["responses"])
+            _describe_refusals(operation["responses"])
+            _add_examples(operation)
     return document
 
 
-def _mark_problems(responses: dict[str, Any]) -> None:
-    for status, response in responses.items():
+def _describe_refusals(responses: dict[str, Any]) -> None:
+    """Give problem documents their media type, and say that whatever else is refused is one too."""
+    for response in responses.values():
         content = response.get("content", {})
-        if int(status) >= 400 and _JSON in content:
+        if content.get(_JSON, {}).get("schema") in _PROBLEM_SCHEMAS:
             content[MEDIA_TYPE] = content.pop(_JSON)
+    responses["default"] = {
+        "description": "Any other refusal: a path, method, header or body that the server does not take.",
+        "content": {MEDIA_TYPE: {"schema": ref(Problem)}},
+    }
+
+
+def _add_examples(operation: dict[str, Any]) -> None:
+    """Show of an operation what its parameters and its answer look like."""
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] in PARAMETERS:
+            parameter["example"] = PARAMETERS[parameter["name"]]
+    name = operation["operationId"]
+    answer = SAME_AS.get(name, name)
+    for status, response in operation["responses"].items():
+        content = response.get("content", {})
+        if status.startswith("2") and _JSON in content and answer in ANSWERS:
+            content[_JSON]["example"] = ANSWERS[answer]

@@ -9,6 +9,7 @@ from serving.item_reading import ItemReader
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.models import Models
 from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.pipeline import Pipeline
@@ -45,6 +46,7 @@ class Parts:
     search: Search
     similar: Similar
     onboarding: Onboarding
+    models: Models
     users: UserFeatures
     metrics: Metrics
     running: Callable[[], AbstractAsyncContextManager[None]]

@@ -1,61 +1,40 @@
 """The way of one request for recommendations, step by step, each in its time.
 
 Profile, rules, encode, retrieve, features, rank, explain, impression; what is not there in time is left out and said.
+A list that was made a moment ago is given again where nothing that it was made from has changed.
 """
 
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import orjson
+
 from features.contracts.errors import UnavailableError
-from features.contracts.profiles import HISTORY_LIMIT, Options, UserHistory
-from features.contracts.statistics import ItemStatistics
-from serving import fallback
-from serving.asks import Ask, Mixing
+from serving.answers import Answers, Wanted
+from serving.asks import Ask
 from serving.clock import Clock
-from serving.contributions import contributions_of
 from serving.deadline import Deadline, LateError
-from serving.explain import list_items
-from serving.guard import Guard
+from serving.digests import Digests
 from serving.impressions import Impressions, impression_of
+from serving.kept import Basis, KeptList
+from serving.listed import Listed
+from serving.lister import Lister
 from serving.live import Current, LiveModel
 from serving.metrics import Metrics
-from serving.popular import PopularItems
-from serving.problems import unavailable
-from serving.profile import merge_history, moment_of
-from serving.recording import Made, Records, Shown
-from serving.rules import allowed_items, options_of
-from serving.seams import Store
-from training.bundle.result import Recommendations
+from serving.recording import Records, Shown
 
 DEADLINE_S: Final = 0.15
-ANONYMOUS: Final = ""
-"""Stands for the user id inside the recommender where a request has none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """All that a list is computed from: taken once, so that nothing changes on the way."""
+class Reply:
+    """An answer in its wire form, and its entity tag."""
 
-    live: LiveModel
-    history: UserHistory
-    statistics: ItemStatistics
-    as_of_us: int
-    options: Options
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A list in its wire form, why it is no better, and what it was made from, for those who ask."""
-
-    items: list[dict[str, Any]]
-    model_version: str | None
-    reasons: tuple[str | None, ...]
-    explanation: dict[str, Any] | None = None
-    made: Made | None = None
+    body: dict[str, Any]
+    etag: str
 
 
 class Pipeline:
@@ -63,16 +42,14 @@ class Pipeline:
 
     Parameters
     ----------
-    store, guard
-        Postgres, and what keeps a dead Postgres from holding up requests.
+    lister
+        Makes lists.
+    answers
+        Lists that may be given again.
     current
         The served version; a request keeps the one that it started with.
     impressions, records
         Take what was shown, and of the requests that are recorded also how it came about.
-    executor
-        Threads for the recommender, so that the event loop stays free.
-    mixing
-        What lists hold beside the best.
     deadline_s
         How long an answer may take where the request does not say.
     """
@@ -80,33 +57,29 @@ class Pipeline:
     def __init__(
         self,
         *,
-        store: Store,
-        guard: Guard,
+        lister: Lister,
+        answers: Answers,
         current: Current,
         impressions: Impressions,
         records: Records,
         metrics: Metrics,
-        executor: Executor,
         clock: Clock,
-        mixing: Mixing = Mixing(),  # noqa: B008  # frozen
         deadline_s: float = DEADLINE_S,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        self._store = store
-        self._guard = guard
-        self._popular = PopularItems(store, guard)
+        self._lister = lister
+        self._answers = answers
+        self._digests = Digests(lister.read_digests)
         self._current = current
         self._impressions = impressions
         self._records = records
         self._metrics = metrics
-        self._executor = executor
         self._clock = clock
-        self._mixing = mixing
         self.deadline_s = deadline_s
         self._new_id = new_id
 
-    async def recommend(self, ask: Ask) -> dict[str, Any]:
-        """Return the answer in its wire form.
+    async def recommend(self, ask: Ask) -> Reply:
+        """Return the answer.
 
         Raises
         ------
@@ -117,142 +90,71 @@ class Pipeline:
         live, recommendation_id = self._current.live, self._new_id()
         recorded = self._records.wants(recommendation_id)
         listed = await (
-            self._without_model(ask, deadline, now_us)
+            self._lister.without_model(ask, deadline, now_us)
             if live is None
-            else self._with_model(ask, live, deadline, now_us, trace=recorded or ask.explain)
+            else self._with_model(ask, live, deadline, now_us, recorded=recorded)
         )
-        degraded, reason = fallback.verdict(listed.reasons)
-        answer: dict[str, Any] = {
-            "user_id": ask.user_id,
-            "recommendation_id": recommendation_id,
-            "model_version": listed.model_version,
-            "items": listed.items,
-            "degraded": degraded,
-            "fallback_reason": reason,
-        }
-        if ask.experiment_id is not None:
-            answer["experiment_id"] = ask.experiment_id
-        if listed.explanation is not None:
-            answer["explanation"] = listed.explanation
-        self._metrics.recommendations.labels(str(degraded).lower(), reason or "").inc()
-        self._show(ask, answer, now_us)
+        self._show(ask, listed, recommendation_id, now_us)
         deadline.lap("impression")
         if recorded:
-            lacking = [reason for reason in listed.reasons if reason is not None]
-            self._records.offer(Shown(ask, answer, lacking, now_us, deadline.took_s, listed.made))
+            self._records.offer(Shown(ask, listed, recommendation_id, now_us, deadline.took_s))
+        self._metrics.listed(listed.degraded, listed.fallback_reason)
         self._metrics.show_steps(deadline.took_s)
+        answer = _answer(ask, listed, recommendation_id)
         answer["took_ms"] = round(deadline.spent_s * 1000, 3)
-        return answer
+        return Reply(answer, listed.etag)
 
-    async def _with_model(self, ask: Ask, live: LiveModel, deadline: Deadline, now_us: int, *, trace: bool) -> Listed:
-        limit = live.model.manifest.history_limit
-        stored, missing = await self._stored_history(ask.user_id, limit, deadline)
-        history = merge_history(stored, ask.history, now_us, limit)
-        deadline.lap("profile")
-        inputs = _inputs(ask, live, history, now_us, self._mixing)
-        deadline.lap("rules")
-        late = None
+    async def _with_model(
+        self, ask: Ask, live: LiveModel, deadline: Deadline, now_us: int, *, recorded: bool
+    ) -> Listed:
+        # What is recorded is computed: its feature rows are kept with it.
+        key = None if recorded else self._answers.key_of(ask)
+        wanted = None if key is None else Wanted(key, Basis.of(ask, live, now_us), live.kept)
+        kept = None if wanted is None else live.kept.find(wanted.key, wanted.now)
+        if kept is not None and await self._same_history(ask.user_id, kept, deadline):
+            return self._answers.reused(kept)
+        inputs, digest = await self._lister.inputs(ask, live, now_us, deadline, recorded=recorded)
+        make = partial(self._lister.make, ask, inputs, deadline)
+        if wanted is None or inputs.missing is not None:
+            listed, _ = await make()
+            return listed
         try:
-            ranked = await deadline.in_thread("rank", self._executor, partial(_ranked, inputs, trace))
+            return await self._answers.once(wanted, digest, deadline, make)
         except LateError:
-            ranked, late = _popular(inputs), fallback.LIST_LATE
-            deadline.lap("popular")
-        why = await contributions_of(live, ranked, deadline, self._executor) if ask.explain else {}
-        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain, contributions=why)
-        deadline.lap("explain")
-        reasons = (missing, late, *_missing_state(live), None if ranked is None else ranked.fallback_reason[0])
-        made = Made(live, inputs.history, inputs.statistics, inputs.as_of_us, inputs.options, ranked)
-        return Listed(items, live.version, reasons, _made_from(inputs) if ask.explain else None, made)
+            return self._lister.late(ask, inputs)
 
-    async def _stored_history(
-        self, user_id: str | None, limit: int, deadline: Deadline
-    ) -> tuple[UserHistory, str | None]:
-        """Return what Postgres knows of a user, or an empty history and the reason."""
+    async def _same_history(self, user_id: str | None, kept: KeptList, deadline: Deadline) -> bool:
+        """Return whether a user's history is the one that a list was made from."""
         if user_id is None:
-            return UserHistory(ANONYMOUS), None
+            return True
         try:
-            read = partial(self._guard.call, partial(self._store.history, user_id, limit))
-            return await deadline.wait_for("profile", read), None
-        except UnavailableError:
-            return UserHistory(user_id), fallback.PROFILE_UNAVAILABLE
-        except LateError:
-            return UserHistory(user_id), fallback.PROFILE_LATE
-
-    async def _without_model(self, ask: Ask, deadline: Deadline, now_us: int) -> Listed:
-        """Return what is popular among what the request allows, as far as the states of items tell."""
-        history, missing = await self._stored_history(ask.user_id, HISTORY_LIMIT, deadline)
-        deadline.lap("profile")
-        seen = () if ask.include_seen else (*history.seen_item_ids, *(event.item_id for event in ask.history))
-        try:
-            popular = await deadline.wait_for("rank", self._popular.best)
+            digest = await deadline.wait_for("profile", partial(self._digests.of, user_id))
         except (UnavailableError, LateError):
-            raise unavailable("there is no model yet, and the event store is away; try again soon") from None
-        deadline.lap("popular")
-        allowed = allowed_items(popular, ask, self._current.states, now_us)
-        items = fallback.popular_list(allowed, {*ask.exclude, *seen}, ask.k)
-        return Listed(items, None, (fallback.NO_MODEL, missing))
+            return False
+        deadline.lap("unchanged")
+        return digest == kept.digest
 
-    def _show(self, ask: Ask, answer: dict[str, Any], now_us: int) -> None:
+    def _show(self, ask: Ask, listed: Listed, recommendation_id: str, now_us: int) -> None:
         """Hand in what is shown; an anonymous list has no one to belong to, and an empty one shows nothing."""
-        if ask.user_id is None or not answer["items"]:
+        if ask.user_id is None or not listed.shown:
             return
         self._impressions.offer(
-            impression_of(
-                answer,
-                event_id=self._new_id(),
-                as_of_us=now_us,
-                experiment_id=ask.experiment_id,
-                context=dict(ask.context),
-            )
+            impression_of(ask, listed, recommendation_id=recommendation_id, event_id=self._new_id(), as_of_us=now_us)
         )
 
 
-def _ranked(inputs: Inputs, trace: bool, deadline: Deadline) -> Recommendations | None:  # noqa: FBT001  # of a partial
-    """Return the ranked list of one user, None where no candidate is left; runs in a thread.
-
-    Raises
-    ------
-    LateError
-        If the thread was not free in time.
-    """
-    model, options = inputs.live.model, inputs.options
-    if options.candidates is not None and not options.candidates.size:
-        return None
-    if not deadline.lap("begin"):
-        raise LateError("begin: no thread was free in time")
-    profiles = model.encode([inputs.history])
-    deadline.lap("encode")
-    ranked = model.recommend(profiles, inputs.statistics, inputs.as_of_us, options, trace=trace, lap=deadline.lap)
-    deadline.lap("order")
-    return ranked
-
-
-def _popular(inputs: Inputs) -> Recommendations:
-    """Return what is popular among what the request allows; a fraction of a millisecond."""
-    model = inputs.live.model
-    return model.popular(model.encode([inputs.history]), inputs.statistics, inputs.options)
-
-
-def _inputs(ask: Ask, live: LiveModel, history: UserHistory, now_us: int, mixing: Mixing) -> Inputs:
-    statistics = live.statistics.current
-    as_of_us = moment_of(history, statistics.closed_at_us, now_us)
-    return Inputs(live, history, statistics, as_of_us, options_of(ask, live, as_of_us, mixing))
-
-
-def _missing_state(live: LiveModel) -> tuple[str | None, ...]:
-    """Return why live state could not be used, where it never came."""
-    return (
-        None if live.items.loaded else fallback.ITEM_STATES_UNAVAILABLE,
-        None if live.statistics.loaded else fallback.STATISTICS_UNAVAILABLE,
-    )
-
-
-def _made_from(inputs: Inputs) -> dict[str, Any]:
-    """Return what identifies the inputs of an answer: enough to compute it again."""
-    return {
-        "as_of_us": inputs.as_of_us,
-        "statistics_closed_at_us": inputs.statistics.closed_at_us,
-        "bundle_digest": inputs.live.model.digest,
-        "spec_hash": inputs.live.model.manifest.spec_hash,
-        "history_event_ids": list(inputs.history.event_ids),
+def _answer(ask: Ask, listed: Listed, recommendation_id: str) -> dict[str, Any]:
+    """Return an answer in its wire form, but for the time that it took."""
+    answer: dict[str, Any] = {
+        "user_id": ask.user_id,
+        "recommendation_id": recommendation_id,
+        "model_version": listed.model_version,
+        "items": orjson.Fragment(listed.items),
+        "degraded": listed.degraded,
+        "fallback_reason": listed.fallback_reason,
     }
+    if ask.experiment_id is not None:
+        answer["experiment_id"] = ask.experiment_id
+    if listed.explanation is not None:
+        answer["explanation"] = listed.explanation
+    return answer

@@ -13,7 +13,7 @@ MAX_EVENTS: Final = 1_000
 class EventsProblem(Problem):
     """A problem document that says of each event what became of it; accepted ones were sent."""
 
-    results: list[dict[str, Any]]
+    results: list[dict[str, Any]] | None = Field(None, description="Missing where not even the request was read.")
 
 
 EVENTS_PROBLEM: Final[dict[int | str, dict[str, Any]]] = {
@@ -44,6 +44,25 @@ class PostedEvent(Stamped):
     item_id: str | int | None = Field(None, examples=["i1"])
     action: str | None = Field(None, examples=["like"])
     value: float | None = None
+
+
+class OtherEvent(PostedEvent):
+    """An event by the names of other recommenders' clients; those of `PostedEvent` are known too."""
+
+    event_type: str | None = Field(
+        None, description="What the user did (`action`), or a type of event (`type`).", examples=["like"]
+    )
+    timestamp: str | float | None = Field(
+        None,
+        description="RFC 3339 (`occurred_at`), or seconds since 1970 UTC, from 100,000,000,000 on milliseconds.",
+        examples=["2026-01-01T00:00:00Z"],
+    )
+
+
+class OtherBatch(BaseModel):
+    """Up to 1,000 such events."""
+
+    events: list[OtherEvent] = Field(min_length=1, max_length=MAX_EVENTS)
 
 
 class PostedBatch(BaseModel):
@@ -158,5 +177,16 @@ class PostedUsers(BaseModel):
 
 POSTED_MODELS: Final[list[type[BaseModel]]] = [
     *(PostedEvent, PostedBatch, PostedWatch, PostedSearch, PostedRating, PostedFavorite),
-    *(PostedFeedback, PostedFeedbacks, ItemChange, PostedItem, PostedItems, UserChange, PostedUser, PostedUsers),
+    *(
+        OtherEvent,
+        OtherBatch,
+        PostedFeedback,
+        PostedFeedbacks,
+        ItemChange,
+        PostedItem,
+        PostedItems,
+        UserChange,
+        PostedUser,
+        PostedUsers,
+    ),
 ]

@@ -29,6 +29,11 @@ class Problem(BaseModel):
     detail: str = Field(examples=["1 value is malformed"])
     instance: str = Field(description="Path of the request.", examples=["/api/v1/recommend/u1"])
     request_id: str | None = Field(None, description="Identifies the request in the server's log.")
+    errors: list[dict[str, str]] | None = Field(
+        None,
+        description="What is wrong and where, if it is values.",
+        examples=[[{"path": "query.k", "message": "is 0"}]],
+    )
 
 
 class ProblemError(Exception):

@@ -1,4 +1,4 @@
-"""uvicorn's reading of HTTP, with a limit on how long and how large the head of a request may be."""
+"""uvicorn's reading of HTTP, with limits on the head of a request, and an end that no client notices."""
 
 import asyncio
 from typing import Any, Final
@@ -9,18 +9,26 @@ HEAD_TIMEOUT_S: Final = 10.0
 """From connecting, or from a request's first byte, until its head is whole; honest heads come in one piece."""
 MAX_HEAD_BYTES: Final = 65_536
 """What may have come of a head before it is whole; common proxies allow 8 to 64 kB."""
+LINGER_S: Final = 1.0
+"""How long a connection without a request stays when the server ends: who asks all the time asks within this."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Closes connections whose request does not begin, or whose head does not end, in time."""
+    """Closes connections whose request does not begin, or whose head does not end, in time.
+
+    When the server ends, a connection that is kept alive gets its next answer with `Connection: close`: to close it at
+    once would cut off a request that is on its way.
+    """
 
     head_timeout_s: float = HEAD_TIMEOUT_S
+    linger_s: float = LINGER_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self.leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for a request."""
@@ -51,6 +59,31 @@ class GuardedProtocol(HttpToolsProtocol):
         """Note that the head is whole."""
         self._in_head = False
         super().on_headers_complete()
+        if self.leaving:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Answer what is asked, once more at most, and close."""
+        self.leaving = True
+        if self._is_idle:
+            self.loop.call_later(self.linger_s, self._leave)
+        elif not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        else:
+            self._leave()
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _leave(self) -> None:
+        """Close, unless a request is under way, which is answered first."""
+        if self.transport.is_closing():
+            return
+        if self._is_idle and not self._head_bytes:
+            self.transport.close()
+        else:
+            self.loop.call_later(self.linger_s, self._leave)
 
     def _watch(self) -> None:
         """Let the time run exactly while a head is awaited; between requests uvicorn's own limit holds."""

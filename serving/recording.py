@@ -7,14 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
+import orjson
 import structlog
 
 from features.contracts.errors import MarqueeError, UnavailableError
+from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, UserHistory
 from features.contracts.statistics import ItemStatistics
 from features.served import Considered, Origin, ServedList
 from serving.asks import Ask
 from serving.guard import Guard
+from serving.kinds import Wish
+from serving.listed import Listed
 from serving.live import LiveModel
 from serving.metrics import Metrics
 from serving.seams import Model
@@ -45,19 +49,16 @@ class Made:
     statistics: ItemStatistics
     as_of_us: int
     options: Options
+    wish: Wish
     ranked: Recommendations | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Shown:
-    """An answer and how it came about; `made` is None where there was no bundle.
+    """A list that was shown, and how it came about.
 
     Attributes
     ----------
-    answer
-        In its wire form.
-    lacking
-        All reasons why the list is no better.
     at_us
         When the request came, microseconds since 1970 UTC.
     took_s
@@ -65,11 +66,10 @@ class Shown:
     """
 
     ask: Ask
-    answer: Mapping[str, Any]
-    lacking: Sequence[str]
+    listed: Listed
+    recommendation_id: str
     at_us: int
     took_s: Mapping[str, float]
-    made: Made | None
 
 
 def is_recorded(recommendation_id: str, share: float) -> bool:
@@ -162,22 +162,22 @@ class Records:
 
 def served_list(shown: Shown) -> ServedList:
     """Return a list as it is recorded."""
-    made, answer = shown.made, shown.answer
-    items: list[dict[str, Any]] = answer["items"]
+    listed, made = shown.listed, shown.listed.made
+    items: list[dict[str, Any]] = orjson.loads(listed.items)
     return ServedList(
-        recommendation_id=answer["recommendation_id"],
-        user_id=answer["user_id"],
+        recommendation_id=shown.recommendation_id,
+        user_id=shown.ask.user_id,
         served_at_us=shown.at_us,
         request=_request(shown.ask, made),
-        model_version=answer["model_version"],
+        model_version=listed.model_version,
         history_event_ids=() if made is None else made.history.event_ids,
         item_ids=[item["item_id"] for item in items],
         scores=[np.nan if item["score"] is None else item["score"] for item in items],
         sources=[item["source"] for item in items],
         reasons=[item["reason"] for item in items],
-        degraded=answer["degraded"],
-        fallback_reason=answer["fallback_reason"],
-        lacking=shown.lacking,
+        degraded=listed.degraded,
+        fallback_reason=listed.fallback_reason,
+        lacking=listed.lacking,
         took_s=dict(shown.took_s),
         origin=None if made is None else _origin(made),
         considered=None if made is None or made.ranked is None else _considered(made.live.model, made.ranked.traces),
@@ -185,11 +185,14 @@ def served_list(shown: Shown) -> ServedList:
 
 
 def _request(ask: Ask, made: Made | None) -> dict[str, Any]:
-    """Return what was asked for as plain JSON; how the list was mixed, as it was applied."""
+    """Return what was asked for as plain JSON; of what kind the list was and how it was mixed, as it was applied."""
     asked = asdict(ask)
     del asked["user_id"]
     if made is not None:
         asked |= {"diversity": made.options.diversity, "fresh_share": made.options.fresh_share}
+        item = made.wish.item
+        named = None if item == MISSING else made.live.model.items.external(np.array([item]))[0]
+        asked |= {"kind": made.wish.kind, "item_id": named}
     return asked
 
 

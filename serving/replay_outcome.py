@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING
 from features.served import Considered, ServedList
+from serving.kinds import falling
 from serving.seams import Model
 from training.bundle.result import Recommendations, Trace
 
@@ -19,10 +20,11 @@ _FEATURES: Final = 100
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Again:
-    """A list computed again, by which model; None where no candidate was left."""
+    """A list of up to k items computed again, by which model; None where no candidate was left."""
 
     model: Model
     ranked: Recommendations | None
+    k: int
 
     def item_ids(self) -> list[str]:
         """Return the list, best first."""
@@ -33,7 +35,7 @@ class Again:
         if self.ranked is None:
             return np.empty(0, np.float32)
         scores: npt.NDArray[np.float32] = self.ranked.scores[0, : len(self._rows())]
-        return scores
+        return scores if len(scores) >= self.k else np.array(falling(scores.tolist()), dtype=np.float32)
 
     def trace(self) -> Trace | None:
         """Return how it came about, where candidates were ordered."""

@@ -6,12 +6,14 @@ digest; retrieval, features, ranking and mixing run anew. Three things are taken
 moment, whether the ranker or the whole list was late, and which items could come back (their state, which has no
 versions, the request's filters and what the user had seen are one mask). Titles and reasons are not compared.
 
+Lists of other kinds than the feed are made anew as their kind is; what came straight from the catalogue is left out.
+
 Items that arrived since the bundle was made are known to the served model only, in the order of their arrival: after a
 restart they may be in another, and then they are left out, and said to be.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +28,7 @@ from features.contracts.statistics import ItemStatistics
 from features.contracts.weights import ActionWeights
 from features.db.connection import Connection
 from features.served import Origin, ServedList, find, statistics_at, stored_history
-from serving import fallback
+from serving import fallback, kinds
 from serving.asks import InlineEvent
 from serving.live_statistics import LiveStatistics
 from serving.profile import merge_history
@@ -36,6 +38,8 @@ from serving.seams import Model
 from training.bundle.laps import Lap, unhurried
 from training.bundle.read import open_bundle
 from training.bundle.result import RANKER_LATE, Recommendations
+
+_OF_ITEMS: Final = ("item_ids", "scores", "sources", "reasons")
 
 OpenModel = Callable[[str], Model | None]
 """Gives the bundle of a digest, grown or not, None where it is not at hand."""
@@ -106,6 +110,11 @@ def replay(connection: Connection, served: ServedList, open_model: OpenModel) ->
             f"list {served.recommendation_id} was made while there was no model: it is what was popular then, and "
             "nothing was computed"
         )
+    if served.request["kind"] == kinds.NEW:
+        raise NotReplayableError(
+            f"list {served.recommendation_id} is of the newest items: these were looked up in the catalogue as it was "
+            "then, and nothing was computed"
+        )
     model = open_model(origin.bundle_digest)
     if model is None:
         raise NotReplayableError(
@@ -116,7 +125,17 @@ def replay(connection: Connection, served: ServedList, open_model: OpenModel) ->
     notes = _Notes([])
     history = _history(connection, served, model, notes)
     again = _recommended(served, origin, model, history, _statistics(connection, origin, model, notes), notes)
-    return compare(served, Again(model, again), notes.said)
+    return compare(_computed(served, notes), Again(model, again, served.request["k"]), notes.said)
+
+
+def _computed(served: ServedList, notes: _Notes) -> ServedList:
+    """Return a served list without what came from the catalogue: items that no bundle knows."""
+    own = [place for place, source in enumerate(served.sources) if source != kinds.NEW]
+    if len(own) == len(served.sources):
+        return served
+    notes.say(f"{len(served.sources) - len(own)} items came straight from the catalogue and are left out")
+    columns: dict[str, Any] = {name: [getattr(served, name)[place] for place in own] for name in _OF_ITEMS}
+    return replace(served, **columns)
 
 
 def _history(connection: Connection, served: ServedList, model: Model, notes: _Notes) -> UserHistory:
@@ -153,7 +172,10 @@ def _recommended(  # noqa: PLR0917  # inputs, one by one
     if options.candidates is not None and not options.candidates.size:
         return None
     lap: Lap = _late if RANKER_LATE in served.lacking else unhurried
-    return model.recommend(profiles, statistics, origin.as_of_us, options, trace=True, lap=lap)
+    kind, item_id = served.request["kind"], served.request["item_id"]
+    wish = kinds.Wish(kind, MISSING if item_id is None else int(model.items.index_or_missing([item_id])[0]))
+    call = kinds.Call(model, profiles, statistics, origin.as_of_us, options, trace=True, lap=lap)
+    return kinds.ranked(wish, call)
 
 
 def _late(step: str) -> bool:

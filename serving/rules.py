@@ -1,14 +1,18 @@
-"""What may come back: live item state and the request's own wishes, as options of the recommender."""
+"""What may come back: live item state and the request's own wishes, as options of the recommender and as masks.
 
-from collections.abc import Sequence
+A language of rules and filters belongs here: what it says of items becomes part of `eligible` and of `allowed_rows`.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING, IdMap
-from features.contracts.profiles import Options
+from features.contracts.profiles import Options, UserHistory
 from serving.asks import Ask, Mixing
-from serving.item_states import ItemStates
+from serving.item_states import ItemStates, Mask
 from serving.live import LiveModel
 
 
@@ -17,7 +21,7 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Opti
     items, eligible = live.model.items, live.items.visible(as_of_us)
     if ask.categories:
         eligible = eligible & live.items.in_categories(ask.categories)
-    excluded = _known(items, ask.exclude)
+    excluded = _known(items, excluded_ids(ask))
     candidates = None
     if ask.candidates is not None:
         candidates = _known(items, ask.candidates)
@@ -27,10 +31,23 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Opti
         exclude=excluded,
         eligible=eligible,
         candidates=candidates,
-        include_seen=ask.include_seen,
+        include_seen=_includes_seen(ask, live),
         fresh_share=mixing.fresh_share,
         diversity=mixing.diversity if ask.diversity is None else ask.diversity,
     )
+
+
+def excluded_ids(ask: Ask) -> Sequence[str]:
+    """Return what a request does not want back: what it excludes, and the item whose like it asks for."""
+    return (*ask.exclude, ask.item_id) if ask.kind == "similar" and ask.item_id is not None else ask.exclude
+
+
+def with_seen_by(history: UserHistory, actions: Collection[str]) -> UserHistory:
+    """Return a history whose seen items are those of its events with some actions; as it is where none are named."""
+    if not actions:
+        return history
+    seen = {item_id for item_id, action in zip(history.item_ids, history.actions, strict=True) if action in actions}
+    return replace(history, seen_item_ids=sorted(seen))
 
 
 def allowed_items(item_ids: Sequence[str], ask: Ask, states: ItemStates, as_of_us: int) -> list[str]:
@@ -44,6 +61,32 @@ def allowed_items(item_ids: Sequence[str], ask: Ask, states: ItemStates, as_of_u
         and states.may_show(item_id, as_of_us)
         and (not categories or categories & set(states.categories(item_id)))
     ]
+
+
+def allowed_rows(ask: Ask, leave_out: Collection[str], states: ItemStates, as_of_us: int) -> Mask:
+    """Return which items that were heard of a request allows, bool (n_rows,): also those that no bundle knows.
+
+    Parameters
+    ----------
+    leave_out
+        External ids that must not come back, beside those that the request excludes.
+    """
+    allowed = states.visible(as_of_us).copy()
+    if ask.categories:
+        allowed &= states.in_categories(ask.categories)
+    if ask.candidates is not None:
+        chosen = np.zeros(len(allowed), dtype=np.bool_)
+        chosen[states.known_rows(ask.candidates)] = True
+        allowed &= chosen
+    allowed[states.known_rows(excluded_ids(ask))] = False
+    allowed[states.known_rows(leave_out)] = False
+    return allowed
+
+
+def _includes_seen(ask: Ask, live: LiveModel) -> bool:
+    if ask.include_seen is not None:
+        return ask.include_seen
+    return not (ask.seen_actions or live.model.excludes_seen)
 
 
 def _known(items: IdMap, external_ids: Sequence[str]) -> npt.NDArray[np.int32]:

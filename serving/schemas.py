@@ -8,12 +8,14 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from serving.asks import (
     DEFAULT_K,
+    MAX_ACTIONS,
     MAX_CANDIDATES,
     MAX_CATEGORIES,
     MAX_EXCLUDED,
     MAX_K,
     Ask,
     InlineEvent,
+    Kind,
 )
 
 MAX_CONTEXT_BYTES: Final = 16_384
@@ -46,7 +48,15 @@ IdText = Annotated[
     AfterValidator(without_nul),
 ]
 ExperimentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
-Kind = Literal["feed"]
+Action = Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")]
+KIND: Final = (
+    "`feed`: what suits the user. `similar`: what is like an item, `item_id` or else the user's latest liked one. "
+    "`trending`: what many like lately. `new`: the newest items. What a kind has too little of is filled up."
+)
+SEEN_ACTIONS: Final = (
+    "Only items on which the user's latest events (those that the model reads, 500 as a rule) hold one of these "
+    "actions count as seen and stay away; left out, whatever the user ever did counts."
+)
 
 
 class HistoryEvent(BaseModel):
@@ -55,7 +65,7 @@ class HistoryEvent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     item_id: IdText = Field(examples=["i1"])
-    action: str = Field("view", pattern=r"^[a-z_]{1,32}$")
+    action: Action = "view"
     value: float | None = Field(None, allow_inf_nan=False)
     occurred_at: AwareDatetime | None = Field(None, description="Missing = just now.")
 
@@ -72,12 +82,17 @@ class RecommendRequest(BaseModel):
 
     user_id: IdText | None = Field(None, description="Missing = anonymous session.", examples=["u1"])
     k: int = Field(DEFAULT_K, ge=1, le=MAX_K, description="Items wanted.")
-    type: Kind = "feed"
+    type: Kind = Field("feed", description=KIND)
+    item_id: IdText | None = Field(
+        None, description="With type `similar`: the item whose like are wanted; other types pay no heed to it."
+    )
     history: list[HistoryEvent] = Field(
         [], max_length=MAX_INLINE_EVENTS, description="Acts of this session, in the order in which they happened."
     )
     candidates: list[IdText] | None = Field(
-        None, max_length=MAX_CANDIDATES, description="Rank these only; ids that the model does not know are left out."
+        None,
+        max_length=MAX_CANDIDATES,
+        description="Rank these only; those that the catalogue alone knows come last, unknown ones not at all.",
     )
     categories: list[str] = Field([], max_length=MAX_CATEGORIES, description="Only items in at least one of these.")
     exclude: list[IdText] = Field([], max_length=MAX_EXCLUDED, description="Items that must not come back.")
@@ -85,6 +100,7 @@ class RecommendRequest(BaseModel):
         default=None,
         description="Whether items that the user already had may come back; left out, the served version decides.",
     )
+    seen_actions: list[Action] = Field([], max_length=MAX_ACTIONS, description=SEEN_ACTIONS)
     diversity: float | None = Field(
         None,
         ge=0,
@@ -102,11 +118,14 @@ class RecommendRequest(BaseModel):
         return Ask(
             user_id=self.user_id,
             k=self.k,
+            kind=self.type,
+            item_id=self.item_id,
             history=[event.inline() for event in self.history],
             candidates=self.candidates,
             categories=self.categories,
             exclude=self.exclude,
             include_seen=self.include_seen,
+            seen_actions=self.seen_actions,
             experiment_id=self.experiment_id,
             explain=self.explain,
             diversity=self.diversity,
@@ -131,7 +150,7 @@ class ItemExplanation(BaseModel):
     features: dict[str, float] = Field(description="What the ranker saw, by name; unknown ones left out.")
     ordered_by: str = Field(
         description="`ranker`, `fresh_ranker` (of items that nobody acted on yet), `blend` of all sources' ranks, a "
-        "source, `filler` or `popular`.",
+        "source, `filler`, `popular`, `trend`, `new`, or `likeness` to an item.",
         examples=["ranker"],
     )
     said: str = Field(description="The same in a sentence.", examples=["Ordered by the ranker."])
@@ -175,7 +194,8 @@ class RecommendAnswer(BaseModel):
     items: list[RecommendedItem]
     degraded: bool = Field(description="Whether something was missing that makes the list worse.", examples=[False])
     fallback_reason: str | None = Field(
-        description="`no_history`, or what was missing: `no_model`, `profile_unavailable`, `item_states_unavailable`, "
+        description="`no_history`, `item_unknown` (nothing is known of `item_id`), or what was missing: "
+        "`no_model`, `profile_unavailable`, `item_states_unavailable`, "
         "`statistics_unavailable`; or what was not there in time: `list_late` (what is popular comes instead), "
         "`profile_late`, `ranker_late`.",
         examples=[None],
@@ -229,6 +249,27 @@ class ModelInfo(BaseModel):
     registry_error: str | None = Field(description="Why the registry cannot be read now.")
 
 
+class ModelVersion(BaseModel):
+    """A version of the model in the registry."""
+
+    version: str = Field(examples=["7"])
+    aliases: list[str] = Field(description="That point to it.", examples=[["champion"]])
+    digest: str | None = Field(description="SHA-256 of the bundle's manifest; without one it cannot be served.")
+    run_id: str | None = Field(description="MLflow run of its training.")
+    created_at: str = Field(examples=["2026-01-01T00:00:00Z"])
+    gate: str | None = Field(description="What the gate decided; null before it has.", examples=["promote"])
+    gate_reasons: str | None
+    tags: dict[str, str]
+    metrics: dict[str, float | None] = Field(description="Of its run.", examples=[{"als/ndcg_at_10": 0.12}])
+
+
+class ModelVersions(BaseModel):
+    """Versions of the model, newest first."""
+
+    model_name: str
+    versions: list[ModelVersion]
+
+
 class ReloadAnswer(BaseModel):
     """What a look at the alias came to."""
 
@@ -242,3 +283,15 @@ class Health(BaseModel):
     status: Literal["ok", "degraded", "unavailable"]
     ready: bool
     checks: dict[str, str] = Field(examples=[{"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    alive: Literal[True]
+
+
+class Ready(BaseModel):
+    """Whether a model is served."""
+
+    ready: bool

@@ -1,6 +1,6 @@
 """What serving needs of its neighbours, as narrow protocols: the real parts fit them, and so do a test's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -25,7 +25,6 @@ from training.bundle.result import Recommendations
 
 By = Literal["behaviour", "content"]
 """What makes items alike: who likes them, or their texts."""
-"""What makes items alike."""
 
 
 class Model(Protocol):
@@ -87,6 +86,15 @@ class Model(Protocol):
         """Return what is popular with everyone and may come back."""
         ...
 
+    def trending(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
+        """Return what trends with everyone and may come back."""
+        ...
+
+    @property
+    def excludes_seen(self) -> bool:
+        """Return whether items that a user already had stay away where a request does not say."""
+        ...
+
     def similar(
         self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None, by: By = "behaviour"
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
@@ -132,6 +140,10 @@ class Store(Protocol):
 
     async def history(self, user_id: str, limit: int) -> UserHistory:
         """Return a user's latest interactions and all items seen."""
+        ...
+
+    async def history_digests(self, user_ids: Sequence[str], limit: int) -> Mapping[str, int | None]:
+        """Return what tells whether users' histories are what they were."""
         ...
 
     async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
@@ -205,6 +217,26 @@ class VersionSource(Protocol):
 
     def download(self, version: str, folder: Path) -> Path:
         """Return the folder that holds the files of a version, not yet verified."""
+        ...
+
+
+class Versions(Protocol):
+    """The model registry, as far as people read it; blocking, raises `UnavailableError` when it is away."""
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return all versions, newest first."""
+        ...
+
+    def version(self, version: str) -> RegisteredVersion:
+        """Return one version, or raise `NotThereError`."""
+        ...
+
+    def aliases(self) -> dict[str, str]:
+        """Return the version that each alias points to."""
+        ...
+
+    def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return the metrics of some runs, by run."""
         ...
 
 

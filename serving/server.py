@@ -1,6 +1,8 @@
 """One server process: uvicorn on uvloop, drained on SIGTERM."""
 
+import asyncio
 import gc
+import socket
 from typing import Final
 
 import uvicorn
@@ -8,11 +10,15 @@ from fastapi import FastAPI
 
 from features.settings import Settings
 from serving.app import create_app
-from serving.assemble import assemble
+from serving.assemble import FLUSH_S, assemble
+from serving.metrics import Metrics
 from serving.protocol import GuardedProtocol
 
 DRAIN_S: Final = 15
 """How long requests may take to end after SIGTERM; every honest one is done in well under a second."""
+END_S: Final = DRAIN_S + FLUSH_S + 5
+"""How long a process may take to end: it drains, sends what is left to Kafka, and closes what it holds open."""
+_SETTLE_S: Final = 0.05
 
 
 def configure(app: FastAPI, host: str, port: int, protocol: type[GuardedProtocol] = GuardedProtocol) -> uvicorn.Config:
@@ -34,10 +40,30 @@ def configure(app: FastAPI, host: str, port: int, protocol: type[GuardedProtocol
     )
 
 
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server, which loses no connection at its end."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody in any more, and end once all that was asked is answered."""
+        for server in self.servers:
+            server.close()
+        # Those let in a moment ago become connections first.
+        await asyncio.sleep(_SETTLE_S)
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests that have begun are answered first."""
-    config = configure(create_app(assemble(settings)), settings.api_host, settings.api_port)
-    # What was imported stays: to look through all of it again and again costs requests a tenth of a second.
+    config = configure(create_app(assemble(settings, Metrics())), settings.api_host, settings.api_port)
+    settle()
+    DrainingServer(config).run()
+
+
+def settle() -> None:
+    """Leave out of the search for garbage what is there now.
+
+    What was imported stays: to look through all of it again and again costs requests a tenth of a second. And pages
+    that no search touches stay shared between forked processes.
+    """
     gc.collect()
     gc.freeze()
-    uvicorn.Server(config).run()

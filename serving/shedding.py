@@ -15,11 +15,8 @@ OPERATORS: Final = "operators"
 
 _POSTED: Final = ("/api/v1/events", "/events", "/api/v1/feedback")
 _OPERATORS: Final = (
-    "/api/v1/admin/",
-    "/api/v1/users",
-    "/api/v1/features/",
-    "/api/v1/recommendations/",
-    "/model/reload",
+    *("/api/v1/admin", "/api/v1/users", "/api/v1/features", "/api/v1/recommendations", "/model/reload"),
+    *("/api/v1/models", "/api/v1/recs/models", "/api/v1/recs/train"),
 )
 _LISTS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", "/api/v1/items", "/api/v1/onboarding")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -38,15 +35,22 @@ def kind_of(method: str, path: str) -> str | None:
 
     >>> kind_of("GET", "/api/v1/recommend/u1"), kind_of("POST", "/api/v1/items"), kind_of("GET", "/health/ready")
     ('lists', 'posted', None)
+    >>> kind_of("GET", "/api/v1/recs/models/7"), kind_of("GET", "/api/v1/recs/models-fan"), kind_of("POST", "/events")
+    ('operators', 'lists', 'posted')
     """
-    if path.startswith(_OPERATORS):
+    if _is_below(path, _OPERATORS):
         return OPERATORS
-    if path.startswith(_POSTED):
+    if _is_below(path, _POSTED):
         return POSTED
-    if not path.startswith(_LISTS):
+    if not _is_below(path, _LISTS):
         return None
     writes = path.startswith("/api/v1/items") and method not in _READING and not path.endswith("/search")
     return POSTED if writes else LISTS
+
+
+def _is_below(path: str, roots: tuple[str, ...]) -> bool:
+    """Return whether a path is one of some, or below it."""
+    return path.startswith(roots) and any(path == root or path.startswith(f"{root}/") for root in roots)
 
 
 class SheddingMiddleware:

@@ -1,5 +1,6 @@
 """Moments: past points in time at which a ranker learns what came next, cut as the judging split is cut."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,10 @@ log = structlog.get_logger(__name__)
 
 ENOUGH_USERS: Final = 500
 """Users with history and labels that a moment should have; DECISIONS.md."""
+FEWEST_USERS: Final = 200
+"""With so many a moment that is cut as the judging split teaches more than one of all users that is cut otherwise."""
+FEWEST_SLICES: Final = 2
+"""One to learn from and one to be validated on: what trends at one moment is learned by heart."""
 
 MOMENTS_OF_SLICE: Final = 3
 """Moments that share a fit of retrieval."""
@@ -117,22 +122,33 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     """Return moments at common times before `until_us`, the latest first: `count` slices of several moments each.
 
     Labels are what happens within a window after a moment: a tenth of the span and at least a day; it is doubled until
-    the latest moment has `ENOUGH_USERS`, as long as all slices take at most `MOST_OF_SPAN` of the span. Where even that
-    is not enough, users are cut by position instead, and that is logged.
+    the latest moment has `ENOUGH_USERS`, as long as all slices take at most `MOST_OF_SPAN` of the span. Where that is
+    not enough, there are fewer slices of longer windows; then the plan with most users does if they are
+    `FEWEST_USERS`. With fewer still, users are cut by position instead, and that is logged.
 
     What is popular changes from moment to moment, and a ranker that saw few of them would learn these by heart: so a
     slice holds `MOMENTS_OF_SLICE`, a quarter of a window apart. Retrieval learns of what was before the first of them.
     """
-    span = until_us - int(interactions.at_us[0])
-    window = max(span // 10, DAY_US)
-    while _slice_us(window) * count <= span * MOST_OF_SPAN:
-        moments = _slices(interactions, until_us, window, count, include_seen=include_seen)
+    span, best = until_us - int(interactions.at_us[0]), list[Moment]()
+    for slices, window in _plans(span, count):
+        moments = _slices(interactions, until_us, window, slices, include_seen=include_seen)
         if moments and len(moments[0].users) >= ENOUGH_USERS:
             return moments
-        window *= 2
+        best = max(best, moments, key=lambda found: len(found[0].users) if found else 0)
+    if best and len(best[0].users) >= FEWEST_USERS:
+        return best
     fallback = position_moments(interactions, 0.2, count, include_seen=include_seen)
-    log.info("moments by position", users=len(fallback[0].users), wanted=ENOUGH_USERS, span_days=span / DAY_US)
+    log.info("moments by position", users=len(fallback[0].users), wanted=FEWEST_USERS, span_days=span / DAY_US)
     return fallback
+
+
+def _plans(span_us: int, count: int) -> Iterator[tuple[int, int]]:
+    """Yield how many slices to make, and windows of which length in microseconds, the best plan first."""
+    for slices in range(count, min(FEWEST_SLICES, count) - 1, -1):
+        window = max(span_us // 10, DAY_US)
+        while _slice_us(window) * slices <= span_us * MOST_OF_SPAN:
+            yield slices, window
+            window *= 2
 
 
 def _slice_us(window_us: int) -> int:

@@ -19,7 +19,8 @@ class UserHistory:
 
     The columns are parallel lists of one length, at most the bundle's history limit. `at_us` is
     min(occurred_at, known_at) in microseconds since 1970 UTC; `values` holds NaN where an event carried none.
-    `seen_item_ids` is the complete set of items that the user ever touched, in no order.
+    `seen_item_ids` is the complete set of items that the user ever touched, in no order. `digest` is the same for two
+    readings of a store exactly if they hold the same events and items, None where nothing is known.
     """
 
     user_id: str
@@ -29,6 +30,7 @@ class UserHistory:
     values: Sequence[float] = ()
     at_us: Sequence[int] = ()
     seen_item_ids: Sequence[str] = ()
+    digest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

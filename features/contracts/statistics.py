@@ -248,7 +248,12 @@ class StatisticsState:
         """
         known = self.last_at_us != NEVER_US
         elapsed = np.where(known, closed_at_us - np.where(known, self.last_at_us, 0), 0)
-        arrays = {name: array.copy() for name, array in self.arrays().items() if name != "decayed"}
+        # What nobody can write, as a bundle's mapped arrays, need not be copied.
+        arrays = {
+            name: array.copy() if array.flags.writeable else array
+            for name, array in self.arrays().items()
+            if name != "decayed"
+        }
         decayed = _shared_factors(elapsed, bucket_us)
         decayed *= self.decayed
         return ItemStatistics(closed_at_us=closed_at_us, decayed=decayed, has_clock=has_clock, **arrays)

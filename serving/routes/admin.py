@@ -29,6 +29,12 @@ _MISSING: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "des
 _DONE_WITH: Final[dict[int | str, dict[str, Any]]] = {
     409: {"model": Problem, "description": "The letter was replayed, discarded or erased."}
 }
+_FIXES: Final[dict[str, Any]] = {"a member": {"set": {"user_id": "u1"}}, "the whole message": {"raw": "{}"}}
+_CHOICES: Final[dict[str, Any]] = {
+    "some": {"ids": [4, 5]},
+    "of one kind": {"reason": "invalid_field", "topic": "interaction_events", "dry_run": True},
+    "all that wait": {"all": True},
+}
 LetterId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Instant = Annotated[AwareDatetime | None, Query(description="RFC 3339 with an offset.")]
 
@@ -149,7 +155,7 @@ def _letter_jobs_router(operators: Operators) -> APIRouter:
         operation_id="fix_dead_letter",
         summary="Mend a dead letter",
         responses={**_MISSING, **_DONE_WITH, **BODY_PROBLEMS},
-        openapi_extra=json_body(ref(Fix), {}),
+        openapi_extra=json_body(ref(Fix), _FIXES),
     )
     async def fix_dead_letter(request: Request, dead_letter_id: LetterId) -> JsonResponse:
         """Keep other bytes for the next replay; refused, with every problem, while landing would refuse them."""
@@ -164,7 +170,7 @@ def _letter_jobs_router(operators: Operators) -> APIRouter:
         operation_id="replay_dead_letters",
         summary="Send dead letters again",
         responses=BODY_PROBLEMS,
-        openapi_extra=json_body(ref(Replay), {}),
+        openapi_extra=json_body(ref(Replay), _CHOICES),
     )
     async def replay_dead_letters(request: Request) -> JsonResponse:
         """Send open dead letters to their topics, mended ones as mended; an event lands once, however often sent."""
@@ -179,7 +185,7 @@ def _letter_jobs_router(operators: Operators) -> APIRouter:
         operation_id="discard_dead_letters",
         summary="Put dead letters aside",
         responses=BODY_PROBLEMS,
-        openapi_extra=json_body(ref(Chosen), {}),
+        openapi_extra=json_body(ref(Chosen), _CHOICES),
     )
     async def discard_dead_letters(request: Request) -> JsonResponse:
         """Put open dead letters aside: they are kept and counted, but no replay sends them."""

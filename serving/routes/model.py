@@ -3,18 +3,19 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path, Query
 
 from serving.auditing import By, by_whom, note_soon
 from serving.auth import ADMIN_PROBLEMS, Require
 from serving.bundle_slot import Outcome, Refusal
 from serving.keeper import Keeper
 from serving.live import Current
+from serving.models import Models
 from serving.openapi import PROBLEMS
 from serving.operators import Operators
 from serving.problems import Problem, ProblemError, unavailable
 from serving.responses import JsonResponse
-from serving.schemas import ModelInfo, ReloadAnswer
+from serving.schemas import ModelInfo, ModelVersion, ModelVersions, ReloadAnswer
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ADMIN: Final[dict[int | str, dict[str, Any]]] = {
@@ -50,6 +51,37 @@ def model_router(current: Current, keeper: Keeper, operators: Operators, model_n
         if look.outcome in {Outcome.REFUSED, Outcome.NO_ALIAS}:
             raise ProblemError(409, look.reason or "there is nothing to load")
         return JsonResponse({"outcome": look.outcome.value, "version": version})
+
+    return router
+
+
+MAX_VERSIONS: Final = 100
+UNKNOWN: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "description": "No such version."}}
+Limit = Annotated[int, Query(ge=1, le=MAX_VERSIONS, description="Versions wanted.")]
+Version = Annotated[str, Path(pattern="^[0-9]{1,9}$", description="Number of a version.")]
+
+
+def versions_router(models: Models) -> APIRouter:
+    """Return the routes about all versions that there are."""
+    router = APIRouter(tags=["model"], responses=PROBLEMS)
+
+    @router.get(
+        "/api/v1/models", operation_id="list_models", summary="Versions of the model", response_model=ModelVersions
+    )
+    async def list_models(limit: Limit = 20) -> JsonResponse:
+        """Answer with versions, newest first, as the registry has them: aliases, metrics, what the gate decided."""
+        return JsonResponse(await models.newest(limit))
+
+    @router.get(
+        "/api/v1/models/{version}",
+        operation_id="get_model",
+        summary="A version of the model",
+        response_model=ModelVersion,
+        responses=UNKNOWN,
+    )
+    async def get_model(version: Version) -> JsonResponse:
+        """Answer with one version as the registry has it."""
+        return JsonResponse(await models.one(version))
 
     return router
 

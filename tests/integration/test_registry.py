@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from itertools import count
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def test_a_version_has_digest_run_and_tags(registry: Registry, tmp_path: Path) -
     version = publish(registry, wanted)
     assert version.digest == wanted.digest
     assert dict(version.tags) == {"spec_hash": "abc", "digest": wanted.digest, "run": wanted.run}
+
+
+def test_versions_have_their_time_and_the_metrics_of_their_runs(registry: Registry, tmp_path: Path) -> None:
+    before_us = time.time_ns() // 1000
+    first, second = publish_some(tmp_path, registry, 2)
+    assert before_us - 1_000_000 < first.created_at_us <= second.created_at_us < time.time_ns() // 1000 + 1_000_000
+    metrics = registry.metrics([first.run_id, second.run_id, "0" * 32])
+    assert set(metrics) == {first.run_id, second.run_id}
+    assert metrics[first.run_id]["ndcg_at_10"] == 0.25
+    assert registry.metrics([]) == {}
 
 
 def test_a_broken_off_publication_goes_on_in_the_same_mlflow_run(registry: Registry, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
-"""The API process against real Postgres, Kafka and MLflow: fresh answers, hot swaps, refused versions."""
+"""The API, two workers, against real Postgres, Kafka and MLflow: fresh answers, hot swaps, refused versions."""
 
+import os
+import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -20,6 +24,10 @@ from training.promotion import move_alias
 
 pytestmark = pytest.mark.integration
 
+WORKERS = 2
+SWAPS = 50
+FEW = 10
+"""Swaps after which memory stands where it stays."""
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -66,22 +74,23 @@ def api(
             "MARQUEE_MLFLOW_TRACKING_URI": registry.tracking_uri,
             "MARQUEE_MODEL_NAME": registry.model_name,
             "MARQUEE_CACHE_DIR": str(folder / "bundles"),
+            "MARQUEE_WORKERS": str(WORKERS),
         },
         folder / "api.log",
     )
     try:
         api.start()
-        wait_until(lambda: api.info()["version"] == promoted.version, 30, "the first version is served")
+        wait_until(lambda: api.serve(promoted.version) == WORKERS, 60, "the first version is served")
         yield api
     finally:
         api.end()
 
 
 def promote(registry: Registry, version: RegisteredVersion, api: Api, wait_until: WaitUntil) -> float:
-    """Return the seconds from the move of the alias until the server serves the version."""
+    """Return the seconds from the move of the alias until all workers serve the version."""
     move_alias(registry, "champion", version.version)
     started = time.monotonic()
-    wait_until(lambda: api.info()["version"] == version.version, 60, f"version {version.version} is served")
+    wait_until(lambda: api.serve(version.version) == WORKERS, 60, f"version {version.version} is served")
     return time.monotonic() - started
 
 
@@ -223,8 +232,33 @@ def test_a_broken_version_is_refused_and_the_old_one_serves(  # noqa: PLR0917  #
     assert again.status_code == 409
     assert said in again.json()["detail"]
 
-    move_alias(registry, "champion", new_version().version)
-    wait_until(lambda: api.info()["refused"] is None and api.info()["version"] != sound, 60, "a sound one is served")
+    promote(registry, new_version(), api, wait_until)
+    assert api.info()["refused"] is None
+    assert api.info()["version"] != sound
+
+
+def test_fifty_swaps_in_a_row_fail_no_request_mix_nothing_and_leave_nothing_behind(
+    api: Api, registry: Registry, new_version: Callable[..., RegisteredVersion], wait_until: WaitUntil
+) -> None:
+    # Some megabytes each, so that one that is kept shows.
+    versions = [new_version(prefix=prefix, n_items=400) for prefix in "ab"]
+    for version in versions:
+        promote(registry, version, api, wait_until)
+    memory = []
+    with request_loop(api) as loop:
+        for swap in range(SWAPS):
+            target = versions[swap % 2]
+            registry.set_alias("champion", target.version)
+            reloaded = api.client.post("/model/reload", headers=ADMIN)
+            assert reloaded.json()["version"] == target.version
+            wait_until(lambda: api.serve(target.version) == WORKERS, 30, "both workers serve it")  # noqa: B023
+            memory.append(api.memory())
+    assert loop.failures == []
+    assert loop.prefixes == {versions[0].version: {"a"}, versions[1].version: {"b"}}
+    assert max(memory[FEW:]) < max(memory[:FEW]) + 20e6
+    kept = {path.name for path in Path(api.settings["MARQUEE_CACHE_DIR"]).iterdir() if path.is_dir()} - {"encoders"}
+    assert kept == {version.digest for version in versions}
+    promote(registry, new_version(), api, wait_until)
 
 
 def test_reload_needs_the_token_and_says_what_is_served(api: Api) -> None:
@@ -253,3 +287,45 @@ def test_health_names_what_it_depends_on(api: Api, wait_until: WaitUntil) -> Non
     assert 'route="/api/v1/recommend/{user_id}"' in metrics
     for step in ("profile", "retrieve", "order", "explain"):
         assert f'marquee_stage_seconds_count{{stage="{step}"}}' in metrics
+
+
+def answered(api: Api) -> float:
+    """Return how many lists were answered, by all workers."""
+    series = re.findall(r"^marquee_recommendations_total{.*} (.*)$", api.metrics(), re.MULTILINE)
+    return sum(map(float, series))
+
+
+def test_one_scrape_counts_for_all_workers(api: Api) -> None:
+    before = answered(api)
+    for number in range(20):
+        with httpx.Client(base_url=api.client.base_url, timeout=20) as client:
+            client.get(f"/api/v1/recommend/scraped-{number}").raise_for_status()
+    assert answered(api) == before + 20
+
+
+def test_when_a_worker_is_killed_others_go_on_and_another_takes_its_place(api: Api, wait_until: WaitUntil) -> None:
+    workers, before = api.workers(), answered(api)
+    assert len(workers) == WORKERS
+    killed = workers.pop()
+    os.kill(killed, signal.SIGKILL)
+    for number in range(20):
+        with httpx.Client(base_url=api.client.base_url, timeout=20) as client:
+            client.get(f"/api/v1/recommend/survivor-{number}").raise_for_status()
+    api.client.close()
+    api.__post_init__()  # its connection may have been to the one that is dead
+    wait_until(lambda: len(api.workers()) == WORKERS and api.serve(api.info()["version"]) == WORKERS, 60, "two serve")
+    assert killed not in api.workers()
+    assert workers < api.workers()
+    assert answered(api) >= before + 20, "what it counted stays counted"
+
+
+def test_a_rolling_restart_fails_no_request(api: Api, wait_until: WaitUntil) -> None:
+    assert api.process is not None
+    old = api.workers()
+    with request_loop(api) as loop:
+        api.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(api.workers()) == WORKERS and not api.workers() & old, 90, "all workers are new")
+        seen = len(loop.versions)
+        wait_until(lambda: len(loop.versions) > seen + 20, 60, "they answer")
+    assert loop.failures == []
+    assert set(loop.versions) == {api.info()["version"]}

@@ -83,21 +83,45 @@ def test_a_user_never_seen_has_an_empty_history(settings: Settings) -> None:
     assert ask(settings, lambda store: store.history("nobody")) == UserHistory("nobody")
 
 
+def test_a_digest_tells_whether_a_history_is_what_it_was(settings: Settings) -> None:
+    def read() -> tuple[UserHistory, dict[str, int | None]]:
+        async def both(store: Store) -> tuple[UserHistory, dict[str, int | None]]:
+            return await store.history("u", 3), await store.history_digests(["u", "nobody"], 3)
+
+        return ask(settings, both)
+
+    digests = []
+    for events in ([act("a", 1, "i")], [act("b", 2, "i")], [act("c", 2, None, "search")], [act("d", 0, "j")]):
+        fill(settings, events, START)
+        history, found = read()
+        assert found == {"u": history.digest, "nobody": None}
+        digests.append(history.digest)
+
+    assert digests[1] == digests[2], "a search is in no history"
+    assert len(set(digests)) == 3, "another event, and another item seen long ago"
+
+
 def test_item_states_are_all_or_those_that_changed(settings: Settings) -> None:
     def item(item_id: str, **fields: object) -> Event:
         return stamp_event({"type": "item", "item_id": item_id, **fields}, now=START, event_id=item_id)
 
     early, late = START, START + timedelta(hours=1)
     fill(settings, [item("a", title="A", categories=["x", "y"]), item("b", hidden=True)], early)
-    fill(settings, [item("c", expires_at="2026-02-01T00:00:00Z")], late)
+    fill(settings, [item("c", expires_at="2026-02-01T00:00:00Z"), item("d", stock=0), item("e", stock=1)], late)
 
     everything = ask(settings, lambda store: store.item_states(None))
     changed = ask(settings, lambda store: store.item_states(early + timedelta(minutes=30)))
 
-    assert [state.item_id for state in everything] == ["a", "b", "c"]
+    assert [state.item_id for state in everything] == ["a", "b", "c", "d", "e"]
+    assert [state.hidden for state in everything] == [False, True, False, True, False]
+    came = [state.created_at for state in everything]
+    assert all(at is not None for at in came)
+    assert came[0] == came[1] < came[2] == came[3]  # type: ignore[operator]  # none is missing
     assert (everything[0].title, everything[0].categories, everything[1].hidden) == ("A", ("x", "y"), True)
     assert [(state.item_id, state.expires_at, state.changed_at) for state in changed] == [
-        ("c", datetime(2026, 2, 1, tzinfo=UTC), late)
+        ("c", datetime(2026, 2, 1, tzinfo=UTC), late),
+        ("d", None, late),
+        ("e", None, late),
     ]
 
 
@@ -124,14 +148,22 @@ def test_item_statistics_are_each_items_newest_row_after_an_edge(settings: Setti
     assert list(newer.item_ids) == ["one"]
 
 
-def test_popular_items_come_without_and_with_statistics_and_never_hidden(settings: Settings) -> None:
-    hidden = stamp_event({"type": "item", "item_id": "c", "hidden": True}, now=START, event_id="c")
+def test_popular_items_come_without_and_with_statistics_and_only_what_may_be_shown(settings: Settings) -> None:
+    gone: dict[str, dict[str, object]] = {
+        "c": {"hidden": True},
+        "d": {"stock": 0},
+        "e": {"expires_at": "2026-01-01T00:00:00Z"},
+        "f": {"published_at": "2999-01-01T00:00:00Z"},
+    }
+    items = [
+        stamp_event({"type": "item", "item_id": item, **why}, now=START, event_id=item) for item, why in gone.items()
+    ]
     events = [
         replace(act(f"{item}{n}", n, item), user_id=f"u{n}")
-        for item, times in (("a", 1), ("b", 3), ("c", 9))
+        for item, times in (("a", 1), ("b", 3), ("c", 9), ("d", 9), ("e", 9), ("f", 9))
         for n in range(times)
     ]
-    fill(settings, [hidden, *events], START + timedelta(minutes=10))
+    fill(settings, [*items, *events], START + timedelta(minutes=10))
 
     counted = ask(settings, lambda store: store.popular_items(5))
     refresh_statistics(settings)

@@ -1,5 +1,6 @@
 """The real API process for tests, and bundles published the way training publishes them."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,26 @@ class Api:
         assert response.status_code == 200, response.text
         return response.json()  # type: ignore[no-any-return]
 
+    def serve(self, version: str) -> int:
+        """Return how many workers serve a version."""
+        found = re.search(rf'^marquee_bundle_info{{.*version="{version}".*}} (.*)$', self.metrics(), re.MULTILINE)
+        return 0 if found is None else int(float(found[1]))
+
+    def memory(self) -> float:
+        """Return the resident bytes of the worker with the most."""
+        found = re.findall(r"^process_resident_memory_bytes(?:{.*})? (.*)$", self.metrics(), re.MULTILINE)
+        return max(map(float, found))
+
+    def workers(self) -> set[int]:
+        """Return the process ids of the workers."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return {int(pid) for pid in children.read_text(encoding="ascii").split()}
+
+    def metrics(self) -> str:
+        """Return what Prometheus would read."""
+        return self.client.get("/metrics").text
+
     def info(self) -> dict[str, Any]:
         """Return what `/model/info` says."""
         return self.client.get("/model/info").json()  # type: ignore[no-any-return]
@@ -107,7 +128,14 @@ def items_of(answer: Mapping[str, Any]) -> list[str]:
 
 
 def publish_tiny(
-    registry: Registry, folder: Path, seed: int, *, flip: bool = False, spec: bool = True
+    registry: Registry,
+    folder: Path,
+    seed: int,
+    *,
+    flip: bool = False,
+    spec: bool = True,
+    n_items: int = 30,
+    prefix: str = "i",
 ) -> RegisteredVersion:
     """Return a new version whose bundle was written anew.
 
@@ -117,9 +145,11 @@ def publish_tiny(
         Change one byte of a file after the digest was taken.
     spec
         False: let the manifest name another feature spec; the digest fits.
+    n_items, prefix
+        Of the items' ids.
     """
     bundle = folder / f"run-{seed}" / "bundle"
-    digest = write_tiny_bundle(bundle, seed)
+    digest = write_tiny_bundle(bundle, seed, n_items, prefix=prefix)
     if flip:
         file = bundle / "factors.npy"
         raw = bytearray(file.read_bytes())
@@ -136,7 +166,7 @@ def publish_tiny(
             parameters={},
             metrics={},
             tags={},
-            example_items=("i1", "i2"),
+            example_items=(f"{prefix}1", f"{prefix}2"),
         ),
     )
 
@@ -167,10 +197,27 @@ def seed_cache(folder: Path, seed: int = 0) -> str:
 
 @dataclass
 class Loop:
-    """Requests, one after another, for as long as a block runs."""
+    """Requests, one after another, for as long as a block runs.
+
+    Attributes
+    ----------
+    versions
+        Who answered, in the order of the answers.
+    prefixes
+        With what the ids of the items of each version's answers began.
+    failures
+        What was no answer.
+    """
 
     versions: list[str | None] = field(default_factory=list)
+    prefixes: dict[str | None, set[str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+
+    def take(self, answer: Mapping[str, Any]) -> None:
+        """Note an answer."""
+        version = answer["model_version"]
+        self.versions.append(version)
+        self.prefixes.setdefault(version, set()).update(item_id[0] for item_id in items_of(answer))
 
 
 @contextmanager
@@ -187,7 +234,7 @@ def request_loop(api: Api) -> Iterator[Loop]:
                     loop.failures.append(repr(error))
                     continue
                 if response.status_code == 200:
-                    loop.versions.append(response.json()["model_version"])
+                    loop.take(response.json())
                 else:
                     loop.failures.append(response.text)
                 over.wait(0.02)

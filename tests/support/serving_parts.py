@@ -26,6 +26,7 @@ from features.settings import Settings
 from features.store import ItemState, StatisticsRows
 from features.text.documents import Document
 from features.text.encoder import Encoder
+from serving.answers import Answers
 from serving.app import create_app
 from serving.bundle_cache import BundleCache
 from serving.bundle_loader import BundleLoader
@@ -36,8 +37,10 @@ from serving.impressions import Impressions
 from serving.item_reading import ItemReader
 from serving.item_states import Mask
 from serving.keeper import Keeper
+from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
+from serving.models import Models
 from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
@@ -53,7 +56,7 @@ from tests.support.serving_texts import MemoryCatalogue, MemoryTexts, encoder_of
 from tests.support.synthetic import trained_on_texts
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle, verify_bundle
-from training.bundle.registry import RegisteredVersion
+from training.bundle.registry import NotThereError, RegisteredVersion
 from training.bundle.write import write_bundle
 
 NOWHERE = Settings(
@@ -73,6 +76,7 @@ class MemoryStore:
     popular: list[str] = field(default_factory=list)
     away: bool = False
     held: asyncio.Event | None = None
+    compared: int = 0
 
     def _check(self) -> None:
         if self.away:
@@ -85,6 +89,13 @@ class MemoryStore:
         if self.held is not None:
             await self.held.wait()
         return self.histories.get(user_id, UserHistory(user_id))
+
+    async def history_digests(self, user_ids: Sequence[str], limit: int) -> dict[str, int | None]:
+        """Return the digests of some users' histories."""
+        self._check()
+        assert limit > 0
+        self.compared += 1
+        return {user_id: self.histories.get(user_id, UserHistory(user_id)).digest for user_id in user_ids}
 
     async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
         """Return all states, whatever is asked for."""
@@ -139,14 +150,36 @@ class MemoryServed:
 
 @dataclass
 class OneVersion:
-    """A registry of at most one version."""
+    """A registry of at most one version, and a switch that takes away what people read of it."""
 
     folder: Path
     registered: RegisteredVersion | None = None
+    away: bool = False
 
     def publish(self, seed: int = 0) -> None:
         """Write a tiny bundle and register it as version 1."""
-        self.registered = RegisteredVersion("1", write_tiny_bundle(self.folder, seed), "run-1")
+        self.registered = RegisteredVersion("1", write_tiny_bundle(self.folder, seed), "run-1", {"gate": "promote"})
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return the version, if there is one."""
+        if self.away:
+            raise UnavailableError("MLflow is away")
+        return [] if self.registered is None else [self.registered]
+
+    def version(self, version: str) -> RegisteredVersion:
+        """Return the version."""
+        for found in self.versions():
+            if found.version == version:
+                return found
+        raise NotThereError(f"no version {version}")
+
+    def aliases(self) -> dict[str, str]:
+        """Return where the alias points."""
+        return dict.fromkeys(["champion"], "1") if self.versions() else {}
+
+    def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return a metric of each run."""
+        return {run_id: {"ndcg_at_10": 0.25, "unknown": float("nan")} for run_id in run_ids}
 
     def publish_trained(self) -> None:
         """Write a bundle with rankers of known and of new items and register it as version 1."""
@@ -224,12 +257,14 @@ def _first_items(model: Model, statistics: ItemStatistics, k: int, eligible: Mas
 
 
 @contextmanager
-def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) -> Iterator[Bench]:
+def bench(
+    folder: Path, open_model: Callable[[Path, str], Model] = open_bundle, *, record_share: float = 0.0
+) -> Iterator[Bench]:
     """Yield the parts of an app in a folder of its own."""
     store, sink, registry = MemoryStore(), MemorySink(), OneVersion(folder / "registry")
     texts, catalogue, encoders = MemoryTexts(), MemoryCatalogue(), dict[str, Encoder]()
     metrics, current, cache = Metrics(), Current(), BundleCache(folder / "cache")
-    loader = BundleLoader(registry, cache, verify=verify_bundle, check=_trusting, open_bundle=open_model)
+    loader = BundleLoader(registry, cache, verify=verify_bundle, check=_trusting, open_bundle=open_model, clock=now_us)
     slot = BundleSlot(registry, "champion", loader, cache, now_us)
 
     def load(digest: str) -> Encoder:
@@ -242,18 +277,18 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
     store_guard, kafka_guard = Guard("Postgres", timeout_s=5, rest_s=0), Guard("Kafka", timeout_s=5, rest_s=0)
     impressions = Impressions(sink, kafka_guard, metrics, limit=3)
     served = MemoryServed()
-    records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, share=1, limit=3)
+    records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, record_share, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
     operators = Operators(NOWHERE)
     with ThreadPoolExecutor(1) as executor:
+        lister = Lister(store=store, guard=store_guard, current=current, executor=executor, explainer=executor)
         pipeline = Pipeline(
-            store=store,
-            guard=store_guard,
+            lister=lister,
+            answers=Answers(1 << 20, metrics),
             current=current,
             impressions=impressions,
             records=records,
             metrics=metrics,
-            executor=executor,
             clock=now_us,
             deadline_s=PATIENT_S,
         )
@@ -274,6 +309,7 @@ def bench(folder: Path, open_model: Callable[[Path, str], Model] = open_bundle) 
             onboarding=Onboarding(
                 store=store, guard=store_guard, current=current, executor=executor, choose=_first_items, clock=now_us
             ),
+            models=Models("marquee", registry, Guard("MLflow", timeout_s=5, rest_s=0), executor),
             users=UserFeatures(
                 store=store,
                 guard=store_guard,

@@ -22,7 +22,9 @@ from training.index import build_index
 CLOSED_AT_US = 20_000 * DAY_US
 
 
-def write_tiny_bundle(folder: Path, seed: int = 0, n_items: int = 30, trained_until_us: int = CLOSED_AT_US) -> str:
+def write_tiny_bundle(
+    folder: Path, seed: int = 0, n_items: int = 30, trained_until_us: int = CLOSED_AT_US, prefix: str = "i"
+) -> str:
     """Write a bundle of items i0..i29 that blends its sources, and return its digest."""
     rng = np.random.default_rng(seed)
     factors = rng.standard_normal((n_items, 8)).astype(np.float32)
@@ -32,7 +34,7 @@ def write_tiny_bundle(folder: Path, seed: int = 0, n_items: int = 30, trained_un
     table = NeighbourTable.from_matrix(sparse.csr_matrix(np.clip(factors @ factors.T, 0, None)))
     index, index_info = build_index(factors, factors)
     parts = Parts(
-        items=IdMap([f"i{number}" for number in range(n_items)]),
+        items=IdMap([f"{prefix}{number}" for number in range(n_items)]),
         fold_in=FoldIn(factors, (factors.T @ factors + np.eye(8)).astype(np.float32), 10.0),
         index=index,
         index_info=index_info,

@@ -97,6 +97,15 @@ class Bundle:
         """Return what is popular with everyone and may come back; see `Recommender.popular`."""
         return self.recommender.popular(profiles, statistics, options)
 
+    def trending(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
+        """Return what trends with everyone and may come back; see `Recommender.trending`."""
+        return self.recommender.trending(profiles, statistics, options)
+
+    @property
+    def excludes_seen(self) -> bool:
+        """Return whether items that a user already had stay away where a request does not say."""
+        return self.manifest.plan.exclude_seen
+
     def allowed(self, profiles: Profiles, options: Options) -> npt.NDArray[np.bool_]:
         """Return which items may come back for the first user of a batch, bool (n_items,)."""
         return ~self.recommender.blocked(profiles, 0, options)

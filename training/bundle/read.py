@@ -144,7 +144,7 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
         return Parts(
             items=IdMap.from_arrays(load("item_ids"), load("item_id_offsets")),
             fold_in=FoldIn(load("factors"), load("gram"), manifest.alpha),
-            index=faiss.read_index(str(path / "index.faiss"), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY),
+            index=faiss.read_index(str(path / "index.faiss"), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY),
             index_info=manifest.index,
             tables={name: table(name) for name in TABLES},
             categories=Categories(names, load("categories_offsets"), load("categories_index")),

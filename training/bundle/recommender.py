@@ -1,7 +1,7 @@
 """The recommender itself: pure, batch-first; training, backtest, batch and serving all call `Recommender.recommend`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -28,11 +28,20 @@ from training.bundle.offered import offered_columns
 from training.bundle.plan import BLEND, RANKER, Plan
 from training.bundle.ranker import Ranker
 from training.bundle.result import NO_HISTORY, RANKER_LATE, Recommendations, Trace
-from training.bundle.sources import BY_TEXT, NOTHING, Blocked, Offer, Source, User
+from training.bundle.sources import BY_TEXT, NOTHING, SOURCES, TRENDING, Blocked, Offer, Source, User
 from training.bundle.tables import NeighbourTable
+
+LEAST_TREND: Final = 0.5
+"""An item trends where its decayed sum is worth half a liking event: one event, and one half-life after it."""
 
 _BECAUSE_WINDOW: Final = 50
 """Latest liked events among which the cause of a recommendation is looked for."""
+_VIEWS: Final = 2
+"""Statistics whose views are kept: the present ones, and those before, for requests that still have these."""
+
+
+def _kept_views() -> Callable[[ItemStatistics, Categories, ItemFacts], ItemView]:
+    return lru_cache(maxsize=_VIEWS)(ItemView)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +63,8 @@ class Recommender:
     plan: Plan
     ranker: Ranker | None
     fresh_ranker: Ranker | None = None
+    # Not one for all recommenders: it would keep those alive that are served no more.
+    _views: Callable[[ItemStatistics, Categories, ItemFacts], ItemView] = field(default_factory=_kept_views)
 
     def recommend(
         self,
@@ -108,7 +119,7 @@ class Recommender:
 
     def view(self, statistics: ItemStatistics) -> ItemView:
         """Return the items as they stand in some statistics; kept while the same are asked for again."""
-        return _view(statistics, self.categories, self.facts)
+        return self._views(statistics, self.categories, self.facts)
 
     def candidates(
         self, profiles: Profiles, user: int, view: ItemView, options: Options
@@ -168,12 +179,33 @@ class Recommender:
 
     def popular(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
         """Return what is popular with everyone and may come back: what there is always time for."""
-        view, others = self.view(statistics), np.zeros(self.n_items, dtype=bool)
-        if options.candidates is not None:
-            others[:] = True
-            others[options.candidates] = False
-        every = [self.blocked(profiles, user, options) | others for user in range(len(profiles))]
+        view, every = self.view(statistics), self._all_blocked(profiles, options)
         return _stack([self._fill(_NOTHING, view, blocked, options.k) for blocked in every], (), options.k)
+
+    def trending(self, profiles: Profiles, statistics: ItemStatistics, options: Options) -> Recommendations:
+        """Return what trends with everyone and may come back: the latest trends first, then what is popular."""
+        view, every = self.view(statistics), self._all_blocked(profiles, options)
+        lists = [(self._trends(view, blocked, options.k), blocked) for blocked in every]
+        return _stack([self._fill(trends, view, blocked, options.k) for trends, blocked in lists], (), options.k)
+
+    def _trends(self, view: ItemView, blocked: Blocked, k: int) -> "_List":
+        blocked = blocked.copy()
+        items, sources = [_NOTHING.items], [_NOTHING.sources]
+        for name in TRENDING:
+            place = SOURCES.index(name)
+            offer = self.sources[place].offer(_NOBODY, view, blocked, k - sum(map(len, items)))
+            found = offer.items[offer.scores >= LEAST_TREND]
+            blocked[found] = True
+            items.append(found)
+            sources.append(np.full(len(found), place, dtype=np.int8))
+        size = sum(map(len, items))
+        scores = np.reciprocal(np.arange(1, size + 1, dtype=np.float32))
+        return _List(
+            np.concatenate(items), scores, np.concatenate(sources), np.full(size, MISSING, dtype=np.int32), None
+        )
+
+    def _all_blocked(self, profiles: Profiles, options: Options) -> list[Blocked]:
+        return [self.blocked(profiles, user, options) for user in range(len(profiles))]
 
     def _one(self, ask: "_Ask") -> tuple["_List", Trace]:
         options, cold = ask.options, not (ask.who.weight > 0).any()
@@ -181,7 +213,7 @@ class Recommender:
         order = self._order(found.candidates, found.scores, options)
         items, picked = found.candidates[order], found.scores[order].astype(np.float32)
         ranked = _List(items, picked, best_sources(found.ranks[order]), self._because(ask.who, items), reason)
-        if options.fill and len(items) < options.k and options.candidates is None:
+        if options.fill and len(items) < options.k:
             ranked = self._fill(ranked, ask.view, ask.blocked, options.k)
         return ranked, found
 
@@ -239,6 +271,10 @@ class Recommender:
         include_seen = not self.plan.exclude_seen if options.include_seen is None else options.include_seen
         if not include_seen:
             blocked[profiles.seen(user)] = True
+        if options.candidates is not None:
+            others = np.ones(self.n_items, dtype=bool)
+            others[options.candidates] = False
+            blocked |= others
         return blocked
 
     @cached_property
@@ -258,12 +294,10 @@ class Recommender:
             return retrieve(self.sources, budgets, ask.who, ask.view, blocked)
         wanted = np.unique(ask.options.candidates)
         wanted = wanted[~blocked[wanted]]
-        others = np.ones(self.n_items, dtype=bool)
-        others[wanted] = False
         return align(
             wanted,
             [
-                source.offer(ask.who, ask.view, others, len(wanted)) if budget else NOTHING
+                source.offer(ask.who, ask.view, blocked, len(wanted)) if budget else NOTHING
                 for source, budget in zip(self.sources, budgets, strict=True)
             ],
             self.n_items,
@@ -351,15 +385,11 @@ class _List:
     fallback_reason: str | None
 
 
+_NOBODY: Final = User(np.empty(0, np.int32), np.empty(0, np.float32), None)
 _NO_ROWS: Final = np.empty((0, 0), np.float32)
 _NOTHING: Final = _List(
     np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int8), np.empty(0, np.int32), None
 )
-
-
-@lru_cache(maxsize=4)
-def _view(statistics: ItemStatistics, categories: Categories, facts: ItemFacts) -> ItemView:
-    return ItemView(statistics, categories, facts)
 
 
 def _stack(lists: Sequence[_List], traces: Sequence[Trace], k: int) -> Recommendations:

@@ -4,7 +4,7 @@ Needs mlflow-skinny only and never runs code of a model: a server downloads file
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -54,12 +54,16 @@ class RegistryError(MarqueeError):
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """One version of the registered model; `digest` is None where the tag is missing, which makes it unusable."""
+    """One version of the registered model; `digest` is None where the tag is missing, which makes it unusable.
+
+    `created_at_us` is in microseconds since 1970 UTC.
+    """
 
     version: str
     digest: str | None
     run_id: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    created_at_us: int = 0
 
 
 class Registry:
@@ -93,7 +97,7 @@ class Registry:
         """Return the version that each alias points to; empty where the model is not there yet."""
         try:
             model = self._ask(self._client.get_registered_model, self.model_name)
-        except _NotThereError:
+        except NotThereError:
             return {}
         return {alias: str(version) for alias, version in model.aliases.items()}
 
@@ -101,6 +105,15 @@ class Registry:
         """Return the version that a training run (tag `run`) registered, None where it has not yet."""
         wanted = f"name = {_quoted(self.model_name)} and tag.`{TAG_RUN}` = {_quoted(training_run)}"
         return next(iter(self._search(wanted)), None)
+
+    def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return the metrics of some MLflow runs by run; runs that are gone are left out."""
+        if not run_ids:
+            return {}
+        experiments = [one.experiment_id for one in self._ask(self._client.search_experiments)]
+        wanted = f"attributes.run_id IN ({', '.join(map(_quoted, run_ids))})"
+        runs = self._ask(self._client.search_runs, experiments, wanted, max_results=len(run_ids))
+        return {run.info.run_id: dict(run.data.metrics) for run in runs}
 
     def download(self, version: str, folder: Path) -> Path:
         """Return the folder, below the given one, that holds the bundle's files of a version; not yet verified."""
@@ -153,20 +166,21 @@ def translated(error: Exception, subject: str) -> MarqueeError:
     """Return our error for one that MLflow's client raised: whether it is away, refuses, or lacks what was asked."""
     code = getattr(error, "error_code", "INTERNAL_ERROR")
     if code == "RESOURCE_DOES_NOT_EXIST":
-        return _NotThereError(f"{subject}: {error}. `python -m training versions` lists what is there.")
+        return NotThereError(f"{subject}: {error}. `python -m training versions` lists what is there.")
     if isinstance(error, RestException) and code not in _AWAY_CODES:
         return RegistryError(f"{subject}: refused with {code}: {error}")
     return UnavailableError(f"{subject}: no usable answer ({error}). Try again when the MLflow server is up.")
 
 
-class _NotThereError(RegistryError):
+class NotThereError(RegistryError):
     """The model or the version does not exist."""
 
 
 def _registered(version: ModelVersion) -> RegisteredVersion:
     """Return our view of MLflow's version; its number is text over HTTP, but an integer from a database URI."""
     tags = dict(version.tags)
-    return RegisteredVersion(str(version.version), tags.get(TAG_DIGEST), version.run_id or "", tags)
+    created_at_us = (version.creation_timestamp or 0) * 1000
+    return RegisteredVersion(str(version.version), tags.get(TAG_DIGEST), version.run_id or "", tags, created_at_us)
 
 
 def _quoted(value: str) -> str:

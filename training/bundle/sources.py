@@ -288,6 +288,8 @@ POPULAR_PLANS: Final[Mapping[str, int]] = {
     "trend_14d": TRENDS.index("14d"),
     "trend_60d": TRENDS.index("60d"),
 }
+TRENDING: Final = ("trend_1d", "trend_14d", "trend_60d")
+"""What a list of trends is made of, the latest first."""
 PERSONAL: Final = ("als", *NEIGHBOUR_PLANS, "trend_category", REPEAT, FRESH, PROMISED)
 """Sources that read the user's history, and that of what texts promise; each gives the ranker two columns."""
 SOURCES: Final = (*PERSONAL, *POPULAR_PLANS)

@@ -26,7 +26,7 @@ ReadStored = Callable[[int], StatisticsRows]
 """Gives the rows of all items that were the newest at a bucket edge, and the weights that rows go by now."""
 NEVER_ENDS_US: Final = np.iinfo(np.int64).max
 INLINE: Final = "the request brought events of its own"
-OWN_CANDIDATES: Final = "the request named its candidates"
+OWN_CANDIDATES: Final = "candidates were not retrieved for the user: the request, or an item, named them"
 OTHER_FEATURES: Final = "the features are others now"
 GONE: Final = "events of the history are not stored any more"
 """Why a list cannot be made again at all."""
@@ -103,12 +103,17 @@ def remake(
         yield from _remade(bundle, log, jobs, max(first_us[job.origin.statistics_closed_at_us] for job in jobs))
 
 
+def is_retrieved(served: ServedList) -> bool:
+    """Return whether a list's candidates are those of its user, as training has them: not given, not like an item."""
+    return served.request.get("candidates") is None and served.request.get("kind", "feed") == "feed"
+
+
 def _job(bundle: Bundle, log: KnownLog, served: ServedList, *, is_whole: bool) -> _Job | str:
     """Return what a list is made again from, or why it cannot be."""
     origin, considered = served.origin, served.considered
     assert origin is not None  # noqa: S101  # only such lists are asked for
     assert considered is not None  # noqa: S101
-    if served.request.get("candidates") is not None:
+    if not is_retrieved(served):
         return OWN_CANDIDATES
     if list(considered.feature_names) != list(bundle.spec.names):
         return OTHER_FEATURES

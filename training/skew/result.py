@@ -12,7 +12,7 @@ from features.served_sample import Sample
 from training.bundle.bundle import Bundle
 from training.skew.drift import Drift, drift_of
 from training.skew.parity import Compared, FeatureParity, by_feature, to_json
-from training.skew.remake import OF_STATISTICS, Outcome
+from training.skew.remake import OF_STATISTICS, Outcome, is_retrieved
 from training.skew.rules import DriftRules
 
 Status = Literal["ok", "skewed", "drifted", "unknown"]
@@ -151,7 +151,7 @@ def result_of(
 ) -> Result:
     """Return what some outcomes, of the lists of a sample, come to."""
     parity = parity_of(list(outcomes), bundle.spec.names)
-    own = [one for one in sample.lists if one.request.get("candidates") is None and one.considered is not None]
+    own = [one for one in sample.lists if is_retrieved(one) and one.considered is not None]
     rows = [one.considered.rows[~one.considered.unmet] for one in own if one.considered is not None]
     served = np.concatenate([np.empty((0, len(bundle.spec.names)), np.float32), *rows])
     ages = [one.origin.as_of_us - one.origin.statistics_closed_at_us for one in sample.lists if one.origin is not None]

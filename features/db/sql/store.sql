@@ -1,8 +1,12 @@
 -- name: user_history(user_id, at_most)^
 -- A user's latest interactions as parallel arrays, newest first, and the complete set of items ever touched. A clock
 -- that runs ahead does not put an event before others: nothing happened later than it became known.
+-- The last column is what `history_digests` gives for the same rows.
 SELECT array_agg(event_id), array_agg(item_id), array_agg(action), array_agg(value), array_agg(at),
-    (SELECT item_ids FROM user_seen WHERE user_id = :user_id)
+    (SELECT item_ids FROM user_seen WHERE user_id = :user_id),
+    hashtextextended(
+        string_agg(event_id, ' '), (SELECT coalesce(max(cardinality(item_ids)), 0) FROM user_seen WHERE user_id = :user_id)
+    )
 FROM (
     SELECT event_id, item_id, action, coalesce(value, 'NaN') AS value, least(occurred_at, known_at) AS at
     FROM interactions
@@ -11,10 +15,27 @@ FROM (
     LIMIT :at_most
 ) AS latest;
 
+-- name: history_digests(user_ids, at_most)
+-- What tells whether some users' histories are what they were: their latest events and the number of items seen.
+SELECT users.user_id, (
+    SELECT hashtextextended(
+        string_agg(event_id, ' '),
+        (SELECT coalesce(max(cardinality(item_ids)), 0) FROM user_seen WHERE user_seen.user_id = users.user_id)
+    )
+    FROM (
+        SELECT event_id
+        FROM interactions
+        WHERE interactions.user_id = users.user_id AND item_id IS NOT NULL
+        ORDER BY least(occurred_at, known_at) DESC, event_id DESC
+        LIMIT :at_most
+    ) AS latest
+)
+FROM unnest(CAST(:user_ids AS text[])) AS users(user_id);
+
 -- name: item_states(changed_after)
 -- Items that changed at or after an instant; all where it is null. What is deleted or out of stock is hidden.
 SELECT item_id, title, categories, hidden OR deleted OR coalesce(stock = 0, false), expires_at, published_at,
-    changed_at, deleted
+    changed_at, deleted, created_at
 FROM items
 WHERE :changed_after::timestamptz IS NULL OR changed_at >= :changed_after
 ORDER BY item_id;
@@ -32,7 +53,7 @@ ORDER BY item_id, closed_at DESC;
 SELECT closed_at, read_until, largest_rating, weights, events FROM statistics_progress;
 
 -- name: popular_items(at_most)
--- Items by their decayed sum at the half-life of 60 days, brought to one moment; hidden and expired ones left out.
+-- Items by their decayed sum at the half-life of 60 days, brought to one moment; only those that may be shown.
 SELECT newest.item_id
 FROM (
     SELECT DISTINCT ON (item_id) item_id, closed_at, decayed[6] AS decayed
@@ -41,7 +62,7 @@ FROM (
 ) AS newest
 LEFT JOIN items USING (item_id)
 WHERE NOT coalesce(items.hidden OR items.deleted OR coalesce(items.stock = 0, false), false)
-    AND coalesce(items.expires_at > now(), true)
+    AND coalesce(items.expires_at > now(), true) AND coalesce(items.published_at <= now(), true)
 ORDER BY newest.decayed * power(2, -extract(epoch FROM now() - newest.closed_at)::double precision / 5184000) DESC,
     newest.item_id
 LIMIT :at_most;
@@ -52,7 +73,7 @@ SELECT item_id
 FROM (SELECT item_id FROM interactions WHERE item_id IS NOT NULL LIMIT 200000) AS sample
 LEFT JOIN items USING (item_id)
 WHERE NOT coalesce(items.hidden OR items.deleted OR coalesce(items.stock = 0, false), false)
-    AND coalesce(items.expires_at > now(), true)
+    AND coalesce(items.expires_at > now(), true) AND coalesce(items.published_at <= now(), true)
 GROUP BY item_id
 ORDER BY count(*) DESC, item_id
 LIMIT :at_most;

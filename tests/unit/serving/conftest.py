@@ -77,7 +77,7 @@ def new_slot(shelf: Shelf, hand: Hand, tmp_path: Path) -> Callable[[], BundleSlo
 
     def make() -> BundleSlot:
         cache = BundleCache(tmp_path / "cache")
-        loader = BundleLoader(shelf, cache, verify=verify_bundle, check=check, open_bundle=open_bundle)
+        loader = BundleLoader(shelf, cache, verify=verify_bundle, check=check, open_bundle=open_bundle, clock=hand)
         return BundleSlot(shelf, ALIAS, loader, cache, hand)
 
     return make

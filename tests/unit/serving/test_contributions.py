@@ -106,6 +106,13 @@ def test_a_list_that_ranks_ordered_says_so_instead(tmp_path: Path) -> None:
     assert {item["explanation"]["contributions"] == [] for item in (*blended, *cold)} == {True}
 
 
+@pytest.mark.parametrize(("kind", "order"), [("trending", "trend"), ("similar", "likeness")])
+def test_lists_of_other_kinds_say_what_orders_them(ranked: Bench, kind: str, order: str) -> None:
+    listed = ask(ranked, user_id="u", k=5, type=kind)["items"]
+    assert {item["explanation"]["ordered_by"] for item in listed} == {order}
+    assert all(item["explanation"]["said"].startswith("Ordered by") for item in listed)
+
+
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=40))
 def test_the_strongest_of_each_sign_are_told_the_strongest_first(values: list[float]) -> None:
     features = [Feature(f"f{place}", "what it means", "unit", "history") for place in range(len(values))]

@@ -23,7 +23,7 @@ from tests.support.serving_parts import Bench, bench
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Bench]:
     """Yield an app that serves a version, knows the user `u`, and records all."""
-    with bench(tmp_path) as parts:
+    with bench(tmp_path, record_share=1) as parts:
         parts.registry.publish()
         parts.store.histories["u"] = UserHistory(
             "u", ["e1"], ["i3"], ["like"], [float("nan")], [1_700_000_000_000_000], ["i3", "i4"]
@@ -80,7 +80,7 @@ def test_a_record_holds_request_inputs_list_candidates_and_timings(served: Bench
 
 
 def test_a_list_without_a_bundle_is_recorded_as_such(tmp_path: Path) -> None:
-    with bench(tmp_path) as parts:
+    with bench(tmp_path, record_share=1) as parts:
         parts.store.popular = ["a", "b"]
         asked(parts, {"user_id": "u"})
         [record] = parts.served.lists

@@ -32,7 +32,7 @@ LIKED = [{"item_id": f"i{number}", "action": "like"} for number in (1, 5, 9)]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Yield an app whose bundle has rankers, and which records all."""
-    with bench(tmp_path_factory.mktemp("trained")) as parts:
+    with bench(tmp_path_factory.mktemp("trained"), record_share=1) as parts:
         parts.registry.publish_trained()
         yield parts
 
@@ -67,12 +67,13 @@ asks = st.fixed_dictionaries(
         "exclude": st.lists(st.sampled_from([f"i{n}" for n in range(90)]), max_size=20),
         "include_seen": st.booleans(),
         "diversity": st.floats(0, 1),
+        "type": st.sampled_from(["feed", "trending", "similar"]),
     },
 )
 
 
 @given(body=asks)
-@settings(max_examples=25)
+@settings(max_examples=40)
 def test_whatever_was_asked_for_comes_out_the_same(trained: Bench, body: dict[str, Any]) -> None:
     record = served(trained, **body)
     outcome = again(record, model_of(trained))
@@ -150,6 +151,24 @@ def arrivals(name: str, count: int) -> Arrivals:
     """Return items with texts of some length."""
     vectors = np.random.default_rng(count).standard_normal((count, 16)).astype(np.float32)
     return Arrivals([f"{name}{n}" for n in range(count)], vectors, [()] * count, ItemFacts.unknown(count))
+
+
+def test_what_is_like_an_item_comes_out_the_same_and_what_is_new_is_not_computed(trained: Bench) -> None:
+    alike = served(trained, type="similar", item_id="i7", history=LIKED, k=30)
+    assert again(alike, model_of(trained)).same
+    new = replace(alike, request={**alike.request, "kind": "new"})
+    with pytest.raises(NotReplayableError, match="newest items"):
+        again(new, model_of(trained))
+    filled = replace(
+        alike,
+        item_ids=[*alike.item_ids, "never in a bundle"],
+        scores=[*alike.scores, -99.0],
+        sources=[*alike.sources, "new"],
+        reasons=[*alike.reasons, "New in the catalogue"],
+    )
+    outcome = again(filled, model_of(trained))
+    assert outcome.same
+    assert "1 items came straight from the catalogue" in outcome.notes[0]
 
 
 def test_without_its_bundle_a_list_is_not_computed_again(trained: Bench, tmp_path: Path) -> None:

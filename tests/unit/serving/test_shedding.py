@@ -87,6 +87,15 @@ def test_a_limit_shows_itself_when_it_changes() -> None:
         ("PATCH", "/api/v1/items/i1", "posted"),
         ("POST", "/api/v1/events/watch", "posted"),
         ("DELETE", "/api/v1/users/u", "operators"),
+        ("GET", "/api/v1/models", "operators"),
+        ("GET", "/api/v1/recs/models/7", "operators"),
+        ("POST", "/api/v1/recs/train", "operators"),
+        ("GET", "/api/v1/recs/u", "lists"),
+        ("GET", "/api/v1/recs/models-fan", "lists"),
+        ("GET", "/recommend", "lists"),
+        ("POST", "/events", "posted"),
+        ("GET", "/api/v1/health/ready", None),
+        ("GET", "/api/v1/recommendations/r1", "operators"),
     ],
 )
 def test_each_route_falls_under_its_limit(method: str, path: str, kind: str | None) -> None:

@@ -26,7 +26,7 @@ from training.skew.log import KnownLog
 from training.skew.metrics import metrics_of
 from training.skew.page import lines_of, page_of
 from training.skew.parity import Remade, by_feature, compare
-from training.skew.remake import GONE, GROWN, INLINE, LATE, OTHER_WEIGHTS, Outcome, ReadStored, remake
+from training.skew.remake import GONE, GROWN, INLINE, LATE, OTHER_WEIGHTS, OWN_CANDIDATES, Outcome, ReadStored, remake
 from training.skew.result import Result, parity_of, result_of
 from training.skew.rules import DriftRules, GuardRules
 from training.skew.verdict import serving_rule
@@ -110,7 +110,7 @@ class Serving:
             recommendation_id=f"r-{user}",
             user_id=user,
             served_at_us=self.as_of_us,
-            request={"candidates": None, "history": []},
+            request={"candidates": None, "history": [], "kind": "feed"},
             model_version="1",
             history_event_ids=history.event_ids,
             item_ids=[],
@@ -194,9 +194,12 @@ def test_what_cannot_be_made_again_is_neither_parity_nor_difference(bundle: Bund
     serving = Serving(bundle, log)
     gone = serving.serve(["u1"], history_event_ids=["e-erased"])
     inline = serving.serve(["u2"], request={"candidates": None, "history": [{"item_id": "i1"}]})
-    result = found(bundle, log, [*gone, *inline])
+    similar = serving.serve(["u3"], request={"candidates": None, "history": [], "kind": "similar"})
+    named = serving.serve(["u4"], request={"candidates": ["i1"], "history": [], "kind": "feed"})
+    result = found(bundle, log, [*gone, *inline, *similar, *named])
     assert (result.status, result.parity.lists) == ("unknown", 0)
-    assert result.parity.left_out == {GONE: 1, INLINE: 1}
+    assert result.parity.left_out == {OWN_CANDIDATES: 2, GONE: 1, INLINE: 1}
+    assert result.drift.lists == 2
 
 
 def test_items_that_joined_the_model_excuse_only_what_they_change(bundle: Bundle, tmp_path: Path) -> None:

@@ -6,7 +6,15 @@ from features.contracts.ids import IdMap
 from features.contracts.statistics import DAY_US
 from tests.support.synthetic import START_US, make_interactions
 from training.data import VIRTUAL_SPAN_US, Interactions
-from training.moments import ENOUGH_USERS, MOMENTS_OF_SLICE, moment_of, position_moments, time_moments
+from training.moments import (
+    ENOUGH_USERS,
+    FEWEST_SLICES,
+    FEWEST_USERS,
+    MOMENTS_OF_SLICE,
+    moment_of,
+    position_moments,
+    time_moments,
+)
 from training.split import cutoff_split, holdout_split, new_liked_items
 
 
@@ -93,6 +101,16 @@ def test_moments_in_time_do_not_look_beyond_their_own_window() -> None:
     assert later[0].learned is not earlier[0].learned
     window = until - int(later[-1].as_of_us[0])
     assert max(int(moment.as_of_us[0]) for moment in earlier) + window <= int(later[0].as_of_us[0]) + window
+
+
+def test_fewer_users_lead_to_fewer_slices_of_longer_windows() -> None:
+    n_users = 2 * FEWEST_USERS
+    assert FEWEST_USERS < n_users < ENOUGH_USERS
+    interactions, until = make_interactions(n_users=n_users, per_user=6), START_US + 40 * DAY_US
+    moments = time_moments(interactions, until, 3)
+    assert len(moments) == FEWEST_SLICES * MOMENTS_OF_SLICE
+    assert all(moment.has_time for moment in moments)
+    assert FEWEST_USERS <= len(moments[0].users) < ENOUGH_USERS
 
 
 def test_too_few_users_lead_to_moments_by_position() -> None:

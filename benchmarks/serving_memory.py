@@ -1,0 +1,153 @@
+"""Memory of each server worker, and the time until all of them serve, by size of the catalogue."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from matplotlib.figure import Figure
+
+from benchmarks.made_up import write_made_up_bundle
+from benchmarks.record import RESULTS, ROOT, read, record
+from ops.local.ports import LOOPBACK, free_ports
+from serving.bundle_cache import BundleCache, LastGood
+from training.plots import figure_png, tidy
+
+NAME: Final = "serving_memory"
+SIZES: Final = (10_000, 100_000)
+LARGE: Final = (1_000_000,)
+WORKERS: Final = (1, 2)
+REQUESTS: Final = 200
+START_WITHIN_S: Final = 300
+NOWHERE: Final = f"{LOOPBACK}:9"
+"""Nothing listens there: the server has its bundle alone, and nothing else takes memory beside it."""
+
+
+def run(sizes: Sequence[int] = SIZES) -> None:
+    """Measure one worker and two, and record figures and a plot; sizes measured earlier stay."""
+    before = read(NAME)
+    figures = {} if before is None else before["figures"]
+    for n_items in sizes:
+        print(f"{NAME}: {n_items} items", flush=True)
+        figures[f"{n_items} items"] = _measure(n_items)
+    figures = dict(sorted(figures.items(), key=lambda entry: int(entry[0].split()[0])))
+    record(NAME, figures)
+    (RESULTS / f"{NAME}.png").write_bytes(_plot(figures))
+
+
+def run_large() -> None:
+    """The same with a million items."""
+    run(LARGE)
+
+
+def _measure(n_items: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="marquee-memory-") as name:
+        cache = BundleCache(Path(name) / "bundles")
+        with cache.incoming() as incoming:
+            digest = write_made_up_bundle(incoming / "bundle", n_items)
+            size = sum(file.stat().st_size for file in (incoming / "bundle").iterdir())
+            cache.install(incoming / "bundle", digest)
+        cache.remember(LastGood("1", digest, "made-up"))
+        found = {str(workers): _serve(cache.folder, workers) for workers in WORKERS}
+        cache.prune(())
+        shutil.rmtree(cache.folder)
+    return {"bundle_mib": round(size / 2**20), "workers": found}
+
+
+def _serve(cache: Path, workers: int) -> dict[str, Any]:
+    with _server(cache, workers) as (process, client, start_s):
+        _use(client)
+        memory = [_memory(pid) for pid in _serving(process.pid, workers)]
+    return {
+        "start_s": round(start_s, 1),
+        "pss_mib": [entry["Pss"] for entry in memory],
+        "own_mib": [entry["Private_Clean"] + entry["Private_Dirty"] for entry in memory],
+    }
+
+
+@contextmanager
+def _server(cache: Path, workers: int) -> Iterator[tuple["subprocess.Popen[bytes]", httpx.Client, float]]:
+    """Yield a server, a client of it, and the seconds until all workers served."""
+    port = free_ports().api
+    environment = {
+        **os.environ,
+        "MARQUEE_DATABASE_URL": f"postgresql://nobody:none@{NOWHERE}/none",
+        "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
+        "MARQUEE_MLFLOW_TRACKING_URI": f"http://{NOWHERE}",
+        "MARQUEE_API_PORT": str(port),
+        "MARQUEE_CACHE_DIR": str(cache),
+        "MARQUEE_DEADLINE_MS": "60000",
+    }
+    command = [sys.executable, "-m", "serving", "--workers", str(workers)]
+    started = time.perf_counter()
+    with (
+        subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL) as process,
+        httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=60) as client,
+    ):
+        try:
+            _wait(client, workers)
+            yield process, client, time.perf_counter() - started
+        finally:
+            process.terminate()
+
+
+def _wait(client: httpx.Client, workers: int) -> None:
+    """Return once all workers serve the bundle."""
+    deadline, pause = time.monotonic() + START_WITHIN_S, threading.Event()
+    while time.monotonic() < deadline:
+        try:
+            serving = re.search(r"^marquee_bundle_info{.*} (.*)$", client.get("/metrics").text, re.MULTILINE)
+        except httpx.TransportError:
+            serving = None
+        if serving is not None and float(serving[1]) == workers:
+            return
+        pause.wait(0.02)
+    raise TimeoutError(f"{workers} workers did not serve within {START_WITHIN_S} s")
+
+
+def _use(client: httpx.Client) -> None:
+    """Ask each worker for lists: what is computed at first use is there then."""
+    for number in range(REQUESTS):
+        history = [{"item_id": f"item-{(number + 13 * step) % 10_000}", "action": "like"} for step in range(20)]
+        # A connection of its own, so that workers take turns.
+        answer = httpx.post(f"{client.base_url}/api/v1/recommend", json={"history": history, "k": 20}, timeout=60)
+        answer.raise_for_status()
+
+
+def _serving(parent: int, workers: int) -> list[int]:
+    """Return the processes that serve: the children, or the only one."""
+    if workers == 1:
+        return [parent]
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()]
+
+
+def _memory(pid: int) -> dict[str, int]:
+    """Return what the kernel says of a process's memory, in MiB: `Pss` is its share of what several use."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return {name: round(int(kib) / 1024) for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+
+
+def _plot(figures: dict[str, Any]) -> bytes:
+    """Return memory of a worker and time to start, by items, for one worker and for two."""
+    sizes = [int(name.split()[0]) for name in figures]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for workers in map(str, WORKERS):
+        found = [entry["workers"][workers] for entry in figures.values()]
+        words = "one process" if workers == "1" else f"each of {workers} workers"
+        left.plot(sizes, [max(entry["pss_mib"]) for entry in found], marker="o", label=words)
+        right.plot(sizes, [entry["start_s"] for entry in found], marker="o", label=words)
+    for panel, words in ((left, "MiB of a worker (PSS)"), (right, "seconds until all serve")):
+        panel.set(xscale="log", xlabel="items", ylabel=words, ylim=(0, None))
+        panel.legend(frameon=False)
+        tidy(panel)
+    return figure_png(figure)

@@ -1,0 +1,189 @@
+"""Paths by which other recommenders are called: each a thin alias of a route of ours, and described as such."""
+
+from typing import Annotated, Any, Final, TypedDict
+
+from fastapi import APIRouter, Query, Request
+
+from serving.asks import DEFAULT_K, MAX_K, Ask, Kind
+from serving.direct import DirectRoute, IdempotencyKey
+from serving.forms import OTHER_EVENTS
+from serving.health import Checkup
+from serving.models import Models
+from serving.openapi import BODY_PROBLEMS, PROBLEMS, bodies_of, json_body
+from serving.path_ids import ANY
+from serving.pipeline import Pipeline
+from serving.posted import EVENTS_PROBLEM, OtherBatch, OtherEvent
+from serving.posting import Poster
+from serving.responses import JsonResponse, accepted
+from serving.routes.model import UNKNOWN, Limit, Version
+from serving.routes.operations import UNREADY, UNWELL, health_answer, ready_answer
+from serving.routes.recommend import DeadlineMs, PathId, QueryId, seconds
+from serving.schemas import (
+    KIND,
+    Alive,
+    EventsAnswer,
+    ExperimentId,
+    Health,
+    ModelVersion,
+    ModelVersions,
+    Ready,
+    RecommendAnswer,
+)
+
+TAG: Final = "aliases"
+
+Type = Annotated[Kind, Query(description=KIND)]
+Experiment = Annotated[ExperimentId | None, Query(description="Echoed, and kept with the impression.")]
+Limited = Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted: `k`.")]
+_LIKE: Final = {"user_id": "u1", "item_id": "i1", "event_type": "like", "timestamp": "2026-01-01T00:00:00Z"}
+_EVENTS: Final[dict[str, Any]] = {
+    "one event": _LIKE,
+    "a batch": {"events": [{**_LIKE, "event_type": "view", "timestamp": 1767225600}]},
+}
+
+
+def aliases_router(pipeline: Pipeline, poster: Poster, models: Models, checkup: Checkup) -> APIRouter:
+    """Return all aliases; those with fixed names come before the one that takes any id."""
+    router = APIRouter(tags=[TAG])
+    router.include_router(_experiments())
+    router.include_router(_models(models))
+    router.include_router(_recommendations(pipeline))
+    router.include_router(_events(poster))
+    router.include_router(_health(checkup))
+    return router
+
+
+class _Described(TypedDict):
+    summary: str
+    description: str
+
+
+def _described(target: str, more: str = "") -> _Described:
+    """Return summary and description of an alias."""
+    return {"summary": f"Alias of {target}", "description": f"Alias of `{target}`.{more and ' '}{more}"}
+
+
+def _recommendations(pipeline: Pipeline) -> APIRouter:
+    router, target = APIRouter(responses=PROBLEMS), "GET /api/v1/recommend/{user_id}"
+
+    @router.get("/recommend", operation_id="alias_recommend", response_model=RecommendAnswer, **_described(target))
+    async def recommend(
+        user_id: QueryId = None,
+        k: Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted.")] = DEFAULT_K,
+        type: Type = "feed",  # noqa: A002  # the API's word
+        deadline_ms: DeadlineMs = None,
+    ) -> JsonResponse:
+        ask = Ask(user_id=user_id, k=k, kind=type, deadline_s=seconds(deadline_ms))
+        return JsonResponse(await pipeline.recommend(ask))
+
+    @router.get(
+        f"/api/v1/recs/{{user_id:{ANY}}}",
+        operation_id="alias_recs",
+        response_model=RecommendAnswer,
+        **_described(target, "Of users whose ids are `models`, `experiments` or begin with `models/` ask the target."),
+    )
+    async def recs(
+        user_id: PathId,
+        limit: Limited = DEFAULT_K,
+        type: Type = "feed",  # noqa: A002  # the API's word
+        experiment_id: Experiment = None,
+        deadline_ms: DeadlineMs = None,
+    ) -> JsonResponse:
+        ask = Ask(user_id=user_id, k=limit, kind=type, experiment_id=experiment_id, deadline_s=seconds(deadline_ms))
+        return JsonResponse(await pipeline.recommend(ask))
+
+    return router
+
+
+def _events(poster: Poster) -> APIRouter:
+    router = APIRouter(responses=PROBLEMS, route_class=DirectRoute)
+
+    @router.post(
+        "/events",
+        operation_id="alias_events",
+        status_code=202,
+        response_model=EventsAnswer,
+        responses={**BODY_PROBLEMS, **EVENTS_PROBLEM},
+        openapi_extra=json_body(bodies_of(OtherEvent, OtherBatch), _EVENTS),
+        **_described("POST /api/v1/events", "It takes `event_type` and `timestamp` for `action` and `occurred_at`."),
+    )
+    async def events(request: Request, idempotency_key: IdempotencyKey = None) -> JsonResponse:
+        return accepted(await poster.post(await request.body(), idempotency_key, OTHER_EVENTS))
+
+    return router
+
+
+def _models(models: Models) -> APIRouter:
+    router = APIRouter(responses=PROBLEMS)
+
+    @router.get(
+        "/api/v1/recs/models",
+        operation_id="alias_models",
+        response_model=ModelVersions,
+        **_described("GET /api/v1/models"),
+    )
+    async def list_models(limit: Limit = 20) -> JsonResponse:
+        return JsonResponse(await models.newest(limit))
+
+    @router.get(
+        "/api/v1/recs/models/{version}",
+        operation_id="alias_model",
+        response_model=ModelVersion,
+        responses=UNKNOWN,
+        **_described("GET /api/v1/models/{version}"),
+    )
+    async def get_model(version: Version) -> JsonResponse:
+        return JsonResponse(await models.one(version))
+
+    return router
+
+
+def _experiments() -> APIRouter:
+    router = APIRouter(responses=PROBLEMS)
+
+    @router.get(
+        "/api/v1/experiments",
+        operation_id="list_experiments",
+        summary="Experiments",
+        description="No experiment can be run yet: the array is always empty.",
+    )
+    async def list_experiments() -> list[dict[str, Any]]:
+        return []
+
+    @router.get("/api/v1/recs/experiments", operation_id="alias_experiments", **_described("GET /api/v1/experiments"))
+    async def experiments() -> list[dict[str, Any]]:
+        return []
+
+    return router
+
+
+def _health(checkup: Checkup) -> APIRouter:
+    router = APIRouter(prefix="/api/v1")
+
+    @router.get(
+        "/health",
+        operation_id="alias_health",
+        response_model=Health,
+        responses=UNWELL,
+        **_described("GET /health"),
+    )
+    async def health() -> JsonResponse:
+        return await health_answer(checkup)
+
+    @router.get(
+        "/health/live", operation_id="alias_health_live", response_model=Alive, **_described("GET /health/live")
+    )
+    async def health_live() -> JsonResponse:
+        return JsonResponse({"alive": True})
+
+    @router.get(
+        "/health/ready",
+        operation_id="alias_health_ready",
+        response_model=Ready,
+        responses=UNREADY,
+        **_described("GET /health/ready"),
+    )
+    async def health_ready() -> JsonResponse:
+        return ready_answer(checkup)
+
+    return router

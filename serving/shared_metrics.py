@@ -1,0 +1,55 @@
+"""Series of several workers as one: each counts in files of its own, and whoever is asked adds all of them up.
+
+The files are prometheus_client's (its multi-process mode), named by the worker's place rather than its process id: who
+follows in a place counts on where the one before was, so that totals never fall and files do not gather.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Metric, values
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from serving.board import Board
+
+_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class WorkerProcesses(Collector):
+    """Memory, time and descriptors of each worker, by place."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the series of all workers that live."""
+        found: dict[str, Metric] = {}
+        for place, pid in self._board.workers().items():
+            for metric in _process_series(pid):
+                series = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                for sample in metric.samples:
+                    series.add_sample(sample.name, {**sample.labels, "worker": str(place)}, sample.value)
+        yield from found.values()
+
+
+def write_as(place: int, folder: Path, board: Board) -> CollectorRegistry:
+    """Let all series made from now on be those of a worker, and return what gives the series of all workers."""
+    os.environ[_FOLDER] = str(folder)
+    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
+    everyone = CollectorRegistry()
+    MultiProcessCollector(everyone, str(folder))  # type: ignore[no-untyped-call]
+    everyone.register(WorkerProcesses(board))
+    return everyone
+
+
+def forget(place: int, folder: Path) -> None:
+    """Let what a worker that is gone said of the present go; what it counted stays."""
+    mark_process_dead(place, str(folder))  # type: ignore[no-untyped-call]
+
+
+def _process_series(pid: int) -> Iterable[Metric]:
+    return ProcessCollector(pid=lambda: pid, registry=None).collect()

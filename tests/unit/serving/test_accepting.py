@@ -1,0 +1,106 @@
+"""Workers that share a socket hold about as many connections each."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ops.local.ports import LOOPBACK
+from serving.accepting import Acceptor, Held
+from serving.board import Board
+
+
+class Connection(asyncio.Protocol):
+    """A connection that is counted while it is open."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it."""
+        del transport
+        self._held.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it no longer."""
+        del exc
+        self._held.discard(self)
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    """Yield a socket that listens."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        server.setblocking(False)  # noqa: FBT003  # the standard library's
+        yield server
+
+
+@asynccontextmanager
+async def worker(listening: socket.socket, board: Board, place: int) -> AsyncIterator[tuple[Held, Acceptor]]:
+    """Yield what a worker holds; as in a process of its own, by a descriptor of its own."""
+    with listening.dup() as own:
+        held = Held(board, place)
+        acceptor = Acceptor(asyncio.get_running_loop(), own, lambda: Connection(held), board, held)
+        yield held, acceptor
+        acceptor.close()
+        await acceptor.wait_closed()
+
+
+async def settled(count: int, *workers: Held) -> list[int]:
+    """Return how many connections workers hold, once they hold so many together."""
+    for _ in range(4000):
+        if sum(map(len, workers)) == count:
+            break
+        await asyncio.sleep(0.005)
+    return sorted(map(len, workers))
+
+
+def connect(listening: socket.socket, count: int) -> list[socket.socket]:
+    return [socket.create_connection(listening.getsockname()) for _ in range(count)]
+
+
+def test_a_pool_that_connects_at_once_is_spread(listening: socket.socket) -> None:
+    async def inside() -> None:
+        board = Board(2)
+        async with worker(listening, board, 0) as (one, _), worker(listening, board, 1) as (other, _):
+            clients = connect(listening, 16)
+            assert await settled(16, one, other) in ([7, 9], [8, 8])
+            for client in clients:
+                client.close()
+            assert await settled(0, one, other) == [0, 0]
+
+    asyncio.run(inside())
+
+
+def test_a_worker_that_takes_none_is_not_waited_for(listening: socket.socket) -> None:
+    async def inside() -> None:
+        board = Board(3)
+        async with worker(listening, board, 0) as (one, _), worker(listening, board, 1) as (other, ends):
+            clients = connect(listening, 2)
+            await settled(2, one, other)
+            ends.close()
+            clients += connect(listening, 4)
+            await settled(6, one, other)
+            assert len(other) <= 1
+            assert board.fewest() == len(one)
+            for client in clients:
+                client.close()
+            await settled(0, one, other)
+
+    asyncio.run(inside())
+
+
+def test_one_that_hangs_loses_its_turn(listening: socket.socket) -> None:
+    async def inside() -> None:
+        board = Board(2)
+        board.hold(1, 0)
+        async with worker(listening, board, 0) as (one, _):
+            clients = connect(listening, 5)
+            assert await settled(5, one) == [5]
+            for client in clients:
+                client.close()
+            await settled(0, one)
+
+    asyncio.run(inside())

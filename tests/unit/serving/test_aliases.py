@@ -1,0 +1,156 @@
+"""Aliases answer as the routes that they stand for; reading the registry's versions holds nothing up."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from features.contracts.events import Impression, Interaction, Item
+from serving.guard import Guard
+from serving.models import Models
+from serving.problems import ProblemError
+from tests.support.serving_parts import Bench, OneVersion, bench
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Yield an app that serves a version."""
+    with bench(tmp_path_factory.mktemp("aliases")) as parts:
+        parts.registry.publish()
+        yield parts
+
+
+def ask(parts: Bench, method: str, path: str, **how: Any) -> httpx.Response:
+    async def use() -> httpx.Response:
+        async with parts.client() as client:
+            return await client.request(method, path, **how)
+
+    return asyncio.run(use())
+
+
+def get(parts: Bench, path: str) -> Any:
+    response = ask(parts, "GET", path)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@pytest.mark.parametrize(
+    ("alias", "target"),
+    [
+        ("/api/v1/recs/u?limit=3", "/api/v1/recommend/u?k=3"),
+        ("/api/v1/recs/u/x?limit=3&type=trending", "/api/v1/recommend/u/x?k=3&type=trending"),
+        ("/api/v1/recs/models-fan?experiment_id=e", "/api/v1/recommend/models-fan?experiment_id=e"),
+        ("/recommend?user_id=u&k=4", "/api/v1/recommend/u?k=4"),
+        ("/api/v1/recs/models?limit=1", "/api/v1/models?limit=1"),
+        ("/api/v1/recs/models/1", "/api/v1/models/1"),
+        ("/api/v1/recs/experiments", "/api/v1/experiments"),
+        ("/api/v1/health", "/health"),
+        ("/api/v1/health/live", "/health/live"),
+        ("/api/v1/health/ready", "/health/ready"),
+    ],
+)
+def test_an_alias_answers_as_its_target(served: Bench, alias: str, target: str) -> None:
+    answers = [get(served, path) for path in (alias, target)]
+    for answer in answers:
+        if isinstance(answer, dict):
+            answer.pop("took_ms", None)
+            answer.pop("recommendation_id", None)
+    assert answers[0] == answers[1]
+
+
+def test_an_alias_is_recorded_as_its_target(served: Bench) -> None:
+    asyncio.run(served.impressions.flush())
+    served.sink.events.clear()
+    answer = get(served, "/api/v1/recs/u?limit=2&experiment_id=e-7")
+    asyncio.run(served.impressions.flush())
+    [shown] = served.sink.events
+    assert isinstance(shown, Impression)
+    assert (shown.recommendation_id, shown.experiment_id) == (answer["recommendation_id"], "e-7")
+    assert answer["experiment_id"] == "e-7"
+
+
+def test_without_a_user_the_alias_is_of_an_anonymous_visitor(served: Bench) -> None:
+    assert get(served, "/recommend?k=2")["user_id"] is None
+
+
+@pytest.mark.parametrize(
+    "at", ["2026-01-01T00:00:00Z", 1767225600, 1767225600.0, 1767225600000, "2026-01-01T01:00:00+01:00"]
+)
+def test_events_by_other_names_are_the_same_events(served: Bench, at: Any) -> None:
+    served.sink.events.clear()
+    body = {"user_id": "u", "item_id": 7, "event_type": "purchase", "timestamp": at, "event_id": "e"}
+    assert ask(served, "POST", "/events", json=body).status_code == 202
+    [event] = served.sink.events
+    assert isinstance(event, Interaction)
+    assert (event.user_id, event.item_id, event.action) == ("u", "7", "purchase")
+    assert event.occurred_at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_events_by_other_names_may_be_of_any_type_and_come_in_batches(served: Bench) -> None:
+    served.sink.events.clear()
+    item = {"event_type": "item", "item_id": "i1", "title": "Heat"}
+    plain = {"user_id": "u", "item_id": "i1", "action": "like"}
+    assert ask(served, "POST", "/events", json={"events": [item, plain]}).status_code == 202
+    assert [type(event) for event in served.sink.events] == [Item, Interaction]
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({"timestamp": 1e300}, "timestamp"),
+        ({"timestamp": True}, "occurred_at"),
+        ({"timestamp": "yesterday"}, "occurred_at"),
+        ({"event_type": "Bought It"}, "action"),
+        ({"event_type": 5}, "action"),
+        ({"action": "view"}, "action"),
+    ],
+)
+def test_what_is_no_event_by_other_names_is_refused_with_its_reason(
+    served: Bench, more: dict[str, Any], path: str
+) -> None:
+    body = {"user_id": "u", "item_id": "i1", "event_type": "like", **more}
+    refused = ask(served, "POST", "/events", json=body)
+    assert refused.status_code == 422
+    assert path in {error["path"] for error in refused.json()["results"][0]["errors"]}
+
+
+def test_versions_are_as_the_registry_has_them(served: Bench) -> None:
+    [version] = get(served, "/api/v1/models")["versions"]
+    assert version == get(served, "/api/v1/models/1")
+    assert (version["version"], version["aliases"], version["run_id"]) == ("1", ["champion"], "run-1")
+    assert (version["gate"], version["metrics"]) == ("promote", {"ndcg_at_10": 0.25, "unknown": None})
+    assert ask(served, "GET", "/api/v1/models/2").status_code == 404
+    assert ask(served, "GET", "/api/v1/models/latest").status_code == 422
+
+
+def test_without_the_registry_versions_are_a_503_and_lists_go_on(served: Bench) -> None:
+    served.registry.away = True
+    try:
+        for path in ("/api/v1/models", "/api/v1/models/1", "/api/v1/recs/models"):
+            refused = ask(served, "GET", path)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert get(served, "/api/v1/recs/u")["degraded"] is False
+    finally:
+        served.registry.away = False
+
+
+def test_a_registry_that_hangs_is_waited_for_no_longer_than_its_time(tmp_path: Path) -> None:
+    free = threading.Event()
+
+    class Hanging(OneVersion):
+        def aliases(self) -> dict[str, str]:
+            free.wait(60)
+            return {}
+
+    with ThreadPoolExecutor(1) as executor:
+        models = Models("marquee", Hanging(tmp_path), Guard("MLflow", timeout_s=0.05, rest_s=0), executor)
+        with pytest.raises(ProblemError) as refused:
+            asyncio.run(models.newest(1))
+        free.set()
+    assert refused.value.status == 503

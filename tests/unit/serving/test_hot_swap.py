@@ -1,0 +1,47 @@
+"""A version that is served no more is let go of, however it was used."""
+
+import asyncio
+import weakref
+from pathlib import Path
+
+from serving.bundle_slot import Outcome
+from tests.support.serving_parts import Bench, bench
+
+
+def publish(served: Bench, seed: int) -> None:
+    """Register another bundle under the number of its seed."""
+    served.registry.folder = served.registry.folder.with_name(f"seed-{seed}")
+    served.registry.publish(seed)
+
+
+async def used(served: Bench) -> None:
+    """Let the served version answer what it can be asked."""
+    keeper = served.parts.keeper
+    assert (await keeper.look()).outcome is Outcome.LOADED
+    await keeper.refresh_items()
+    await keeper.refresh_statistics()
+    await keeper.refresh_texts()
+    await keeper.grow()
+    async with served.client() as client:
+        liked = {"history": [{"item_id": "i3", "action": "like"}], "k": 5, "explain": True}
+        for asked in (client.post("/api/v1/recommend", json=liked), client.get("/api/v1/items/i1/similar")):
+            assert (await asked).status_code == 200
+
+
+def test_old_bundles_die_with_their_last_reference(tmp_path: Path) -> None:
+    async def inside() -> list[str]:
+        with bench(tmp_path) as served:
+            dead: list[str] = []
+            for seed in range(4):
+                publish(served, seed)
+                await used(served)
+                live = served.parts.current.live
+                assert live is not None
+                name = f"seed {seed}"
+                weakref.finalize(live.served.model, dead.append, name)
+                weakref.finalize(live.model.parts.facts, dead.append, f"arrays of {name}")  # type: ignore[attr-defined]
+                del live
+            return list(dead)
+
+    # No search for cycles is needed: what waits for one may wait for long.
+    assert asyncio.run(inside()) == [word for seed in range(3) for word in (f"seed {seed}", f"arrays of seed {seed}")]
