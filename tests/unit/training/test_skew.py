@@ -17,7 +17,7 @@ from features.contracts.statistics import BUCKET_US, DAY_US, bucket_edge
 from features.served import Considered, Origin, ServedList
 from features.served_sample import Sample
 from features.store import StatisticsRows
-from tests.support.synthetic import START_US, make_interactions, trained
+from tests.support.synthetic import START_US, make_interactions, trained, trained_on_texts
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
 from training.bundle.write import write_bundle
@@ -248,6 +248,27 @@ def test_where_events_are_gone_statistics_are_read_as_stored(bundle: Bundle, tmp
     weights["actions"] = {}
     planted_all = [planted(served, "item_idle", 0, 1e6) for served in lists]
     assert found(bundle, after, planted_all, stored, 20).parity.left_out == {OTHER_WEIGHTS: len(lists)}
+
+
+def test_items_that_nobody_met_are_made_again_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    parts = trained_on_texts()[1]
+    knows_texts = open_bundle(path, write_bundle(path, parts, created_at=NOW, code_version="test", seed=0))
+    rows = frame()
+    unmet_ids = set(knows_texts.items.external(knows_texts.parts.fresh))
+    log = log_of(knows_texts, rows[~rows["item_id"].isin(unmet_ids)], tmp_path)
+    lists = Serving(knows_texts, log).serve(USERS)
+    unmet = [one.considered.unmet.sum() for one in lists if one.considered is not None]
+    assert min(unmet) > 0
+    result = found(knows_texts, log, lists)
+    assert (result.parity.lists, result.parity.different, result.parity.left_out) == (len(USERS), 0, {})
+    considered = lists[0].considered
+    assert considered is not None
+    row = int(np.flatnonzero(considered.unmet)[0])
+    result = found(knows_texts, log, [planted(lists[0], "user_events", row, 1e6), *lists[1:]])
+    [feature] = result.parity.worst()
+    assert feature.example is not None
+    assert (feature.name, feature.example.item_id) == ("user_events", considered.item_ids[row])
 
 
 def test_bits_are_compared_and_unknown_is_unknown() -> None:
