@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from training.bundle.fusion import order_scores
@@ -28,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 REFERENCE_LISTS: Final = 500
 """About so many lists tell how rows are spread: some 125,000 rows."""
+FEWEST_UNLEARNED: Final = 100
+"""Lists without anything liked that tell how scores are spread, at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +98,19 @@ def fit_at_moments(
 
 
 def spread_of(groups: Sequence[Group], ranker: Ranker) -> Reference | None:
-    """Return how the rows of some groups, and the ranker's scores of them, are spread; None where there are no rows."""
+    """Return how the rows of some groups, and the ranker's scores, are spread; None where there are no rows.
+
+    A ranker that has learned of a list tells its candidates further apart than those of others. So scores are taken of
+    lists without anything liked, of which nothing is learned, where there are `FEWEST_UNLEARNED`.
+    """
     some = groups[:: max(len(groups) // REFERENCE_LISTS, 1)]
-    rows = np.concatenate([np.empty((0, len(SPEC.names)), np.float32), *(group.rows for group in some)])
-    return reference_of(rows, ranker.scores(rows), SPEC.names, len(some)) if len(rows) else None
+    rows = _rows_of(some)
+    if not len(rows):
+        return None
+    unlearned = list(islice((group for group in groups if not group.hit.any()), REFERENCE_LISTS))
+    scored = _rows_of(unlearned) if len(unlearned) >= FEWEST_UNLEARNED else rows
+    return reference_of(rows, ranker.scores(scored), SPEC.names, len(some))
+
+
+def _rows_of(groups: Sequence[Group]) -> npt.NDArray[np.float32]:
+    return np.concatenate([np.empty((0, len(SPEC.names)), np.float32), *(group.rows for group in groups)])

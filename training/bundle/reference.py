@@ -38,7 +38,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     features
         By name.
     scores
-        Of the ranker that serves, by all of its trees.
+        Of the ranker that serves, by all of its trees, where possible of lists of which it did not learn.
     """
 
     lists: int
@@ -66,7 +66,7 @@ def shares_of(values: Floats, edges: Sequence[float] | Floats) -> npt.NDArray[np
 
 
 def reference_of(rows: npt.NDArray[np.float32], scores: Floats, names: Sequence[str], lists: int) -> Reference:
-    """Return how rows (n, n_features) and their scores (n,) are spread, n > 0."""
+    """Return how rows (n, n_features) and some scores (m,) are spread, n and m > 0."""
     features = {name: column_of(rows[:, place]) for place, name in enumerate(names)}
     return Reference(lists, len(rows), features, column_of(scores))
 
