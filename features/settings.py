@@ -60,6 +60,10 @@ class Settings(BaseSettings):
         0.01, ge=0, le=1, description="Share of lists that are recorded with all that they were made from; 1 = all."
     )
     record_days: int = Field(30, ge=0, description="Days after which records of served lists go; 0: as events.")
+    drift_blocks: bool = Field(
+        False,  # noqa: FBT003  # the default
+        description="Whether large drift of served features or scores keeps the gate from promoting by itself.",
+    )
     log_format: str = Field("console", pattern="^(console|json)$", description="Log lines for people or machines.")
 
 

@@ -1,16 +1,25 @@
 """One training from interactions to the parts of a bundle: retrieval, moments, rankers, and the choice what serves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from training.bundle.fusion import order_scores
+from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.plan import RANKER
+from training.bundle.ranker import Ranker
+from training.bundle.reference import Reference, reference_of
 from training.bundle.sources import BY_TEXT
 from training.config import TrainingConfig
 from training.fresh_fit import FreshFit, fit_fresh
+from training.groups import Group
 from training.moments import Moment
 from training.progress import Progress, silent
 from training.ranker import RankerFit, fit_ranker
@@ -19,13 +28,22 @@ from training.slices import make_slices
 
 log = structlog.get_logger(__name__)
 
+REFERENCE_LISTS: Final = 500
+"""About so many lists tell how rows are spread: some 125,000 rows."""
+FEWEST_UNLEARNED: Final = 100
+"""Lists without anything liked that tell how scores are spread, at least."""
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What orders candidates: the ranker of items with a history, and, if asked for, that of items without one."""
+    """What orders candidates: the ranker of items with a history, and, if asked for, that of items without one.
+
+    `reference` is how the rows of the latest slice were spread, None where there were none.
+    """
 
     known: RankerFit
     fresh: FreshFit | None
+    reference: Reference | None
 
     def choose(self, parts: Parts) -> Parts:
         """Return the parts with the rankers, or ordered by the source or blend that is to serve instead."""
@@ -46,6 +64,7 @@ class Fitted:
             plan=plan,
             ranker=known.ranker if known.order_by == RANKER else None,
             fresh_ranker=None if fresh is None else fresh.ranker,
+            reference=self.reference,
         )
 
 
@@ -68,10 +87,30 @@ def fit_at_moments(
     slices = make_slices(training, moments, config, progress)
     progress(f"ranker: learns of {len(slices.earlier)} lists, validated on {len(slices.later)}")
     known = fit_ranker(slices.earlier, slices.later, config, slices.budgets)
+    spread = spread_of(slices.later, known.ranker)
     if slices.fresh is None:
-        return Fitted(known, None)
+        return Fitted(known, None, spread)
     progress(f"ranker of new items: {len(slices.fresh.earlier)} lists")
     by_ranker = known.order_by == RANKER
     scores = known.scores if by_ranker else [order_scores(group.ranks, known.order_by) for group in slices.later]
     ranker = known.ranker if by_ranker else None
-    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, ranker, config))
+    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, ranker, config), spread)
+
+
+def spread_of(groups: Sequence[Group], ranker: Ranker) -> Reference | None:
+    """Return how the rows of some groups, and the ranker's scores, are spread; None where there are no rows.
+
+    A ranker that has learned of a list tells its candidates further apart than those of others. So scores are taken of
+    lists without anything liked, of which nothing is learned, where there are `FEWEST_UNLEARNED`.
+    """
+    some = groups[:: max(len(groups) // REFERENCE_LISTS, 1)]
+    rows = _rows_of(some)
+    if not len(rows):
+        return None
+    unlearned = list(islice((group for group in groups if not group.hit.any()), REFERENCE_LISTS))
+    scored = _rows_of(unlearned) if len(unlearned) >= FEWEST_UNLEARNED else rows
+    return reference_of(rows, ranker.scores(scored), SPEC.names, len(some))
+
+
+def _rows_of(groups: Sequence[Group]) -> npt.NDArray[np.float32]:
+    return np.concatenate([np.empty((0, len(SPEC.names)), np.float32), *(group.rows for group in groups)])

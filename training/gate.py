@@ -1,6 +1,6 @@
 """The gate: whether a candidate may be served, decided by rules on paired values of the same users."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,6 +73,8 @@ def decide(
     popularity: Mapping[str, Floats],
     rules: GateRules,
     rng: np.random.Generator,
+    *,
+    others: Sequence[RuleResult] = (),
 ) -> Decision:
     """Return whether the candidate may be served.
 
@@ -86,6 +88,8 @@ def decide(
         model was fitted on. No champion: none is served yet.
     rng
         Draws the resamples.
+    others
+        What rules said that do not look at the candidate's values.
 
     Raises
     ------
@@ -104,6 +108,7 @@ def decide(
     elif len(ours):
         _same_users(ours, theirs, "champion")
         results.append(_not_worse_than_champion(bootstrap_mean(ours - theirs, seed, rules.resamples), rules))
+    results += others
     return Decision(_outcome(results), len(ours), tuple(results))
 
 

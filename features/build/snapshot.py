@@ -118,8 +118,10 @@ def write_snapshot(
             shape, weights = read_progress(connection).weighed(connection, landed_until, said)
             counts = queries.snapshot_summary(connection, since=since, until=until)
             interactions = {"since": since, "until": until}
-            _stream(connection, queries.snapshot_interactions.sql, interactions, INTERACTIONS, folder)
-            items = _stream(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder)
+            write_rows(
+                connection, queries.snapshot_interactions.sql, interactions, INTERACTIONS, folder / FILES[INTERACTIONS]
+            )
+            items = write_rows(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder / FILES[ITEMS])
     rows, *times = counts
     first_known, last_known, first_occurred, last_occurred = (None if at is None else to_us(at) for at in times)
     return SnapshotInfo(
@@ -137,18 +139,21 @@ def write_snapshot(
     )
 
 
-def _stream(
-    connection: Connection, query: str, parameters: dict[str, datetime], schema: pa.Schema, folder: Path
+def write_rows(
+    connection: Connection, query: str, parameters: dict[str, datetime], schema: pa.Schema, file: Path
 ) -> int:
-    """Return how many rows of a query were written, never holding more than some of them."""
+    """Return how many rows of a query were written as parquet, never holding more than some of them.
+
+    The connection must be in a transaction, the columns those of the schema, in its order.
+    """
     written = 0
     with (
         connection.cursor("snapshot") as cursor,
-        pq.ParquetWriter(folder / FILES[schema], schema, compression="zstd") as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
         cursor.execute(query, parameters, binary=True)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            file.write_table(_table(rows, schema))
+            writer.write_table(_table(rows, schema))
             written += len(rows)
     return written
 

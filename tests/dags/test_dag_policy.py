@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-SCHEDULED = ("train_recommender", "refresh_item_statistics", "reconcile_events", "retention")
+SCHEDULED = ("train_recommender", "refresh_item_statistics", "reconcile_events", "retention", "skew_report")
 DAGS = (*SCHEDULED, "erase_users")
 STEPS = ["snapshot", "retrieval", "ranker", "evaluate", "register", "gate", "promote"]
 

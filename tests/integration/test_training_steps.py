@@ -242,6 +242,32 @@ def test_a_run_that_was_asked_not_to_promote_leaves_the_champion(first: Environm
     assert champion.tags["run"] == "first"
 
 
+def test_skew_of_what_serves_leaves_the_promotion_to_a_person(first: Environment) -> None:
+    run = folder(first, "while-skewed")
+    shutil.copytree(folder(first, "first").path, run.path)
+    for name in ("register", "gate", "promote"):
+        (run.path / f"{name}.json").unlink()
+    found = registry(first)
+    champion = found.by_alias("champion")
+    assert champion is not None
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    found.set_tags(champion.version, {"skew": "skewed", "skew_at": at, "skew_reasons": "item_idle (3 of 9)"})
+    try:
+        for name in ("register", "gate", "promote"):
+            done = step(first, name, "while-skewed")
+            assert done.returncode == 0, done.stderr
+    finally:
+        found.set_tags(champion.version, {"skew": "ok"})
+    version = found.find_by_run("while-skewed")
+    assert version is not None
+    assert version.tags["gate"] == "needs_human"
+    assert "serving path: undecided: checked" in version.tags["gate_reasons"]
+    assert "item_idle (3 of 9)" in version.tags["gate_reasons"]
+    after = found.by_alias("champion")
+    assert after is not None
+    assert after.version == champion.version
+
+
 def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: Path) -> None:
     wanted = tmp_path / "users.txt"
     wanted.write_text("u1\nnobody\nu2\nu1\n")

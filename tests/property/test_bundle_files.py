@@ -17,7 +17,7 @@ from features.contracts.statistics import DAY_US
 from tests.support.synthetic import trained
 from tests.support.tiny_bundle import write_empty_bundle
 from training.bundle.bundle import Bundle
-from training.bundle.manifest import MANIFEST, BundleError, file_digest, manifest_digest
+from training.bundle.manifest import MANIFEST, REFERENCE_FILE, BundleError, file_digest, manifest_digest
 from training.bundle.read import check_golden, digest_of, open_bundle, verify_bundle
 from training.bundle.write import arrays_of, write_bundle
 
@@ -51,6 +51,7 @@ def test_read_gives_what_was_written(written: tuple[Path, str]) -> None:
         np.testing.assert_array_equal(arrays_of(bundle.parts)[name], array)
     assert bundle.parts.plan == parts.plan
     assert bundle.parts.weights == parts.weights
+    assert bundle.parts.reference == parts.reference is not None
     check_golden(bundle)
     profiles = interactions.profiles(np.arange(10), 500)
     statistics = parts.state.at(parts.closed_at_us)
@@ -110,6 +111,16 @@ def test_another_format_is_refused(copied: tuple[Path, str]) -> None:
     digest = replace_manifest(copied[0], format_version=99)
     with pytest.raises(BundleError, match="has format 99, this code reads format 4"):
         open_bundle(copied[0], digest)
+
+
+def test_a_bundle_of_before_references_were_kept_is_read(copied: tuple[Path, str]) -> None:
+    path, _ = copied
+    (path / REFERENCE_FILE).unlink()
+    files = msgspec.json.decode((path / MANIFEST).read_bytes())["files"]
+    del files[REFERENCE_FILE]
+    opened = open_bundle(path, replace_manifest(path, files=files))
+    assert opened.parts.reference is None
+    check_golden(opened)
 
 
 def test_a_bundle_that_answers_otherwise_fails_its_golden_requests(copied: tuple[Path, str]) -> None:

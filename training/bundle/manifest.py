@@ -16,6 +16,8 @@ MANIFEST: Final = "manifest.json"
 RANKER_FILE: Final = "ranker"
 FRESH_RANKER_FILE: Final = "fresh_ranker"
 """Names of rankers, as `model_files` reads them."""
+REFERENCE_FILE: Final = "reference.json"
+"""How training rows were spread; bundles of before it was written do without."""
 _CHUNK: Final = 1 << 20
 
 

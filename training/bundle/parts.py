@@ -19,6 +19,7 @@ from training.bundle.manifest import IndexInfo
 from training.bundle.plan import Plan
 from training.bundle.ranker import Ranker
 from training.bundle.recommender import Recommender
+from training.bundle.reference import Reference
 from training.bundle.sources import NEIGHBOUR_PLANS, build_sources
 from training.bundle.tables import NeighbourTable
 
@@ -53,6 +54,8 @@ class Parts:
         The same for items without a history.
     content
         The items' texts as numbers, None where no item has one.
+    reference
+        How the rows were spread that the ranker was validated on, None where that was not kept.
     """
 
     items: IdMap
@@ -75,6 +78,7 @@ class Parts:
     fresh: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     content: Content | None = None
     fresh_ranker: Ranker | None = None
+    reference: Reference | None = None
 
     def recommender(self) -> Recommender:
         """Return the recommender that these parts make."""

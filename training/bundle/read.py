@@ -25,6 +25,7 @@ from training.bundle.manifest import (
     FRESH_RANKER_FILE,
     MANIFEST,
     RANKER_FILE,
+    REFERENCE_FILE,
     BundleError,
     Manifest,
     file_digest,
@@ -34,6 +35,7 @@ from training.bundle.manifest import (
 from training.bundle.offered import SPEC
 from training.bundle.parts import TABLES, Parts
 from training.bundle.ranker import Ranker
+from training.bundle.reference import Reference
 from training.bundle.sources import SOURCES
 from training.bundle.tables import NeighbourTable
 
@@ -165,8 +167,9 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
             fresh=load("fresh"),
             content=None if manifest.encoder is None else content(manifest.encoder),
             fresh_ranker=_ranker(path, FRESH_RANKER_FILE, manifest.fresh_ranker_shares),
+            reference=_reference(path, manifest),
         )
-    except (OSError, ValueError, RuntimeError, ContractError, lgb.basic.LightGBMError) as error:
+    except (OSError, ValueError, RuntimeError, ContractError, lgb.basic.LightGBMError, msgspec.MsgspecError) as error:
         raise BundleError(f"bundle {path}: a part cannot be read: {error}") from error
 
 
@@ -177,3 +180,9 @@ def _ranker(path: Path, name: str, shares: tuple[float, ...]) -> Ranker | None:
     ranker = Ranker(tuple(lgb.Booster(model_file=file) for file in files), shares)
     ranker.trees  # noqa: B018 - read now, and refused now, rather than at the first request
     return ranker
+
+
+def _reference(path: Path, manifest: Manifest) -> Reference | None:
+    if REFERENCE_FILE not in manifest.files:
+        return None
+    return msgspec.json.decode((path / REFERENCE_FILE).read_bytes(), type=Reference)

@@ -15,6 +15,7 @@ from training.bundle.manifest import (
     FRESH_RANKER_FILE,
     MANIFEST,
     RANKER_FILE,
+    REFERENCE_FILE,
     BundleError,
     Manifest,
     file_digest,
@@ -47,6 +48,8 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
     golden = make_golden(parts.recommender(), parts.state.at(parts.closed_at_us, has_clock=parts.has_clock), seed)
     (folder / "golden.json").write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1))
     (folder / "categories.json").write_text(json.dumps(list(parts.categories.names)), encoding="utf-8")
+    if parts.reference is not None:
+        (folder / REFERENCE_FILE).write_bytes(msgspec.json.encode(parts.reference))
     spec = SPEC
     (folder / "feature_spec.json").write_text(
         json.dumps([vars_of(feature) for feature in spec.features], indent=1), encoding="utf-8"

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from features.contracts.errors import MarqueeError
-from training.cli import backtest, compare, recommending, steps, versions, weights
+from training.cli import backtest, compare, recommending, skew, steps, versions, weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,7 @@ app.command()(recommending.recommend)
 app.command()(backtest.backtest)
 app.command()(weights.weights)
 app.command()(compare.compare)
+app.command()(skew.skew)
 
 
 def main() -> None:

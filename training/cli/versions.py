@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 def list_versions() -> None:
-    """List all versions of the model: aliases, gate, end of training, training run."""
+    """List all versions of the model: aliases, gate, last check for skew, end of training, training run."""
     from training.bundle.registry import TAG_GATE, TAG_RUN, TAG_TRAINED_UNTIL  # noqa: PLC0415  # MLflow is slow to import
+    from training.skew.verdict import TAG_SKEW  # noqa: PLC0415
 
     registry, _ = _registry()
-    table = Table("version", "aliases", "gate", "trained until", "run", "digest")
+    table = Table("version", "aliases", "gate", "skew", "trained until", "run", "digest")
     aliases = registry.aliases()
     for version in registry.versions():
         names = ", ".join(sorted(name for name, target in aliases.items() if target == version.version))
-        told = (version.tags.get(tag, "") for tag in (TAG_GATE, TAG_TRAINED_UNTIL, TAG_RUN))
+        told = (version.tags.get(tag, "") for tag in (TAG_GATE, TAG_SKEW, TAG_TRAINED_UNTIL, TAG_RUN))
         table.add_row(version.version, names, *told, (version.digest or "none")[:12])
     Console().print(table)
 

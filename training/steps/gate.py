@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,13 @@ from training.data import Interactions
 from training.evaluate import evaluate
 from training.evaluation.judged import Judged
 from training.evaluation.methods import SERVED, K
-from training.gate import Decision, GateRules, decide, undecided
+from training.gate import Decision, GateRules, RuleResult, decide, undecided
 from training.gate_record import log_decision
 from training.judging import judged_after
 from training.lists import recommend_all
 from training.metrics import Floats, per_user
+from training.skew.rules import GuardRules
+from training.skew.verdict import serving_rule
 from training.steps.evaluate import POPULARITY, read_values
 from training.steps.folders import fresh_folder
 from training.steps.inputs import read_bundle, read_inputs
@@ -86,9 +89,14 @@ def _decision(
         if start_us > int(interactions.at_us[-1]):
             return undecided(0, "users", _no_window(champion, served))
         paired = _pair(interactions, start_us, bundle, served, context.options)
-    return decide(
-        paired.candidate, paired.champion, paired.popularity, rules, np.random.default_rng(context.options.seed)
-    )
+    serving = [] if champion is None else [_serving_path(context, champion)]
+    rng = np.random.default_rng(context.options.seed)
+    return decide(paired.candidate, paired.champion, paired.popularity, rules, rng, others=serving)
+
+
+def _serving_path(context: StepContext, champion: RegisteredVersion) -> RuleResult:
+    rules = GuardRules(drift_blocks=context.settings.drift_blocks)
+    return serving_rule(champion.tags, datetime.now(UTC), rules)
 
 
 def _no_window(champion: RegisteredVersion, served: Bundle) -> str:

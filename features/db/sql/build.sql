@@ -11,6 +11,12 @@ FROM (
 WHERE known_at >= :since
 ORDER BY known_at, event_id;
 
+-- name: known_log(until)
+-- Interactions with an item that were known before an instant, and when they landed: what was there to be read.
+SELECT event_id, user_id, item_id, action, value, occurred_at, known_at, landed_at
+FROM interactions
+WHERE item_id IS NOT NULL AND known_at < :until;
+
 -- name: snapshot_summary(since, until)^
 -- Count and range of times of the interactions that a snapshot takes.
 SELECT count(*), min(known_at), max(known_at), min(occurred_at), max(occurred_at)

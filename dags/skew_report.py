@@ -1,0 +1,89 @@
+"""DAG `skew_report`: whether the version that serves computes what it was trained on, every day."""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import CronTriggerTimetable, Param, dag
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DOC = """
+### Skew report
+
+Takes recorded lists of the version that serves (`MARQUEE_RECORD_SHARE` of all), makes each again by the code that makes
+training rows from the same events, and compares every feature of every candidate to the bit
+(`python -m training skew`). It also tells how far served features and scores have moved from those trained on (PSI).
+
+**Where to look.** The end of the log; MLflow's experiment `marquee-skew`, a run for each check with `report.html` and
+`skew.json`; the tags `skew`, `skew_reasons` and `skew_at` of the model version.
+
+* **ok**: all compared lists are the same; what could not be made again is counted by reason.
+* **skewed**: values differ; features, lists and an example are named. The task is red, and for three days the gate of
+  `train_recommender` leaves promotions to a person.
+* **drifted**: the same to the bit, but users or items are no longer those trained on: train again. A warning, which
+  blocks promotions only with `MARQUEE_DRIFT_BLOCKS`.
+* **unknown**: nothing could be compared; no lists are recorded, or none that can be made again.
+
+**When it fails.** Exit code 1 is skew: compute the named list again (`python -m serving replay ID`), look at the code
+of the feature, and at what changed in the tables since. 2 means that Postgres or MLflow was away, or that the bundle
+is not of this code; the last line says which.
+"""
+
+PARAMS = {
+    "hours": Param(
+        24,
+        type="integer",
+        minimum=1,
+        maximum=2160,
+        title="Hours",
+        description="Looks at lists that were served in the last so many hours.",
+    ),
+    "limit": Param(
+        1000,
+        type="integer",
+        minimum=1,
+        maximum=20_000,
+        title="Lists",
+        description="Looks at no more lists than so; where there are more, at an even draw.",
+    ),
+}
+
+# Values reach the shell as variables, never as text of a command.
+ENV = {
+    "MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable),
+    "HOURS": "{{ params.hours }}",
+    "LISTS": "{{ params.limit }}",
+}
+
+
+@dag(
+    dag_id="skew_report",
+    description="Holds served feature rows and scores against training.",
+    # No start date, so that unpausing waits for the next day.
+    schedule=CronTriggerTimetable("23 4 * * *", timezone="UTC", run_immediately=timedelta()),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=2),
+    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    params=PARAMS,
+    tags=["marquee", "model"],
+    doc_md=DOC,
+)
+def skew_report() -> None:
+    """Build the one task."""
+    BashOperator(
+        task_id="skew",
+        bash_command='exec "$MARQUEE_PYTHON" -m training skew --hours "$HOURS" --limit "$LISTS"',
+        env=ENV,
+        append_env=True,
+        cwd=str(ROOT),
+        doc_md="Prints the finding and tags the version; red if served values are not those of the training path.",
+        retries=1,
+        execution_timeout=timedelta(minutes=110),
+    )
+
+
+skew_report()
