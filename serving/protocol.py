@@ -13,6 +13,16 @@ LINGER_S: Final = 1.0
 """How long a connection without a request stays when the server ends: who asks all the time asks within this."""
 
 
+_PROBLEM: Final = (
+    b'{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request is not well-formed HTTP",'
+    b'"instance":"","request_id":null}'
+)
+_NO_HTTP: Final = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
+)
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Closes connections whose request does not begin, or whose head does not end, in time.
 
@@ -22,6 +32,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     head_timeout_s: float = HEAD_TIMEOUT_S
     linger_s: float = LINGER_S
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP with a problem document, as everything else that is refused."""
+        del msg
+        self.transport.write(_NO_HTTP)
+        self.transport.close()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -255,7 +255,7 @@ def test_a_new_text_is_found_similar_and_recommended_to_who_likes_its_kind(
     assert kinds(items_of(near)) == {"sea"}
     assert {item["source"] for item in similar(bundled, "i3", k=10)["items"]} == {"content", "similar"}
 
-    wait_until(lambda: "fresh" in items_of(bundled.recommend("sailor", k=20)), 30, "the model has grown")
+    wait_until(lambda: "fresh" in items_of(bundled.recommend("sailor", k=20)), 90, "the model has grown")
     assert bundled.info()["arrivals"] >= 1
     assert "fresh" not in items_of(bundled.recommend("cook", k=17))
     item = next(i for i in bundled.recommend("sailor", k=20)["items"] if i["item_id"] == "fresh")

@@ -33,10 +33,14 @@ class _Slow(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64  # the library's 5 turns some of eight away for a second
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """Yield the port of a server that answers each request after a while."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Slow)
+    server = _Server(("127.0.0.1", 0), _Slow)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.server_address[1]
