@@ -85,23 +85,25 @@ class Shots:
         took_ms = self.took_s[self.status == status] * 1000
         return {name: milliseconds(took_ms, share) for name, share in PERCENTILES.items()}
 
-    def summary(self, within_s: float | None = None) -> dict[str, Any]:
+    def summary(self, within_s: float | None = None, status: int = OK) -> dict[str, Any]:
         """Return the figures of a load.
 
         Parameters
         ----------
         within_s
             How late an answer may be to be good for anything; None = however late.
+        status
+            Of a good answer.
         """
         span_s = float(self.planned_s[-1] - self.planned_s[0]) if len(self) > 1 else float("nan")
-        good = (self.status == OK) & (self.took_s <= (np.inf if within_s is None else within_s))
+        good = (self.status == status) & (self.took_s <= (np.inf if within_s is None else within_s))
         codes, counts = np.unique(self.status, return_counts=True)
         return {
             "offered_per_s": round(len(self) / span_s, 1),
             "goodput_per_s": round(int(good.sum()) / span_s, 1),
             "requests": len(self),
             "by_status": {str(code): int(count) for code, count in zip(codes, counts, strict=True)},
-            **self.latencies(),
+            **self.latencies(status),
             "sender_late_p99_ms": milliseconds((self.sent_s - self.planned_s) * 1000, 99),
         }
 

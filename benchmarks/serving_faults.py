@@ -172,10 +172,24 @@ def _clock(rig: ServingRig, number: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def _worker_killed(rig: ServingRig) -> Iterator[None]:
-    """Kill one of the workers; the fault is over at once, for the server is to put another in its place."""
-    workers = [child for child in psutil.Process(rig.server).children() if "tracker" not in " ".join(child.cmdline())]
-    workers[0].kill()
-    yield
+    """Kill the worker that has the most connections; it is over once another process stands in its place."""
+    workers = _workers(rig)
+    busiest = max(workers, key=lambda worker: len(worker.net_connections()))
+    busiest.kill()
+    try:
+        yield
+    finally:
+        wait_until(lambda: _replaced(rig, workers), "another worker stands in the place of the killed one")
+
+
+def _workers(rig: ServingRig) -> set[psutil.Process]:
+    """Return the processes that have connections or wait for some."""
+    return {child for child in psutil.Process(rig.server).children() if child.net_connections()}
+
+
+def _replaced(rig: ServingRig, before: set[psutil.Process]) -> bool:
+    now = _workers(rig)
+    return len(now) == len(before) and now != before
 
 
 def _postgres_frozen(rig: ServingRig) -> AbstractContextManager[object]:

@@ -41,6 +41,7 @@ WINDOW_S: Final = 10.0
 VERSIONS: Final = 3
 WARM_UP: Final = 0.2
 """Share of the time that does not count for slopes: caches fill, the first swaps leave their mark."""
+ACCEPTED: Final = 202
 CONFIDENCE: Final = 0.95
 MOST_MEMORY: Final = 0.1
 MOST_LATENCY: Final = 0.5
@@ -171,7 +172,7 @@ def figures(lists: Shots, events: Shots, changes: Changes) -> dict[str, Any]:
     degraded = sum(words[0] == "true" for words in lists.words)
     return {
         "lists": {**lists.summary(), "degraded": degraded, "versions": len({words[2] for words in lists.words})},
-        "events": events.summary(),
+        "events": events.summary(status=ACCEPTED),
         "swaps": len(changes.swapped_s),
         "item_changes": changes.changes,
         "errors": changes.errors,
@@ -219,7 +220,7 @@ def trend(at_s: Floats, values: Floats) -> dict[str, float]:
 def faults_of(found: dict[str, Any]) -> list[str]:
     """Return what must not be, in words."""
     failed = {status: n for status, n in found["lists"]["by_status"].items() if status != str(OK)}
-    lost = {status: n for status, n in found["events"]["by_status"].items() if status != "202"}
+    lost = {status: n for status, n in found["events"]["by_status"].items() if status != str(ACCEPTED)}
     said = [f"lists that failed, by status: {failed}"] if failed else []
     said += [f"events that were not taken, by status: {lost}"] if lost else []
     said += [f"beside the lists: {error}" for error in found["errors"]]

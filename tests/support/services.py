@@ -41,6 +41,8 @@ END_SESSIONS: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE starts_with(application_name, %s) "
     "AND pid <> pg_backend_pid()"
 )
+QUIET_LOOKS: Final = 10
+"""Looks in a row at which sessions must have been away: one that is being opened has no name yet."""
 STARTS: Final = 5
 """Attempts to start a killed Postgres: the first may find that its orphans have not ended yet."""
 
@@ -130,9 +132,12 @@ class Services:
         """
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             taken = list(_every_connection(settings))
-            # What they leave is taken at once, so that they find nothing; sessions end a moment after they are told to.
-            while admin.execute(END_SESSIONS, [ending]).rowcount:
+            # What they leave is taken at once; whoever was quicker to connect anew is ended again, until nobody is.
+            quiet, pause = 0, threading.Event()
+            while quiet < QUIET_LOOKS:
+                quiet = 0 if admin.execute(END_SESSIONS, [ending]).rowcount else quiet + 1
                 taken += _every_connection(settings)
+                pause.wait(0.02)
             try:
                 yield
             finally:
