@@ -69,7 +69,7 @@ async def _histories(settings: Settings, users: Sequence[str]) -> tuple[list[Use
             cursor = await connection.execute(async_queries.user_history.sql, asked, prepare=True, binary=True)
             row = await cursor.fetchone()
             took_s.append(time.perf_counter() - started)
-            event_ids, item_ids, actions, values, at, seen = (column or [] for column in row or ())
+            event_ids, item_ids, actions, values, at, seen = (column or [] for column in (row or ())[:6])
             found.append(UserHistory(user, event_ids, item_ids, actions, values, [to_us(one) for one in at], seen))
     return found, float(np.median(took_s)) * 1000
 
