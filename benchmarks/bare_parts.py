@@ -12,9 +12,9 @@ import psycopg
 from threadpoolctl import threadpool_limits
 
 from features.contracts.profiles import Options, UserHistory
-from features.contracts.times import to_us
 from features.db.queries import async_queries
 from features.settings import Settings
+from features.store import history_of
 from training.bundle.bundle import Bundle
 from training.bundle.offered import SPEC
 
@@ -69,8 +69,7 @@ async def _histories(settings: Settings, users: Sequence[str]) -> tuple[list[Use
             cursor = await connection.execute(async_queries.user_history.sql, asked, prepare=True, binary=True)
             row = await cursor.fetchone()
             took_s.append(time.perf_counter() - started)
-            event_ids, item_ids, actions, values, at, seen = (column or [] for column in (row or ())[:6])
-            found.append(UserHistory(user, event_ids, item_ids, actions, values, [to_us(one) for one in at], seen))
+            found.append(history_of(user, row))
     return found, float(np.median(took_s)) * 1000
 
 

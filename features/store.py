@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 from psycopg import AsyncConnection
 
+from features.contracts.ids import MISSING, IdMap
 from features.contracts.profiles import HISTORY_LIMIT, UserHistory
 from features.contracts.statistics import NEVER_US, StatisticsState
 from features.contracts.times import from_us, to_us
@@ -62,6 +65,26 @@ class StatisticsRows:
     closed_at_us: int
     weights: Mapping[str, object]
 
+    def aligned(self, items: IdMap) -> tuple[StatisticsState, npt.NDArray[np.bool_]]:
+        """Return the states of some items in their order, without any where there is no row, and which rows are theirs.
+
+        The mask is bool (n_rows,).
+        """
+        index = items.index_or_missing(self.item_ids)
+        theirs = index != MISSING
+        state = StatisticsState.empty(len(items))
+        state.put(index[theirs], self.state.take(theirs))
+        return state, theirs
+
+
+def history_of(user_id: str, row: Sequence[Any] | None) -> UserHistory:
+    """Return a history from what the query `user_history` gives; empty for users never seen."""
+    if row is None or row[0] is None:
+        return UserHistory(user_id)
+    event_ids, item_ids, actions, values, at, seen, digest = row
+    at_us = [to_us(one) for one in at]
+    return UserHistory(user_id, event_ids, item_ids, actions, values, at_us, seen or (), digest)
+
 
 class Store:
     """Typed readers over the async pool.
@@ -86,12 +109,7 @@ class Store:
             cursor = await connection.execute(
                 async_queries.user_history.sql, {"user_id": user_id, "at_most": limit}, binary=True
             )
-            row = await cursor.fetchone()
-        if row is None or row[0] is None:
-            return UserHistory(user_id)
-        event_ids, item_ids, actions, values, at, seen, digest = row
-        at_us = [to_us(one) for one in at]
-        return UserHistory(user_id, event_ids, item_ids, actions, values, at_us, seen or (), digest)
+            return history_of(user_id, await cursor.fetchone())
 
     async def history_digests(self, user_ids: Sequence[str], limit: int = HISTORY_LIMIT) -> dict[str, int | None]:
         """Return the digest of each of some users' histories, as `history` has it: cheaper than to read them again."""

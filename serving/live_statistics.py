@@ -93,10 +93,7 @@ class LiveStatistics:
         return bool(rows.weights) and ActionWeights.from_json(rows.weights) != self._weights
 
     def _state_of(self, rows: StatisticsRows) -> StatisticsState:
-        index = self.items.index_or_missing(rows.item_ids)
-        known = index != MISSING
-        state = StatisticsState.empty(len(self.items))
-        state.put(index[known], rows.state.take(known))
+        state, known = rows.aligned(self.items)
         self._others = IdMap([item_id for item_id, here in zip(rows.item_ids, known.tolist(), strict=True) if not here])
         self._of_others = rows.state.take(~known)
         return state

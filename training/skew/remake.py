@@ -7,9 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, Profiles
-from features.contracts.statistics import ItemStatistics, StatisticsState
 from features.contracts.weights import ActionWeights
 from features.items import ItemView
 from features.served import Considered, Origin, ServedList
@@ -160,19 +158,11 @@ def _by_stored(bundle: Bundle, log: KnownLog, jobs: Sequence[_Job], stored: Read
     ordered = sorted(range(len(jobs)), key=lambda user: jobs[user].origin.statistics_closed_at_us)
     for edge_us, users in groupby(ordered, key=lambda user: jobs[user].origin.statistics_closed_at_us):
         rows = stored(edge_us)
-        view = bundle.recommender.view(_statistics_of(bundle, rows))
+        view = bundle.recommender.view(rows.aligned(bundle.items)[0].at(rows.closed_at_us))
         other = bool(rows.weights) and ActionWeights.from_json(rows.weights) != bundle.parts.weights
         for user in users:
             found = _outcome(bundle, jobs[user], profiles, user, view)
             yield replace(found, excuses=found.excuses | {OTHER_WEIGHTS}) if other else found
-
-
-def _statistics_of(bundle: Bundle, rows: StatisticsRows) -> ItemStatistics:
-    index = bundle.items.index_or_missing(rows.item_ids)
-    known = index != MISSING
-    state = StatisticsState.empty(len(bundle.items))
-    state.put(index[known], rows.state.take(known))
-    return state.at(rows.closed_at_us)
 
 
 def _profiles(bundle: Bundle, log: KnownLog, jobs: Sequence[_Job]) -> Profiles:
