@@ -1,13 +1,13 @@
 """What was shown goes to Kafka after the answer: never delays it, is bounded, and counts what it had to drop."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Impression
+from features.contracts.times import from_us
 from features.kafka import message_of
 from serving.asks import Ask
 from serving.guard import Guard
@@ -19,7 +19,6 @@ log = structlog.get_logger(__name__)
 
 QUEUE_LIMIT: Final = 10_000
 BATCH: Final = 500
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def impression_of(ask: Ask, listed: Listed, *, recommendation_id: str, event_id: str, as_of_us: int) -> Impression:
@@ -36,7 +35,7 @@ def impression_of(ask: Ask, listed: Listed, *, recommendation_id: str, event_id:
     """
     return Impression(
         event_id=event_id,
-        occurred_at=_EPOCH + timedelta(microseconds=as_of_us),
+        occurred_at=from_us(as_of_us),
         schema_version=1,
         user_id=ask.user_id or "",
         recommendation_id=recommendation_id,

@@ -13,7 +13,7 @@ import msgspec
 
 from features.catalogue_store import ItemCounts, ItemRow
 from features.contracts.errors import UnavailableError
-from features.contracts.times import from_us, to_us
+from features.contracts.times import from_us, to_us, zulu
 from features.text.documents import document_of
 from serving.guard import Guard
 from serving.live import Current
@@ -169,7 +169,7 @@ def _wire(row: ItemRow) -> dict[str, Any]:
 
 
 def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if at is None else zulu(at)
 
 
 def _cursor(row: ItemRow) -> str:

@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import IdMap
+from features.contracts.times import to_us
 from features.store import OVERLAP, ItemState
 from serving.newest import Appearances, Rows
 
 Mask = npt.NDArray[np.bool_]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALWAYS: Final = np.iinfo(np.int64).min
 _NEVER: Final = np.iinfo(np.int64).max
 _FIRST_SIZE: Final = 1024
@@ -175,11 +175,11 @@ class ItemStates:
     def _set(self, row: int, state: ItemState) -> None:
         before = self._states[row]
         self._states[row] = state
-        self._appeared.note(row, _micros(state.appeared_at))
+        self._appeared.note(row, to_us(state.appeared_at))
         self._hidden[row] = state.hidden
         self._deleted[row] = state.deleted
-        self._from_us[row] = _ALWAYS if state.published_at is None else _micros(state.published_at)
-        self._until_us[row] = _NEVER if state.expires_at is None else _micros(state.expires_at)
+        self._from_us[row] = _ALWAYS if state.published_at is None else to_us(state.published_at)
+        self._until_us[row] = _NEVER if state.expires_at is None else to_us(state.expires_at)
         categories = () if before is None else before.categories
         if categories == state.categories:
             return
@@ -286,8 +286,3 @@ async def table_of(states: ItemStates, items: IdMap) -> ItemTable:
         rows.append(states.rows_of(items.external(np.arange(start, min(start + _SLICE, len(items))))))
         await asyncio.sleep(0)
     return ItemTable(states, items, np.concatenate(rows))
-
-
-def _micros(moment: datetime) -> int:
-    """Return an aware moment as microseconds since 1970 UTC."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)

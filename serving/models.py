@@ -3,16 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from features.contracts.errors import UnavailableError
+from features.contracts.times import from_us, zulu
 from serving.guard import Guard
 from serving.problems import ProblemError, unavailable
 from serving.seams import Versions
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, NotThereError, RegisteredVersion, RegistryError
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Answer = TypeVar("Answer")
 
@@ -66,7 +64,7 @@ class Models:
                 "aliases": sorted(alias for alias, version in aliases.items() if version == one.version),
                 "digest": one.digest,
                 "run_id": one.run_id or None,
-                "created_at": (_EPOCH + timedelta(microseconds=one.created_at_us)).isoformat().replace("+00:00", "Z"),
+                "created_at": zulu(from_us(one.created_at_us)),
                 "gate": one.tags.get(TAG_GATE),
                 "gate_reasons": one.tags.get(TAG_GATE_REASONS),
                 "tags": dict(one.tags),

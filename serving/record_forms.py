@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from features.audit import AuditEvent
-from features.contracts.times import from_us
+from features.contracts.times import from_us, zulu
 from features.served import Considered, Origin, ServedList
 from serving.replay_outcome import Outcome
 
@@ -18,7 +18,7 @@ def plain_record(served: ServedList) -> dict[str, Any]:
     return {
         "recommendation_id": served.recommendation_id,
         "user_id": served.user_id,
-        "served_at": from_us(served.served_at_us).isoformat().replace("+00:00", "Z"),
+        "served_at": zulu(from_us(served.served_at_us)),
         "request": served.request,
         "model_version": served.model_version,
         **_origin(served.origin),

@@ -1,11 +1,11 @@
 """Bodies of requests and answers: the checks of the one, the documentation of both."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import orjson
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from features.contracts.times import to_us
 from serving.asks import (
     DEFAULT_K,
     MAX_ACTIONS,
@@ -20,7 +20,6 @@ from serving.asks import (
 
 MAX_CONTEXT_BYTES: Final = 16_384
 MAX_INLINE_EVENTS: Final = 500
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def id_text(value: Any) -> Any:
@@ -71,7 +70,7 @@ class HistoryEvent(BaseModel):
 
     def inline(self) -> InlineEvent:
         """Return the act as the pipeline takes it."""
-        at_us = None if self.occurred_at is None else (self.occurred_at - _EPOCH) // timedelta(microseconds=1)
+        at_us = None if self.occurred_at is None else to_us(self.occurred_at)
         return InlineEvent(self.item_id, self.action, self.value, at_us)
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from features.contracts.errors import UnavailableError
 from features.contracts.profiles import HISTORY_LIMIT, UserHistory
-from features.contracts.times import from_us
+from features.contracts.times import from_us, zulu
 from features.db.connection import Connection
 from features.kafka import PROCESSED_FEATURES
 from features.kafka_bulk import Message
@@ -186,4 +186,4 @@ def _title(live: LiveModel, item_id: str) -> str | None:
 
 
 def _instant(at_us: int) -> str:
-    return from_us(at_us).isoformat().replace("+00:00", "Z")
+    return zulu(from_us(at_us))

@@ -16,6 +16,15 @@ def to_us(at: datetime) -> int:
     return (at - EPOCH) // _MICROSECOND
 
 
+def zulu(at: datetime) -> str:
+    """Return an aware instant in RFC 3339, in UTC.
+
+    >>> zulu(datetime(1970, 1, 2, tzinfo=UTC))
+    '1970-01-02T00:00:00Z'
+    """
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def from_us(at_us: int) -> datetime:
     """Return the instant of some microseconds since 1970 UTC."""
     return EPOCH + timedelta(microseconds=at_us)

@@ -1,10 +1,10 @@
 """What is served, and a push to look for something newer."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from features.contracts.times import from_us, zulu
 from serving.auditing import By, by_whom, note_soon
 from serving.auth import ADMIN_PROBLEMS, Require
 from serving.bundle_slot import Outcome, Refusal
@@ -17,7 +17,6 @@ from serving.problems import Problem, ProblemError, unavailable
 from serving.responses import JsonResponse
 from serving.schemas import ModelInfo, ModelVersion, ModelVersions, ReloadAnswer
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ADMIN: Final[dict[int | str, dict[str, Any]]] = {
     **ADMIN_PROBLEMS,
     409: {"model": Problem, "description": "The alias points to a version that must not be served, or to none."},
@@ -125,6 +124,6 @@ def _refused(refusal: Refusal) -> dict[str, Any]:
 def _time(at_us: int) -> str | None:
     """Return an instant in RFC 3339, None where it is no date (a virtual clock's)."""
     try:
-        return (_EPOCH + timedelta(microseconds=at_us)).isoformat().replace("+00:00", "Z")
+        return zulu(from_us(at_us))
     except OverflowError:
         return None
