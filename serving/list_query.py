@@ -57,7 +57,7 @@ class ListQuery(BaseModel):
         )
 
 
-_REPEATED: Final = frozenset({"categories", "exclude", "seen_actions"})
+_REPEATED: Final = frozenset(name for name, field in ListQuery.model_fields.items() if field.annotation == list[str])
 
 
 def read_query(query: bytes) -> ListQuery | None:

@@ -3,19 +3,18 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from features.contracts.errors import UnavailableError
-from features.contracts.profiles import HISTORY_LIMIT, Options, UserHistory
-from features.contracts.statistics import ItemStatistics
+from features.contracts.profiles import HISTORY_LIMIT, UserHistory
 from serving import fallback, kinds
 from serving.asks import Ask, Mixing
 from serving.contributions import contributions_of
 from serving.deadline import Deadline, LateError
 from serving.explain import list_items
 from serving.guard import Guard
+from serving.inputs import Inputs
 from serving.kept import Basis
 from serving.listed import Listed
 from serving.live import Current, LiveModel
@@ -29,28 +28,6 @@ from training.bundle.result import Recommendations
 
 ANONYMOUS: Final = ""
 """Stands for the user id inside the recommender where a request has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """All that a list is computed from: taken once, so that nothing changes on the way.
-
-    Attributes
-    ----------
-    missing
-        Why the stored history is not in it, None where it is.
-    recorded
-        Whether what came of it is to be kept with the list.
-    """
-
-    live: LiveModel
-    history: UserHistory
-    statistics: ItemStatistics
-    as_of_us: int
-    options: Options
-    wish: kinds.Wish
-    missing: str | None
-    recorded: bool
 
 
 class Lister:
@@ -180,7 +157,7 @@ class Lister:
             live.version,
             reasons,
             _made_from(inputs) if ask.explain else None,
-            _made(inputs, ranked) if inputs.recorded else None,
+            Made(inputs, ranked) if inputs.recorded else None,
         )
         if full is not items or len(items) < ask.k:
             return listed, None
@@ -220,10 +197,6 @@ def _missing_state(live: LiveModel) -> tuple[str | None, ...]:
         None if live.items.loaded else fallback.ITEM_STATES_UNAVAILABLE,
         None if live.statistics.loaded else fallback.STATISTICS_UNAVAILABLE,
     )
-
-
-def _made(inputs: Inputs, ranked: Recommendations | None) -> Made:
-    return Made(inputs.live, inputs.history, inputs.statistics, inputs.as_of_us, inputs.options, inputs.wish, ranked)
 
 
 def _made_from(inputs: Inputs) -> dict[str, Any]:

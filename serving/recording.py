@@ -12,17 +12,14 @@ import structlog
 
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.ids import MISSING
-from features.contracts.profiles import Options, UserHistory
-from features.contracts.statistics import ItemStatistics
 from features.served import Considered, Origin, ServedList
 from serving.asks import Ask
 from serving.guard import Guard
-from serving.kinds import Wish
+from serving.inputs import Inputs
 from serving.listed import Listed
-from serving.live import LiveModel
 from serving.metrics import Metrics
 from serving.seams import Model
-from training.bundle.result import Recommendations, Trace
+from training.bundle.result import Recommendations
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +41,7 @@ class Sink(Protocol):
 class Made:
     """What a list was made from, and what the recommender made of it (None where no candidate was left)."""
 
-    live: LiveModel
-    history: UserHistory
-    statistics: ItemStatistics
-    as_of_us: int
-    options: Options
-    wish: Wish
+    inputs: Inputs
     ranked: Recommendations | None
 
 
@@ -170,7 +162,7 @@ def served_list(shown: Shown) -> ServedList:
         served_at_us=shown.at_us,
         request=_request(shown.ask, made),
         model_version=listed.model_version,
-        history_event_ids=() if made is None else made.history.event_ids,
+        history_event_ids=() if made is None else made.inputs.history.event_ids,
         item_ids=[item["item_id"] for item in items],
         scores=[np.nan if item["score"] is None else item["score"] for item in items],
         sources=[item["source"] for item in items],
@@ -179,8 +171,8 @@ def served_list(shown: Shown) -> ServedList:
         fallback_reason=listed.fallback_reason,
         lacking=listed.lacking,
         took_s=dict(shown.took_s),
-        origin=None if made is None else _origin(made),
-        considered=None if made is None or made.ranked is None else _considered(made.live.model, made.ranked.traces),
+        origin=None if made is None else _origin(made.inputs),
+        considered=None if made is None else _considered(made),
     )
 
 
@@ -189,22 +181,22 @@ def _request(ask: Ask, made: Made | None) -> dict[str, Any]:
     asked = asdict(ask)
     del asked["user_id"]
     if made is not None:
-        asked |= {"diversity": made.options.diversity, "fresh_share": made.options.fresh_share}
-        item = made.wish.item
-        named = None if item == MISSING else made.live.model.items.external(np.array([item]))[0]
-        asked |= {"kind": made.wish.kind, "item_id": named}
+        options, wish, model = made.inputs.options, made.inputs.wish, made.inputs.live.model
+        asked |= {"diversity": options.diversity, "fresh_share": options.fresh_share}
+        named = None if wish.item == MISSING else model.items.external(np.array([wish.item]))[0]
+        asked |= {"kind": wish.kind, "item_id": named}
     return asked
 
 
-def _origin(made: Made) -> Origin:
-    live, model = made.live, made.live.model
+def _origin(inputs: Inputs) -> Origin:
+    live, model = inputs.live, inputs.live.model
     return Origin(
         bundle_digest=model.digest,
         spec_hash=model.manifest.spec_hash,
-        as_of_us=made.as_of_us,
-        statistics_closed_at_us=made.statistics.closed_at_us,
-        own_statistics=made.statistics is model.statistics,
-        allowed=model.allowed(model.encode([made.history]), made.options),
+        as_of_us=inputs.as_of_us,
+        statistics_closed_at_us=inputs.statistics.closed_at_us,
+        own_statistics=inputs.statistics is model.statistics,
+        allowed=model.allowed(model.encode([inputs.history]), inputs.options),
         arrivals=arrivals_digest(model, live.n_arrivals),
     )
 
@@ -216,10 +208,10 @@ def arrivals_digest(model: Model, n_arrivals: int) -> str | None:
     return hashlib.sha256("\0".join(ids).encode()).hexdigest() if ids else None
 
 
-def _considered(model: Model, traces: Sequence[Trace]) -> Considered | None:
-    if not traces:
+def _considered(made: Made) -> Considered | None:
+    if made.ranked is None or not made.ranked.traces:
         return None
-    trace = traces[0]
+    model, trace = made.inputs.live.model, made.ranked.traces[0]
     return Considered(
         ordered_by=trace.order_by,
         feature_names=model.spec.names,

@@ -30,6 +30,7 @@ from features.db.connection import Connection
 from features.served import Origin, ServedList, find, statistics_at, stored_history
 from serving import fallback, kinds
 from serving.asks import InlineEvent
+from serving.bundle_cache import BundleCache
 from serving.live_statistics import LiveStatistics
 from serving.profile import merge_history
 from serving.recording import arrivals_digest
@@ -87,11 +88,10 @@ def recorded(connection: Connection, recommendation_id: str, share: float) -> Se
 
 def kept_bundle(folder: Path, digest: str) -> Model | None:
     """Return a bundle that is kept in a server's cache folder, None where it is not there or no longer whole."""
-    path = folder / digest
-    if not path.is_dir():
+    if not folder.is_dir():
         return None
     try:
-        return open_bundle(path, digest)
+        return BundleCache(folder).open_kept(digest, open_bundle)
     except MarqueeError:
         return None
 

@@ -5,23 +5,12 @@ from typing import Final
 
 import pyarrow as pa
 
-from features.build.snapshot import write_rows
+from features.build.snapshot import OF_EVENTS, write_rows
 from features.contracts.times import from_us
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
 
-SCHEMA: Final = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("user_id", pa.string()),
-        ("item_id", pa.string()),
-        ("action", pa.string()),
-        ("value", pa.float64()),
-        ("occurred_at", pa.timestamp("us", tz="UTC")),
-        ("known_at", pa.timestamp("us", tz="UTC")),
-        ("landed_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
+SCHEMA: Final = pa.schema([*OF_EVENTS, ("landed_at", pa.timestamp("us", tz="UTC"))])
 
 
 def write_known_log(connection: Connection, file: Path, until_us: int) -> int:

@@ -21,18 +21,16 @@ from features.settings import Settings
 ROWS_AT_ONCE: Final = 50_000
 """Rows held in memory at a time, and of a row group."""
 
-INTERACTIONS: Final = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("user_id", pa.string()),
-        ("item_id", pa.string()),
-        ("action", pa.string()),
-        ("value", pa.float64()),
-        ("occurred_at", pa.timestamp("us", tz="UTC")),
-        ("known_at", pa.timestamp("us", tz="UTC")),
-        ("repeat", pa.bool_()),
-    ]
+OF_EVENTS: Final = (
+    ("event_id", pa.string()),
+    ("user_id", pa.string()),
+    ("item_id", pa.string()),
+    ("action", pa.string()),
+    ("value", pa.float64()),
+    ("occurred_at", pa.timestamp("us", tz="UTC")),
+    ("known_at", pa.timestamp("us", tz="UTC")),
 )
+INTERACTIONS: Final = pa.schema([*OF_EVENTS, ("repeat", pa.bool_())])
 ITEMS: Final = pa.schema(
     [
         ("item_id", pa.string()),

@@ -1,0 +1,30 @@
+"""What one list is computed from."""
+
+from dataclasses import dataclass
+
+from features.contracts.profiles import Options, UserHistory
+from features.contracts.statistics import ItemStatistics
+from serving.kinds import Wish
+from serving.live import LiveModel
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Inputs:
+    """All that a list is computed from: taken once, so that nothing changes on the way.
+
+    Attributes
+    ----------
+    missing
+        Why the stored history is not in it, None where it is.
+    recorded
+        Whether what came of it is to be kept with the list.
+    """
+
+    live: LiveModel
+    history: UserHistory
+    statistics: ItemStatistics
+    as_of_us: int
+    options: Options
+    wish: Wish
+    missing: str | None
+    recorded: bool
