@@ -108,12 +108,15 @@ class Records:
     async def run(self) -> None:
         """Keep what is offered, until cancelled."""
         while True:
-            batch = [await self._queue.get(), *self._waiting(BATCH - 1)]
-            try:
-                await self._keep(batch)
-            except Exception:  # the boundary of a background task: a defect must show, and must not end the records
-                self._count("dropped", len(batch))
-                log.exception("records_defect", count=len(batch))
+            # No name for it here: it would hold on to the list, and to its bundle, until the next one comes.
+            await self._keep_or_say([await self._queue.get(), *self._waiting(BATCH - 1)])
+
+    async def _keep_or_say(self, batch: list[Shown]) -> None:
+        try:
+            await self._keep(batch)
+        except Exception:  # the boundary of a background task: a defect must show, and must not end the records
+            self._count("dropped", len(batch))
+            log.exception("records_defect", count=len(batch))
 
     async def flush(self) -> None:
         """Keep what still waits, in one attempt."""

@@ -45,3 +45,23 @@ def test_old_bundles_die_with_their_last_reference(tmp_path: Path) -> None:
 
     # No search for cycles is needed: what waits for one may wait for long.
     assert asyncio.run(inside()) == [word for seed in range(3) for word in (f"seed {seed}", f"arrays of seed {seed}")]
+
+
+def test_a_list_that_was_recorded_holds_on_to_no_bundle(tmp_path: Path) -> None:
+    async def inside() -> list[str]:
+        with bench(tmp_path, record_share=1.0) as served:
+            writer, dead = asyncio.create_task(served.records.run()), list[str]()
+            publish(served, 0)
+            await used(served)
+            while not served.served.lists:
+                await asyncio.sleep(0.01)
+            live = served.parts.current.live
+            assert live is not None
+            weakref.finalize(live.served.model, dead.append, "seed 0")
+            del live
+            publish(served, 1)
+            assert (await served.parts.keeper.look()).outcome is Outcome.LOADED
+            writer.cancel()
+            return list(dead)
+
+    assert asyncio.run(inside()) == ["seed 0"]
