@@ -19,6 +19,8 @@ DRAIN_S: Final = 15
 END_S: Final = DRAIN_S + FLUSH_S + 5
 """How long a process may take to end: it drains, sends what is left to Kafka, and closes what it holds open."""
 _SETTLE_S: Final = 0.05
+_PASSES: Final = 3
+"""Rounds of the event loop, each of which accepts all connections that wait."""
 
 
 def configure(app: FastAPI, host: str, port: int, protocol: type[GuardedProtocol] = GuardedProtocol) -> uvicorn.Config:
@@ -45,6 +47,9 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let nobody in any more, and end once all that was asked is answered."""
+        # Who waits to be let in is let in first: the kernel resets connections that wait at a socket that is closed.
+        for _ in range(_PASSES):
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         # Those let in a moment ago become connections first.
