@@ -135,16 +135,18 @@ class MemorySink:
 
 @dataclass
 class MemoryServed:
-    """Served lists in memory, and a switch that takes Postgres away."""
+    """Served lists in memory, a switch that takes Postgres away, and an event that tells of the first list."""
 
     lists: list[ServedList] = field(default_factory=list)
     away: bool = False
+    kept: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def add(self, lists: Sequence[ServedList]) -> int:
         """Keep lists."""
         if self.away:
             raise UnavailableError("Postgres is away")
         self.lists.extend(lists)
+        self.kept.set()
         return len(lists)
 
 

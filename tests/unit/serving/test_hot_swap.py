@@ -53,8 +53,7 @@ def test_a_list_that_was_recorded_holds_on_to_no_bundle(tmp_path: Path) -> None:
             writer, dead = asyncio.create_task(served.records.run()), list[str]()
             publish(served, 0)
             await used(served)
-            while not served.served.lists:
-                await asyncio.sleep(0.01)
+            await asyncio.wait_for(served.served.kept.wait(), timeout=60.0)
             live = served.parts.current.live
             assert live is not None
             weakref.finalize(live.served.model, dead.append, "seed 0")
