@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from psycopg import AsyncConnection
@@ -23,9 +24,11 @@ OVERLAP: Final = timedelta(seconds=60)
 again from a little earlier misses none."""
 
 
-@dataclass(frozen=True, slots=True)
-class ItemState:
-    """What rules need to know of an item now."""
+class ItemState(msgspec.Struct, frozen=True, gc=False):
+    """What rules need to know of an item now.
+
+    A server holds one of every item. None refers to anything that refers back: no search for garbage need come by.
+    """
 
     item_id: str
     title: str

@@ -1,6 +1,7 @@
 """What was shown goes to Kafka after the answer: never delays it, is bounded, and counts what it had to drop."""
 
 import asyncio
+from collections import deque
 from typing import Final
 
 import structlog
@@ -19,6 +20,9 @@ log = structlog.get_logger(__name__)
 
 QUEUE_LIMIT: Final = 10_000
 BATCH: Final = 500
+GATHER_S: Final = 0.05
+"""How long impressions gather before they leave together: sent one by one, each would take the interpreter from the
+next answer. Nobody waits for them."""
 
 
 def impression_of(ask: Ask, listed: Listed, *, recommendation_id: str, event_id: str, as_of_us: int) -> Impression:
@@ -61,22 +65,28 @@ class Impressions:
         self._sink = sink
         self._guard = guard
         self._metrics = metrics
-        self._queue: asyncio.Queue[Impression] = asyncio.Queue(limit)
+        self._limit = limit
+        self._queue: deque[Impression] = deque()
+        self._offered = asyncio.Event()
 
     def offer(self, impression: Impression) -> None:
         """Take an impression for sending; when the queue is full it is dropped and counted."""
-        try:
-            self._queue.put_nowait(impression)
-        except asyncio.QueueFull:
+        if len(self._queue) >= self._limit:
             self._count("dropped", 1)
+            return
+        self._queue.append(impression)
+        self._offered.set()
 
     async def run(self) -> None:
-        """Send what is offered, until cancelled."""
+        """Send what is offered, until cancelled; what has not left by then is for `flush`."""
         while True:
-            await self._send([await self._queue.get(), *self._waiting(BATCH - 1)])
+            await self._offered.wait()
+            self._offered.clear()
+            await asyncio.sleep(GATHER_S)
+            await self.flush()
 
     async def flush(self) -> None:
-        """Send what still waits, in one attempt."""
+        """Send what waits, in one attempt."""
         while batch := self._waiting(BATCH):
             await self._send(batch)
 
@@ -91,7 +101,7 @@ class Impressions:
             self._count("sent", len(batch))
 
     def _waiting(self, at_most: int) -> list[Impression]:
-        return [self._queue.get_nowait() for _ in range(min(at_most, self._queue.qsize()))]
+        return [self._queue.popleft() for _ in range(min(at_most, len(self._queue)))]
 
     def _count(self, outcome: str, number: int) -> None:
         self._metrics.lists.impressions.labels(outcome).inc(number)

@@ -1,6 +1,7 @@
 """Keeps the current version current: the alias, item states, statistics, texts and arrivals, each every few moments."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -171,6 +172,9 @@ class Keeper:
                 live = await self._aligned(served)
                 await asyncio.to_thread(warm, live)
             self._current.live = live
+        # The search for garbage passes by what came now, as by what was imported: it holds up every request meanwhile.
+        # Nothing of it waits for that search (tests/unit/serving/test_hot_swap.py).
+        gc.freeze()
         manifest = served.model.manifest
         self._metrics.bundle.show(served.version, served.model.digest, manifest.trained_until_us)
         log.info("serving_version", version=served.version, digest=served.model.digest, items=len(served.model.items))

@@ -31,13 +31,15 @@ class Basis:
         Objects that are replaced when what they say changes, and never written to.
     states
         Of all items.
-    told
-        States of the items that the list speaks of, and where they stand.
+    places, told
+        Where the items stand that the list speaks of, and their states: two tuples, and not one of pairs, which the
+        search for garbage would have to pass by one by one, for each list that is kept.
     """
 
     parts: Sequence[object]
     states: ItemStates
-    told: Sequence[tuple[int, object]] = ()
+    places: Sequence[int] = ()
+    told: Sequence[object] = ()
 
     @classmethod
     def of(cls, ask: Ask, live: "LiveModel", as_of_us: int) -> Self:
@@ -51,13 +53,13 @@ class Basis:
         if ranked is None:
             return self
         rows = np.concatenate((ranked.items[0], ranked.because[0]))
-        places = live.items.rows[np.unique(rows[rows != MISSING])].tolist()
-        return Basis(self.parts, self.states, [(place, self.states.state(place)) for place in places])
+        places = tuple(live.items.rows[np.unique(rows[rows != MISSING])].tolist())
+        return Basis(self.parts, self.states, places, tuple(self.states.state(place) for place in places))
 
     def still_holds(self, now: "Basis") -> bool:
         """Return whether a list that was made from this would be made from `now` all the same."""
         return all(mine is other for mine, other in zip(self.parts, now.parts, strict=True)) and all(
-            self.states.state(place) is state for place, state in self.told
+            self.states.state(place) is state for place, state in zip(self.places, self.told, strict=True)
         )
 
 

@@ -50,7 +50,7 @@ def state_of(item_id: str, document: Document, **fields: Any) -> ItemState:
     plain = ItemState(
         item_id, document.title, document.categories, hidden=False, expires_at=None, published_at=None, changed_at=T0
     )
-    return replace(plain, **fields)
+    return msgspec.structs.replace(plain, **fields)
 
 
 def rows_of(encoder: Encoder, documents: Mapping[str, Document], at_us: int = 0) -> TextRows:

@@ -1,12 +1,12 @@
 """Item states beside a bundle: visibility by the moment, categories, what the next read asks for."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from features.contracts.ids import IdMap
 from features.store import OVERLAP, ItemState

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import DAY_US
