@@ -41,6 +41,7 @@ from serving.recording import Records
 from serving.similar import Similar
 from serving.text_follower import LoadEncoder, TextFollower
 from serving.text_search import Search
+from serving.turns import Turns
 from serving.user_features import UserFeatures
 from training.bundle.onboarding import onboarding_items
 from training.bundle.read import open_bundle, verify_bundle
@@ -58,23 +59,21 @@ REGISTRY_TIMEOUT_S: Final = 5.0
 """Aliases, versions and their metrics are a few calls; MLflow answers each in a tenth of a second or less."""
 REST_S: Final = 1.0
 FLUSH_S: Final = 5.0
-RECOMMEND_THREADS: Final = 2
 SEARCH_THREADS: Final = 2
-"""Threads of their own: a search looks at every text, and recommendations must not wait behind it."""
+"""A search looks at every text, and recommendations must not wait behind it."""
 
 
 class _Threads:
     """Threads for what would hold up the event loop: of their own for each kind, so that none waits for another."""
 
     def __init__(self) -> None:
-        self.lists = ThreadPoolExecutor(RECOMMEND_THREADS, thread_name_prefix="recommend")
         self.explanations = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self.searches = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
         self.registry = ThreadPoolExecutor(1, thread_name_prefix="registry")
 
     def end(self) -> None:
         """Wait for what they do."""
-        for threads in (self.lists, self.explanations, self.searches, self.registry):
+        for threads in (self.explanations, self.searches, self.registry):
             threads.shutdown()
 
 
@@ -152,7 +151,7 @@ def _pipeline(base: _Base, impressions: Impressions, records: Records) -> Pipeli
         store=base.store,
         guard=base.store_guard,
         current=base.current,
-        executor=base.threads.lists,
+        turns=Turns(),
         explainer=base.threads.explanations,
         mixing=Mixing(settings.fresh_share, settings.diversity),
     )

@@ -24,6 +24,7 @@ from serving.profile import merge_history, moment_of
 from serving.recording import Made
 from serving.rules import allowed_items, excluded_ids, options_of, with_seen_by
 from serving.seams import Store
+from serving.turns import Turns
 from training.bundle.result import Recommendations
 
 ANONYMOUS: Final = ""
@@ -39,9 +40,10 @@ class Lister:
         Postgres, and what keeps a dead Postgres from holding up requests.
     current
         Where item states are.
-    executor, explainer
-        Threads for the recommender, so that the event loop stays free; a thread of its own for explanations, which
-        take longer than lists and must not hold them up.
+    turns
+        In which the recommender is called.
+    explainer
+        A thread for explanations, which take longer than lists and must not hold them up.
     mixing
         What lists hold beside the best.
     """
@@ -52,7 +54,7 @@ class Lister:
         store: Store,
         guard: Guard,
         current: Current,
-        executor: Executor,
+        turns: Turns,
         explainer: Executor,
         mixing: Mixing = Mixing(),  # noqa: B008  # frozen
     ) -> None:
@@ -60,7 +62,7 @@ class Lister:
         self._guard = guard
         self._popular = PopularItems(store, guard)
         self._current = current
-        self._executor = executor
+        self._turns = turns
         self._explainer = explainer
         self._mixing = mixing
 
@@ -88,7 +90,7 @@ class Lister:
         """Return a list from its inputs, and what it was made from; None where more went into it than that tells."""
         late, trace = None, inputs.recorded or ask.explain
         try:
-            ranked = await deadline.in_thread("rank", self._executor, partial(_ranked, inputs, trace))
+            ranked = await self._turns.take(partial(_ranked, inputs, trace, deadline))
         except LateError:
             ranked, late = _popular(inputs), fallback.LIST_LATE
             deadline.lap("popular")
@@ -165,18 +167,18 @@ class Lister:
 
 
 def _ranked(inputs: Inputs, trace: bool, deadline: Deadline) -> Recommendations | None:  # noqa: FBT001  # of a partial
-    """Return the ranked list of one user, None where no candidate is left; runs in a thread.
+    """Return the ranked list of one user, None where no candidate is left.
 
     Raises
     ------
     LateError
-        If the thread was not free in time.
+        If its turn did not come in time.
     """
+    if not deadline.lap("begin"):
+        raise LateError("begin: its turn did not come in time")
     model, options = inputs.live.model, inputs.options
     if options.candidates is not None and not options.candidates.size:
         return None
-    if not deadline.lap("begin"):
-        raise LateError("begin: no thread was free in time")
     profiles = model.encode([inputs.history])
     deadline.lap("encode")
     call = kinds.Call(model, profiles, inputs.statistics, inputs.as_of_us, options, trace, deadline.lap)

@@ -51,6 +51,7 @@ from serving.seams import Model
 from serving.similar import Similar
 from serving.text_follower import TextFollower
 from serving.text_search import Search
+from serving.turns import Turns
 from serving.user_features import UserFeatures
 from tests.support.serving_texts import MemoryCatalogue, MemoryTexts, encoder_of, state_of
 from tests.support.synthetic import trained_on_texts
@@ -214,7 +215,7 @@ class Bench:
     impressions: Impressions
     served: MemoryServed
     records: Records
-    executor: ThreadPoolExecutor
+    turns: Turns
     texts: MemoryTexts
     catalogue: MemoryCatalogue
     encoders: dict[str, Encoder]
@@ -282,8 +283,9 @@ def bench(
     records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, record_share, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
     operators = Operators(NOWHERE)
+    turns = Turns()
     with ThreadPoolExecutor(1) as executor:
-        lister = Lister(store=store, guard=store_guard, current=current, executor=executor, explainer=executor)
+        lister = Lister(store=store, guard=store_guard, current=current, turns=turns, explainer=executor)
         pipeline = Pipeline(
             lister=lister,
             answers=Answers(1 << 20, metrics),
@@ -325,4 +327,4 @@ def bench(
             metrics=metrics,
             running=lambda: running,
         )
-        yield Bench(parts, store, sink, registry, impressions, served, records, executor, texts, catalogue, encoders)
+        yield Bench(parts, store, sink, registry, impressions, served, records, turns, texts, catalogue, encoders)

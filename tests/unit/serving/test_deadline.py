@@ -1,8 +1,7 @@
-"""What is not there in time is left out, and the answer says so: a history that is held, threads that are busy."""
+"""What is not there in time is left out, and the answer says so: a history that is held, a turn that does not come."""
 
 import asyncio
-import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from features.contracts.profiles import UserHistory
 from serving.deadline import LATEST, Deadline, LateError
 from tests.support.serving_parts import Bench, bench
 
+HURRIED = {"X-Deadline-Ms": "50"}
 HAD = UserHistory("u", ["e1"], ["i3"], ["like"], [1.0], [1_700_000_000_000_000], ["i3", "i4"])
 
 
@@ -50,7 +50,7 @@ def test_a_history_that_does_not_come_is_left_out_and_the_list_is_made(served: B
         async with served.client() as client:
             served.store.held = asyncio.Event()
             # It is answered although the history never comes.
-            answer = await ask(client, 50, k=30)
+            answer = await ask(client, 1_000, k=30)
             assert (answer["degraded"], answer["fallback_reason"]) == (True, "profile_late")
             assert len(ids(answer)) == 30
             served.store.held.set()
@@ -60,18 +60,22 @@ def test_a_history_that_does_not_come_is_left_out_and_the_list_is_made(served: B
     asyncio.run(use())
 
 
-def test_where_no_thread_is_free_what_is_popular_comes_without_what_the_user_had(served: Bench) -> None:
+async def while_others_have_their_turn(served: Bench, asked: Coroutine[Any, Any, httpx.Response]) -> dict[str, Any]:
+    """Return the answer to a request that waits for others' lists until its deadline of 50 ms has passed."""
+    async with served.turns.busy:
+        answer = asyncio.create_task(asked)
+        await asyncio.sleep(0.06)
+        assert not answer.done()
+    return (await answer).json()  # type: ignore[no-any-return]
+
+
+def test_where_its_turn_comes_too_late_what_is_popular_comes_without_what_the_user_had(served: Bench) -> None:
     async def use() -> dict[str, Any]:
         async with served.client() as client:
-            return await ask(client, 50, k=10, exclude="i5")
+            wish = client.get("/api/v1/recommend/u", params={"k": 10, "exclude": "i5"}, headers=HURRIED)
+            return await while_others_have_their_turn(served, wish)
 
-    done = threading.Event()
-    # The one thread of the app waits for nothing but this test.
-    served.executor.submit(done.wait)
-    try:
-        answer = asyncio.run(use())
-    finally:
-        done.set()
+    answer = asyncio.run(use())
     assert (answer["degraded"], answer["fallback_reason"]) == (True, "list_late")
     assert not {"i3", "i4", "i5"} & set(ids(answer))
     assert len(set(ids(answer))) == 10
@@ -82,15 +86,10 @@ def test_candidates_of_a_late_list_are_the_ones_given(served: Bench) -> None:
     async def use() -> dict[str, Any]:
         async with served.client() as client:
             body = {"user_id": "u", "candidates": ["i1", "i2", "i3", "nobody knows"]}
-            response = await client.post("/api/v1/recommend", json=body, headers={"X-Deadline-Ms": "50"})
-            return response.json()  # type: ignore[no-any-return]
+            wish = client.post("/api/v1/recommend", json=body, headers=HURRIED)
+            return await while_others_have_their_turn(served, wish)
 
-    done = threading.Event()
-    served.executor.submit(done.wait)
-    try:
-        answer = asyncio.run(use())
-    finally:
-        done.set()
+    answer = asyncio.run(use())
     assert answer["fallback_reason"] == "list_late"
     assert set(ids(answer)) == {"i1", "i2"}
 
