@@ -1,0 +1,157 @@
+"""Rules about metrics of the judged users: a minimum, popularity, the champion, parts of the users and labels."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+
+from features.contracts.errors import ContractError
+from training.gating.evidence import Champion, Evidence, Values
+from training.gating.power import Margin
+from training.gating.results import Interval, RuleResult
+from training.gating.rules import BetterThanPopularity, Minimum, NotWorseThanChampion, OnFail, Segments
+from training.gating.told import at, counted, shown
+from training.gating.verdicts import Comparison, Sampling, compare, estimate
+from training.metrics import Floats
+
+FIRST: Final = "no version is served yet: nothing to compare with"
+BY_HAND: Final = "or decide by hand: `python -m training promote VERSION`"
+_MORE_USERS: Final = f"Raise `window_users` in the gate's file for the next training, allow a larger margin, {BY_HAND}"
+
+
+def ask_minimum(name: str, rule: Minimum, evidence: Evidence, sampling: Sampling) -> RuleResult:
+    """Return whether a metric's mean reaches its minimum."""
+    values = values_of(evidence.candidate.values, rule.metric, "candidate")
+    if (few := _too_few(name, rule.on_fail, evidence, sampling)) is not None:
+        return few
+    mean = float(values.mean())
+    reason = f"{rule.metric} {mean:.4f}, at least {rule.at_least:g} needed"
+    step = "Look at the report of the run: such a model finds next to nothing"
+    return RuleResult.judged(name, rule.on_fail, reason, step, met=mean >= rule.at_least)
+
+
+def ask_popularity(name: str, rule: BetterThanPopularity, evidence: Evidence, sampling: Sampling) -> RuleResult:
+    """Return whether a metric is clearly better than popularity's; with too few users only a clear answer is given."""
+    ours = values_of(evidence.candidate.values, rule.metric, "candidate")
+    base = values_of(evidence.popularity, rule.metric, "popularity")
+    same_users(ours, base, "popularity")
+    if (few := _too_few(name, rule.on_fail, evidence, sampling)) is not None:
+        return few
+    difference = estimate(ours - base, sampling)
+    reason = f"{rule.metric} {shown(difference)} against popularity, lower bound must be above 0"
+    step = "The model has learned no tastes: look at the data (`python -m features doctor`) and at the run's report"
+    interval = Interval(f"{rule.metric} against popularity", difference, 0.0)
+    return RuleResult.judged(name, rule.on_fail, reason, step, (interval,), met=difference.low > 0)
+
+
+def ask_champion(name: str, rule: NotWorseThanChampion, evidence: Evidence, sampling: Sampling) -> RuleResult:
+    """Return better, not worse, worse or too few users."""
+    champion = compared_with(name, rule.on_fail, evidence)
+    if isinstance(champion, RuleResult):
+        return champion
+    ours = values_of(evidence.candidate.values, rule.metric, "candidate")
+    base = values_of(champion.model.values, rule.metric, "champion")
+    same_users(ours, base, "champion")
+    if not len(ours):
+        return RuleResult(name, "too few users", _nobody(evidence), _next_window(), rule.on_fail)
+    found = compare(ours, base, _margins(rule), sampling)
+    steps = {"too few users": _MORE_USERS, "worse": "The champion stays; the run's report shows where it is better"}
+    interval = Interval(f"{rule.metric} against the champion", found.difference, -found.allowed, found.bound)
+    needed = int(found.needed) if found.needed < 1e12 else None
+    step = steps.get(found.word, "")
+    return RuleResult(name, found.word, _compared(rule, found), step, rule.on_fail, (interval,), needed)
+
+
+def ask_segments(name: str, rule: Segments, evidence: Evidence, sampling: Sampling) -> RuleResult:
+    """Return whether nowhere clearly more than the margin is lost; parts of few users are left out."""
+    champion = compared_with(name, rule.on_fail, evidence)
+    if isinstance(champion, RuleResult):
+        return champion
+    found = list(_of_segments(rule, champion.segments, sampling))
+    bad = [entry for entry, met in found if not met]
+    told = "; ".join(_lost(entry) for entry in bad[:3]) or "nowhere clearly more lost"
+    parts = f"{len(found)} parts of at least {sampling.min_users} users"
+    reason = f"{parts}, {rule.margin:.0%} of {rule.metric} may be lost in each: {told}"
+    step = f"Look at what these users or items lack in the training data, {BY_HAND}"
+    intervals = (*bad, *(entry for entry, met in found if met))
+    return RuleResult.judged(name, rule.on_fail, reason, step, intervals, met=not bad)
+
+
+def compared_with(name: str, on_fail: OnFail, evidence: Evidence) -> Champion | RuleResult:
+    """Return the champion, or what a rule says where there is none to compare with."""
+    if evidence.champion is not None:
+        return evidence.champion
+    if not evidence.why_no_champion:
+        return RuleResult(name, "passed", FIRST, on_fail=on_fail)
+    return RuleResult(name, "undecided", evidence.why_no_champion, f"Mend that and train again, {BY_HAND}", on_fail)
+
+
+def values_of(values: Values, metric: str, whose: str) -> Floats:
+    """Return a metric's values.
+
+    Raises
+    ------
+    ContractError
+        If they were not computed.
+    """
+    if metric not in values:
+        raise ContractError(
+            f"gate: the {whose}'s metrics hold {sorted(values)}, not {metric!r}. Evaluate it with that metric."
+        )
+    return np.asarray(values[metric], dtype=np.float64)
+
+
+def same_users(ours: Floats, theirs: Floats, whose: str) -> None:
+    """Raise `ContractError` where values are of different numbers of users."""
+    if ours.shape != theirs.shape:
+        raise ContractError(
+            f"gate: {len(ours)} users of the candidate, {len(theirs)} of the {whose}; expected the same users in the "
+            "same order. Evaluate both on one window."
+        )
+
+
+def _too_few(name: str, on_fail: OnFail, evidence: Evidence, sampling: Sampling) -> RuleResult | None:
+    if not evidence.users:
+        return RuleResult(name, "undecided", _nobody(evidence), _next_window(), on_fail)
+    if evidence.users >= sampling.min_users:
+        return None
+    reason = f"{evidence.users} users judged, {sampling.min_users} needed: too few to tell"
+    return RuleResult(name, "undecided", reason, _MORE_USERS, on_fail)
+
+
+def _nobody(evidence: Evidence) -> str:
+    return f"0 users judged: the data of this run hold no one who came back after {at(evidence.window_start_us)}"
+
+
+def _next_window() -> str:
+    return f"Train again when there is newer data, {BY_HAND}"
+
+
+def _margins(rule: NotWorseThanChampion) -> list[Margin]:
+    sizes = ((rule.margin, True), (rule.absolute_margin, False))
+    return [Margin(size, relative) for size, relative in sizes if size is not None]
+
+
+def _compared(rule: NotWorseThanChampion, found: Comparison) -> str:
+    means = f"{rule.metric} {found.reference + found.difference.mean:.4f} against the champion's {found.reference:.4f}"
+    allowed = f"{found.allowed:.4f} may be lost, lower bound {found.bound:+.4f}"
+    users = f"{found.users:,} users judged, {counted(found.needed)} needed"
+    return f"{means}: {shown(found.difference)}; {allowed}; {users}"
+
+
+def _of_segments(
+    rule: Segments, segments: Mapping[str, Mapping[str, tuple[Floats, Floats]]], sampling: Sampling
+) -> Iterator[tuple[Interval, bool]]:
+    """Yield each part of enough users, and whether not clearly more than the margin is lost in it."""
+    margin = Margin(rule.margin)
+    for part, values in segments.items():
+        ours, theirs = values[rule.metric]
+        if len(ours) < sampling.min_users:
+            continue
+        left = estimate(margin.contrast(ours, theirs), sampling)
+        difference = estimate(ours - theirs, sampling)
+        yield Interval(f"{rule.metric}, {part}", difference, difference.mean - left.mean), left.high >= 0
+
+
+def _lost(part: Interval) -> str:
+    return f"{part.name} {shown(part.difference)}, at most {-part.line:.4f} may be lost"
