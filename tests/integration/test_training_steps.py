@@ -261,7 +261,7 @@ def test_skew_of_what_serves_leaves_the_promotion_to_a_person(first: Environment
     version = found.find_by_run("while-skewed")
     assert version is not None
     assert version.tags["gate"] == "needs_human"
-    assert "serving path: undecided: checked" in version.tags["gate_reasons"]
+    assert "serving path: failed: checked" in version.tags["gate_reasons"]
     assert "item_idle (3 of 9)" in version.tags["gate_reasons"]
     after = found.by_alias("champion")
     assert after is not None
