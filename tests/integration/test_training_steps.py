@@ -209,9 +209,11 @@ def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
 
 def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> None:
     _copy_with_random_factors(folder(first, "first"), folder(first, "bad"))
+    said = {}
     for name in ("evaluate", "register", "gate", "promote"):
         done = step(first, name, "bad")
         assert done.returncode == 0, done.stderr
+        said[name] = done.stdout
     found = registry(first)
     version = found.find_by_run("bad")
     champion = found.by_alias("champion")
@@ -219,11 +221,20 @@ def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> N
     assert champion is not None
     assert version.tags["gate"] == "refused"
     assert "popularity: failed" in version.tags["gate_reasons"]
-    assert "champion: failed" in version.tags["gate_reasons"]
+    assert "champion: worse" in version.tags["gate_reasons"]
+    assert version.tags["gate_verdict"] == "worse"
     assert champion.tags["run"] == "first"
-    assert "alias 'champion' stays: the gate said refused" in done.stdout
+    assert "alias 'champion' stays: the gate said refused" in said["promote"]
     decision = json.loads((folder(first, "bad").path / "gate/decision.json").read_text())
     assert decision["users"] == folder(first, "bad").finished("evaluate").results["users"]
+    assert f"gate: version {version.version} against champion {champion.version}: REFUSED" in said["gate"]
+    told = json.loads(said["gate"].splitlines()[-1])
+    assert (told["outcome"], told["version"], told["verdict"]) == ("refused", version.version, "worse")
+    assert {"popularity", "champion"} <= set(told["stopped_by"])
+    client = MlflowClient(first["MARQUEE_MLFLOW_TRACKING_URI"])
+    run_id = folder(first, "bad").finished("register").results["mlflow_run"]
+    assert {"gate.json", "gate"} <= {file.path for file in client.list_artifacts(run_id)}
+    assert {"gate/gate.png", "gate/rules.json"} <= {file.path for file in client.list_artifacts(run_id, "gate")}
 
 
 def test_a_run_that_was_asked_not_to_promote_leaves_the_champion(first: Environment) -> None:

@@ -135,7 +135,9 @@ def _margins(rule: NotWorseThanChampion) -> list[Margin]:
 def _compared(rule: NotWorseThanChampion, found: Comparison) -> str:
     means = f"{rule.metric} {found.reference + found.difference.mean:.4f} against the champion's {found.reference:.4f}"
     allowed = f"{found.allowed:.4f} may be lost, lower bound {found.bound:+.4f}"
-    users = f"{found.users:,} users judged, {counted(found.needed)} needed"
+    users = f"{found.users:,} users judged"
+    if found.word in {"not worse", "too few users"}:
+        users += f", {counted(found.needed)} needed"
     return f"{means}: {shown(found.difference)}; {allowed}; {users}"
 
 

@@ -24,6 +24,8 @@ def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int) -> t
     until_us = bundle.manifest.trained_until_us
     if until_us > window_start_us:
         found.append(f"trained until {at(until_us)}, but the judging window begins at {at(window_start_us)}")
+    elif until_us > int(interactions.at_us[-1]):
+        found.append(f"trained until {at(until_us)}, which leaves nothing of the run's data to judge it on")
     learned, there = learned_from(bundle), int(np.count_nonzero(interactions.at_us < window_start_us))
     if learned > there:
         found.append(f"learned from {learned:,} interactions, but there were {there:,} before the judging window")

@@ -33,8 +33,7 @@ from training.steps.register import registry_of
 from training.steps.runner import StepContext, StepResult
 
 FOLDER: Final = Path("gate")
-_LOGGED: Final = FOLDER / "logged"
-_CHAMPION: Final = FOLDER / "champion"
+_CHAMPION: Final = Path("champion")
 _MAX_TAG: Final = 4900
 """MLflow takes tags of model versions up to 5,000 characters."""
 
@@ -49,7 +48,7 @@ def run(context: StepContext) -> StepResult:
         champion = None
     decision = decide(_evidence(context, registry, champion, rules), rules, context.options.seed)
     told = _told(version, champion, decision)
-    folder = fresh_folder(context.run.path / _LOGGED)
+    folder = fresh_folder(context.run.path / FOLDER)
     write_decision(folder, decision, told, rules)
     log_decision(registry, str(registered["mlflow_run"]), decision, folder)
     reasons = {TAG_GATE_REASONS: decision.reasons[:_MAX_TAG]}
