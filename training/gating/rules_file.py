@@ -63,8 +63,8 @@ def _told(path: Path, error: ValidationError) -> str:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """Return where in the file something is; of a rule's members the kind stands between name and member."""
+    """Return where in the file something is: what pydantic puts behind a rule's name, such as its kind, is left out."""
     parts = [str(part) for part in location]
-    if parts[0] == "rules" and len(parts) > 3:
+    if parts[0] == "rules" and len(parts) > 2:
         del parts[2]
     return ".".join(parts)
