@@ -10,8 +10,9 @@ from training.metrics import Floats
 
 LEVEL: Final = 0.95
 """Of the one-sided bound that shows that no more than the margin is lost."""
-_RULE_OF_THREE: Final = 3.0
-"""What happens to no one of n users happens to less than 3 / n of all, at 95 % (Hanley and Lippman-Hand, 1983)."""
+_SEEN_TWICE: Final = 4.74
+"""What is expected so often is seen at least twice in 95 % of cases (Poisson). With fewer users a loss that falls on
+whole lists might have missed nearly all of them, and nothing would spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,10 @@ def users_needed(candidate: Floats, champion: Floats, margin: Margin, power: flo
     * a relative margin is taken of the candidate's mean, which is the champion's where both are as good.
 
     So the count never rises when a value of the candidate rises or one of the champion falls. It is at least what it
-    takes to have a loss seen at all: a loss of the margin by whole lists must not miss all the judged users.
+    takes to see a loss of the margin that falls on whole lists of a few users.
+
+    The count is estimated from the judged users themselves: with just as many, about half of the windows ask for a few
+    more. In simulations with a power of .8 an equal version passes in 60 % at the count, in 90 % with a third more.
 
     Parameters
     ----------
@@ -57,4 +61,4 @@ def users_needed(candidate: Floats, champion: Floats, margin: Margin, power: flo
     normal = NormalDist()
     with np.errstate(divide="ignore", invalid="ignore"):
         planned = ((normal.inv_cdf(LEVEL) + normal.inv_cdf(power)) * spread / allowed) ** 2
-        return np.where(allowed > 0, np.ceil(np.maximum(planned, _RULE_OF_THREE / touched)), np.inf)
+        return np.where(allowed > 0, np.ceil(np.maximum(planned, _SEEN_TWICE / touched)), np.inf)
