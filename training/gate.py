@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from training.gating import of_lists, of_training, of_values, rules
+from training.gating.common import BY_HAND
 from training.gating.evidence import Evidence
 from training.gating.results import Decision, RuleResult
 from training.gating.verdicts import Sampling
@@ -68,4 +69,4 @@ def _only_better(decision: Decision) -> RuleResult:
     if compared is None or compared.verdict == "better":
         return RuleResult(_ONLY_BETTER, "passed", "only what is better than the champion is promoted by itself")
     reason = f"only what is better is promoted by itself (`promote: better`), and this is {compared.verdict!r}"
-    return RuleResult(_ONLY_BETTER, "undecided", reason, f"Keep the champion, {of_values.BY_HAND}")
+    return RuleResult(_ONLY_BETTER, "undecided", reason, f"Keep the champion, {BY_HAND}")

@@ -27,12 +27,15 @@ class Candidate:
         What would serve.
     window_start_us
         Where the judging window of its run begins.
+    erased
+        Interactions that have left the run's data since it was trained.
     listed, popularity
         What it was judged by there, and the values of popular items; None where that was not kept.
     """
 
     bundle: Bundle
     window_start_us: int
+    erased: int = 0
     listed: Listed | None = None
     popularity: Values | None = None
 
@@ -65,7 +68,7 @@ def gather(
         champion=None if champion is None else _beside(window, bundle, listed, champion),
         window_start_us=window.start_us,
         interactions_before=int(np.count_nonzero(interactions.at_us < bundle.manifest.trained_until_us)),
-        leaks=leaks(bundle, interactions, candidate.window_start_us),
+        leaks=leaks(bundle, interactions, candidate.window_start_us, candidate.erased),
     )
     return _with_latency(evidence, window, bundle, champion) if timed and evidence.users else evidence
 

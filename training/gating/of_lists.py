@@ -1,7 +1,7 @@
 """Guardrails: what the lists show, what the bundle weighs, how fast it answers; each against the champion."""
 
+from training.gating.common import BY_HAND, compared_with
 from training.gating.evidence import Evidence
-from training.gating.of_values import BY_HAND, compared_with
 from training.gating.results import RuleResult
 from training.gating.rules import Coverage, Latency, PopularityBias, Size
 

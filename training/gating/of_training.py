@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from features.contracts.statistics import DAY_US
+from training.gating.common import BY_HAND, FIRST, compared_with
 from training.gating.evidence import Evidence, Held
-from training.gating.of_values import BY_HAND, FIRST, compared_with
 from training.gating.results import RuleResult
 from training.gating.rules import CategoryItems, DataDoctor, Freshness, Items, NoLeak, ServingPath, Volume
 from training.gating.told import at

@@ -3,20 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-import numpy as np
-
-from features.contracts.errors import ContractError
-from training.gating.evidence import Champion, Evidence, Values
+from training.gating.common import BY_HAND, compared_with, same_users, values_of
+from training.gating.evidence import Evidence
 from training.gating.power import Margin
 from training.gating.results import Interval, RuleResult
 from training.gating.rules import BetterThanPopularity, Minimum, NotWorseThanChampion, OnFail, Segments
-from training.gating.told import at, counted, shown
+from training.gating.told import MOST_USERS, at, counted, shown
 from training.gating.verdicts import Comparison, Sampling, compare, estimate
 from training.metrics import Floats
 
-FIRST: Final = "no version is served yet: nothing to compare with"
-BY_HAND: Final = "or decide by hand: `python -m training promote VERSION`"
-_MORE_USERS: Final = f"Raise `window_users` in the gate's file for the next training, allow a larger margin, {BY_HAND}"
+_MORE_USERS: Final = f"Raise `window_users` in the gate's file, which holds from the next training on, {BY_HAND}"
 
 
 def ask_minimum(name: str, rule: Minimum, evidence: Evidence, sampling: Sampling) -> RuleResult:
@@ -31,7 +27,7 @@ def ask_minimum(name: str, rule: Minimum, evidence: Evidence, sampling: Sampling
 
 
 def ask_popularity(name: str, rule: BetterThanPopularity, evidence: Evidence, sampling: Sampling) -> RuleResult:
-    """Return whether a metric is clearly better than popularity's; with too few users only a clear answer is given."""
+    """Return whether a metric is clearly better than popularity's."""
     ours = values_of(evidence.candidate.values, rule.metric, "candidate")
     base = values_of(evidence.popularity, rule.metric, "popularity")
     same_users(ours, base, "popularity")
@@ -55,11 +51,9 @@ def ask_champion(name: str, rule: NotWorseThanChampion, evidence: Evidence, samp
     if not len(ours):
         return RuleResult(name, "too few users", _nobody(evidence), _next_window(), rule.on_fail)
     found = compare(ours, base, _margins(rule), sampling)
-    steps = {"too few users": _MORE_USERS, "worse": "The champion stays; the run's report shows where it is better"}
     interval = Interval(f"{rule.metric} against the champion", found.difference, -found.allowed, found.bound)
-    needed = int(found.needed) if found.needed < 1e12 else None
-    step = steps.get(found.word, "")
-    return RuleResult(name, found.word, _compared(rule, found), step, rule.on_fail, (interval,), needed)
+    needed = int(found.needed) if found.needed < MOST_USERS else None
+    return RuleResult(name, found.word, _compared(rule, found), _after(found), rule.on_fail, (interval,), needed)
 
 
 def ask_segments(name: str, rule: Segments, evidence: Evidence, sampling: Sampling) -> RuleResult:
@@ -75,39 +69,6 @@ def ask_segments(name: str, rule: Segments, evidence: Evidence, sampling: Sampli
     step = f"Look at what these users or items lack in the training data, {BY_HAND}"
     intervals = (*bad, *(entry for entry, met in found if met))
     return RuleResult.judged(name, rule.on_fail, reason, step, intervals, met=not bad)
-
-
-def compared_with(name: str, on_fail: OnFail, evidence: Evidence) -> Champion | RuleResult:
-    """Return the champion, or what a rule says where there is none to compare with."""
-    if evidence.champion is not None:
-        return evidence.champion
-    if not evidence.why_no_champion:
-        return RuleResult(name, "passed", FIRST, on_fail=on_fail)
-    return RuleResult(name, "undecided", evidence.why_no_champion, f"Mend that and train again, {BY_HAND}", on_fail)
-
-
-def values_of(values: Values, metric: str, whose: str) -> Floats:
-    """Return a metric's values.
-
-    Raises
-    ------
-    ContractError
-        If they were not computed.
-    """
-    if metric not in values:
-        raise ContractError(
-            f"gate: the {whose}'s metrics hold {sorted(values)}, not {metric!r}. Evaluate it with that metric."
-        )
-    return np.asarray(values[metric], dtype=np.float64)
-
-
-def same_users(ours: Floats, theirs: Floats, whose: str) -> None:
-    """Raise `ContractError` where values are of different numbers of users."""
-    if ours.shape != theirs.shape:
-        raise ContractError(
-            f"gate: {len(ours)} users of the candidate, {len(theirs)} of the {whose}; expected the same users in the "
-            "same order. Evaluate both on one window."
-        )
 
 
 def _too_few(name: str, on_fail: OnFail, evidence: Evidence, sampling: Sampling) -> RuleResult | None:
@@ -130,6 +91,18 @@ def _next_window() -> str:
 def _margins(rule: NotWorseThanChampion) -> list[Margin]:
     sizes = ((rule.margin, True), (rule.absolute_margin, False))
     return [Margin(size, relative) for size, relative in sizes if size is not None]
+
+
+def _after(found: Comparison) -> str:
+    """Return the next step."""
+    if found.word == "worse":
+        return "The champion stays; the run's report shows where the new version is better and where not"
+    if found.word != "too few users":
+        return ""
+    if found.needed >= MOST_USERS:
+        return f"The new version finds nothing: look at the run's report, {BY_HAND}"
+    wider = f"Set `window_users: {found.needed:.0f}` in the gate's file, which holds from the next training on"
+    return f"{wider}, allow a larger margin, {BY_HAND}"
 
 
 def _compared(rule: NotWorseThanChampion, found: Comparison) -> str:

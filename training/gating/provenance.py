@@ -10,7 +10,7 @@ from training.gating.evidence import Held
 from training.gating.told import at
 
 
-def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int) -> tuple[str, ...]:
+def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int, erased: int = 0) -> tuple[str, ...]:
     """Return signs that a bundle learned of what came after the start of its run's judging window.
 
     Its manifest alone could be wrong: so its statistics are held against the data, too.
@@ -19,6 +19,8 @@ def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int) -> t
     ----------
     interactions
         All of the run's data.
+    erased
+        Interactions that have left these data since: what was learned of them is no leak.
     """
     found = []
     until_us = bundle.manifest.trained_until_us
@@ -27,9 +29,10 @@ def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int) -> t
     elif until_us > int(interactions.at_us[-1]):
         found.append(f"trained until {at(until_us)}, which leaves nothing of the run's data to judge it on")
     learned, there = learned_from(bundle), int(np.count_nonzero(interactions.at_us < window_start_us))
-    if learned > there:
+    if learned > there + erased:
         found.append(f"learned from {learned:,} interactions, but there were {there:,} before the judging window")
-    if early := _met_too_early(bundle, interactions, window_start_us):
+    early = _met_too_early(bundle, interactions, window_start_us)
+    if len(early) > erased:
         named = ", ".join(early[:3])
         found.append(f"learned of {len(early):,} items that nobody met before the judging window, such as {named}")
     return tuple(found)

@@ -1,6 +1,6 @@
 """What the gate says: a verdict with numbers for each rule, and one outcome for all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from training.gating.rules import OnFail
@@ -9,6 +9,8 @@ from training.metrics import Estimate
 Outcome = Literal["promoted", "refused", "needs_human"]
 Verdict = Literal["passed", "failed", "undecided", "better", "not worse", "worse", "too few users"]
 
+PROMOTE: Final = "python -m training promote VERSION"
+"""How a person decides; `Decision.about` puts the number in."""
 ORDER: Final[dict[Outcome, int]] = {"refused": 0, "needs_human": 1, "promoted": 2}
 """From worst to best."""
 _FAILED: Final = frozenset({"failed", "worse"})
@@ -109,6 +111,12 @@ class Decision:
     def of(cls, users: int, rules: tuple[RuleResult, ...]) -> "Decision":
         """Return the decision that rules lead to: the worst that any of them says."""
         return cls(min((rule.outcome for rule in rules), key=ORDER.__getitem__), users, rules)
+
+    def about(self, version: str) -> "Decision":
+        """Return the decision with the version's number in the commands of its next steps."""
+        command = PROMOTE.replace("VERSION", version)
+        rules = tuple(replace(rule, next_step=rule.next_step.replace(PROMOTE, command)) for rule in self.rules)
+        return replace(self, rules=rules)
 
     @property
     def reasons(self) -> str:

@@ -1,8 +1,12 @@
 """Numbers and times as the gate writes them."""
 
 from datetime import UTC, datetime
+from typing import Final
 
 from training.metrics import Estimate
+
+MOST_USERS: Final = 1e10
+"""From here on a count of users is no count, but says that no number would do."""
 
 
 def shown(difference: Estimate) -> str:
@@ -20,7 +24,7 @@ def counted(number: float) -> str:
     >>> counted(12345.0), counted(float("inf"))
     ('12,345', 'more than can be told')
     """
-    return f"{number:,.0f}" if number < 1e12 else "more than can be told"
+    return f"{number:,.0f}" if number < MOST_USERS else "more than can be told"
 
 
 def at(instant_us: int) -> str:

@@ -15,6 +15,7 @@ from features.settings import Settings
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry, RegistryError
+from training.data import Interactions
 from training.evaluation.methods import SERVED
 from training.gate import decide
 from training.gate_record import log_decision, tags_of, write_decision
@@ -46,7 +47,7 @@ def run(context: StepContext) -> StepResult:
     champion = registry.by_alias(context.settings.model_alias)
     if champion is not None and champion.version == version:
         champion = None
-    decision = decide(_evidence(context, registry, champion, rules), rules, context.options.seed)
+    decision = decide(_evidence(context, registry, champion, rules), rules, context.options.seed).about(version)
     told = _told(version, champion, decision)
     folder = fresh_folder(context.run.path / FOLDER)
     write_decision(folder, decision, told, rules)
@@ -63,7 +64,7 @@ def _evidence(
     inputs = read_inputs(context)
     evidence = gather(
         inputs.interactions,
-        _candidate(context),
+        _candidate(context, inputs.interactions),
         served,
         include_seen=not context.options.exclude_seen,
         seed=context.options.seed,
@@ -77,13 +78,15 @@ def _evidence(
     )
 
 
-def _candidate(context: StepContext) -> Candidate:
+def _candidate(context: StepContext, interactions: Interactions) -> Candidate:
     """Return the run's bundle with what the step `evaluate` kept of it."""
-    path, bundle, start_us = context.run.path, read_bundle(context), trained_until_us(context)
-    if not (path / LISTS).exists():
-        return Candidate(bundle, start_us)
+    path = context.run.path
+    erased = max(0, int(context.run.finished("snapshot").results["interactions"]) - len(interactions))
+    bare = Candidate(read_bundle(context), trained_until_us(context), erased)
+    if erased or not (path / LISTS).exists():
+        return bare
     listed = Listed(np.load(path / LISTS, allow_pickle=False), read_values(path, SERVED))
-    return Candidate(bundle, start_us, listed, read_values(path, POPULARITY))
+    return replace(bare, listed=listed, popularity=read_values(path, POPULARITY))
 
 
 def _open_champion(

@@ -109,6 +109,10 @@ def test_too_few_users_need_a_human_and_the_count_is_told() -> None:
     assert "99 users judged, 100 needed" in decision.reasons
 
 
+def test_the_next_step_names_the_command_with_the_versions_number() -> None:
+    assert "`python -m training promote 7`" in said(judged(0.3, 0.2, 0.1, users=99).about("7"), "champion").next_step
+
+
 def test_nobody_to_judge_needs_a_human() -> None:
     decision = judged(0.3, 0.2, 0.1, users=0)
     assert decision.outcome == "needs_human"

@@ -132,6 +132,13 @@ def test_a_leak_is_seen_by_items_that_nobody_had_met(fit: Fit, champion: Bundle)
     )
 
 
+def test_what_was_erased_since_is_no_leak(fit: Fit, champion: Bundle) -> None:
+    bundle, left = fit(EVENTS, UNTIL), EVENTS.take(np.flatnonzero(EVENTS.user != 5))
+    assert gather(left, Candidate(bundle, UNTIL), champion, timed=False).leaks
+    erased = len(EVENTS) - len(left)
+    assert not gather(left, Candidate(bundle, UNTIL, erased), champion, timed=False).leaks
+
+
 def test_an_empty_category_is_refused_by_its_name(fit: Fit, champion: Bundle) -> None:
     some = EVENTS.take(np.flatnonzero(EVENTS.item % N_GROUPS != 1))
     found = reasons(judged(fit(some, UNTIL), champion))
@@ -153,7 +160,7 @@ def test_what_the_run_kept_of_the_same_window_stands_for_new_lists(fit: Fit, cha
     bundle = fit(EVENTS, UNTIL)
     fresh = evidence_of(bundle, champion)
     listed = Window(EVENTS, UNTIL).shown_by(bundle)
-    kept = gather(EVENTS, Candidate(bundle, UNTIL, listed, fresh.popularity), champion, timed=True)
+    kept = gather(EVENTS, Candidate(bundle, UNTIL, listed=listed, popularity=fresh.popularity), champion, timed=True)
     assert kept.candidate.values is listed.values
     for metric, expected in fresh.candidate.values.items():
         np.testing.assert_array_equal(kept.candidate.values[metric], expected)

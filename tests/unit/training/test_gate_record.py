@@ -35,7 +35,7 @@ def test_the_text_tells_what_stands_in_the_way_first_with_the_next_step(decision
     lines = text(told_of(decision)).splitlines()
     assert lines[:2] == ["gate: version 3 against champion 2: NEEDS_HUMAN", "500 users judged"]
     assert lines[2].startswith("  ? champion         too few users  ndcg@10 0.1")
-    assert any(line.strip().startswith("-> Raise `window_users`") for line in lines)
+    assert any(line.strip().startswith("-> Set `window_users: ") for line in lines)
     assert max(map(len, lines)) <= 150
     rows = [line.split()[1] for line in lines if line.startswith("  ?")]
     assert rows == ["champion", "coverage"]
