@@ -9,7 +9,7 @@ from training.gating.power import Margin
 from training.gating.results import Interval, RuleResult
 from training.gating.rules import BetterThanPopularity, Minimum, NotWorseThanChampion, OnFail, Segments
 from training.gating.told import MOST_USERS, at, counted, shown
-from training.gating.verdicts import Comparison, Sampling, compare, estimate
+from training.gating.verdicts import Comparison, Sampling, compare, estimates
 from training.metrics import Floats
 
 _MORE_USERS: Final = f"Raise `window_users` in the gate's file, which holds from the next training on, {BY_HAND}"
@@ -33,7 +33,7 @@ def ask_popularity(name: str, rule: BetterThanPopularity, evidence: Evidence, sa
     same_users(ours, base, "popularity")
     if (few := _too_few(name, rule.on_fail, evidence, sampling)) is not None:
         return few
-    difference = estimate(ours - base, sampling)
+    [difference] = estimates((ours - base,), sampling)
     reason = f"{rule.metric} {shown(difference)} against popularity, lower bound must be above 0"
     step = "The model has learned no tastes: look at the data (`python -m features doctor`) and at the run's report"
     interval = Interval(f"{rule.metric} against popularity", difference, 0.0)
@@ -123,8 +123,7 @@ def _of_segments(
         ours, theirs = values[rule.metric]
         if len(ours) < sampling.min_users:
             continue
-        left = estimate(margin.contrast(ours, theirs), sampling)
-        difference = estimate(ours - theirs, sampling)
+        difference, left = estimates((ours - theirs, margin.contrast(ours, theirs)), sampling)
         yield Interval(f"{rule.metric}, {part}", difference, difference.mean - left.mean), left.high >= 0
 
 

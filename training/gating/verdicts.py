@@ -83,11 +83,12 @@ class Comparison:
     bound: float
 
 
-def estimate(values: Floats, sampling: Sampling) -> Estimate:
-    """Return the mean of per-user values (n_users,), at least one, with its two-sided 95 % interval."""
-    means = resampled_means(values[:, None], sampling.seed, sampling.resamples)
-    low, high = (float(bounds(means, level)[0]) for level in (_TAIL, 1 - _TAIL))
-    return Estimate(float(values.mean()), low, high)
+def estimates(columns: Sequence[Floats], sampling: Sampling) -> list[Estimate]:
+    """Return the means of columns of per-user values (n_users,), at least one user, with two-sided 95 % intervals."""
+    every = np.column_stack(columns)
+    means = resampled_means(every, sampling.seed, sampling.resamples)
+    ends = (bounds(means, level).tolist() for level in (_TAIL, 1 - _TAIL))
+    return [Estimate(*numbers) for numbers in zip(every.mean(axis=0).tolist(), *ends, strict=True)]
 
 
 def compare(candidate: Floats, champion: Floats, margins: Sequence[Margin], sampling: Sampling) -> Comparison:
@@ -112,7 +113,7 @@ def compare_many(
         _comparison(
             users,
             sampling.min_users,
-            max(float(needed[column]), sampling.min_users),
+            float(needed[column]),
             Estimate(float(every[:, column].mean()), float(low[column]), float(high[column])),
             float(champion[:, column].mean()),
             float(allowed[strictest[column], column]),
@@ -125,18 +126,21 @@ def compare_many(
 def _comparison(  # noqa: PLR0917  # one column's numbers, as they come
     users: int, min_users: int, needed: float, difference: Estimate, reference: float, allowed: float, left: float
 ) -> Comparison:
-    word: Word = "too few users"
-    if users < min_users:
-        pass
-    elif difference.high < 0:
-        word = "worse"
-    elif difference.low > 0:
-        word = "better"
-    elif users >= needed and left > 0:
-        word = "not worse"
-    elif users >= needed:
+    needed = max(needed, min_users)
+    word = _word(users, min_users, needed, difference, left)
+    if word == "too few users" and users >= needed:
         needed = _settled_by(users, difference, allowed, left)
     return Comparison(word, users, needed, difference, reference, allowed, left - allowed)
+
+
+def _word(users: int, min_users: int, needed: float, difference: Estimate, left: float) -> Word:
+    if users < min_users:
+        return "too few users"
+    if difference.high < 0:
+        return "worse"
+    if difference.low > 0:
+        return "better"
+    return "not worse" if left > 0 and users >= needed else "too few users"
 
 
 def _settled_by(users: int, difference: Estimate, allowed: float, left: float) -> float:
