@@ -23,6 +23,7 @@ def _without_users(ask: Callable[[str, _Kind, Evidence], RuleResult]) -> _Ask:
 
 
 _ASK: Final[dict[type[Any], _Ask]] = {
+    rules.SnapshotIntact: _without_users(of_training.ask_snapshot),
     rules.NoLeak: _without_users(of_training.ask_leak),
     rules.Freshness: _without_users(of_training.ask_freshness),
     rules.Volume: _without_users(of_training.ask_volume),

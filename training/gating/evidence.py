@@ -91,6 +91,8 @@ class Evidence:
         Where the judging window begins: the later end of training.
     interactions_before
         Interactions of the run's data before the candidate's end of training.
+    changed
+        How the run's data differ from what was taken; empty where they do not.
     leaks
         Signs that the candidate learned of the window, as sentences.
     serving_path
@@ -104,6 +106,7 @@ class Evidence:
     champion: Champion | None
     window_start_us: int
     interactions_before: int
+    changed: str = ""
     leaks: tuple[str, ...] = ()
     serving_path: RuleResult | None = None
     doctor: Diagnosis | None = None

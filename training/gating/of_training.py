@@ -1,4 +1,4 @@
-"""Rules about what a version was trained on: no leak, fresh, enough, with the champion's items; and the data itself."""
+"""Rules about what a version was trained on: as it was taken, no leak, fresh, enough, with the champion's items."""
 
 from dataclasses import replace
 
@@ -6,11 +6,27 @@ from features.contracts.statistics import DAY_US
 from training.gating.common import BY_HAND, FIRST, compared_with
 from training.gating.evidence import Evidence, Held
 from training.gating.results import RuleResult
-from training.gating.rules import CategoryItems, DataDoctor, Freshness, Items, NoLeak, ServingPath, Volume
+from training.gating.rules import (
+    CategoryItems,
+    DataDoctor,
+    Freshness,
+    Items,
+    NoLeak,
+    ServingPath,
+    SnapshotIntact,
+    Volume,
+)
 from training.gating.told import at
 
 _NAMED = 3
 """Categories that a sentence names."""
+
+
+def ask_snapshot(name: str, rule: SnapshotIntact, evidence: Evidence) -> RuleResult:
+    """Return whether the run's data are those that were taken."""
+    reason = evidence.changed or "the run's data are as they were taken"
+    step = "Start another run: what this one learned, and what it is judged by, is not what landed"
+    return RuleResult.judged(name, rule.on_fail, reason, step, met=not evidence.changed)
 
 
 def ask_leak(name: str, rule: NoLeak, evidence: Evidence) -> RuleResult:

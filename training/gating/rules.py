@@ -20,6 +20,12 @@ class _Rule(_Strict):
     on_fail: OnFail = "refuse"
 
 
+class SnapshotIntact(_Rule):
+    """The run's data are those that were taken from the database."""
+
+    kind: Literal["snapshot_intact"]
+
+
 class NoLeak(_Rule):
     """Nothing of the judging window was learned."""
 
@@ -139,7 +145,8 @@ class DataDoctor(_Rule):
 
 
 Rule = (
-    NoLeak
+    SnapshotIntact
+    | NoLeak
     | Freshness
     | Volume
     | Items

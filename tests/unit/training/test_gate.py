@@ -150,6 +150,7 @@ def part_without(known: Evidence) -> Evidence:
 @pytest.mark.parametrize(
     ("rule", "outcome", "change", "reason"),
     [
+        ("snapshot", "refused", lambda known: replace(known, changed="other bytes"), "other bytes"),
         ("leak", "refused", lambda known: replace(known, leaks=("saw it all",)), "saw it all"),
         (
             "freshness",
