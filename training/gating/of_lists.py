@@ -42,7 +42,8 @@ def ask_popularity_bias(name: str, rule: PopularityBias, evidence: Evidence) -> 
 
 def ask_size(name: str, rule: Size, evidence: Evidence) -> RuleResult:
     """Return whether the bundle is not too large."""
-    ours, base = evidence.candidate.size_mb, _of_champion(evidence, "size_mb")
+    ours, champion = evidence.candidate.size_mb, evidence.champion
+    base = None if champion is None else champion.model.size_mb
     reason = f"{ours:,.1f} MB, at most {rule.max_mb:,.0f} allowed"
     if base is not None:
         reason += f"; {ours / base:.2f} times the champion's {base:,.1f} MB, at most {rule.max_ratio:g} times allowed"
@@ -53,7 +54,8 @@ def ask_size(name: str, rule: Size, evidence: Evidence) -> RuleResult:
 
 def ask_latency(name: str, rule: Latency, evidence: Evidence) -> RuleResult:
     """Return whether a list is made fast enough."""
-    ours, base = evidence.candidate.latency_ms, _of_champion(evidence, "latency_ms")
+    ours, champion = evidence.candidate.latency_ms, evidence.champion
+    base = None if champion is None else champion.model.latency_ms
     if ours is None:
         return RuleResult(name, "passed", _NO_LISTS, on_fail=rule.on_fail)
     reason = f"{ours:.2f} ms a list, at most {rule.max_ms:g} allowed"
@@ -64,10 +66,3 @@ def ask_latency(name: str, rule: Latency, evidence: Evidence) -> RuleResult:
     slower = base is not None and ours > rule.ignore_below_ms and ours > rule.max_ratio * base
     step = f"Try `python -m benchmarks serving`, smaller budgets or fewer factors, {BY_HAND}"
     return RuleResult.judged(name, rule.on_fail, reason, step, met=ours <= rule.max_ms and not slower)
-
-
-def _of_champion(evidence: Evidence, what: str) -> float | None:
-    if evidence.champion is None:
-        return None
-    found: float | None = getattr(evidence.champion.model, what)
-    return found

@@ -1,6 +1,6 @@
 """The rules that a gate's file may hold, as data: one class for each kind, checked when the file is read."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -162,6 +162,7 @@ Rule = (
     | ServingPath
     | DataDoctor
 )
+_Kind = TypeVar("_Kind", bound=_Rule)
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_@ -]{0,39}$")]
 
 
@@ -175,6 +176,6 @@ class GateRules(_Strict):
     resamples: Annotated[int, Field(ge=200, le=100_000)]
     rules: Annotated[dict[Name, Annotated[Rule, Field(discriminator="kind")]], Field(min_length=1)]
 
-    def with_kind(self, kind: str) -> list[tuple[str, Rule]]:
-        """Return the rules of a kind with their names."""
-        return [(name, rule) for name, rule in self.rules.items() if rule.kind == kind]
+    def of_kind(self, kind: type[_Kind]) -> list[_Kind]:
+        """Return the rules of a kind."""
+        return [rule for rule in self.rules.values() if isinstance(rule, kind)]

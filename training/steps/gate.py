@@ -23,7 +23,7 @@ from training.gate_record import log_decision, tags_of, write_decision
 from training.gating.evidence import Evidence
 from training.gating.gathering import Candidate, gather
 from training.gating.results import Decision, RuleResult
-from training.gating.rules import GateRules, ServingPath
+from training.gating.rules import DataDoctor, GateRules, Latency, ServingPath
 from training.gating.rules_file import load_rules
 from training.gating.window import Listed
 from training.skew.rules import GuardRules
@@ -69,14 +69,14 @@ def _evidence(
         served,
         include_seen=not context.options.exclude_seen,
         seed=context.options.seed,
-        timed=bool(rules.with_kind("latency")),
+        timed=bool(rules.of_kind(Latency)),
     )
     return replace(
         evidence,
         why_no_champion=why_not,
         changed=_changed(context, _gone(context, inputs.interactions)),
         serving_path=None if champion is None else _serving_path(context.settings, champion, rules),
-        doctor=_doctor(context.settings) if rules.with_kind("data_doctor") else None,
+        doctor=_doctor(context.settings) if rules.of_kind(DataDoctor) else None,
     )
 
 
@@ -121,9 +121,9 @@ def _open_champion(
 
 
 def _serving_path(settings: Settings, champion: RegisteredVersion, rules: GateRules) -> RuleResult:
-    days = [rule.days for _, rule in rules.with_kind("serving_path") if isinstance(rule, ServingPath)]
     guard = GuardRules(drift_blocks=settings.drift_blocks)
-    return serving_rule(champion.tags, datetime.now(UTC), replace(guard, days=max(days, default=guard.days)))
+    days = max((rule.days for rule in rules.of_kind(ServingPath)), default=guard.days)
+    return serving_rule(champion.tags, datetime.now(UTC), replace(guard, days=days))
 
 
 def _doctor(settings: Settings) -> Diagnosis:
