@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -47,7 +48,7 @@ def list_calls(recommender: Recommender, judged: Judged, users: int = USERS) -> 
     asked, as_of_us = judged.users[picked], judged.as_of_us[picked]
     options = Options(k=10, include_seen=judged.include_seen)
     return [
-        lambda one=one: recommender.recommend(one.profiles, one.statistics, one.as_of_us, options)  # type: ignore[misc]
+        partial(recommender.recommend, one.profiles, one.statistics, one.as_of_us, options)
         for group in groups(judged.history, asked, as_of_us, recommender.plan.history_limit)
         for one in group.batches(1)
     ]
