@@ -13,7 +13,6 @@ from features.contracts.errors import ContractError
 from features.db.connection import connect
 from features.settings import Settings
 from training.bundle.bundle import Bundle
-from training.bundle.manifest import file_digest
 from training.bundle.read import open_bundle
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry, RegistryError
 from training.data import Interactions
@@ -30,9 +29,10 @@ from training.skew.rules import GuardRules
 from training.skew.verdict import serving_rule
 from training.steps.evaluate import LISTS, POPULARITY, read_values
 from training.steps.folders import fresh_folder
-from training.steps.inputs import INTERACTIONS, read_bundle, read_inputs, trained_until_us
+from training.steps.inputs import read_bundle, read_inputs, trained_until_us
 from training.steps.register import registry_of
 from training.steps.runner import StepContext, StepResult
+from training.steps.taken import changed, rows_gone
 
 FOLDER: Final = Path("gate")
 _CHAMPION: Final = Path("champion")
@@ -74,7 +74,7 @@ def _evidence(
     return replace(
         evidence,
         why_no_champion=why_not,
-        changed=_changed(context, _gone(context, inputs.interactions)),
+        changed=changed(context.run, rows_gone(context.run, inputs.interactions)),
         serving_path=None if champion is None else _serving_path(context.settings, champion, rules),
         doctor=_doctor(context.settings) if rules.of_kind(DataDoctor) else None,
     )
@@ -82,26 +82,12 @@ def _evidence(
 
 def _candidate(context: StepContext, interactions: Interactions) -> Candidate:
     """Return the run's bundle with what the step `evaluate` kept of it."""
-    path, erased = context.run.path, _gone(context, interactions)
+    path, erased = context.run.path, rows_gone(context.run, interactions)
     bare = Candidate(read_bundle(context), trained_until_us(context), erased)
     if erased or not (path / LISTS).exists():
         return bare
     listed = Listed(np.load(path / LISTS, allow_pickle=False), read_values(path, SERVED))
     return replace(bare, listed=listed, popularity=read_values(path, POPULARITY))
-
-
-def _gone(context: StepContext, interactions: Interactions) -> int:
-    """Return how many interactions have left the snapshot since it was taken, as an erasure takes them."""
-    return max(0, int(context.run.finished("snapshot").results["interactions"]) - len(interactions))
-
-
-def _changed(context: StepContext, gone: int) -> str:
-    """Return how the snapshot differs from what was taken, but for rows that are gone."""
-    file, taken = context.run.path / INTERACTIONS, str(context.run.finished("snapshot").results["sha256"])
-    found = file_digest(file).sha256
-    if gone or found == taken:
-        return ""
-    return f"{file.name} was taken with SHA-256 {taken[:12]}, and has {found[:12]} now"
 
 
 def _open_champion(
