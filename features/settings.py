@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     doctor: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
         None, description="YAML with severities and thresholds of the data doctor; empty = the defaults."
     )
+    gate: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
+        None, description="YAML with what the gate asks of a new version; empty = the rules that are shipped."
+    )
     action_weights: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
         None, description="YAML that says what actions weigh; empty = found from the data."
     )

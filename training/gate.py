@@ -1,163 +1,73 @@
-"""The gate: whether a candidate may be served, decided by rules on paired values of the same users."""
+"""The gate: whether a candidate may be served, decided by rules that are data on evidence that was gathered before.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+Each rule of `training/gating/gate.yaml` gives a verdict and, by its `on_fail`, an outcome; the decision is the worst
+of them (refused < needs_human < promoted). No verdict gets worse when a value of the candidate rises or one of the
+champion falls, and so the decision does not: see `training.gating.verdicts`.
+"""
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-from features.contracts.errors import ContractError
-from training.metrics import Estimate, Floats, bootstrap_mean
+from training.gating import of_lists, of_training, of_values, rules
+from training.gating.common import BY_HAND
+from training.gating.evidence import Evidence
+from training.gating.results import Decision, RuleResult
+from training.gating.verdicts import Sampling
 
-Outcome = Literal["promoted", "refused", "needs_human"]
-Verdict = Literal["passed", "failed", "undecided"]
-
-
-@dataclass(frozen=True, slots=True)
-class GateRules:
-    """What the gate asks for.
-
-    Attributes
-    ----------
-    metric
-        Name of the per-user metric that decides.
-    min_users
-        With fewer judged users an interval says too little: a person decides.
-    resamples
-        Bootstrap resamples of users behind each interval of 95 %.
-    """
-
-    metric: str = "ndcg@10"
-    min_users: int = 100
-    resamples: int = 2000
+_Kind = TypeVar("_Kind", bound=rules.Rule)
+_Ask = Callable[[str, Any, Evidence, Sampling], RuleResult]
 
 
-@dataclass(frozen=True, slots=True)
-class RuleResult:
-    """What one rule said, and why, with its numbers."""
-
-    rule: str
-    verdict: Verdict
-    reason: str
-    difference: Estimate | None = None
-
-    def to_json(self) -> dict[str, str | float]:
-        """Return the rule's words and numbers as JSON values."""
-        words: dict[str, str | float] = {"rule": self.rule, "verdict": self.verdict, "reason": self.reason}
-        if self.difference is None:
-            return words
-        return words | {"difference": self.difference.mean, "low": self.difference.low, "high": self.difference.high}
+def _without_users(ask: Callable[[str, _Kind, Evidence], RuleResult]) -> _Ask:
+    return lambda name, rule, evidence, _: ask(name, rule, evidence)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The gate's decision and every rule's reason."""
+_ASK: Final[dict[type[Any], _Ask]] = {
+    rules.SnapshotIntact: _without_users(of_training.ask_snapshot),
+    rules.NoLeak: _without_users(of_training.ask_leak),
+    rules.Freshness: _without_users(of_training.ask_freshness),
+    rules.Volume: _without_users(of_training.ask_volume),
+    rules.Items: _without_users(of_training.ask_items),
+    rules.CategoryItems: _without_users(of_training.ask_categories),
+    rules.Minimum: of_values.ask_minimum,
+    rules.BetterThanPopularity: of_values.ask_popularity,
+    rules.NotWorseThanChampion: of_values.ask_champion,
+    rules.Segments: of_values.ask_segments,
+    rules.Coverage: _without_users(of_lists.ask_coverage),
+    rules.PopularityBias: _without_users(of_lists.ask_popularity_bias),
+    rules.Size: _without_users(of_lists.ask_size),
+    rules.Latency: _without_users(of_lists.ask_latency),
+    rules.ServingPath: _without_users(of_training.ask_serving_path),
+    rules.DataDoctor: _without_users(of_training.ask_data_doctor),
+}
+_ONLY_BETTER: Final = "promote"
 
-    outcome: Outcome
-    users: int
-    rules: tuple[RuleResult, ...]
 
-    @property
-    def reasons(self) -> str:
-        """Return one line per rule, as the model version's tag and the task log hold them."""
-        return "\n".join(f"{rule.rule}: {rule.verdict}: {rule.reason}" for rule in self.rules)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the decision as JSON values."""
-        return {"outcome": self.outcome, "users": self.users, "rules": [rule.to_json() for rule in self.rules]}
-
-
-def decide(
-    candidate: Mapping[str, Floats],
-    champion: Mapping[str, Floats] | None,
-    popularity: Mapping[str, Floats],
-    rules: GateRules,
-    rng: np.random.Generator,
-    *,
-    others: Sequence[RuleResult] = (),
-) -> Decision:
+def decide(evidence: Evidence, asked: rules.GateRules, seed: int) -> Decision:
     """Return whether the candidate may be served.
-
-    Raising any of the candidate's values never makes the outcome worse (refused < needs_human < promoted): the
-    resamples depend on the seed and on the number of users only.
 
     Parameters
     ----------
-    candidate, champion, popularity
-        Per-user values (n_users,) by metric name, of the same users in the same order, of one window that neither
-        model was fitted on. No champion: none is served yet.
-    rng
-        Draws the resamples.
-    others
-        What rules said that do not look at the candidate's values.
+    seed
+        Of the resamples, which depend on it and on the number of users only.
 
     Raises
     ------
     ContractError
-        If the rules' metric is missing or the users differ in number.
+        If a rule's metric is missing or the users of two models differ in number.
     """
-    ours, base = _values(candidate, rules, "candidate"), _values(popularity, rules, "popularity")
-    theirs = None if champion is None else _values(champion, rules, "champion")
-    _same_users(ours, base, "popularity")
-    results = [_enough_users(len(ours), rules)]
-    seed = int(rng.integers(2**32))
-    if len(ours):
-        results.append(_beats_popularity(bootstrap_mean(ours - base, seed, rules.resamples), rules))
-    if theirs is None:
-        results.append(RuleResult("champion", "passed", "no version is served yet: nothing to compare with"))
-    elif len(ours):
-        _same_users(ours, theirs, "champion")
-        results.append(_not_worse_than_champion(bootstrap_mean(ours - theirs, seed, rules.resamples), rules))
-    results += others
-    return Decision(_outcome(results), len(ours), tuple(results))
+    sampling = Sampling(seed, asked.resamples, asked.min_users, asked.power)
+    results = [_ASK[type(rule)](name, rule, evidence, sampling) for name, rule in asked.rules.items()]
+    decision = Decision.of(evidence.users, tuple(results))
+    if asked.promote == "not_worse":
+        return decision
+    return Decision.of(evidence.users, (*results, _only_better(decision)))
 
 
-def undecided(users: int, rule: str, reason: str) -> Decision:
-    """Return the decision that a person has to take, because a rule cannot be computed at all."""
-    return Decision("needs_human", users, (RuleResult(rule, "undecided", reason),))
-
-
-def _outcome(results: list[RuleResult]) -> Outcome:
-    verdicts = {result.verdict for result in results}
-    if "undecided" in verdicts:
-        return "needs_human"
-    return "refused" if "failed" in verdicts else "promoted"
-
-
-def _enough_users(users: int, rules: GateRules) -> RuleResult:
-    if users >= rules.min_users:
-        return RuleResult("users", "passed", f"{users} users judged, at least {rules.min_users} needed")
-    reason = f"{users} users judged, {rules.min_users} needed: too few to tell. Widen the window, or decide by hand"
-    return RuleResult("users", "undecided", reason)
-
-
-def _beats_popularity(difference: Estimate, rules: GateRules) -> RuleResult:
-    clear = difference.low > 0
-    numbers = f"{rules.metric} {_shown(difference)} against popularity, lower bound must be above 0"
-    return RuleResult("popularity", "passed" if clear else "failed", numbers, difference)
-
-
-def _not_worse_than_champion(difference: Estimate, rules: GateRules) -> RuleResult:
-    clearly_worse = difference.high < 0
-    numbers = f"{rules.metric} {_shown(difference)} against the champion, upper bound may not be below 0"
-    return RuleResult("champion", "failed" if clearly_worse else "passed", numbers, difference)
-
-
-def _shown(difference: Estimate) -> str:
-    return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
-
-
-def _values(metrics: Mapping[str, Floats], rules: GateRules, whose: str) -> Floats:
-    if rules.metric not in metrics:
-        raise ContractError(
-            f"gate: the {whose}'s metrics hold {sorted(metrics)}, not {rules.metric!r}. Evaluate it with that metric."
-        )
-    return np.asarray(metrics[rules.metric], dtype=np.float64)
-
-
-def _same_users(ours: Floats, theirs: Floats, whose: str) -> None:
-    if ours.shape != theirs.shape:
-        raise ContractError(
-            f"gate: {len(ours)} users of the candidate, {len(theirs)} of the {whose}; expected the same users in the "
-            "same order. Evaluate both on one window."
-        )
+def _only_better(decision: Decision) -> RuleResult:
+    """Return whether the version is better than the champion, where only that is promoted; a first one may serve."""
+    compared = decision.against_champion
+    if compared is None or compared.verdict == "better":
+        return RuleResult(_ONLY_BETTER, "passed", "only what is better than the champion is promoted by itself")
+    reason = f"only what is better is promoted by itself (`promote: better`), and this is {compared.verdict!r}"
+    return RuleResult(_ONLY_BETTER, "undecided", reason, f"Keep the champion, {BY_HAND}")

@@ -14,15 +14,15 @@ from training.moments import moment_of
 from training.split import cutoff_split
 
 WANTED_USERS: Final = 1000
-"""Users with labels that a judging window should have."""
+"""Users with labels that a judging window should have, unless the gate's file says otherwise (`window_users`)."""
 _WIDEST_SHARE: Final = 4
 """The window takes at most one part of so many of the whole span: the rest is for learning."""
 
 
-def judging_start(interactions: Interactions) -> int:
+def judging_start(interactions: Interactions, wanted_users: int = WANTED_USERS) -> int:
     """Return where the judging window begins, microseconds since 1970 UTC: nothing may be fitted on what follows.
 
-    The window is the last day of the data, doubled until `WANTED_USERS` have labels in it, at most a quarter of the
+    The window is the last day of the data, doubled until `wanted_users` have labels in it, at most a quarter of the
     span.
 
     Raises
@@ -33,7 +33,7 @@ def judging_start(interactions: Interactions) -> int:
     first, end = int(interactions.at_us[0]), int(interactions.at_us[-1]) + 1
     widest = (end - first) // _WIDEST_SHARE
     window = min(DAY_US, widest)
-    while window < widest and _users_with_labels(interactions, end - window) < WANTED_USERS:
+    while window < widest and _users_with_labels(interactions, end - window) < wanted_users:
         window = min(2 * window, widest)
     start = bucket_edge(end - window, interactions.bucket_us)
     if start <= first:

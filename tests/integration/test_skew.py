@@ -181,7 +181,7 @@ def test_a_value_served_otherwise_is_named_and_keeps_the_gate_from_promoting(ser
     assert values["marquee_skew_status", "skewed"] == 1
 
     rule = serving_rule(served.version().tags, datetime.now(UTC), GuardRules())
-    assert rule.verdict == "undecided"
+    assert rule.verdict == "failed"
     assert "user_events (1 of" in rule.reason
     served.rig.rows(change, raw, list_id, fetch=False)
     assert served.found().status == "ok"

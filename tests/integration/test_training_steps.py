@@ -209,9 +209,11 @@ def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
 
 def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> None:
     _copy_with_random_factors(folder(first, "first"), folder(first, "bad"))
+    said = {}
     for name in ("evaluate", "register", "gate", "promote"):
         done = step(first, name, "bad")
         assert done.returncode == 0, done.stderr
+        said[name] = done.stdout
     found = registry(first)
     version = found.find_by_run("bad")
     champion = found.by_alias("champion")
@@ -219,14 +221,25 @@ def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> N
     assert champion is not None
     assert version.tags["gate"] == "refused"
     assert "popularity: failed" in version.tags["gate_reasons"]
-    assert "champion: failed" in version.tags["gate_reasons"]
+    assert "champion: worse" in version.tags["gate_reasons"]
+    assert version.tags["gate_verdict"] == "worse"
     assert champion.tags["run"] == "first"
-    assert "alias 'champion' stays: the gate said refused" in done.stdout
+    assert "alias 'champion' stays: the gate said refused" in said["promote"]
     decision = json.loads((folder(first, "bad").path / "gate/decision.json").read_text())
     assert decision["users"] == folder(first, "bad").finished("evaluate").results["users"]
+    assert f"gate: version {version.version} against champion {champion.version}: REFUSED" in said["gate"]
+    told = json.loads(said["gate"].splitlines()[-1])
+    assert (told["outcome"], told["version"], told["verdict"]) == ("refused", version.version, "worse")
+    assert {"popularity", "champion"} <= set(told["stopped_by"])
+    client = MlflowClient(first["MARQUEE_MLFLOW_TRACKING_URI"])
+    run_id = folder(first, "bad").finished("register").results["mlflow_run"]
+    assert {"gate.json", "gate"} <= {file.path for file in client.list_artifacts(run_id)}
+    assert {"gate/gate.png", "gate/rules.json"} <= {file.path for file in client.list_artifacts(run_id, "gate")}
 
 
-def test_a_run_that_was_asked_not_to_promote_leaves_the_champion(first: Environment) -> None:
+def test_a_run_that_was_asked_not_to_promote_leaves_the_champion(first: Environment, tmp_path: Path) -> None:
+    rules = tmp_path / "gate.yaml"
+    rules.write_text("rules: {hits: {kind: minimum, metric: hit_rate@10, at_least: 0.01}}", encoding="utf-8")
     run = folder(first, "asked-not-to")
     shutil.copytree(folder(first, "first").path, run.path)
     for name in ("register", "gate", "promote"):
@@ -234,12 +247,32 @@ def test_a_run_that_was_asked_not_to_promote_leaves_the_champion(first: Environm
     options = json.loads((run.path / "options.json").read_text())
     (run.path / "options.json").write_text(json.dumps(options | {"promote": False}))
     for name in ("register", "gate", "promote"):
-        done = step(first, name, "asked-not-to")
+        done = step({**first, "MARQUEE_GATE": str(rules)}, name, "asked-not-to")
         assert done.returncode == 0, done.stderr
     assert "this run was asked not to promote" in done.stdout
     champion = registry(first).by_alias("champion")
     assert champion is not None
     assert champion.tags["run"] == "first"
+    gate = run.finished("gate")
+    assert (gate.outcome, gate.results["verdict"], gate.results["champion"]) == (
+        "promoted",
+        "not worse",
+        champion.version,
+    )
+    assert "hits: passed: hit_rate@10" in str(registry(first).find_by_run("asked-not-to"))
+
+
+def test_a_gate_file_that_is_wrong_stops_a_run_before_anything_is_fitted(first: Environment, tmp_path: Path) -> None:
+    run, known = folder(first, "wrong-gate"), folder(first, "first").path
+    run.path.mkdir()
+    for name in ("options", "snapshot"):
+        shutil.copy(known / f"{name}.json", run.path)
+    rules = tmp_path / "gate.yaml"
+    rules.write_text("rules: {champion: {margin: 5}}", encoding="utf-8")
+    done = step({**first, "MARQUEE_GATE": str(rules)}, "retrieval", "wrong-gate")
+    assert done.returncode == 2
+    assert f"{rules}: rules.champion.margin: Input should be less than 1, found 5" in done.stderr
+    assert run.record("retrieval") is None
 
 
 def test_skew_of_what_serves_leaves_the_promotion_to_a_person(first: Environment) -> None:
@@ -261,7 +294,7 @@ def test_skew_of_what_serves_leaves_the_promotion_to_a_person(first: Environment
     version = found.find_by_run("while-skewed")
     assert version is not None
     assert version.tags["gate"] == "needs_human"
-    assert "serving path: undecided: checked" in version.tags["gate_reasons"]
+    assert "serving path: failed: checked" in version.tags["gate_reasons"]
     assert "item_idle (3 of 9)" in version.tags["gate_reasons"]
     after = found.by_alias("champion")
     assert after is not None

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from features.log import configure_logging
 from features.settings import load_settings
+from training.gating.table import brief, text
 from training.steps.options import MIN_EVENTS, RunOptions
 from training.steps.outcome import run_outcome
 from training.steps.runner import SKIP_EXIT_CODE, run_step
@@ -69,12 +70,13 @@ def step(
 ) -> None:
     """Do one step of a training run; one that has finished is not done again.
 
-    Options are taken by `snapshot` only, and hold for the whole run. Exit code 99: nothing to do (too few events).
+    Options are taken by `snapshot` only, and hold for the whole run. Exit code 99: nothing to do (too few events). The
+    last line of `gate` is its outcome as JSON.
     """
     settings = load_settings()
     configure_logging(settings.log_format)
     record = run_step(name, run_id, settings, options)
-    typer.echo(f"{record.step}: {record.outcome}: {record.summary}")
+    typer.echo("\n".join(_lines(record)))
     if record.outcome == SKIPPED:
         raise typer.Exit(SKIP_EXIT_CODE)
 
@@ -113,6 +115,14 @@ def outcome(
         typer.echo("\0".join(ended.announcement(settings.model_name)), nl=False)
     else:
         typer.echo(f"{ended.status}: {ended.why}")
+
+
+def _lines(record: StepRecord) -> list[str]:
+    """Return what a finished step prints: the last line is what Airflow keeps for the tasks that follow."""
+    line = f"{record.step}: {record.outcome}: {record.summary}"
+    if record.step != "gate" or record.outcome == SKIPPED:
+        return [line]
+    return [text(record.results), line, brief(record.results)]
 
 
 def _line(position: int, record: StepRecord) -> str:

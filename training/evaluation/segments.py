@@ -45,11 +45,15 @@ def by_history_length(values: Mapping[str, Floats], length: npt.NDArray[np.int64
     length
         int64 (n_users,), events in each user's history.
     """
-    masks = {
+    return _of_users(values, masks_by_length(length), seed)
+
+
+def masks_by_length(length: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return which users are in each bin of `LENGTHS`, bool (n_users,), by the bin's name."""
+    return {
         f"{low}-{high}" if high else f"{low}+": (length >= low) & (length <= (high or length.max(initial=0)))
         for low, high in LENGTHS
     }
-    return _of_users(values, masks, seed)
 
 
 def light_and_heavy(values: Mapping[str, Floats], length: npt.NDArray[np.int64], seed: int) -> list[Segment]:
@@ -64,12 +68,13 @@ def head_and_tail(lists: Mapping[str, Lists], labels: Labels, popularity: ItemPo
     head = popularity.head
     share = f"{head.mean():.1%} of the items" if len(head) else "no items"
     return [
-        _of_labels(f"head: {share}, half of the interactions", lists, _restricted(labels, head), seed),
-        _of_labels("tail: all other items", lists, _restricted(labels, ~head), seed),
+        _of_labels(f"head: {share}, half of the interactions", lists, restricted(labels, head), seed),
+        _of_labels("tail: all other items", lists, restricted(labels, ~head), seed),
     ]
 
 
-def _restricted(labels: Labels, wanted: npt.NDArray[np.bool_]) -> Labels:
+def restricted(labels: Labels, wanted: npt.NDArray[np.bool_]) -> Labels:
+    """Return of each user's labels those on wanted items; `wanted` is bool (n_items,)."""
     known = [entry[entry != MISSING] for entry in labels]
     return [entry[wanted[entry]] for entry in known]
 

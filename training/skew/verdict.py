@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from training.gate import RuleResult
+from training.gating.results import RuleResult
 from training.skew.rules import GuardRules
 
 TAG_SKEW: Final = "skew"
@@ -34,7 +34,8 @@ def serving_rule(tags: Mapping[str, str], now: datetime, rules: GuardRules) -> R
         return RuleResult(RULE, "passed", f"{checked}, which is more than {rules.days:g} days ago and counts no more")
     if status == "skewed" or (status == "drifted" and rules.drift_blocks):
         why = tags.get(TAG_SKEW_REASONS, "").replace("\n", "; ")
-        return RuleResult(RULE, "undecided", f"{checked}. {why}. Mend it and check again, or decide by hand")
+        step = "Mend it and check again (`python -m training skew`), or decide by hand"
+        return RuleResult(RULE, "failed", f"{checked}. {why}", step, "human")
     return RuleResult(RULE, "passed", checked)
 
 

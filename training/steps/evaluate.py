@@ -24,11 +24,13 @@ log = structlog.get_logger(__name__)
 FOLDER: Final = Path("evaluate")
 REPORT: Final = FOLDER / "report"
 POPULARITY: Final = "popularity"
+LISTS: Final = FOLDER / "lists.npy"
+"""Lists of the judged users, int32 (n_users, K) in the bundle's items."""
 _VALUES: Final = FOLDER / "values"
 
 
 def run(context: StepContext) -> StepResult:
-    """Write per-user values for the gate, ``metrics.json``, and the report with its pictures."""
+    """Write per-user values and lists for the gate, ``metrics.json``, and the report with its pictures."""
     inputs, bundle = read_inputs(context), read_bundle(context)
     judged = judged_after(
         inputs.interactions,
@@ -43,6 +45,7 @@ def run(context: StepContext) -> StepResult:
     (folder / "metrics.json").write_text(json.dumps(evaluation.to_json(), indent=1) + "\n", encoding="utf-8")
     for method in (SERVED, POPULARITY):
         write_values(context.run.path, method, evaluation.values[method])
+    np.save(context.run.path / LISTS, evaluation.lists[SERVED], allow_pickle=False)
     rows = metric_rows(evaluation)
     write_report(_report(context, bundle, evaluation), context.run.path / REPORT)
     served = {row.metric: row for row in rows if row.model == SERVED}

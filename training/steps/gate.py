@@ -1,130 +1,133 @@
 """Step `gate`: candidate and champion on the same users of a window that neither was fitted on; the decision."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import structlog
 
+from features.admin.doctor import Diagnosis, diagnose
+from features.admin.doctor_config import load_config
 from features.contracts.errors import ContractError
-from features.contracts.profiles import Options
+from features.db.connection import connect
+from features.settings import Settings
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
-from training.bundle.recommender import Recommender
-from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry
+from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry, RegistryError
 from training.data import Interactions
-from training.evaluate import evaluate
-from training.evaluation.judged import Judged
-from training.evaluation.methods import SERVED, K
-from training.gate import Decision, GateRules, RuleResult, decide, undecided
-from training.gate_record import log_decision
-from training.judging import judged_after
-from training.lists import recommend_all
-from training.metrics import Floats, per_user
+from training.evaluation.methods import SERVED
+from training.gate import decide
+from training.gate_record import log_decision, tags_of, write_decision
+from training.gating.evidence import Evidence
+from training.gating.gathering import Candidate, gather
+from training.gating.results import Decision, RuleResult
+from training.gating.rules import DataDoctor, GateRules, Latency, ServingPath
+from training.gating.rules_file import load_rules
+from training.gating.window import Listed
 from training.skew.rules import GuardRules
 from training.skew.verdict import serving_rule
-from training.steps.evaluate import POPULARITY, read_values
+from training.steps.evaluate import LISTS, POPULARITY, read_values
 from training.steps.folders import fresh_folder
-from training.steps.inputs import read_bundle, read_inputs
-from training.steps.options import RunOptions
+from training.steps.inputs import read_bundle, read_inputs, trained_until_us
 from training.steps.register import registry_of
 from training.steps.runner import StepContext, StepResult
+from training.steps.taken import changed, rows_gone
 
-log = structlog.get_logger(__name__)
-
-CHAMPION: Final = Path("gate") / "champion"
+FOLDER: Final = Path("gate")
+_CHAMPION: Final = Path("champion")
 _MAX_TAG: Final = 4900
 """MLflow takes tags of model versions up to 5,000 characters."""
-
-Values = Mapping[str, Floats]
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """Per-user values of the same users: what the gate decides on."""
-
-    candidate: Values
-    champion: Values | None
-    popularity: Values
 
 
 def run(context: StepContext) -> StepResult:
     """Record the decision on the model version, in MLflow's run and in the log. A refusal is no failure."""
-    registry = registry_of(context)
-    version = str(context.run.finished("register").results["version"])
+    rules = load_rules(context.settings.gate)
+    registered = context.run.finished("register").results
+    registry, version = registry_of(context), str(registered["version"])
     champion = registry.by_alias(context.settings.model_alias)
-    rules = GateRules()
-    decision = _decision(context, registry, version, champion, rules)
-    for rule in decision.rules:
-        log.info("gate rule", rule=rule.rule, verdict=rule.verdict, reason=rule.reason)
-    (context.run.path / "gate").mkdir(exist_ok=True)
-    (context.run.path / "gate" / "decision.json").write_text(json.dumps(decision.to_json(), indent=1) + "\n")
-    log_decision(registry, str(context.run.finished("register").results["mlflow_run"]), decision)
-    registry.set_tags(version, {TAG_GATE: decision.outcome, TAG_GATE_REASONS: decision.reasons[:_MAX_TAG]})
-    against = champion.version if champion is not None else None
-    return StepResult(
-        f"version {version} {decision.outcome}: {'; '.join(decision.reasons.splitlines())}",
-        {"version": version, "decision": decision.outcome, "champion": against, **decision.to_json()},
-        decision.outcome,
+    if champion is not None and champion.version == version:
+        champion = None
+    decision = decide(_evidence(context, registry, champion, rules), rules, context.options.seed).about(version)
+    told = _told(version, champion, decision)
+    folder = fresh_folder(context.run.path / FOLDER)
+    write_decision(folder, decision, told, rules)
+    log_decision(registry, str(registered["mlflow_run"]), decision, folder)
+    reasons = {TAG_GATE_REASONS: decision.reasons[:_MAX_TAG]}
+    registry.set_tags(version, {TAG_GATE: decision.outcome, **reasons, **tags_of(decision)})
+    return StepResult(_summary(version, champion, decision), told, decision.outcome)
+
+
+def _evidence(
+    context: StepContext, registry: Registry, champion: RegisteredVersion | None, rules: GateRules
+) -> Evidence:
+    served, why_not = _open_champion(context, registry, champion)
+    inputs = read_inputs(context)
+    evidence = gather(
+        inputs.interactions,
+        _candidate(context, inputs.interactions),
+        served,
+        include_seen=not context.options.exclude_seen,
+        seed=context.options.seed,
+        timed=bool(rules.of_kind(Latency)),
+    )
+    return replace(
+        evidence,
+        why_no_champion=why_not,
+        changed=changed(context.run, rows_gone(context.run, inputs.interactions)),
+        serving_path=None if champion is None else _serving_path(context.settings, champion, rules),
+        doctor=_doctor(context.settings) if rules.of_kind(DataDoctor) else None,
     )
 
 
-def _decision(
-    context: StepContext, registry: Registry, version: str, champion: RegisteredVersion | None, rules: GateRules
-) -> Decision:
-    bundle = read_bundle(context)
-    if champion is None or champion.version == version:
-        paired = Paired(read_values(context.run.path, SERVED), None, read_values(context.run.path, POPULARITY))
-    else:
-        try:
-            served = _open_champion(context, registry, champion)
-        except ContractError as error:
-            return undecided(0, "champion", f"version {champion.version} cannot be judged beside this one: {error}")
-        interactions = read_inputs(context).interactions
-        start_us = max(bundle.manifest.trained_until_us, served.manifest.trained_until_us)
-        if start_us > int(interactions.at_us[-1]):
-            return undecided(0, "users", _no_window(champion, served))
-        paired = _pair(interactions, start_us, bundle, served, context.options)
-    serving = [] if champion is None else [_serving_path(context, champion)]
-    rng = np.random.default_rng(context.options.seed)
-    return decide(paired.candidate, paired.champion, paired.popularity, rules, rng, others=serving)
+def _candidate(context: StepContext, interactions: Interactions) -> Candidate:
+    """Return the run's bundle with what the step `evaluate` kept of it."""
+    path, erased = context.run.path, rows_gone(context.run, interactions)
+    bare = Candidate(read_bundle(context), trained_until_us(context), erased)
+    if erased or not (path / LISTS).exists():
+        return bare
+    listed = Listed(np.load(path / LISTS, allow_pickle=False), read_values(path, SERVED))
+    return replace(bare, listed=listed, popularity=read_values(path, POPULARITY))
 
 
-def _serving_path(context: StepContext, champion: RegisteredVersion) -> RuleResult:
-    rules = GuardRules(drift_blocks=context.settings.drift_blocks)
-    return serving_rule(champion.tags, datetime.now(UTC), rules)
-
-
-def _no_window(champion: RegisteredVersion, served: Bundle) -> str:
-    return (
-        f"0 users judged: champion {champion.version} was fitted on data up to {served.manifest.trained_until_us} us, "
-        "and this run's snapshot holds nothing later. Train again when there is newer data, or decide by hand"
-    )
-
-
-def _pair(
-    interactions: Interactions, start_us: int, candidate: Bundle, champion: Bundle, options: RunOptions
-) -> Paired:
-    include_seen = not options.exclude_seen
-    judged = judged_after(interactions, start_us, candidate.items, include_seen=include_seen)
-    ours = evaluate(candidate.recommender, judged, seed=options.seed).values
-    theirs = judged_after(interactions, start_us, champion.items, include_seen=include_seen)
-    return Paired(ours[SERVED], values_of(champion.recommender, theirs), ours[POPULARITY])
-
-
-def values_of(recommender: Recommender, judged: Judged) -> dict[str, Floats]:
-    """Return every metric of each judged user."""
-    options = Options(k=K, include_seen=judged.include_seen)
-    found = recommend_all(recommender, judged.history, judged.users, judged.as_of_us, options)
-    return per_user(found.items, judged.labels)
-
-
-def _open_champion(context: StepContext, registry: Registry, champion: RegisteredVersion) -> Bundle:
+def _open_champion(
+    context: StepContext, registry: Registry, champion: RegisteredVersion | None
+) -> tuple[Bundle | None, str]:
+    """Return what serves, or why it cannot be judged."""
+    if champion is None:
+        return None, ""
+    unfit = f"version {champion.version} cannot be judged beside this one"
     if champion.digest is None:
-        raise ContractError("it has no tag `digest`, so its files cannot be verified")
-    folder = registry.download(champion.version, fresh_folder(context.run.path / CHAMPION))
-    return open_bundle(folder, champion.digest)
+        return None, f"{unfit}: it has no tag `digest`, so its files cannot be verified"
+    try:
+        folder = registry.download(champion.version, fresh_folder(context.run.path / _CHAMPION))
+        return open_bundle(folder, champion.digest), ""
+    except (ContractError, RegistryError) as error:
+        return None, f"{unfit}: {error}"
+
+
+def _serving_path(settings: Settings, champion: RegisteredVersion, rules: GateRules) -> RuleResult:
+    guard = GuardRules(drift_blocks=settings.drift_blocks)
+    days = max((rule.days for rule in rules.of_kind(ServingPath)), default=guard.days)
+    return serving_rule(champion.tags, datetime.now(UTC), replace(guard, days=days))
+
+
+def _doctor(settings: Settings) -> Diagnosis:
+    with connect(settings, name="gate", statement_timeout_s=600) as connection:
+        return diagnose(connection, load_config(settings.doctor), datetime.now(UTC))
+
+
+def _told(version: str, champion: RegisteredVersion | None, decision: Decision) -> dict[str, Any]:
+    """Return the decision as the record of the step holds it."""
+    against = None if champion is None else champion.version
+    return {"version": version, "decision": decision.outcome, "champion": against, **decision.to_json()}
+
+
+def _summary(version: str, champion: RegisteredVersion | None, decision: Decision) -> str:
+    """Return one line: the outcome, what stood in its way, and what was found against the champion."""
+    stopped = [rule for rule in decision.rules if rule.outcome != "promoted"]
+    compared = decision.against_champion
+    told = [f"{rule.rule}: {rule.verdict}: {rule.reason}" for rule in stopped]
+    if not told and compared is not None and champion is not None:
+        told = [f"{compared.verdict} than champion {champion.version}: {compared.reason}"]
+    return f"version {version} {decision.outcome}: {'; '.join(told) or f'all {len(decision.rules)} rules met'}"

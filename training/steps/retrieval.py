@@ -7,6 +7,7 @@ from typing import Final
 
 from training.bundle.write import write_bundle
 from training.code_version import code_version
+from training.gating.rules_file import load_rules
 from training.judging import judging_start
 from training.retrieval import fit_retrieval
 from training.steps.folders import fresh_folder
@@ -19,8 +20,8 @@ FOLDER: Final = Path("retrieval")
 
 def run(context: StepContext) -> StepResult:
     """Search settings if the run asks for it, and write a bundle without a ranker, which the next step reads."""
-    inputs = read_inputs(context)
-    until_us = judging_start(inputs.interactions)
+    rules, inputs = load_rules(context.settings.gate), read_inputs(context)
+    until_us = judging_start(inputs.interactions, rules.window_users)
     training = inputs.training(until_us)
     training = replace(training, texts=inputs.texts(training.interactions.items))
     search = search_settings(context, training, inputs.config)

@@ -17,11 +17,13 @@ from features.contracts.statistics import BUCKET_US, DAY_US, bucket_edge
 from features.served import Considered, Origin, ServedList
 from features.served_sample import Sample
 from features.store import StatisticsRows
+from tests.support.gate_evidence import evidence
 from tests.support.synthetic import START_US, make_interactions, trained, trained_on_texts
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
 from training.bundle.write import write_bundle
-from training.gate import GateRules, decide
+from training.gate import decide
+from training.gating.rules_file import load_rules
 from training.skew.log import KnownLog
 from training.skew.metrics import metrics_of
 from training.skew.page import lines_of, page_of
@@ -332,11 +334,11 @@ def tags(status: str, at: str = "2026-11-27T00:00:00+00:00") -> dict[str, str]:
         ({}, False, "passed"),
         (tags("ok"), True, "passed"),
         (tags("unknown"), True, "passed"),
-        (tags("skewed"), False, "undecided"),
+        (tags("skewed"), False, "failed"),
         (tags("skewed", "2026-11-20T00:00:00+00:00"), False, "passed"),
         (tags("skewed", "no time"), False, "passed"),
         (tags("drifted"), False, "passed"),
-        (tags("drifted"), True, "undecided"),
+        (tags("drifted"), True, "failed"),
     ],
 )
 def test_skew_of_what_serves_leaves_a_promotion_to_a_person(
@@ -344,7 +346,7 @@ def test_skew_of_what_serves_leaves_a_promotion_to_a_person(
 ) -> None:
     rule = serving_rule(told, NOW, GuardRules(drift_blocks=drift_blocks))
     assert rule.verdict == verdict
-    good, poor = {"ndcg@10": np.full(200, 0.5)}, {"ndcg@10": np.full(200, 0.1)}
-    decision = decide(good, None, poor, GateRules(), np.random.default_rng(0), others=[rule])
+    good, poor = np.full(200, 0.5), np.full(200, 0.1)
+    decision = decide(replace(evidence(good, None, poor), serving_path=rule), load_rules(), 0)
     assert decision.outcome == ("promoted" if verdict == "passed" else "needs_human")
     assert verdict == "passed" or "2 of 9 lists; are other" in decision.reasons

@@ -1,0 +1,97 @@
+"""The judging window: its users and labels, and what a model shows them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.ids import MISSING
+from features.contracts.profiles import Options
+from training.bundle.bundle import Bundle
+from training.data import Interactions
+from training.evaluation.judged import Judged
+from training.evaluation.methods import K
+from training.evaluation.popularity import ItemPopularity, Lists, average_popularity
+from training.gating.evidence import Model, Values
+from training.gating.provenance import learned_from
+from training.judging import judged_after
+from training.lists import recommend_all
+from training.metrics import per_user
+
+_TOP = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """What a model shows the judged users: lists in its bundle's items, and their values."""
+
+    lists: Lists
+    values: Values
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What comes after a time, of all of a run's data; perhaps nothing."""
+
+    interactions: Interactions
+    start_us: int
+    include_seen: bool = False
+
+    @cached_property
+    def own(self) -> Judged:
+        """Return users and labels in the items of the data."""
+        return self.judged(None)
+
+    @cached_property
+    def popularity(self) -> ItemPopularity:
+        """Return how popular the items of the data were before."""
+        return ItemPopularity.of(self._before)
+
+    @cached_property
+    def history_length(self) -> npt.NDArray[np.int64]:
+        """Return how many events each judged user had before, whatever a bundle knows of them."""
+        return np.bincount(self._before.user, minlength=len(self.interactions.users))[self.own.users]
+
+    def judged(self, bundle: Bundle | None) -> Judged:
+        """Return users and labels in the items of a bundle, or of the data; the same users for every bundle."""
+        items = self.interactions.items if bundle is None else bundle.items
+        if self.start_us > int(self.interactions.at_us[-1]):
+            return Judged(self.interactions, np.empty(0, np.int32), np.empty(0, np.int64), [])
+        return judged_after(self.interactions, self.start_us, items, include_seen=self.include_seen)
+
+    def shown_by(self, bundle: Bundle) -> Listed:
+        """Return what a model shows the judged users today."""
+        judged, options = self.judged(bundle), Options(k=K, include_seen=self.include_seen)
+        lists = recommend_all(bundle.recommender, judged.history, judged.users, judged.as_of_us, options).items
+        return Listed(lists, per_user(lists, judged.labels))
+
+    def in_own_items(self, bundle: Bundle, lists: Lists) -> Lists:
+        """Return a bundle's lists in the items of the data, `MISSING` where these do not hold an item."""
+        return np.append(self._position(bundle), np.int32(MISSING))[lists]
+
+    def model(self, bundle: Bundle, listed: Listed) -> Model:
+        """Return what rules look at of a model that shows these lists."""
+        top = listed.lists[:, :_TOP]
+        return Model(
+            values=listed.values,
+            shown_items=len(np.unique(top[top != MISSING])),
+            average_popularity=self._average_popularity(bundle, listed.lists),
+            trained_until_us=bundle.manifest.trained_until_us,
+            interactions=learned_from(bundle),
+            size_mb=sum(file.size for file in bundle.manifest.files.values()) / 1e6,
+        )
+
+    @cached_property
+    def _before(self) -> Interactions:
+        return self.interactions.take(np.flatnonzero(self.interactions.at_us < self.start_us))
+
+    def _position(self, bundle: Bundle) -> npt.NDArray[np.int32]:
+        """Return where each item of a bundle stands in the data."""
+        return self.interactions.items.index_or_missing(bundle.items.external(np.arange(len(bundle.items))))
+
+    def _average_popularity(self, bundle: Bundle, lists: Lists) -> float:
+        """Return the mean over users; an item that the data do not hold is known to nobody."""
+        users = np.append(self.popularity.users, 0)[self._position(bundle)]
+        of_each = average_popularity(lists, ItemPopularity(users, users, self.popularity.n_users))
+        return float(np.nan_to_num(of_each).mean()) if len(of_each) else 0.0
