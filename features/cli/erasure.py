@@ -66,5 +66,7 @@ def _lines(user_id: str, receipt: Receipt) -> Iterator[str]:
 
 
 def _files(what: str, scan: Scan) -> Iterator[str]:
-    yield f"  {what}: {len(scan.holding)} of {scan.files} files hold the user" + (f"; {scan.note}" if scan.note else "")
+    held = len(scan.holding) + len(scan.rewritten)
+    yield f"  {what}: {held} of {scan.files} files held the user" + (f"; {scan.note}" if scan.note else "")
+    yield from (f"    {file.path}: {file.rows} rows taken out" for file in scan.rewritten)
     yield from (f"    {file.path} ({file.rows} rows): delete it" for file in scan.holding)

@@ -139,7 +139,7 @@ def test_trials_of_a_run_are_nested_below_it_and_its_verdict_is_kept(first: Envi
 def test_nothing_of_the_judging_window_is_in_the_bundle(first: Environment) -> None:
     run = folder(first, "first")
     bundle = open_bundle(run.path / "bundle", str(run.finished("ranker").results["digest"]))
-    frame = pd.read_parquet(run.path / "snapshot/interactions.parquet")
+    frame = pd.read_parquet(run.path / "snapshot/interactions")
     before = frame["occurred_at"].astype("int64") < bundle.manifest.trained_until_us
     assert bundle.manifest.n_interactions == before.sum() < EVENTS
 
