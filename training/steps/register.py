@@ -8,6 +8,7 @@ from training.bundle.registry import TAG_ENCODER, TAG_SPEC_HASH, TAG_TRAINED_UNT
 from training.publish import Publication, allow_long_requests, publish
 from training.steps.evaluate import REPORT
 from training.steps.inputs import BUNDLE, INTERACTIONS, TUNED, read_bundle, training_config
+from training.steps.keeping import remove_old_runs, runs_of_aliases
 from training.steps.runner import StepContext, StepResult
 from training.steps.tuning import record_trials
 
@@ -18,7 +19,9 @@ def run(context: StepContext) -> StepResult:
     """Publish run, plots, report and bundle to MLflow, and the trials of a search that are not there yet."""
     bundle = read_bundle(context)
     record_trials(context)
-    version = publish(registry_of(context), _publication(context, bundle))
+    registry = registry_of(context)
+    version = publish(registry, _publication(context, bundle))
+    remove_old_runs(context.settings.work_dir, context.settings.keep_runs, runs_of_aliases(registry))
     return StepResult(
         f"version {version.version}, digest {bundle.digest[:12]}",
         {"version": version.version, "mlflow_run": version.run_id, "digest": bundle.digest},
