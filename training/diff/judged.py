@@ -116,10 +116,11 @@ def _segments(judged: Judged, lists: tuple[Lists, Lists], seed: int) -> dict[str
     """Return NDCG@10 by length of history, by light and heavy users, and by head and tail items."""
     columns = _columns(*_both(lists, judged.labels))
     found = {}
-    for name, divide in (("length of history", by_history_length), ("users", light_and_heavy)):
+    for name, unit, divide in (("length of history", " events", by_history_length), ("users", "", light_and_heavy)):
         parts = divide(columns, judged.history_length, seed)
         found[name] = [
-            Compared(part.name, part.users, *(part.methods[column]["ndcg@10"] for column in _PARTS)) for part in parts
+            Compared(f"{part.name}{unit}", part.users, *(part.methods[column]["ndcg@10"] for column in _PARTS))
+            for part in parts
         ]
     head = ItemPopularity.of(judged.history).head
     found["liked items"] = [

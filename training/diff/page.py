@@ -7,13 +7,14 @@ from typing import Final
 import numpy as np
 
 from training.bundle.registry import TAG_GATE, TAG_RUN
-from training.diff.exposure import Shift
 from training.diff.judged import Compared, minute
 from training.diff.plots import plot_agreement, plot_exposure, plot_shifts, plot_speed, plot_verdicts
 from training.diff.result import Diff, Pair, Place
 from training.diff.sides import Side
 from training.plots import metric_title
 from training.report import Beside, Grid, Picture, Ranked, Report, Section, Tile, in_words
+
+Names = tuple[str, str]
 
 _MOVERS: Final = 12
 _FILES: Final = 8
@@ -24,7 +25,7 @@ _AGREE: Final = (
 )
 _JUDGED: Final = (
     "Same users, same liked items, nothing of it in the training data of either. The verdict is on the second version: "
-    "it cannot be told where the 95 % interval of the paired difference holds 0."
+    "they are not distinguishable where the 95 % interval of the paired difference holds 0."
 )
 _LEANING: Final = (
     "Novelty is the mean of -log2 of the share of users who had the item: higher is less known. Average popularity is "
@@ -35,8 +36,8 @@ _PAIRS: Final = (
     "Marked is what the other list lacks among its first ten."
 )
 _SPEED: Final = (
-    "The recommender alone, one user at a time, features and ranker included, without network or database. The two "
-    "versions take turns, so that the machine's other work hits both alike."
+    "The recommender alone, one user at a time, features and ranker included, without network or database: the best of "
+    "three. The two versions take turns, so that the machine's other work hits both alike."
 )
 
 
@@ -45,18 +46,18 @@ def page_of(diff: Diff) -> Report:
     first, second = diff.sides
     return Report(
         title=f"Version {first.version.version} → version {second.version.version}",
-        facts={"Users": f"{len(diff.sample)} of {diff.data}", **_facts("First", first), **_facts("Second", second)},
+        facts={"Users": f"{len(diff.sample)}, by a seed", "Data": diff.data, "Window of judging": diff.verdicts.window},
         metrics=(),
         ours="",
         sections=[
             _better(diff),
             _agreement(diff),
-            _pairs(diff.pairs),
+            _pairs(diff),
             _shown(diff),
             _categories(diff),
             _movers(diff),
             _cost(diff),
-            _versions(diff.sides),
+            _versions(diff),
         ],
         notes=[diff.verdicts.why_not] if diff.verdicts.why_not else (),
         tiles=_tiles(diff),
@@ -69,14 +70,14 @@ def _tiles(diff: Diff) -> list[Tile]:
     if diff.verdicts.metrics:
         ndcg = diff.verdicts.metrics[0]
         note = f"{in_words(ndcg.difference, '+.4f')}, {ndcg.users} users"
-        tiles.insert(0, Tile(f"{metric_title(ndcg.name)} of the second", ndcg.verdict, note))
+        tiles.insert(0, Tile(f"{metric_title(ndcg.name)}: {diff.names[1]} is", ndcg.verdict, note))
     else:
         tiles.insert(0, Tile("which is better", "unknown", "no window that neither was fitted on"))
     coverage = [f"{one.coverage:.1%}" for one in leanings]
     tiles.append(Tile("catalogue in the first ten", " → ".join(coverage), f"{leanings[1].items:,} items now"))
     p50 = [f"{np.median(took):.1f}" for took in (diff.speed.first, diff.speed.second)]
     tiles.append(Tile("one list", " → ".join(p50) + " ms", "median, recommender alone"))
-    tiles.append(Tile("on disk", " → ".join(_mb(side.size) for side in diff.sides), "bundle"))
+    tiles.append(Tile("on disk", " → ".join(_bytes(side.size) for side in diff.sides), "bundle"))
     return tiles
 
 
@@ -90,12 +91,12 @@ def _better(diff: Diff) -> Section:
     words.append(f"Segments that win: {_listed(won)}. Segments that lose: {_listed(lost)}.")
     titled = [replace(one, name=metric_title(one.name)) for one in verdicts.metrics]
     picture = Picture("verdicts", "Green: better. Orange: worse.", plot_verdicts([*titled, *segments]))
-    grids = [_compared_grid("metric", titled)]
-    grids += [_compared_grid(f"NDCG@10 by {name}", parts) for name, parts in verdicts.segments.items()]
+    grids = [_compared_grid("metric", titled, diff.names)]
+    grids += [_compared_grid(f"NDCG@10 by {name}", parts, diff.names) for name, parts in verdicts.segments.items()]
     return Section("better", "Which is better?", words, [picture], grids)
 
 
-def _compared_grid(head: str, compared: Sequence[Compared]) -> Grid:
+def _compared_grid(head: str, compared: Sequence[Compared], names: Names) -> Grid:
     rows = [
         [
             one.name,
@@ -107,7 +108,7 @@ def _compared_grid(head: str, compared: Sequence[Compared]) -> Grid:
         ]
         for one in compared
     ]
-    return Grid([head, "users", "first", "second", "difference", "second is"], rows)
+    return Grid([head, "users", *names, "difference", f"{names[1]} is"], rows)
 
 
 def _agreement(diff: Diff) -> Section:
@@ -122,14 +123,15 @@ def _agreement(diff: Diff) -> Section:
     return Section("agreement", "How different are the lists?", [_AGREE], [picture], [grid])
 
 
-def _pairs(pairs: Sequence[Pair]) -> Section:
-    return Section("users", "Lists side by side", [_PAIRS], beside=[_pair(pair) for pair in pairs])
+def _pairs(diff: Diff) -> Section:
+    beside = [_pair(pair, diff.names) for pair in diff.pairs]
+    return Section("users", "Lists side by side", [_PAIRS], beside=beside)
 
 
-def _pair(pair: Pair) -> Beside:
+def _pair(pair: Pair, names: Names) -> Beside:
     shared = "nothing to compare" if np.isnan(pair.overlap) else f"{pair.overlap:.0%} shared"
     history = Ranked("Latest items", [(title, "", False) for title in pair.history])
-    lists = [Ranked("First version", _ranked(pair.first, "")), Ranked("Second version", _ranked(pair.second, "was "))]
+    lists = [Ranked(names[0], _ranked(pair.first, "")), Ranked(names[1], _ranked(pair.second, "was "))]
     return Beside(f"A user with {pair.events:,} events: {shared}", [history, *lists])
 
 
@@ -151,13 +153,13 @@ def _shown(diff: Diff) -> Section:
         ["Gini@10", f"{first.gini:.3f}", f"{second.gini:.3f}"],
         ["places for items nobody met", f"{first.unmet:.1%}", f"{second.unmet:.1%}"],
     ]
-    grids = [Grid(["", "first", "second"], rows), _shift_grid("source of the places", diff.exposure.sources)]
+    grids = [Grid(["", *diff.names], rows), _source_grid(diff)]
     return Section("shown", "Coverage, novelty, popularity", [_LEANING], (), grids)
 
 
-def _shift_grid(head: str, shifts: Sequence[Shift]) -> Grid:
-    rows = [[one.name, f"{one.first:.1%}", f"{one.second:.1%}", f"{one.change:+.1%}"] for one in shifts]
-    return Grid([head, "first", "second", "change"], rows)
+def _source_grid(diff: Diff) -> Grid:
+    rows = [[one.name, f"{one.first:.1%}", f"{one.second:.1%}", f"{one.change:+.1%}"] for one in diff.exposure.sources]
+    return Grid(["source of the places", *diff.names, "change"], rows)
 
 
 def _categories(diff: Diff) -> Section:
@@ -190,30 +192,28 @@ def _movers(diff: Diff) -> Section:
 def _cost(diff: Diff) -> Section:
     both = (diff.speed.first, diff.speed.second)
     rows = [[f"p{share}", *(f"{np.percentile(took, share):.2f} ms" for took in both)] for share in (50, 95, 99)]
-    names = (diff.sides[0].name, diff.sides[1].name)
-    picture = Picture("speed", f"{len(both[0])} users.", plot_speed(diff.speed, names))
-    grids = [Grid(["one list", "first", "second"], rows), _files(diff.sides)]
+    picture = Picture("speed", f"{len(both[0])} users.", plot_speed(diff.speed, diff.names))
+    grids = [Grid(["one list", *diff.names], rows), _files(diff)]
     return Section("cost", "Latency and size", [_SPEED], [picture], grids)
 
 
-def _files(sides: tuple[Side, Side]) -> Grid:
-    sizes = [{name: file.size for name, file in side.bundle.manifest.files.items()} for side in sides]
+def _files(diff: Diff) -> Grid:
+    sizes = [{name: file.size for name, file in side.bundle.manifest.files.items()} for side in diff.sides]
     names = sorted({*sizes[0], *sizes[1]}, key=lambda name: -max(size.get(name, 0) for size in sizes))[:_FILES]
-    rows = [["all files", *(_mb(side.size) for side in sides)]]
-    rows += [[name, *(_mb(size[name]) if name in size else "none" for size in sizes)] for name in names]
-    return Grid(["on disk", "first", "second"], rows)
+    rows = [["all files", *(_bytes(side.size) for side in diff.sides)]]
+    rows += [[name, *(_bytes(size[name]) if name in size else "none" for size in sizes)] for name in names]
+    return Grid(["on disk", *diff.names], rows)
 
 
-def _versions(sides: tuple[Side, Side]) -> Section:
-    columns = [_facts("", side) for side in sides]
+def _versions(diff: Diff) -> Section:
+    columns = [_facts(side) for side in diff.sides]
     rows = [[label, columns[0][label], columns[1][label]] for label in columns[0]]
-    return Section("versions", "What they are", grids=[Grid(["", "first", "second"], rows)])
+    return Section("versions", "What they are", grids=[Grid(["", *diff.names], rows)])
 
 
-def _facts(prefix: str, side: Side) -> dict[str, str]:
+def _facts(side: Side) -> dict[str, str]:
     manifest, tags = side.bundle.manifest, side.version.tags
-    facts = {
-        "version": side.version.version,
+    return {
         "run": tags.get(TAG_RUN, "unknown"),
         "gate": tags.get(TAG_GATE, "not asked"),
         "trained until": f"{minute(manifest.trained_until_us)} UTC",
@@ -224,9 +224,6 @@ def _facts(prefix: str, side: Side) -> dict[str, str]:
         "code": manifest.code_version,
         "digest": side.bundle.digest[:12],
     }
-    if prefix:
-        return {prefix: ", ".join(f"{name} {facts[name]}" for name in ("version", "run", "digest"))}
-    return facts
 
 
 def _listed(names: Sequence[str], at_most: int = 12) -> str:
@@ -234,5 +231,5 @@ def _listed(names: Sequence[str], at_most: int = 12) -> str:
     return (", ".join(names[:at_most]) or "none") + more
 
 
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"

@@ -76,6 +76,11 @@ class Diff:
     pairs: list[Pair]
 
     @property
+    def names(self) -> tuple[str, str]:
+        """Return what tables call the versions."""
+        return self.sides[0].name, self.sides[1].name
+
+    @property
     def name(self) -> str:
         """Return what its files are called: both version numbers."""
         return "-".join(side.version.version for side in self.sides)

@@ -88,8 +88,8 @@ def newest_run(work_dir: Path) -> RunFolder | None:
         run = RunFolder(work_dir, folder.name)
         record = run.record("snapshot")
         if record is not None and record.outcome == DONE and (run.path / INTERACTIONS).is_dir():
-            found.append((str(record.results["known_until"]), record.finished_at, run))
-    return max(found, key=lambda one: one[:2])[2] if found else None
+            found.append((str(record.results["known_until"]), record.finished_at, run.run))
+    return RunFolder(work_dir, max(found)[2]) if found else None
 
 
 def log_diff(registry: Registry, diff: Diff) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,8 @@ from training.lists import groups
 from training.metrics import Floats
 
 USERS: Final = 100
+_TIMES: Final = 3
+"""Of each user's list the shortest time counts: what is longer is the machine's other work."""
 _WARM: Final = 5
 """Users whose lists are made before the clock counts: orders and compiled loops are then ready."""
 
@@ -42,10 +45,10 @@ def measure(
     for place in range(min(_WARM, len(users))):
         for single in both:
             single.took_ms(place)
-    took = np.zeros((len(users), 2))
-    for place in range(len(users)):
-        for number in (0, 1) if place % 2 else (1, 0):
-            took[place, number] = both[number].took_ms(place)
+    took = np.full((len(users), 2), np.inf)
+    for place, turn in product(range(len(users)), range(_TIMES)):
+        for number in (0, 1) if (place + turn) % 2 else (1, 0):
+            took[place, number] = min(took[place, number], both[number].took_ms(place))
     return Speed(took[:, 0], took[:, 1])
 
 
