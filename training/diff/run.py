@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import requests
 from mlflow.exceptions import MlflowException
@@ -18,6 +17,7 @@ from features.contracts.weights import ActionWeights
 from features.settings import Settings
 from training.bundle.registry import RegisteredVersion, Registry, translated
 from training.diff.compute import USERS, Data, diff_of
+from training.diff.names import ARTIFACTS
 from training.diff.page import page_of
 from training.diff.result import Diff
 from training.diff.sides import open_side
@@ -26,9 +26,6 @@ from training.progress import Progress, silent
 from training.report import render
 from training.steps.inputs import INTERACTIONS, ITEMS
 from training.steps.state import DONE, RunFolder
-
-ARTIFACTS: Final = "diff"
-"""Folder of an MLflow run's artifacts: a page and its numbers as JSON for each version that it was compared with."""
 
 
 @dataclass(frozen=True, slots=True)
