@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from mlflow.tracking import MlflowClient
 
+from features.admin.user_files import scan
 from features.audit import account
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
@@ -26,6 +27,7 @@ from training.bundle.foldin import FoldIn
 from training.bundle.read import open_bundle
 from training.bundle.registry import Registry
 from training.bundle.write import write_bundle
+from training.describing import describe
 from training.index import build_index
 from training.steps.state import RunFolder
 
@@ -277,6 +279,80 @@ def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: P
     assert list(rows.columns) == ["user_id", "item_id", "rank", "score", "source", "recommendation_id"]
     assert rows["user_id"].tolist() == [user for user in ("u1", "nobody", "u2") for _ in range(5)]
     assert rows["rank"].tolist() == [1, 2, 3, 4, 5] * 3
+
+
+@pytest.fixture(scope="module")
+def small(environment: Environment) -> Environment:
+    """Return the same settings after a run `small` on the latest week, which is soon trained."""
+    options = ("--factors", "8", "--window-days", "8", "--min-events", "300", "--no-promote")
+    done = command(environment, "training", "run", "--run", "small", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return environment
+
+
+def test_a_version_is_made_again_to_the_byte_and_after_an_erasure_nearly(small: Environment) -> None:
+    run = folder(small, "small")
+    version = str(run.finished("register").results["version"])
+    same = command(small, "training", "reproduce", version)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert f"version {version}: the same; " in same.stdout
+    assert "0 rows erased since" in same.stdout
+    rows = [file.rows for file in scan([run.path], "u7", datetime.now(UTC)).rewritten]
+
+    erased = command(small, "training", "reproduce", version, "--tolerance", "0.1")
+
+    assert f"{rows[0]} interactions of erased users were taken out of the snapshot since" in erased.stdout
+    assert "within tolerance" in erased.stdout
+    assert erased.returncode == 0
+    [*_, again] = sorted(run.path.parent.glob("reproduce-*/reproduce.json"))
+    told = json.loads(again.read_bytes())
+    assert (told["verdict"], told["erased_rows"]) == ("within tolerance", rows[0])
+    assert len(told["files_different"]) > 5
+    assert [found.tags["run"] for found in registry(small).versions()].count("small") == 1
+
+
+def test_a_version_whose_snapshot_is_gone_cannot_be_made_again(small: Environment) -> None:
+    elsewhere = {**small, "MARQUEE_WORK_DIR": str(folder(small, "none").path)}
+    version = str(folder(small, "small").finished("register").results["version"])
+    done = command(elsewhere, "training", "reproduce", version)
+    assert done.returncode == 2
+    assert f"its snapshot is gone; expected {folder(small, 'none').path}/small/snapshot" in done.stderr
+
+
+def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
+    first: Environment, small: Environment, tmp_path: Path
+) -> None:
+    one, other = (folder(first, name).finished("register").results for name in ("first", "small"))
+    versions = (str(one["version"]), str(other["version"]))
+    page = tmp_path / "diff.html"
+    done = command(small, "training", "diff", *versions, "--users", "30", "--out", str(page))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"version {versions[0]} -> version {versions[1]}:" in done.stdout
+    assert "ndcg@10: " in done.stdout
+    assert "climbing mountains, number" in page.read_text(encoding="utf-8")
+    client = MlflowClient(small["MARQUEE_MLFLOW_TRACKING_URI"])
+    name = f"diff/{'-'.join(versions)}"
+    assert {file.path for file in client.list_artifacts(other["mlflow_run"], "diff")} == {
+        f"{name}.html",
+        f"{name}.json",
+    }
+    text = describe(registry(small), versions[1], "champion")
+    assert f"artifacts/{name}.html" in text
+    assert "interactions, snapshot `" in text
+
+
+def test_the_run_in_mlflow_names_its_data_and_its_machine(small: Environment) -> None:
+    run = folder(small, "small")
+    client = MlflowClient(small["MARQUEE_MLFLOW_TRACKING_URI"])
+    kept = client.get_run(run.finished("register").results["mlflow_run"])
+    assert kept.inputs is not None
+    found = {entry.tags[0].value: entry.dataset for entry in kept.inputs.dataset_inputs}
+    assert set(found) == {"training", "evaluation"}
+    rows = [json.loads(dataset.profile or "")["num_rows"] for dataset in found.values()]
+    assert sum(rows) == run.finished("snapshot").results["interactions"]
+    assert found["training"].digest == run.finished("snapshot").results["sha256"][:32]
+    assert "system/cpu_utilization_percentage" in kept.data.metrics
+    assert kept.data.tags["mlflow.note.content"].startswith("**Run `small`**")
 
 
 def _copy_with_random_factors(good: RunFolder, bad: RunFolder) -> None:

@@ -81,8 +81,8 @@ def data_of(run: RunFolder) -> Data:
 def newest_run(work_dir: Path) -> RunFolder | None:
     """Return the run whose snapshot reaches furthest, None where none is left."""
     found = []
-    for folder in work_dir.iterdir() if work_dir.is_dir() else ():
-        run = RunFolder(work_dir, folder.name)
+    for record_file in work_dir.glob("*/snapshot.json"):
+        run = RunFolder(work_dir, record_file.parent.name)
         record = run.record("snapshot")
         if record is not None and record.outcome == DONE and (run.path / INTERACTIONS).is_dir():
             found.append((str(record.results["known_until"]), record.finished_at, run.run))

@@ -70,7 +70,7 @@ def _tags(bundle: Bundle, trained_until: str, metrics: Mapping[str, float]) -> d
         "users": str(manifest.n_users),
         "items": str(manifest.n_items),
         "interactions": str(manifest.n_interactions),
-        **{metric_key(name): f"{metrics[name]:.4f}" for name in _TAGGED if name in metrics},
+        **{metric_key(name): f"{metrics[name]:.4g}" for name in _TAGGED if name in metrics},
     }
     return tags if bundle.encoder is None else tags | {TAG_ENCODER: bundle.encoder}
 
