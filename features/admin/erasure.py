@@ -30,7 +30,7 @@ IMPORTED: Final = "import"
 STATISTICS: Final = "item_statistics hold sums over users and no ids; what the user added fades with their half-lives"
 MODELS: Final = (
     "model versions in MLflow hold factors and counts of items, and no user: a user's vector is made when asked for",
-    "reports and plots in MLflow hold means over users; per-user metrics are numbers without ids",
+    "reports and plots in MLflow hold means over users; lists of a few example users stand there without ids",
     "snapshots of training runs are rewritten without the user: see `snapshots`; the next training has no such rows",
 )
 LOGS: Final = (

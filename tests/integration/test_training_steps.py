@@ -319,6 +319,7 @@ def test_a_version_whose_snapshot_is_gone_cannot_be_made_again(small: Environmen
     assert f"its snapshot is gone; expected {folder(small, 'none').path}/small/snapshot" in done.stderr
 
 
+@pytest.mark.timeout(600)  # it may be the one that both runs are made for
 def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
     first: Environment, small: Environment, tmp_path: Path
 ) -> None:

@@ -1,4 +1,8 @@
-"""Which runs' folders stay: the newest, and those of versions that an alias names; older ones make room."""
+"""Which runs' folders stay: the newest, and those of versions that an alias names; older ones make room.
+
+Runs that registered a version, and runs that did not (skipped, failed, made again to compare), are counted apart: many
+of the latter must not cost the data of a version.
+"""
 
 import shutil
 from collections.abc import Collection, Iterator
@@ -29,14 +33,16 @@ def remove_old_runs(work_dir: Path, keep: int, always: Collection[str]) -> list[
     work_dir
         Holds a folder for each run.
     keep
-        How many of the newest stay; 0 = all.
+        How many of the newest stay, of either kind; 0 = all.
     always
         Runs that stay however old they are.
     """
     if not keep:
         return []
     runs = sorted(_runs(work_dir), key=lambda folder: (folder / OPTIONS).stat().st_mtime, reverse=True)
-    old = [folder.name for folder in runs[keep:] if folder.name not in always]
+    registered = [folder for folder in runs if (folder / "register.json").is_file()]
+    others = [folder for folder in runs if folder not in registered]
+    old = [folder.name for folder in (*registered[keep:], *others[keep:]) if folder.name not in always]
     removed = [name for name in old if _removed(RunFolder(work_dir, name))]
     for name in removed:
         log.info("old run removed", old=name)

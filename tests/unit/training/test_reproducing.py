@@ -164,3 +164,12 @@ def test_old_runs_go_but_for_those_of_aliases_and_one_at_work(tmp_path: Path) ->
         assert remove_old_runs(tmp_path, 2, {"run-0"}) == ["run-3", "run-2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run-0", "run-1", "run-4", "run-5", "skew"]
     assert remove_old_runs(tmp_path, 0, ()) == []
+
+
+def test_runs_without_a_version_do_not_push_out_those_with_one(tmp_path: Path) -> None:
+    for number in range(4):
+        run = RunFolder(tmp_path, f"run-{number}")
+        write_options(run, RunOptions())
+        os.utime(run.path / "options.json", (number, number))
+    (tmp_path / "run-0" / "register.json").write_text("{}")
+    assert remove_old_runs(tmp_path, 2, ()) == ["run-1"]
