@@ -26,8 +26,10 @@ STEPS: Final = ("retrieval", "ranker", "evaluate")
 """What is done again: registering and promoting is not."""
 TOLERANCE: Final = 0.002
 """Difference of a metric that is let pass where files are not the same to the bit."""
-_NEAR: Final = {"rtol": 1e-4, "atol": 1e-6}
-"""Arrays of float32 that sums in another order have made."""
+_NEAR: Final = 1e-4
+_NEAR_OF_LARGEST: Final = 1e-6
+"""Arrays are near whose numbers differ by such a share of themselves, or of the largest: as sums of float32 in another
+order do."""
 
 Verdict = Literal["the same", "within tolerance", "different"]
 
@@ -201,7 +203,8 @@ def _different(folder: Path, other: Path, name: str) -> FileCompared:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return FileCompared(name, f"{ours.dtype}{ours.shape}, now {theirs.dtype}{theirs.shape}", near=False)
     gap = np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
-    near = bool(np.allclose(ours, theirs, equal_nan=True, **_NEAR))
+    largest = float(np.nanmax(np.abs(ours), initial=0.0))
+    near = bool(np.allclose(ours, theirs, rtol=_NEAR, atol=_NEAR_OF_LARGEST * largest, equal_nan=True))
     return FileCompared(name, f"{np.nanmax(gap):.3g} at most, in {(gap > 0).mean():.1%} of its numbers", near)
 
 
