@@ -21,6 +21,9 @@ LONGEST: Final = 4_900
 _REASON: Final = 170
 _METRICS: Final = ("ndcg@10", "recall@20", "hit_rate@10", "coverage@10")
 _NOTE: Final = "mlflow.note.content"
+WHAT_RUNS_ARE: Final = """One run for each training; runs below one are trials of its search for settings. A run names \
+the snapshot that it saw (*Datasets*), what it took of the machine (*System metrics*), and holds among its artifacts a \
+report, the gate's table and diffs against other versions."""
 HOW_TO_PROMOTE: Final = """Bundles of the recommender, one version for each training run. Servers follow the alias \
 `{alias}` and have a new version within seconds; the old one goes on serving where a new one cannot be opened.
 
@@ -84,6 +87,7 @@ def describe(registry: Registry, version: str, alias: str) -> str:
         text = markdown(_told(client, found))
         client.update_model_version(registry.model_name, version, text)
         client.set_tag(found.run_id, _NOTE, text)
+        client.set_experiment_tag(client.get_run(found.run_id).info.experiment_id, _NOTE, WHAT_RUNS_ARE)
         client.update_registered_model(registry.model_name, HOW_TO_PROMOTE.format(alias=alias))
     except (MlflowException, requests.RequestException) as error:
         raise translated(error, f"describing version {version} in MLflow at {registry.tracking_uri}") from error

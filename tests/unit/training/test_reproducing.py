@@ -128,6 +128,7 @@ def test_erasures_widen_what_a_metric_may_differ_by() -> None:
     [strict] = compare_metrics(recorded, now, 0.002, erased=False)
     [wide] = compare_metrics(recorded, now, 0.002, erased=True)
     assert (strict.holds, wide.holds) == (False, True)
+    assert compare_metrics({"c": 0.5, "c_low": 0.5, "c_high": 0.5}, {"c": 0.6}, 0.002, erased=True) == []
     [missing] = compare_metrics(recorded, {}, 0.002, erased=True)
     assert not missing.holds
 
