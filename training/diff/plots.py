@@ -88,7 +88,6 @@ def plot_exposure(exposure: Exposure) -> bytes:
             textcoords="offset points",
             ha="right" if near_right else "left",
             fontsize=8,
-            parse_math=False,
         )
     panel.set_xlim(-top * 0.02, top)
     panel.set_ylim(-top * 0.02, top)
@@ -127,4 +126,6 @@ def _titled(panel: Axes, title: str, x: str, y: str) -> None:
 
 
 def _short(title: str) -> str:
-    return title if len(title) <= _LONGEST else title[: _LONGEST - 1] + "…"
+    """Return a title that fits, in which no dollar begins a formula."""
+    shown = title if len(title) <= _LONGEST else title[: _LONGEST - 1] + "…"
+    return shown.replace("$", r"\$")

@@ -29,7 +29,7 @@ MakeSide = Callable[..., Side]
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 CUT_US = START_US + 30 * DAY_US
-TITLE = "<b>item</b> & no. {}"
+TITLE = "<b>item</b> & no. {} $\\frac$"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     catalogue = {
         "item_id": items,
         "title": [TITLE.format(item) for item in items],
-        "categories": [[f"group {int(item[1:]) % 4}"] for item in items],
+        "categories": [[f"group $\\frac$ {int(item[1:]) % 4}"] for item in items],
     }
     pd.DataFrame(catalogue).to_parquet(folder / "items.parquet")
     return Data(load_interactions(folder / "interactions.parquet"), folder / "items.parquet", "made up")
