@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.record import ROOT
-from features.build.snapshot import FILES, INTERACTIONS, ITEMS
+from features.build.part_files import PartFiles
+from features.build.snapshot import INTERACTIONS, ITEMS, ITEMS_FILE
 from features.contracts.columns import ITEM, USER
+from features.contracts.parts import FOLDER
 
 DATA: Final = ROOT / "ops" / "demo" / "data"
 LEAST_EVENTS: Final = 20
@@ -44,7 +46,7 @@ class Real:
 
 
 def write_scaled(folder: Path, rows: int, seed: int = 0) -> dict[str, int]:
-    """Write ``interactions.parquet`` and ``items.parquet`` as a snapshot has them, and return what they hold."""
+    """Write the parts of the interactions and ``items.parquet`` as a snapshot has them, and return what they hold."""
     rng = np.random.default_rng(seed)
     real = read_real()
     copies = -(-rows * 11 // (10 * len(real.user)))  # a tenth more: what becomes a repeated pair is dropped
@@ -52,8 +54,10 @@ def write_scaled(folder: Path, rows: int, seed: int = 0) -> dict[str, int]:
     made = pd.concat([_copy(real, number, versions, rng) for number in range(copies)], ignore_index=True)
     made = made.drop_duplicates([USER, ITEM]).head(rows)
     made = made.sort_values("at_s", kind="stable")
-    _write(folder / FILES[INTERACTIONS], _interactions(made, rng), INTERACTIONS)
-    _write(folder / FILES[ITEMS], _items(real.item_ids, versions), ITEMS)
+    (folder / FOLDER).mkdir()
+    with PartFiles(folder / FOLDER, INTERACTIONS) as parts:
+        parts.write(_table(_interactions(made, rng), INTERACTIONS))
+    pq.write_table(_table(_items(real.item_ids, versions), ITEMS), folder / ITEMS_FILE, compression="zstd")
     return {"interactions": len(made), "users": made[USER].nunique(), "items": made[ITEM].nunique()}
 
 
@@ -135,6 +139,5 @@ def _items(item_ids: npt.NDArray[Any], versions: int) -> dict[str, Any]:
     }
 
 
-def _write(file: Path, columns: dict[str, Any], schema: pa.Schema) -> None:
-    arrays = [pa.array(columns[field.name], field.type) for field in schema]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file, compression="zstd")
+def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_arrays([pa.array(columns[field.name], field.type) for field in schema], schema=schema)

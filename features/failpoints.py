@@ -29,7 +29,9 @@ LANDING: Final = (
 """One after each step of the landing protocol; `after_offsets` is the last moment before its commit."""
 EMBEDDING: Final = ("after_claim", "after_encode", "after_vectors", "after_texts")
 """One after each step of a batch of texts; `after_vectors` is the last moment before its commit."""
-FAILPOINTS: Final = (*LANDING, *EMBEDDING)
+ERASURE: Final = ("after_part", "after_ledger")
+"""While a user is taken out of a snapshot: its new part is written; the ledger tells of it."""
+FAILPOINTS: Final = (*LANDING, *EMBEDDING, *ERASURE)
 
 
 class FailpointError(MarqueeError):

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of admin routes; empty closes them.")
     erasure_secret: SecretStr = Field(SecretStr(""), description="Key of the digests by which erased users are known.")
     work_dir: Path = Field(Path(".run/work"), description="Where training steps keep the files of each run.")
+    keep_runs: int = Field(
+        10, ge=0, description="Training runs whose files are kept, beside those of versions with an alias; 0 = all."
+    )
     cache_dir: Path = Field(Path(".run/bundles"), description="Where servers keep verified bundles, by digest.")
     mappings: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
         None, description="File that maps other services' topics; empty = the one that is shipped."

@@ -15,10 +15,10 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from features.build.replay import replay_statistics
-from features.build.snapshot import FILES, INTERACTIONS
 from features.contracts.batch import BatchRun
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.ids import MISSING, IdMap
+from features.contracts.parts import FOLDER
 from features.contracts.profiles import Options
 from features.contracts.statistics import ItemStatistics, bucket_edge
 from features.contracts.times import to_us
@@ -57,7 +57,7 @@ class Population:
     @classmethod
     def of(cls, snapshot: Path, bundle: Bundle, users: Sequence[str] | None) -> Self:
         """Return the users, everyone with an event by default, with what a bundle can read of a snapshot."""
-        loaded = load_interactions(snapshot / FILES[INTERACTIONS], bundle.parts.weights).interactions
+        loaded = load_interactions(snapshot / FOLDER, bundle.parts.weights).interactions
         known = loaded.users.external(np.arange(len(loaded.users)))
         everyone = loaded.users if users is None else IdMap(list(dict.fromkeys([*known, *users])))
         wanted = known if users is None else users

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pandas.api import types
 
@@ -29,6 +30,7 @@ from features.contracts.columns import (
 from features.contracts.errors import ContractError
 from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.ids import MISSING, IdMap
+from features.contracts.parts import whole
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
 from features.items import Categories
@@ -87,22 +89,23 @@ class Loaded:
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """Return a parquet file as a frame.
+    """Return a parquet file, or all parts of a snapshot's folder, as a frame.
 
     Raises
     ------
     ContractError
-        If the file is missing or no parquet.
+        If the file or a part is missing or no parquet.
     """
+    files = whole(path) if path.is_dir() else [path]
     try:
-        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+        frame: pd.DataFrame = pa.concat_tables(pq.read_table(file) for file in files).to_pandas()
     except (OSError, ValueError) as error:
         raise ContractError(f"{path}: cannot be read as parquet: {error}") from error
     return frame
 
 
 def load_interactions(path: Path, weights: ActionWeights | None = None, said: SaidWeights | None = None) -> Loaded:
-    """Return the interactions of a parquet file, ordered by time.
+    """Return the interactions of a parquet file, or of a snapshot in parts, ordered by time.
 
     Columns: `user_id`, `item_id`, `occurred_at`; optional `action`, `value`, `known_at`, `event_id`, `repeat`. Without
     `action` it is `rating` where there are values, else `view`. Without `repeat` (bool: the user did the same action on

@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -12,8 +12,7 @@ from typing import Any, Final
 import mlflow
 import pandas as pd
 import requests
-from mlflow.data.code_dataset_source import CodeDatasetSource
-from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
@@ -25,7 +24,9 @@ from features.contracts.errors import ContractError
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.registry import TAG_DIGEST, TAG_RUN, RegisteredVersion, Registry, translated
 from training.code_version import ROOT
+from training.datasets import LoggedData
 from training.model_code import copy_code
+from training.system_metrics import SystemSample
 
 EXPERIMENT: Final = "marquee"
 MODEL_CODE: Final = ROOT / "training" / "pyfunc_model.py"
@@ -34,6 +35,8 @@ PACKAGES: Final = ("features", "training")
 
 _REQUIREMENTS: Final = ("mlflow", "pandas", "numpy", "scipy", "msgspec", "numba", "lightgbm", "faiss-cpu")
 
+_METRICS_AT_ONCE: Final = 1_000
+"""MLflow takes no more in one request."""
 _UNNAMEABLE: Final = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
 TAG_TRAINING: Final = "training_run"
@@ -85,12 +88,12 @@ class Publication:
         Of the model version, set when it is created; digest and run are added.
     files
         Folder of plots and report, logged as artifacts of the run; None for none.
-    dataset
-        File of the interactions that the run was fitted on, and its SHA-256; None where there is none.
+    datasets
+        What the run was fitted and judged on.
+    system
+        What its steps took of the machine.
     example_items
         A few known item ids for the input example.
-    description
-        Markdown about the version.
     """
 
     run: str
@@ -100,9 +103,9 @@ class Publication:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     files: Path | None = None
-    dataset: tuple[Path, str] | None = None
+    datasets: tuple[LoggedData, ...] = ()
+    system: Sequence[SystemSample] = ()
     example_items: tuple[str, ...] = ()
-    description: str = ""
 
 
 def publish(registry: Registry, publication: Publication) -> RegisteredVersion:
@@ -161,23 +164,29 @@ def _register(registry: Registry, publication: Publication) -> str:
         run_id=run_of(client, experiment, publication.run),
         run_name=publication.run,
         tags={TAG_TRAINING: publication.run},
-        description=publication.description or None,
     ) as run:
         mlflow.log_params(dict(publication.parameters))
-        mlflow.log_metrics({metric_key(name): value for name, value in publication.metrics.items()})
-        if publication.dataset is not None:
-            mlflow.log_input(_dataset(*publication.dataset), context="training")
+        for data in publication.datasets:
+            mlflow.log_input(data.dataset(), context=data.context)
+        _log_system(client, run.info.run_id, publication.system)
         if publication.files is not None:
             mlflow.log_artifacts(str(publication.files), "report")
         model = _log_model(publication)
+        # With the model's id they stand on its page, too.
+        metrics = {metric_key(name): value for name, value in publication.metrics.items()}
+        mlflow.log_metrics(metrics, model_id=model.model_id)
         return _create_version(client, registry.model_name, model, run.info.run_id, publication)
 
 
-def _dataset(file: Path, sha256: str) -> MetaDataset:
-    # MLflow keeps 36 characters of a digest.
-    return MetaDataset(  # type: ignore[abstract]  # its profile is optional
-        CodeDatasetSource(tags={"file": file.name, "sha256": sha256}), name=file.stem, digest=sha256[:32]
-    )
+def _log_system(client: MlflowClient, run_id: str, samples: Sequence[SystemSample]) -> None:
+    """Log what MLflow shows as system metrics: those whose names begin with `system/`."""
+    metrics = [
+        Metric(f"system/{name}", value, sample.at_ms, number)
+        for number, sample in enumerate(samples)
+        for name, value in sample.seen.items()
+    ]
+    for start in range(0, len(metrics), _METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=metrics[start : start + _METRICS_AT_ONCE])
 
 
 def _log_model(publication: Publication) -> Any:
@@ -198,14 +207,13 @@ def _log_model(publication: Publication) -> Any:
 def _create_version(client: MlflowClient, name: str, model: Any, run_id: str, publication: Publication) -> str:
     """Return the number of a new version that has its tags from the first moment: a server never sees it without."""
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Bundles of the recommender; `champion` is served.")
+        client.create_registered_model(name)
     created = client.create_model_version(
         name,
         source=model.model_uri,
         run_id=run_id,
         model_id=model.model_id,
         tags={**publication.tags, TAG_DIGEST: publication.digest, TAG_RUN: publication.run},
-        description=publication.description or None,
         await_creation_for=60,
     )
     return str(created.version)

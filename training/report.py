@@ -39,14 +39,31 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """A list to be read beside others: its head, and titles best first with a remark and whether to mark them."""
+
+    head: str
+    places: Sequence[tuple[str, str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Lists side by side under one title."""
+
+    title: str
+    lists: Sequence[Ranked]
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
-    """One question and its answer: words, a picture, tables."""
+    """One question and its answer: words, a picture, tables, lists side by side."""
 
     name: str
     title: str
     words: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     grids: Sequence[Grid] = ()
+    beside: Sequence[Beside] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ IMPORTED: Final = "import"
 STATISTICS: Final = "item_statistics hold sums over users and no ids; what the user added fades with their half-lives"
 MODELS: Final = (
     "model versions in MLflow hold factors and counts of items, and no user: a user's vector is made when asked for",
-    "reports and plots in MLflow hold means over users; per-user metrics are numbers without ids",
-    "a training that began before the erasure works on its snapshot: see `snapshots`; the next one has no such rows",
+    "reports and plots in MLflow hold means over users; lists of a few example users stand there without ids",
+    "snapshots of training runs are rewritten without the user: see `snapshots`; the next training has no such rows",
 )
 LOGS: Final = (
     "access logs are off; a line about a failed request holds its path, and so may hold a user's id, until the log "
@@ -80,7 +80,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     item_statistics, models, logs, backups
         What is kept there, in words.
     snapshots, exports
-        Files of training runs and of exports that hold the user.
+        Files of training runs, from which the user is taken out, and files of exports that hold the user.
     topics
         Where Kafka still holds events of the user; such events are dropped when they are read again.
     audit_events
@@ -163,7 +163,9 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
     check = secret_check(secret)
     retentions, trouble = _retentions(settings)
     with database_errors("erasing a user"):
-        snapshots, exports = scan([settings.work_dir], user_id), scan(_export_folders(connection), user_id)
+        erase_at = None if dry_run else now
+        snapshots = scan([settings.work_dir], user_id, erase_at)
+        exports = scan(_export_folders(connection), user_id)
         _refuse_foreign(connection, check)
         # Looking through letters takes a while, and landing need not wait: those up to here are looked at now.
         looked_until = landed_before(connection)
@@ -192,7 +194,14 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
                 raise psycopg.Rollback(under_way)
             kept = Jsonb(msgspec.to_builtins(receipt))
             number = queries.remember_erasure(connection, user_key=key, erased_at=now, receipt=kept)
-    return receipt if dry_run else msgspec.structs.replace(receipt, erasures=number)
+    if dry_run:
+        return receipt
+    # A snapshot that was finished meanwhile still holds the user; one that is under way sees the tombstone at its end.
+    late = scan([settings.work_dir], user_id, erase_at)
+    rewritten = [*snapshots.rewritten, *late.rewritten]
+    return msgspec.structs.replace(
+        receipt, erasures=number, snapshots=msgspec.structs.replace(late, rewritten=rewritten)
+    )
 
 
 def erased_target(settings: Settings, user_id: str) -> str:

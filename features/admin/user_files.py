@@ -1,15 +1,21 @@
-"""Files that hold a user: snapshots of training runs and exports, found by their column of user ids."""
+"""Files that hold a user: snapshots of training runs and exports, found by their column of user ids.
+
+Snapshots in parts are written anew without the user; other files are only named.
+"""
 
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-USER_ID: Final = "user_id"
+from features.admin.user_parts import part_folders, take_out, users_part
+from features.contracts.columns import USER
+
 SCAN_TIMEOUT_S: Final = 120.0
 NOT_SCANNED: Final = "not scanned: pyarrow is not installed here; run `python -m features erase` in the batch image"
 
@@ -29,15 +35,18 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     folders
         Where it looked.
     files
-        How many parquet files with a column of user ids it read.
+        How many parquet files with a column of user ids it read; of a snapshot in parts, the one of the user's.
+    rewritten
+        Parts that held the user, with the rows that were taken out; in a dry run, that would be.
     holding
-        Those that hold the user. They are left as they are: delete them, or let their retention take them.
+        Other files that hold the user. They are left as they are: delete them, or let their retention take them.
     note
         What could not be read and why; empty where everything could.
     """
 
     folders: list[str]
     files: int = 0
+    rewritten: list[FileWithUser] = []
     holding: list[FileWithUser] = []
     note: str = ""
 
@@ -47,17 +56,23 @@ class _Wanted(msgspec.Struct, frozen=True):
 
     folders: list[str]
     user_id: str
+    erase_at: datetime | None
 
 
-def scan(folders: Iterable[Path], user_id: str) -> Scan:
+def scan(folders: Iterable[Path], user_id: str, erase_at: datetime | None = None) -> Scan:
     """Return which parquet files below some folders hold a user; without pyarrow, that none was read.
 
     A server leaves pyarrow out of its process, installed or not: there, one of its own looks.
+
+    Parameters
+    ----------
+    erase_at
+        Aware UTC; the user is taken out of parts of snapshots, and this is noted there as the time. None only looks.
     """
     asked = list(folders)
     if find_spec("pyarrow") is not None:
-        return _scan_here(asked, user_id)
-    wanted = msgspec.json.encode(_Wanted([str(folder) for folder in asked], user_id))
+        return _scan_here(asked, user_id, erase_at)
+    wanted = msgspec.json.encode(_Wanted([str(folder) for folder in asked], user_id, erase_at))
     command = [sys.executable, "-m", "features.admin.user_files"]
     try:
         done = subprocess.run(command, input=wanted, capture_output=True, timeout=SCAN_TIMEOUT_S, check=True)  # noqa: S603  # nothing of the caller's
@@ -72,23 +87,51 @@ def main() -> None:
     if find_spec("pyarrow") is None:
         found = Scan(folders=wanted.folders, note=NOT_SCANNED)
     else:
-        found = _scan_here([Path(folder) for folder in wanted.folders], wanted.user_id)
+        found = _scan_here([Path(folder) for folder in wanted.folders], wanted.user_id, wanted.erase_at)
     sys.stdout.buffer.write(msgspec.json.encode(found))
 
 
-def _scan_here(asked: Sequence[Path], user_id: str) -> Scan:
-    shown = [str(folder) for folder in asked]
+def _scan_here(asked: Sequence[Path], user_id: str, erase_at: datetime | None) -> Scan:
     wanted = [folder for folder in asked if folder.is_dir()]
-    files, holding = 0, []
-    broken = [f"{folder}: no such folder here" for folder in asked if folder not in wanted]
+    found = _Found([f"{folder}: no such folder here" for folder in asked if folder not in wanted])
+    in_parts = set(part_folders(wanted))
+    for folder in sorted(in_parts):
+        part = users_part(folder, user_id)
+        if part is None:
+            found.broken.append(f"{folder}: the part that would hold the user is missing")
+        elif found.look(part, user_id, found.rewritten) and erase_at is not None:
+            take_out(part, user_id, erase_at)
     for path in sorted({file for folder in wanted for file in _parquet_files(folder)}):
+        if path.parent not in in_parts:
+            found.look(path, user_id, found.holding)
+    return Scan(
+        folders=[str(folder) for folder in asked],
+        files=found.files,
+        rewritten=found.rewritten,
+        holding=found.holding,
+        note="; ".join(found.broken),
+    )
+
+
+class _Found:
+    """What was found so far, and what could not be read."""
+
+    def __init__(self, broken: list[str]) -> None:
+        self.broken = broken
+        self.files = 0
+        self.rewritten: list[FileWithUser] = []
+        self.holding: list[FileWithUser] = []
+
+    def look(self, path: Path, user_id: str, into: list[FileWithUser]) -> bool:
+        """Return whether a file holds a user, after noting it in a list."""
         rows = _rows_of(path, user_id)
         if isinstance(rows, str):
-            broken.append(f"{path}: {rows}")
-        elif rows is not None:
-            files += 1
-            holding += [FileWithUser(str(path), rows)] if rows else []
-    return Scan(folders=shown, files=files, holding=holding, note="; ".join(broken))
+            self.broken.append(f"{path}: {rows}")
+            return False
+        self.files += rows is not None
+        if rows:
+            into.append(FileWithUser(str(path), rows))
+        return bool(rows)
 
 
 def _parquet_files(folder: Path) -> Iterator[Path]:
@@ -103,10 +146,10 @@ def _rows_of(path: Path, user_id: str) -> int | str | None:
 
     try:
         with pq.ParquetFile(path) as file:
-            if USER_ID not in file.schema_arrow.names:
+            if USER not in file.schema_arrow.names:
                 return None
             found = 0
-            for batch in file.iter_batches(columns=[USER_ID]):
+            for batch in file.iter_batches(columns=[USER]):
                 ids = batch.column(0).cast(pa.string())
                 found += pc.sum(pc.equal(ids, user_id)).as_py() or 0
             return found

@@ -1,6 +1,6 @@
-"""A frozen copy of what training reads: interactions and items as parquet, with counts and digests."""
+"""A frozen copy of what training reads: interactions in parts and items, as parquet, with counts and digests."""
 
-import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,17 +9,19 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.build.part_files import PartFiles
 from features.build.progress import read_progress
+from features.contracts.parts import FOLDER, sha256_of
 from features.contracts.times import EPOCH, from_us, to_us
 from features.contracts.weights import ActionWeights
-from features.contracts.weights_file import load_weights
+from features.contracts.weights_file import SaidWeights, load_weights
 from features.db.connection import Connection, connect, database_errors
 from features.db.gate import landed_before
 from features.db.queries import queries
 from features.settings import Settings
 
 ROWS_AT_ONCE: Final = 50_000
-"""Rows held in memory at a time, and of a row group."""
+"""Rows of a query that are held in memory at a time."""
 
 OF_EVENTS: Final = (
     ("event_id", pa.string()),
@@ -42,7 +44,7 @@ ITEMS: Final = pa.schema(
         ("deleted", pa.bool_()),
     ]
 )
-FILES: Final = {INTERACTIONS: "interactions.parquet", ITEMS: "items.parquet"}
+ITEMS_FILE: Final = "items.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class SnapshotInfo:
     since_us, until_us
         The half-open range of `known_at` that was taken.
     interactions, items
-        Rows of each file.
+        How many rows there are of each.
     first_known_us, last_known_us
         The earliest and the latest `known_at` in it.
     first_occurred_us, last_occurred_us
@@ -63,8 +65,10 @@ class SnapshotInfo:
         How many events of each action have ever landed, whatever the range.
     weights
         What the next refresh of live statistics would weigh by: training by them agrees with its rows.
+    rows
+        Interactions of each part, by the name of its file.
     sha256
-        Digest of each file, by name.
+        Digest of each file, by its path in the folder.
     """
 
     since_us: int
@@ -77,15 +81,17 @@ class SnapshotInfo:
     last_occurred_us: int | None
     events: dict[str, int]
     weights: ActionWeights
+    rows: dict[str, int]
     sha256: dict[str, str]
 
 
 def write_snapshot(
     settings: Settings, folder: Path, until_us: int | None = None, since_us: int | None = None
 ) -> SnapshotInfo:
-    """Return what was written: `interactions.parquet` by (known_at, event_id), and `items.parquet` by item_id.
+    """Return what was written: `interactions/` in parts by user, each by (known_at, event_id), and `items.parquet`.
 
-    What an interaction repeats may have been known before `since_us`: `repeat` is as live statistics have it.
+    What an interaction repeats may have been known before `since_us`: `repeat` is as live statistics have it. Nobody is
+    in it who was erased before this returns.
 
     Parameters
     ----------
@@ -106,23 +112,36 @@ def write_snapshot(
         If the file of weights breaks its contract.
     """
     said = load_weights(settings.action_weights)
+    (folder / FOLDER).mkdir(exist_ok=True)
     connection = connect(settings, name="snapshot", statement_timeout_s=1_800)
     with connection, database_errors("writing a snapshot"):
-        landed_until = landed_before(connection)
-        until = landed_until if until_us is None else min(from_us(until_us), landed_until)
-        since = EPOCH if since_us is None else from_us(since_us)
-        with connection.transaction():
-            queries.one_snapshot(connection)
-            shape, weights = read_progress(connection).weighed(connection, landed_until, said)
-            counts = queries.snapshot_summary(connection, since=since, until=until)
-            interactions = {"since": since, "until": until}
-            write_rows(
-                connection, queries.snapshot_interactions.sql, interactions, INTERACTIONS, folder / FILES[INTERACTIONS]
-            )
-            items = write_rows(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder / FILES[ITEMS])
-    rows, *times = counts
+        while True:
+            info, erasures = _write(connection, folder, said, until_us, since_us)
+            with connection.transaction():
+                if queries.newest_erasure(connection) == erasures:
+                    return info
+            # Somebody was erased while their rows were read: once more, without them.
+
+
+def _write(
+    connection: Connection, folder: Path, said: SaidWeights, until_us: int | None, since_us: int | None
+) -> tuple[SnapshotInfo, int]:
+    """Return what was written, and the newest erasure that it knows of."""
+    landed_until = landed_before(connection)
+    until = landed_until if until_us is None else min(from_us(until_us), landed_until)
+    since = EPOCH if since_us is None else from_us(since_us)
+    with connection.transaction():
+        queries.one_snapshot(connection)
+        erasures = int(queries.newest_erasure(connection))
+        shape, weights = read_progress(connection).weighed(connection, landed_until, said)
+        rows, *times = queries.snapshot_summary(connection, since=since, until=until)
+        taken = {"since": since, "until": until}
+        with PartFiles(folder / FOLDER, INTERACTIONS) as parts:
+            for table in tables(connection, queries.snapshot_interactions.sql, taken, INTERACTIONS):
+                parts.write(table)
+        items = write_rows(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder / ITEMS_FILE)
     first_known, last_known, first_occurred, last_occurred = (None if at is None else to_us(at) for at in times)
-    return SnapshotInfo(
+    info = SnapshotInfo(
         since_us=to_us(since),
         until_us=to_us(until),
         interactions=rows,
@@ -133,8 +152,10 @@ def write_snapshot(
         last_occurred_us=last_occurred,
         events=dict(shape.events),
         weights=weights,
-        sha256={name: _digest(folder / name) for name in FILES.values()},
+        rows=parts.rows,
+        sha256={name: sha256_of(folder / name) for name in (*(f"{FOLDER}/{part}" for part in parts.rows), ITEMS_FILE)},
     )
+    return info, erasures
 
 
 def write_rows(
@@ -145,23 +166,27 @@ def write_rows(
     The connection must be in a transaction, the columns those of the schema, in its order.
     """
     written = 0
-    with (
-        connection.cursor("snapshot") as cursor,
-        pq.ParquetWriter(file, schema, compression="zstd") as writer,
-    ):
-        cursor.execute(query, parameters, binary=True)
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            writer.write_table(_table(rows, schema))
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for rows in tables(connection, query, parameters, schema):
+            writer.write_table(rows)
             written += len(rows)
     return written
+
+
+def tables(
+    connection: Connection, query: str, parameters: dict[str, datetime], schema: pa.Schema
+) -> Iterator[pa.Table]:
+    """Yield the rows of a query, never holding more than some of them.
+
+    The connection must be in a transaction, the columns those of the schema, in its order.
+    """
+    with connection.cursor("snapshot") as cursor:
+        cursor.execute(query, parameters, binary=True)
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            yield _table(rows, schema)
 
 
 def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

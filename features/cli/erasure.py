@@ -53,8 +53,9 @@ def _lines(user_id: str, receipt: Receipt) -> Iterator[str]:
     yield f"user {user_id!r} {done}" + (f", time {receipt.erasures}" if receipt.erasures > 1 else "")
     yield "  rows: " + ", ".join(f"{table} {count}" for table, count in receipt.rows.items())
     yield f"  dead letters emptied: {receipt.dead_letters}"
-    yield from _files("snapshots of training runs", receipt.snapshots)
-    yield from _files("exports", receipt.exports)
+    taken_out = "would be taken out" if receipt.dry_run else "taken out"
+    yield from _files("snapshots of training runs", receipt.snapshots, taken_out)
+    yield from _files("exports", receipt.exports, taken_out)
     for topic in receipt.topics:
         until = f"until {topic.gone_by:%Y-%m-%d %H:%M} UTC" if topic.gone_by else "for as long as the topic keeps them"
         yield f"  Kafka topic {topic.topic}: {topic.messages} messages {until}; they are dropped when read again"
@@ -65,6 +66,8 @@ def _lines(user_id: str, receipt: Receipt) -> Iterator[str]:
     yield f"  backups: {receipt.backups}"
 
 
-def _files(what: str, scan: Scan) -> Iterator[str]:
-    yield f"  {what}: {len(scan.holding)} of {scan.files} files hold the user" + (f"; {scan.note}" if scan.note else "")
+def _files(what: str, scan: Scan, taken_out: str) -> Iterator[str]:
+    held = len(scan.holding) + len(scan.rewritten)
+    yield f"  {what}: {held} of {scan.files} files hold or held the user" + (f"; {scan.note}" if scan.note else "")
+    yield from (f"    {file.path}: {file.rows} rows {taken_out}" for file in scan.rewritten)
     yield from (f"    {file.path} ({file.rows} rows): delete it" for file in scan.holding)

@@ -52,9 +52,7 @@ def put_version(environment: Environment, folder: Path, seed: int) -> None:
             parameters={},
             metrics={},
             tags={},
-            dataset=(folder / "bundle/manifest.json", digest),
             example_items=("i1", "i2"),
-            description="tiny",
         ),
     )
     registry.set_alias("champion", version.version)

@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
 from features.admin.erasure import erase
+from features.build.part_files import PartFiles
 from features.contracts.erasure import ErasureSecretError, user_key
 from features.contracts.events import Event, encode_event, stamp_event
+from features.contracts.parts import FOLDER, whole
 from features.db.connection import connect
 from features.kafka import IMPRESSIONS, INTERACTIONS
 from features.settings import Settings
@@ -126,6 +129,10 @@ def test_the_receipt_counts_what_went_and_names_what_stays_elsewhere(rig: Rig) -
     pq.write_table(pa.table({"user_id": ["anna", "b", "anna"]}), folder / "interactions.parquet")
     pq.write_table(pa.table({"user_id": ["b"]}), folder / "others.parquet")
     pq.write_table(pa.table({"item_id": ["anna"]}), folder / "items.parquet")
+    rows = pa.table({"user_id": ["anna", "b"]})
+    (folder / FOLDER).mkdir()
+    with PartFiles(folder / FOLDER, rows.schema) as parts:
+        parts.write(rows)
     (folder / "half.parquet").write_bytes(b"PAR1 not yet")
     rig.produce(life("anna"))
     rig.produce_raw([b'{"user_id": "anna", "item'], topic=IMPRESSIONS)
@@ -145,7 +152,9 @@ def test_the_receipt_counts_what_went_and_names_what_stays_elsewhere(rig: Rig) -
     }
     assert receipt.dead_letters == 1
     assert [(Path(file.path).name, file.rows) for file in receipt.snapshots.holding] == [("interactions.parquet", 2)]
-    assert receipt.snapshots.files == 2
+    assert [file.rows for file in receipt.snapshots.rewritten] == [1]
+    assert {user for path in whole(folder / FOLDER) for user in pd.read_parquet(path)["user_id"]} == {"b"}
+    assert receipt.snapshots.files == 3
     assert "half.parquet" in receipt.snapshots.note
     topics = {topic.topic: topic for topic in receipt.topics}
     assert topics[INTERACTIONS].messages == 20

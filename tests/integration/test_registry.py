@@ -15,8 +15,12 @@ from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle
 from training.bundle.registry import RegisteredVersion, Registry, RegistryError
+from training.challenger import refresh_challenger
+from training.datasets import LoggedData
+from training.describing import describe
 from training.promotion import move_alias, roll_back
 from training.publish import EXPERIMENT, Publication, publish
+from training.system_metrics import SystemSample
 
 pytestmark = pytest.mark.integration
 
@@ -40,9 +44,9 @@ def publication(folder: Path, registry: Registry, number: int = 0) -> Publicatio
         parameters={"factors": 8},
         metrics={"ndcg@10": 0.25, "recent popularity (1 day)/ndcg@10": 0.2},
         tags={"spec_hash": "abc"},
-        dataset=(bundle / "manifest.json", digest),
+        datasets=(LoggedData(f"interactions of {folder.name}", folder, digest, 7, "training"),),
+        system=[SystemSample(1_700_000_000_000 + at, {"cpu_utilization_percentage": 50.0 + at}) for at in range(3)],
         example_items=("i1", "i2"),
-        description="A *tiny* bundle",
     )
 
 
@@ -99,9 +103,64 @@ def test_a_broken_off_publication_goes_on_in_the_same_mlflow_run(registry: Regis
 def test_the_run_holds_metrics_under_names_that_mlflow_takes(registry: Registry, tmp_path: Path) -> None:
     version = publish(registry, publication(tmp_path, registry))
     run = mlflow.MlflowClient(registry.tracking_uri).get_run(version.run_id)
-    assert run.data.metrics == {"ndcg_at_10": 0.25, "recent popularity 1 day/ndcg_at_10": 0.2}
+    measured = {name: value for name, value in run.data.metrics.items() if not name.startswith("system/")}
+    assert measured == {"ndcg_at_10": 0.25, "recent popularity 1 day/ndcg_at_10": 0.2}
+
+
+def test_a_version_shows_its_data_machine_signature_and_description(registry: Registry, tmp_path: Path) -> None:
+    wanted = publication(tmp_path, registry)
+    version = publish(registry, wanted)
+    client = mlflow.MlflowClient(registry.tracking_uri)
+    _shows_data_and_machine(client, version, wanted)
+    _shows_signature_and_metrics(client, version)
+    _shows_a_description(client, registry, version)
+
+
+def _shows_data_and_machine(client: mlflow.MlflowClient, version: RegisteredVersion, wanted: Publication) -> None:
+    run = client.get_run(version.run_id)
     assert run.inputs is not None
-    assert run.inputs.dataset_inputs[0].dataset.name == "manifest"
+    [logged] = run.inputs.dataset_inputs
+    assert (logged.dataset.name, logged.dataset.digest) == (wanted.datasets[0].name, wanted.digest[:32])
+    assert json.loads(logged.dataset.profile or "") == {"num_rows": 7, "sha256": wanted.digest}
+    assert json.loads(logged.dataset.source) == {"uri": str(wanted.datasets[0].folder)}
+    assert [tag.value for tag in logged.tags] == ["training"]
+    history = client.get_metric_history(version.run_id, "system/cpu_utilization_percentage")
+    assert [(one.step, one.value) for one in history] == [(0, 50.0), (1, 51.0), (2, 52.0)]
+
+
+def _shows_signature_and_metrics(client: mlflow.MlflowClient, version: RegisteredVersion) -> None:
+    run = client.get_run(version.run_id)
+    assert run.outputs is not None
+    model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    info = mlflow.models.get_model_info(model.model_uri)
+    assert info.signature is not None
+    assert info.signature.inputs.input_names() == ["user_id", "history", "k", "as_of"]
+    assert info.saved_input_example_info is not None
+    assert model.metrics is not None
+    assert {metric.key: metric.value for metric in model.metrics}["ndcg_at_10"] == 0.25
+
+
+def _shows_a_description(client: mlflow.MlflowClient, registry: Registry, version: RegisteredVersion) -> None:
+    assert "not judged by the gate yet" in describe(registry, version.version, "champion")
+    registry.set_tags(version.version, {"gate": "needs_human"})
+    table = {"columns": ["rule", "verdict", "reason"], "data": [["users", "undecided", "30 users | 100 needed"]]}
+    client.log_dict(version.run_id, table, "gate.json")
+    numbers = {
+        "first": "7",
+        "overlap@10": {"mean": 0.5},
+        "metrics": {"ndcg@10": {"mean": 0.01, "low": -0.01, "high": 0.03, "verdict": "not distinguishable"}},
+    }
+    client.log_dict(version.run_id, numbers, "diff/7-1.json")
+
+    text = describe(registry, version.version, "champion")
+
+    assert client.get_model_version(registry.model_name, version.version).description == text
+    assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == text
+    assert "gate: **needs human**" in text
+    assert r"| users | undecided | 30 users \| 100 needed |" in text
+    assert f"runs/{version.run_id}/artifacts/diff/7-1.html) | +0.0100 [-0.0100, +0.0300] not disting" in text
+    model = client.get_registered_model(registry.model_name)
+    assert "move the alias `champion`" in (model.description or "")
 
 
 def test_download_gives_the_bundle_that_was_published(registry: Registry, tmp_path: Path) -> None:
@@ -114,8 +173,11 @@ def test_download_gives_the_bundle_that_was_published(registry: Registry, tmp_pa
 
 def test_promotion_keeps_the_version_before_and_rollback_returns_to_it(registry: Registry, tmp_path: Path) -> None:
     publish_some(tmp_path, registry, 2)
+    assert refresh_challenger(registry, "champion") == "2"
     assert move_alias(registry, "champion", "1") is None
     assert move_alias(registry, "champion", "2") == "1"
+    assert registry.aliases() == {"champion": "2", "previous": "1", "challenger": "2"}
+    assert refresh_challenger(registry, "champion") is None
     assert registry.aliases() == {"champion": "2", "previous": "1"}
     assert roll_back(registry, "champion") == "1"
     champion = registry.by_alias("champion")

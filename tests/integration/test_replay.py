@@ -66,7 +66,7 @@ async def read(settings: Settings, bundle: Bundle) -> tuple[list[UserHistory], I
 
 def replayed(bundle: Bundle, snapshot: Path, as_of_us: int, statistics_us: int) -> dict[str, Rebuilt]:
     """Return candidates and feature rows of all users at a past moment, by the code that builds training sets."""
-    loaded = load_interactions(snapshot / "interactions.parquet", bundle.parts.weights)
+    loaded = load_interactions(snapshot / "interactions", bundle.parts.weights)
     known = loaded.interactions.take(np.flatnonzero(loaded.interactions.known_us < as_of_us))
     history = in_items_of(known, bundle.items)
     users = history.users.index(USERS)

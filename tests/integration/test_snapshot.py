@@ -5,14 +5,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
 from features.build.live_statistics import refresh_statistics
+from features.build.part_files import PartFiles
 from features.build.snapshot import write_snapshot
 from features.contracts.events import Event, stamp_event
 from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.times import to_us
+from features.db.connection import connect
 from features.settings import Settings
 from tests.support.tables import fill
 
@@ -43,7 +46,7 @@ def act(name: str, minute: int, action: str = "view", value: float | None = None
 def test_everything_in_the_order_in_which_it_became_known(settings: Settings, tmp_path: Path) -> None:
     info = write_snapshot(settings, tmp_path)
 
-    frame = pd.read_parquet(tmp_path / "interactions.parquet")
+    frame = pd.read_parquet(tmp_path / "interactions")
     columns = ["event_id", "user_id", "item_id", "action", "value", "occurred_at", "known_at", "repeat"]
     assert list(frame.columns) == columns
     assert frame["event_id"].tolist() == ["b", "d", "e", "a", "c"]
@@ -82,7 +85,7 @@ def test_a_range_is_half_open(settings: Settings, tmp_path: Path) -> None:
     assert (since.interactions, since.since_us) == (2, end)
     assert since.weights == until.weights, "weights are those of all data, whatever the window"
     assert since.events == {"view": 4, "rating": 1}
-    assert pd.read_parquet(tmp_path / "interactions.parquet")["repeat"].all(), "and so is what is a repeat"
+    assert pd.read_parquet(tmp_path / "interactions")["repeat"].all(), "and so is what is a repeat"
 
 
 def test_weights_are_those_of_live_statistics_before_a_refresh_and_after_it(settings: Settings, tmp_path: Path) -> None:
@@ -102,4 +105,23 @@ def test_nothing_is_an_empty_snapshot(settings: Settings, tmp_path: Path) -> Non
     info = write_snapshot(settings, tmp_path, until_us=0)
 
     assert (info.interactions, info.items, info.first_known_us) == (0, 0, None)
-    assert len(pd.read_parquet(tmp_path / "interactions.parquet")) == 0
+    assert len(pd.read_parquet(tmp_path / "interactions")) == 0
+
+
+def test_who_is_erased_while_a_snapshot_is_written_is_not_in_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(settings, [stamp_event({"user_id": "v", "item_id": "i1", "action": "view"}, now=START, event_id="v")], START)
+    write = PartFiles.write
+
+    def erased_meanwhile(parts: PartFiles, rows: pa.Table) -> None:
+        if "u" in rows["user_id"].to_pylist():
+            with connect(settings, name="test", autocommit=True) as connection:
+                connection.execute("DELETE FROM interactions WHERE user_id = 'u'")
+                connection.execute("INSERT INTO erasures (user_key, erased_at, receipt) VALUES ('k', now(), '[]')")
+        write(parts, rows)
+
+    monkeypatch.setattr(PartFiles, "write", erased_meanwhile)
+    info = write_snapshot(settings, tmp_path)
+    assert pd.read_parquet(tmp_path / "interactions")["user_id"].tolist() == ["v"]
+    assert (info.interactions, sum(info.rows.values())) == (1, 1)

@@ -17,8 +17,11 @@ import pandas as pd
 import psycopg
 import pytest
 from mlflow.tracking import MlflowClient
+from pydantic import AnyUrl, SecretStr
 
+from features.admin.user_files import scan
 from features.audit import account
+from features.settings import Settings
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.taste_events import EVENTS, ITEMS, NEW_ITEMS, taste_events, taste_items
@@ -26,7 +29,12 @@ from training.bundle.foldin import FoldIn
 from training.bundle.read import open_bundle
 from training.bundle.registry import Registry
 from training.bundle.write import write_bundle
+from training.describing import describe
 from training.index import build_index
+from training.reproducing import reproduce
+from training.steps.against_champion import diff_against_champion
+from training.steps.options import read_options
+from training.steps.runner import StepContext
 from training.steps.state import RunFolder
 
 pytestmark = pytest.mark.integration
@@ -52,6 +60,15 @@ def folder(environment: Environment, run: str) -> RunFolder:
 
 def registry(environment: Environment) -> Registry:
     return Registry(environment["MARQUEE_MLFLOW_TRACKING_URI"], environment["MARQUEE_MODEL_NAME"])
+
+
+def settings_of(environment: Environment) -> Settings:
+    return Settings(
+        database_url=SecretStr(environment["MARQUEE_DATABASE_URL"]),
+        mlflow_tracking_uri=AnyUrl(environment["MARQUEE_MLFLOW_TRACKING_URI"]),
+        model_name=environment["MARQUEE_MODEL_NAME"],
+        work_dir=Path(environment["MARQUEE_WORK_DIR"]),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +156,7 @@ def test_trials_of_a_run_are_nested_below_it_and_its_verdict_is_kept(first: Envi
 def test_nothing_of_the_judging_window_is_in_the_bundle(first: Environment) -> None:
     run = folder(first, "first")
     bundle = open_bundle(run.path / "bundle", str(run.finished("ranker").results["digest"]))
-    frame = pd.read_parquet(run.path / "snapshot/interactions.parquet")
+    frame = pd.read_parquet(run.path / "snapshot/interactions")
     before = frame["occurred_at"].astype("int64") < bundle.manifest.trained_until_us
     assert bundle.manifest.n_interactions == before.sum() < EVENTS
 
@@ -310,6 +327,71 @@ def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: P
     assert list(rows.columns) == ["user_id", "item_id", "rank", "score", "source", "recommendation_id"]
     assert rows["user_id"].tolist() == [user for user in ("u1", "nobody", "u2") for _ in range(5)]
     assert rows["rank"].tolist() == [1, 2, 3, 4, 5] * 3
+
+
+@pytest.fixture(scope="module")
+def small(environment: Environment) -> Environment:
+    """Return the same settings after a run `small` on the latest week, which is soon trained."""
+    options = ("--factors", "8", "--window-days", "8", "--min-events", "300", "--no-promote")
+    done = command(environment, "training", "run", "--run", "small", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return environment
+
+
+def test_a_version_is_made_again_to_the_byte_and_after_an_erasure_nearly(small: Environment) -> None:
+    run = folder(small, "small")
+    version = str(run.finished("register").results["version"])
+    same = command(small, "training", "reproduce", version)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert f"version {version}: the same; " in same.stdout
+    assert "0 rows erased since" in same.stdout
+    rows = [file.rows for file in scan([run.path], "u7", datetime.now(UTC)).rewritten]
+
+    found = reproduce(settings_of(small), registry(small).version(version), now=datetime.now(UTC), tolerance=0.1)
+
+    assert (found.verdict, found.erased_rows) == ("within tolerance", rows[0])
+    assert f"{rows[0]} interactions of erased users were taken out of the snapshot since" in found.notes
+    assert len(found.files) > 5
+    assert [found.tags["run"] for found in registry(small).versions()].count("small") == 1
+
+
+@pytest.mark.timeout(600)  # it may be the one that both runs are made for
+def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
+    first: Environment, small: Environment, tmp_path: Path
+) -> None:
+    one, other = (folder(first, name).finished("register").results for name in ("first", "small"))
+    versions = (str(one["version"]), str(other["version"]))
+    page = tmp_path / "diff.html"
+    done = command(small, "training", "diff", *versions, "--users", "30", "--out", str(page))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"version {versions[0]} -> version {versions[1]}:" in done.stdout
+    assert "ndcg@10: " in done.stdout
+    assert "climbing mountains, number" in page.read_text(encoding="utf-8")
+    client = MlflowClient(small["MARQUEE_MLFLOW_TRACKING_URI"])
+    name = f"diff/{'-'.join(versions)}"
+    assert {file.path for file in client.list_artifacts(other["mlflow_run"], "diff")} == {
+        f"{name}.html",
+        f"{name}.json",
+    }
+    run = folder(small, "small")
+    assert diff_against_champion(StepContext(settings_of(small), run, read_options(run))) == f"{name}.html"
+    text = describe(registry(small), versions[1], "champion")
+    assert f"artifacts/{name}.html" in text
+    assert "interactions, snapshot `" in text
+
+
+def test_the_run_in_mlflow_names_its_data_and_its_machine(small: Environment) -> None:
+    run = folder(small, "small")
+    client = MlflowClient(small["MARQUEE_MLFLOW_TRACKING_URI"])
+    kept = client.get_run(run.finished("register").results["mlflow_run"])
+    assert kept.inputs is not None
+    found = {entry.tags[0].value: entry.dataset for entry in kept.inputs.dataset_inputs}
+    assert set(found) == {"training", "evaluation"}
+    rows = [json.loads(dataset.profile or "")["num_rows"] for dataset in found.values()]
+    assert sum(rows) == run.finished("snapshot").results["interactions"]
+    assert found["training"].digest == run.finished("snapshot").results["sha256"][:32]
+    assert "system/cpu_utilization_percentage" in kept.data.metrics
+    assert kept.data.tags["mlflow.note.content"].startswith("**Run `small`**")
 
 
 def _copy_with_random_factors(good: RunFolder, bad: RunFolder) -> None:

@@ -39,7 +39,7 @@ def train(settings: Settings, folder: Path) -> Bundle:
     """Return a bundle trained on everything that has landed."""
     (folder / "snapshot").mkdir()
     write_snapshot(settings, folder / "snapshot")
-    loaded = load_interactions(folder / "snapshot" / "interactions.parquet")
+    loaded = load_interactions(folder / "snapshot" / "interactions")
     categories = load_categories(None, loaded.interactions.items)
     facts = load_facts(folder / "snapshot" / "items.parquet", loaded.interactions.items)
     training = Training(loaded.interactions, categories, facts, int(loaded.interactions.known_us.max()) + 1)

@@ -133,6 +133,10 @@ class Registry:
         """Let an alias point to a version."""
         self._ask(self._client.set_registered_model_alias, self.model_name, alias, version)
 
+    def delete_alias(self, alias: str) -> None:
+        """Let an alias point to nothing."""
+        self._ask(self._client.delete_registered_model_alias, self.model_name, alias)
+
     def set_tags(self, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version; tags that are not named stay."""
         for key, value in tags.items():

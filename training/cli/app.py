@@ -5,7 +5,7 @@ import sys
 import typer
 
 from features.contracts.errors import MarqueeError
-from training.cli import backtest, compare, recommending, skew, steps, versions, weights
+from training.cli import backtest, compare, diff, recommending, reproduce, skew, steps, versions, weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +23,8 @@ app.command()(backtest.backtest)
 app.command()(weights.weights)
 app.command()(compare.compare)
 app.command()(skew.skew)
+app.command()(diff.diff)
+app.command()(reproduce.reproduce)
 
 
 def main() -> None:

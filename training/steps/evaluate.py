@@ -1,6 +1,8 @@
 """Step `evaluate`: the bundle on its judging window beside every baseline; metrics, pictures and the report."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -9,8 +11,9 @@ import structlog
 
 from training.bundle.bundle import Bundle
 from training.evaluate import Evaluation, evaluate
-from training.evaluation.examples import examples
+from training.evaluation.examples import Example, examples
 from training.evaluation.methods import SERVED
+from training.frames import load_titles
 from training.judging import judged_after
 from training.metrics import Floats, bootstrap_mean
 from training.report import Report, write_report
@@ -47,7 +50,7 @@ def run(context: StepContext) -> StepResult:
         write_values(context.run.path, method, evaluation.values[method])
     np.save(context.run.path / LISTS, evaluation.lists[SERVED], allow_pickle=False)
     rows = metric_rows(evaluation)
-    write_report(_report(context, bundle, evaluation), context.run.path / REPORT)
+    write_report(_report(context, bundle, evaluation, load_titles(inputs.items_file)), context.run.path / REPORT)
     served = {row.metric: row for row in rows if row.model == SERVED}
     ndcg = served["ndcg@10"]
     return StepResult(
@@ -76,7 +79,7 @@ def read_values(run_folder: Path, method: str) -> dict[str, Floats]:
     return {file.stem: np.load(file, allow_pickle=False) for file in files}
 
 
-def _report(context: StepContext, bundle: Bundle, evaluation: Evaluation) -> Report:
+def _report(context: StepContext, bundle: Bundle, evaluation: Evaluation, titles: Mapping[str, str]) -> Report:
     recall = bootstrap_mean(evaluation.candidate_recall, evaluation.seed)
     facts = {
         "Run": context.run.run,
@@ -97,8 +100,13 @@ def _report(context: StepContext, bundle: Bundle, evaluation: Evaluation) -> Rep
         sections=evaluation_sections(evaluation),
         notes=_notes(bundle, evaluation),
         tiles=tiles(evaluation),
-        examples=examples(evaluation, bundle.items, {}, bundle.source_names),
+        examples=_nameless(examples(evaluation, bundle.items, titles, bundle.source_names)),
     )
+
+
+def _nameless(found: list[Example]) -> list[Example]:
+    """Return examples by number instead of the user's id: an erasure does not reach pages in MLflow."""
+    return [replace(example, user=str(number)) for number, example in enumerate(found, start=1)]
 
 
 def _notes(bundle: Bundle, evaluation: Evaluation) -> list[str]:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from features.build.snapshot import ITEMS_FILE
 from features.contracts.ids import IdMap
+from features.contracts.parts import FOLDER
 from features.contracts.weights import ActionWeights
 from features.text.files import read_encoder
 from training.als import AlsConfig
@@ -15,20 +17,27 @@ from training.catalogue import load_facts
 from training.config import TrainingConfig
 from training.data import Interactions
 from training.frames import catalogue_ids, load_categories, load_interactions
+from training.judging import in_items_of
 from training.retrieval import Training
 from training.steps.runner import StepContext
 from training.texts import ItemTexts, exported_texts, load_documents
 from training.tuning.settings import with_values
 
 SNAPSHOT: Final = Path("snapshot")
-INTERACTIONS: Final = SNAPSHOT / "interactions.parquet"
-ITEMS: Final = SNAPSHOT / "items.parquet"
+INTERACTIONS: Final = SNAPSHOT / FOLDER
+"""Folder of parts by user."""
+ITEMS: Final = SNAPSHOT / ITEMS_FILE
 BUNDLE: Final = Path(BUNDLE_FOLDER)
 VECTORS: Final = SNAPSHOT / "vectors.parquet"
 ENCODERS: Final = SNAPSHOT / "encoders"
 """Holds the encoder of the run's texts, in a folder named by its digest."""
 ENCODER: Final = "encoder"
 """Name of its digest in the record of the step `snapshot`."""
+DIGEST: Final = "sha256"
+FILES: Final = "files"
+ROWS: Final = "rows"
+"""Names, in that record, of the digest over all files of the snapshot, of the SHA-256 of each by its path, and of the
+rows of each part of the interactions."""
 TUNED: Final = "tuned"
 """Name of the settings that were found, by path, in the record of the step `retrieval`."""
 
@@ -47,15 +56,20 @@ class Inputs:
     encoder: Path | None
     vectors_file: Path
 
-    def training(self, until_us: int, texts: ItemTexts | None = None) -> Training:
+    def training(self, until_us: int, texts: ItemTexts | None = None, items: IdMap | None = None) -> Training:
         """Return what is learned from: the interactions before a time, and the catalogue.
 
-        The items are those that they touch and, where texts are read, all others of the catalogue.
+        The items are those that they touch and, where texts are read, all others of the catalogue; or those given,
+        that another step has chosen. An erasure between the two may have taken an item's last rows away.
         """
         rows = self.interactions.at_us < until_us
-        known = self.interactions.take(rows.nonzero()[0]).with_items_of_rows()
-        if self.encoder is not None:
-            known = known.with_more_items(catalogue_ids(self.items_file))
+        known = self.interactions.take(rows.nonzero()[0])
+        if items is not None:
+            known = in_items_of(known, items)
+        elif self.encoder is None:
+            known = known.with_items_of_rows()
+        else:
+            known = known.with_items_of_rows().with_more_items(catalogue_ids(self.items_file))
         categories, facts = load_categories(self.items_file, known.items), load_facts(self.items_file, known.items)
         return Training(known, categories, facts, until_us, texts)
 

@@ -24,7 +24,7 @@ def run(context: StepContext) -> StepResult:
     until_us = trained_until_us(context)
     digest = str(context.run.finished("retrieval").results["digest"])
     fitted = open_bundle(context.run.path / retrieval.FOLDER, digest).parts
-    training = inputs.training(until_us, texts_of(fitted))
+    training = inputs.training(until_us, texts_of(fitted), fitted.items)
     moments = time_moments(
         training.interactions, until_us, inputs.config.moments, include_seen=not inputs.config.exclude_seen
     )

@@ -1,24 +1,35 @@
 """Step `register`: the bundle becomes a version of the registered model; the same run always the same version."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from features.contracts.spec import FeatureSpec
 from training.bundle.bundle import Bundle
 from training.bundle.registry import TAG_ENCODER, TAG_SPEC_HASH, TAG_TRAINED_UNTIL, Registry
-from training.publish import Publication, allow_long_requests, publish
+from training.challenger import refresh_challenger
+from training.datasets import LoggedData
+from training.describing import describe
+from training.publish import Publication, allow_long_requests, metric_key, publish
 from training.steps.evaluate import REPORT
-from training.steps.inputs import BUNDLE, INTERACTIONS, TUNED, read_bundle, training_config
+from training.steps.inputs import BUNDLE, DIGEST, SNAPSHOT, TUNED, read_bundle, training_config
+from training.steps.keeping import remove_old_runs, runs_of_aliases
 from training.steps.runner import StepContext, StepResult
 from training.steps.tuning import record_trials
+from training.system_metrics import samples_of
 
-_EXAMPLE_ITEMS = 3
+_EXAMPLE_ITEMS: Final = 3
+_TAGGED: Final = ("ndcg@10", "recall@20", "judged_users")
+"""Metrics that are tags, too: pages that list versions show and search those."""
 
 
 def run(context: StepContext) -> StepResult:
     """Publish run, plots, report and bundle to MLflow, and the trials of a search that are not there yet."""
     bundle = read_bundle(context)
     record_trials(context)
-    version = publish(registry_of(context), _publication(context, bundle))
+    registry = registry_of(context)
+    version = publish(registry, _publication(context, bundle))
+    refresh_challenger(registry, context.settings.model_alias)
+    describe(registry, version.version, context.settings.model_alias)
+    remove_old_runs(context.settings.work_dir, context.settings.keep_runs, runs_of_aliases(registry))
     return StepResult(
         f"version {version.version}, digest {bundle.digest[:12]}",
         {"version": version.version, "mlflow_run": version.run_id, "digest": bundle.digest},
@@ -40,17 +51,40 @@ def _publication(context: StepContext, bundle: Bundle) -> Publication:
         digest=bundle.digest,
         parameters=_parameters(context, bundle, snapshot, trained),
         metrics=run.finished("evaluate").results["metrics"],
-        tags=_tags(bundle, str(trained["trained_until"])),
+        tags=_tags(bundle, str(trained["trained_until"]), run.finished("evaluate").results["metrics"]),
         files=run.path / REPORT,
-        dataset=(run.path / INTERACTIONS, str(snapshot["sha256"])),
+        datasets=_datasets(context, snapshot, trained),
+        system=samples_of(run),
         example_items=tuple(bundle.items.external(bundle.statistics.count.argsort()[::-1][:_EXAMPLE_ITEMS])),
-        description=_description(context, bundle.spec),
     )
 
 
-def _tags(bundle: Bundle, trained_until: str) -> dict[str, str]:
-    tags = {TAG_SPEC_HASH: bundle.manifest.spec_hash, TAG_TRAINED_UNTIL: trained_until}
+def _tags(bundle: Bundle, trained_until: str, metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return what versions can be searched by."""
+    manifest = bundle.manifest
+    tags = {
+        TAG_SPEC_HASH: manifest.spec_hash,
+        TAG_TRAINED_UNTIL: trained_until,
+        "code_version": manifest.code_version,
+        "order_by": manifest.plan.order_by,
+        "users": str(manifest.n_users),
+        "items": str(manifest.n_items),
+        "interactions": str(manifest.n_interactions),
+        **{metric_key(name): f"{metrics[name]:.4g}" for name in _TAGGED if name in metrics},
+    }
     return tags if bundle.encoder is None else tags | {TAG_ENCODER: bundle.encoder}
+
+
+def _datasets(context: StepContext, snapshot: dict[str, Any], trained: dict[str, Any]) -> tuple[LoggedData, ...]:
+    """Return the two parts of the snapshot: what was fitted on, and what was judged on."""
+    folder, digest = context.run.path / SNAPSHOT, str(snapshot[DIGEST])
+    fitted, rows = int(trained["interactions"]), int(snapshot["interactions"])
+    run, until = context.run.run, trained["trained_until"]
+    # MLflow keeps one data set of a name and digest: with the run's name each has its own place.
+    return (
+        LoggedData(f"{run}: interactions before {until}", folder, digest, fitted, "training"),
+        LoggedData(f"{run}: interactions from {until} on", folder, digest, rows - fitted, "evaluation"),
+    )
 
 
 def _parameters(
@@ -77,10 +111,3 @@ def _parameters(
         "code_version": bundle.manifest.code_version,
         "bundle_digest": bundle.digest,
     }
-
-
-def _description(context: StepContext, spec: FeatureSpec) -> str:
-    lines = [f"**{step}**: {context.run.finished(step).summary}" for step in ("snapshot", "retrieval", "ranker")]
-    lines.append(f"**evaluate**: {context.run.finished('evaluate').summary}")
-    lines.append(f"{len(spec.names)} features. The report lies among the run's artifacts (`report/report.html`).")
-    return "  \n".join(lines)

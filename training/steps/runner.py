@@ -11,6 +11,7 @@ import structlog
 from features.settings import Settings
 from training.steps.options import RunOptions, read_options, write_options
 from training.steps.state import DONE, SKIPPED, STEPS, RunError, RunFolder, StepRecord
+from training.system_metrics import watched
 
 log = structlog.get_logger(__name__)
 
@@ -107,4 +108,5 @@ def _options(name: str, run: RunFolder, options: RunOptions | None) -> RunOption
 def _work(name: str, context: StepContext) -> StepResult:
     # Imported by name: a step loads only the libraries that it uses.
     module = cast("_StepModule", importlib.import_module(f"training.steps.{name}"))
-    return module.run(context)
+    with watched(context.run, name):
+        return module.run(context)

@@ -1,14 +1,16 @@
 """Step `snapshot`: the data of the run, as files; a run with too few events ends here as skipped."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from features.build.snapshot import write_snapshot
+from features.contracts.parts import digest_of, sha256_of
 from features.db.connection import connect
 from features.embedding.encoders import embedded_before, load_encoder
 from features.embedding.ensure import ensure_encoder
 from features.embedding.export import export_vectors
 from training.steps.folders import fresh_folder
-from training.steps.inputs import ENCODER, ENCODERS, INTERACTIONS, ITEMS, SNAPSHOT, VECTORS
+from training.steps.inputs import DIGEST, ENCODER, ENCODERS, FILES, ROWS, SNAPSHOT, VECTORS
 from training.steps.runner import StepContext, StepResult
 from training.steps.state import DONE, SKIPPED
 
@@ -26,15 +28,22 @@ def run(context: StepContext) -> StepResult:
         "events": info.events,
         "weights": info.weights.to_json(),
         "known_until": _iso(info.until_us),
-        "sha256": info.sha256[INTERACTIONS.name],
-        "items_sha256": info.sha256[ITEMS.name],
+        ROWS: info.rows,
+        **_digests(info.sha256),
         ENCODER: None,
     }
     if info.interactions < context.options.min_events:
         needed = f"{info.interactions} interactions, {context.options.min_events} needed (option min_events)"
         return StepResult(f"too few events to train: {needed}", results, SKIPPED)
     results[ENCODER] = _write_texts(context)
+    if results[ENCODER] is not None:
+        results |= _digests({**info.sha256, VECTORS.name: sha256_of(context.run.path / VECTORS)})
     return StepResult(f"{info.interactions} interactions from {first} to {last}, {info.items} items", results, DONE)
+
+
+def _digests(files: dict[str, str]) -> dict[str, Any]:
+    """Return the SHA-256 of each file of the snapshot, and one over all of them."""
+    return {FILES: files, DIGEST: digest_of(files)}
 
 
 def _write_texts(context: StepContext) -> str | None:

@@ -1,0 +1,104 @@
+"""A user is taken out of one part of a snapshot, and whatever kills the process, the ledger knows the file."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from features.admin.user_files import FileWithUser, scan
+from features.build.part_files import PartFiles
+from features.contracts.errors import ContractError
+from features.contracts.parts import FOLDER, LEDGER, part_name, part_of, read_ledger, sha256_of, whole
+
+ROOT = Path(__file__).resolve().parents[3]
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+USERS = [f"u{number}" for number in range(200)]
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Path:
+    """Return the snapshot of a run with three rows of each user."""
+    folder = tmp_path / "run-1" / "snapshot"
+    (folder / FOLDER).mkdir(parents=True)
+    rows = pa.table({"user_id": USERS * 3, "number": range(len(USERS) * 3)})
+    with PartFiles(folder / FOLDER, rows.schema) as parts:
+        parts.write(rows)
+    return folder
+
+
+def hashes(snapshot: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in whole(snapshot / FOLDER)}
+
+
+def kept(snapshot: Path) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(path) for path in whole(snapshot / FOLDER)], ignore_index=True)
+
+
+def test_every_row_lies_in_the_part_of_its_user_in_order(snapshot: Path) -> None:
+    found = {path.name: pd.read_parquet(path) for path in whole(snapshot / FOLDER)}
+    assert sorted(kept(snapshot)["number"]) == list(range(len(USERS) * 3))
+    for name, rows in found.items():
+        assert {part_name(part_of(user)) for user in rows["user_id"]} <= {name}
+        assert rows["number"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+def test_an_erasure_rewrites_one_part_and_says_which(
+    snapshot: Path, monkeypatch: pytest.MonkeyPatch, *, left_out: bool
+) -> None:
+    before, rows = hashes(snapshot), kept(snapshot)
+    if left_out:  # as a server does, which lets a process of its own do it
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+    planned = scan([snapshot.parent.parent], "u7")
+    assert hashes(snapshot) == before
+    done = scan([snapshot.parent.parent], "u7", AT)
+    monkeypatch.undo()
+
+    part = part_name(part_of("u7"))
+    assert planned.rewritten == done.rewritten == [FileWithUser(str(snapshot / FOLDER / part), 3)]
+    assert done.holding == []
+    after = hashes(snapshot)
+    assert {name for name in before if before[name] != after[name]} == {part}
+    [line] = read_ledger(snapshot)
+    assert (line.part, line.rows, line.old, line.new) == (part, 3, before[part], after[part])
+    assert b"u7" not in (snapshot / LEDGER).read_bytes()
+    expected = rows[rows["user_id"] != "u7"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept(snapshot), expected)
+    assert scan([snapshot], "u7", AT).rewritten == []
+
+
+@pytest.mark.parametrize("place", ["after_part", "after_ledger"])
+def test_a_killed_erasure_leaves_a_part_that_is_known_and_is_done_again(snapshot: Path, place: str) -> None:
+    before = hashes(snapshot)
+    code = (
+        "import sys; from datetime import UTC, datetime; from pathlib import Path; "
+        "from features.admin.user_files import scan; scan([Path(sys.argv[1])], 'u7', datetime.now(UTC))"
+    )
+    environment = {**os.environ, "MARQUEE_FAILPOINTS": f"{place}=kill"}
+    died = subprocess.run([sys.executable, "-c", code, str(snapshot)], cwd=ROOT, env=environment, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert hashes(snapshot) == before
+    with (snapshot / LEDGER).open("ab") as ledger:  # what a death in the middle of a line leaves
+        ledger.write(b'{"at":"2026')
+
+    scan([snapshot], "u7", AT)
+
+    part = part_name(part_of("u7"))
+    assert read_ledger(snapshot)[-1].old == before[part]
+    assert read_ledger(snapshot)[-1].new == hashes(snapshot)[part]
+    assert "u7" not in set(kept(snapshot)["user_id"])
+    assert not list((snapshot / FOLDER).glob(".*"))
+
+
+def test_a_part_that_is_missing_is_named(snapshot: Path) -> None:
+    part = snapshot / FOLDER / part_name(part_of("u7"))
+    part.unlink()
+    with pytest.raises(ContractError, match=rf"1 of 32 parts are missing, first {part.name}"):
+        whole(snapshot / FOLDER)
+    assert "part that would hold the user is missing" in scan([snapshot], "u7", AT).note
