@@ -15,7 +15,8 @@ from features.settings import Settings
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry, RegistryError
-from training.data import Interactions
+from training.challenger import refresh_challenger
+from training.describing import describe
 from training.evaluation.methods import SERVED
 from training.gate import decide
 from training.gate_record import log_decision, tags_of, write_decision
@@ -27,12 +28,13 @@ from training.gating.rules_file import load_rules
 from training.gating.window import Listed
 from training.skew.rules import GuardRules
 from training.skew.verdict import serving_rule
+from training.steps.against_champion import diff_against_champion
 from training.steps.evaluate import LISTS, POPULARITY, read_values
 from training.steps.folders import fresh_folder
+from training.steps.frozen import SnapshotGoneError, verify_snapshot
 from training.steps.inputs import read_bundle, read_inputs, trained_until_us
 from training.steps.register import registry_of
 from training.steps.runner import StepContext, StepResult
-from training.steps.taken import changed, rows_gone
 
 FOLDER: Final = Path("gate")
 _CHAMPION: Final = Path("champion")
@@ -55,17 +57,26 @@ def run(context: StepContext) -> StepResult:
     log_decision(registry, str(registered["mlflow_run"]), decision, folder)
     reasons = {TAG_GATE_REASONS: decision.reasons[:_MAX_TAG]}
     registry.set_tags(version, {TAG_GATE: decision.outcome, **reasons, **tags_of(decision)})
+    _for_whoever_decides(context, registry, version)
     return StepResult(_summary(version, champion, decision), told, decision.outcome)
+
+
+def _for_whoever_decides(context: StepContext, registry: Registry, version: str) -> None:
+    """Leave in MLflow what a person looks at: the version beside the champion, whether it stands, and its page."""
+    alias = context.settings.model_alias
+    diff_against_champion(context)
+    refresh_challenger(registry, alias)
+    describe(registry, version, alias)
 
 
 def _evidence(
     context: StepContext, registry: Registry, champion: RegisteredVersion | None, rules: GateRules
 ) -> Evidence:
     served, why_not = _open_champion(context, registry, champion)
-    inputs = read_inputs(context)
+    erased, changed = _since_taken(context)
     evidence = gather(
-        inputs.interactions,
-        _candidate(context, inputs.interactions),
+        read_inputs(context).interactions,
+        _candidate(context, erased),
         served,
         include_seen=not context.options.exclude_seen,
         seed=context.options.seed,
@@ -74,15 +85,23 @@ def _evidence(
     return replace(
         evidence,
         why_no_champion=why_not,
-        changed=changed(context.run, rows_gone(context.run, inputs.interactions)),
+        changed=changed,
         serving_path=None if champion is None else _serving_path(context.settings, champion, rules),
         doctor=_doctor(context.settings) if rules.of_kind(DataDoctor) else None,
     )
 
 
-def _candidate(context: StepContext, interactions: Interactions) -> Candidate:
+def _since_taken(context: StepContext) -> tuple[int, str]:
+    """Return how many interactions were erased since the snapshot was taken, and how else it differs from that."""
+    try:
+        return verify_snapshot(context.run).erased_rows, ""
+    except SnapshotGoneError as error:
+        return 0, str(error)
+
+
+def _candidate(context: StepContext, erased: int) -> Candidate:
     """Return the run's bundle with what the step `evaluate` kept of it."""
-    path, erased = context.run.path, rows_gone(context.run, interactions)
+    path = context.run.path
     bare = Candidate(read_bundle(context), trained_until_us(context), erased)
     if erased or not (path / LISTS).exists():
         return bare
