@@ -15,7 +15,7 @@ from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle
 from training.bundle.registry import RegisteredVersion, Registry, RegistryError
-from training.promotion import move_alias, roll_back
+from training.bundle.aliases import move_alias, roll_back
 from training.publish import EXPERIMENT, Publication, publish
 
 pytestmark = pytest.mark.integration

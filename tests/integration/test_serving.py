@@ -20,7 +20,7 @@ from tests.conftest import WaitUntil
 from tests.support.landing import START, Rig, recreate_topics
 from tests.support.serving import TOKEN, Api, items_of, publish_tiny, request_loop, without_digest
 from training.bundle.registry import RegisteredVersion, Registry
-from training.promotion import move_alias
+from training.bundle.aliases import move_alias
 
 pytestmark = pytest.mark.integration
 

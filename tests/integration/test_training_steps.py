@@ -102,7 +102,8 @@ def test_a_run_leaves_a_promoted_version_with_everything_that_tells_of_it(first:
             "SELECT actor, action, target, details FROM audit_events WHERE correlation_id = 'first' "
             "ORDER BY audit_event_id"
         ).fetchall()
-    assert entry == (account(), "promote", version.version, {"alias": "champion", "model": "steps", "from": None})
+    details = {"alias": "champion", "model": "steps", "from": None, "reason": "the gate said promoted"}
+    assert entry == (account(), "promote", version.version, details)
 
 
 def test_a_bundle_knows_items_that_nobody_met_by_their_texts(first: Environment) -> None:
@@ -209,9 +210,9 @@ def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
 
 def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> None:
     _copy_with_random_factors(folder(first, "first"), folder(first, "bad"))
-    for name in ("evaluate", "register", "gate", "promote"):
+    for name, code in (("evaluate", 0), ("register", 0), ("gate", 0), ("promote", 99)):
         done = step(first, name, "bad")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
     found = registry(first)
     version = found.find_by_run("bad")
     champion = found.by_alias("champion")
@@ -233,39 +234,84 @@ def test_a_run_that_was_asked_not_to_promote_leaves_the_champion(first: Environm
         (run.path / f"{name}.json").unlink()
     options = json.loads((run.path / "options.json").read_text())
     (run.path / "options.json").write_text(json.dumps(options | {"promote": False}))
-    for name in ("register", "gate", "promote"):
+    for name, code in (("register", 0), ("gate", 0), ("promote", 99)):
         done = step(first, name, "asked-not-to")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
     assert "this run was asked not to promote" in done.stdout
     champion = registry(first).by_alias("champion")
     assert champion is not None
     assert champion.tags["run"] == "first"
 
 
-def test_skew_of_what_serves_leaves_the_promotion_to_a_person(first: Environment) -> None:
+def test_skew_of_what_serves_leaves_the_promotion_to_a_person_whose_answer_is_kept(first: Environment) -> None:
     run = folder(first, "while-skewed")
     shutil.copytree(folder(first, "first").path, run.path)
     for name in ("register", "gate", "promote"):
         (run.path / f"{name}.json").unlink()
     found = registry(first)
-    champion = found.by_alias("champion")
-    assert champion is not None
+    champion = found.aliases()["champion"]
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    found.set_tags(champion.version, {"skew": "skewed", "skew_at": at, "skew_reasons": "item_idle (3 of 9)"})
+    found.set_tags(champion, {"skew": "skewed", "skew_at": at, "skew_reasons": "item_idle (3 of 9)"})
     try:
-        for name in ("register", "gate", "promote"):
+        for name in ("register", "gate"):
             done = step(first, name, "while-skewed")
             assert done.returncode == 0, done.stderr
     finally:
-        found.set_tags(champion.version, {"skew": "ok"})
+        found.set_tags(champion, {"skew": "ok"})
     version = found.find_by_run("while-skewed")
     assert version is not None
     assert version.tags["gate"] == "needs_human"
     assert "serving path: undecided: checked" in version.tags["gate_reasons"]
     assert "item_idle (3 of 9)" in version.tags["gate_reasons"]
-    after = found.by_alias("champion")
-    assert after is not None
-    assert after.version == champion.version
+
+    asked = command(uncounted(first), "training", "approval", "--run", "while-skewed")
+    assert asked.returncode == 0, asked.stderr
+    question = json.loads(asked.stdout)
+    assert f"version {version.version}" in question["subject"]
+    assert "item_idle (3 of 9)" in question["body"]
+    assert f"/#/models/steps/versions/{version.version})" in question["body"]
+    never = command(uncounted(first), "training", "approval", "--run", "while-skewed", "--when", "never")
+    assert never.returncode == 99
+
+    def answered(answer: str, reason: str) -> int:
+        said = {"answer": answer, "by": "airflow:ana", "at": at, "reason": reason}
+        done = step(first, "promote", "while-skewed", "--approval", json.dumps(said))
+        run.path.joinpath("promote.json").unlink()
+        return done.returncode
+
+    assert answered("Reject", "not today") == 99
+    assert found.aliases()["champion"] == champion
+    assert found.version(version.version).tags["approval"] == "rejected"
+    assert answered("Approve", "the skew is known") == 0
+    tags = found.version(version.version).tags
+    assert (tags["approval"], tags["approved_by"], tags["approved_at"]) == ("approved", "airflow:ana", at)
+    assert answered("Approve", "again, as after a kill") == 0
+    assert found.aliases() == {"champion": version.version, "previous": champion}
+
+    back = command(uncounted(first), "training", "rollback", "--reason", "worse", "--by", "airflow:bo", "--run", "r 1")
+    assert back.returncode == 0, back.stderr
+    told = command(uncounted(first), "training", "history", "--limit", "2")
+    newer, older = [line for line in told.stdout.splitlines() if "airflow:" in line]
+    assert all(word in newer for word in ("airflow:bo", "rollback", "worse", "r 1"))
+    assert all(word in older for word in ("airflow:ana", "promote", "approved: the skew is known"))
+
+
+def test_a_version_is_not_promoted_over_one_that_the_gate_did_not_see(first: Environment) -> None:
+    run = folder(first, "overtaken")
+    shutil.copytree(folder(first, "first").path, run.path)
+    for name in ("register", "gate", "promote"):
+        (run.path / f"{name}.json").unlink()
+    assert step(first, "register", "overtaken").returncode == 0
+    found = registry(first)
+    champion, own = found.aliases()["champion"], found.find_by_run("overtaken")
+    assert own is not None
+    # As the gate leaves it that looked before the present champion came.
+    before = folder(first, "first").finished("gate")
+    run.finish(msgspec.structs.replace(before, results=before.results | {"version": own.version, "champion": "999"}))
+    done = step(first, "promote", "overtaken")
+    assert done.returncode == 99
+    assert f"version {champion} serves by now, and the gate judged beside 999" in done.stdout
+    assert found.aliases()["champion"] == champion
 
 
 def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import structlog
 
+from features.contracts.moves import Moved
 from training.bundle.registry import ALIAS_PREVIOUS, Registry, RegistryError
 
 log = structlog.get_logger(__name__)
@@ -52,3 +53,28 @@ def roll_back(registry: Registry, alias: str) -> str:
         )
     move_alias(registry, alias, previous)
     return previous
+
+
+class ServedAlias:
+    """The alias that servers follow, and `previous` beside it: what `features.moves` moves and looks at."""
+
+    def __init__(self, registry: Registry, alias: str) -> None:
+        self._registry = registry
+        self._alias = alias
+
+    def version(self) -> str | None:
+        """Return the version that the alias points to."""
+        return self._registry.aliases().get(self._alias)
+
+    def remember(self, version: str) -> None:
+        """Let a version be the one that a rollback goes to."""
+        self._registry.set_alias(ALIAS_PREVIOUS, version)
+
+    def promote(self, version: str) -> Moved:
+        """Let the alias point to a version; see `move_alias`."""
+        return Moved(move_alias(self._registry, self._alias, version), version)
+
+    def roll_back(self) -> Moved:
+        """Let the alias point to the version before; see `roll_back`."""
+        before = self.version()
+        return Moved(before, roll_back(self._registry, self._alias))
