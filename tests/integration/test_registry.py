@@ -13,9 +13,9 @@ import pytest
 from features.contracts.errors import UnavailableError
 from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
+from training.bundle.aliases import move_alias, roll_back
 from training.bundle.read import open_bundle
 from training.bundle.registry import RegisteredVersion, Registry, RegistryError
-from training.bundle.aliases import move_alias, roll_back
 from training.publish import EXPERIMENT, Publication, publish
 
 pytestmark = pytest.mark.integration

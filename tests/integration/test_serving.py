@@ -19,8 +19,8 @@ from ops.local.ports import free_ports
 from tests.conftest import WaitUntil
 from tests.support.landing import START, Rig, recreate_topics
 from tests.support.serving import TOKEN, Api, items_of, publish_tiny, request_loop, without_digest
-from training.bundle.registry import RegisteredVersion, Registry
 from training.bundle.aliases import move_alias
+from training.bundle.registry import RegisteredVersion, Registry
 
 pytestmark = pytest.mark.integration
 
