@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
-from pydantic import BaseModel
 from starlette.middleware import Middleware
 
 from serving.auth import Role, require_role
@@ -26,7 +25,7 @@ from serving.routes.docs import install_docs
 from serving.routes.events import events_router
 from serving.routes.items import items_router
 from serving.routes.model import model_router, versions_router
-from serving.routes.moves import ModelOperations, RollbackRequest, moves_router
+from serving.routes.moves import MOVE_MODELS, ModelOperations, moves_router
 from serving.routes.onboarding import onboarding_router
 from serving.routes.operations import operations_router
 from serving.routes.recommend import recommend_router
@@ -34,7 +33,6 @@ from serving.routes.records import records_router
 from serving.routes.users import users_router
 from serving.schemas import RecommendRequest
 from serving.shedding import SheddingMiddleware
-from serving.trainings import TrainRequest
 
 DESCRIPTION: Final = """\
 Send events, get recommendations that take them into account within a second.
@@ -96,14 +94,6 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     app.include_router(aliases_router(parts.pipeline, parts.poster, parts.models, model, checkup, admin))
     direct.update(direct_endpoints(app.routes))
     install_docs(app)
-    bodies: list[type[BaseModel]] = [
-        RecommendRequest,
-        SearchRequest,
-        *POSTED_MODELS,
-        *ADMIN_MODELS,
-        RollbackRequest,
-        TrainRequest,
-    ]
-    install_openapi(app, bodies)
+    install_openapi(app, [RecommendRequest, SearchRequest, *POSTED_MODELS, *ADMIN_MODELS, *MOVE_MODELS])
     install_problem_handlers(app)
     return app

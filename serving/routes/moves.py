@@ -51,6 +51,9 @@ class RollbackAnswer(BaseModel):
     served: bool = Field(description="Whether the process that answers serves it already; others follow in seconds.")
 
 
+MOVE_MODELS: Final[list[type[BaseModel]]] = [RollbackRequest, TrainRequest]
+
+
 class ModelOperations:
     """What the routes do, by whichever of their names they are called."""
 
