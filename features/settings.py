@@ -52,6 +52,9 @@ class Settings(BaseSettings):
         None, description="YAML that says what actions weigh; empty = found from the data."
     )
     retention_days: int = Field(0, ge=0, description="Days after which events are deleted; 0 keeps all.")
+    train_after_events: int = Field(
+        100_000, ge=0, description="Interactions after which a training is due, besides the nightly one; 0 = never."
+    )
     fresh_share: float = Field(
         0.0, ge=0, le=1, description="Share of a list's places that goes to items nobody acted on yet; 0 = none."
     )

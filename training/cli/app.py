@@ -5,7 +5,7 @@ import sys
 import typer
 
 from features.contracts.errors import MarqueeError
-from training.cli import backtest, compare, recommending, skew, steps, versions, weights
+from training.cli import backtest, compare, due, recommending, skew, steps, versions, weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,7 @@ app.command()(steps.step)
 app.command()(steps.run)
 app.command()(steps.approval)
 app.command()(steps.outcome)
+app.command()(due.due)
 app.command("versions")(versions.list_versions)
 app.command()(versions.promote)
 app.command()(versions.rollback)

@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from features.contracts.times import given_instant
 from features.log import configure_logging
 from features.settings import load_settings
 from training.steps.approval import When, question, read_answer
@@ -20,7 +21,15 @@ from training.steps.state import KEPT, SKIPPED, STEPS, RunError, RunFolder, Step
 RunId = Annotated[str, typer.Option("--run", help="Names the run's folder below MARQUEE_WORK_DIR.")]
 _FLAGS: Final[Mapping[str, object]] = {
     "window_days": Annotated[
-        int | None, typer.Option(help="Days of history to train on, back from now.", show_default="all there is")
+        int | None, typer.Option(help="Days of history, back from now or --until.", show_default="all there is")
+    ],
+    "since": Annotated[
+        str | None,
+        typer.Option(help="Only interactions known at or after it (RFC 3339).", show_default="all there is"),
+    ],
+    "until": Annotated[
+        str | None,
+        typer.Option(help="Only what was known before, as if it ran then.", show_default="all there is"),
     ],
     "factors": Annotated[int | None, typer.Option(help="Latent dimensions of ALS, 8 to 512.", show_default="64")],
     "exclude_seen": Annotated[
@@ -139,7 +148,7 @@ def _line(position: int, record: StepRecord) -> str:
     return f"{position}/{len(STEPS)} {record.step:<9} {record.took_s:7.1f} s  {record.outcome}: {record.summary}"
 
 
-def _options(**values: int | bool | None) -> RunOptions | None:
+def _options(**values: str | int | bool | None) -> RunOptions | None:
     """Return the options that were given, checked; None where none was.
 
     Raises
@@ -147,7 +156,8 @@ def _options(**values: int | bool | None) -> RunOptions | None:
     RunError
         Naming the option whose value is out of its limits.
     """
-    given = {name: value for name, value in values.items() if value is not None}
+    given: dict[str, object] = {name: value for name, value in values.items() if value is not None}
+    given |= {name: given_instant(str(given[name]), f"--{name}") for name in ("since", "until") if name in given}
     try:
         return msgspec.convert(given, RunOptions) if given else None
     except msgspec.ValidationError as error:

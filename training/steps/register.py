@@ -3,6 +3,7 @@
 from typing import Any
 
 from features.contracts.spec import FeatureSpec
+from features.contracts.times import zulu
 from training.bundle.bundle import Bundle
 from training.bundle.registry import TAG_ENCODER, TAG_SPEC_HASH, TAG_TRAINED_UNTIL, Registry
 from training.publish import Publication, allow_long_requests, publish
@@ -59,6 +60,8 @@ def _parameters(
     options = context.options
     return training_config(context, bundle.parts.weights).parameters() | {
         "window_days": options.window_days,
+        "since": None if options.since is None else zulu(options.since),
+        "until": None if options.until is None else zulu(options.until),
         "min_events": options.min_events,
         "tune_trials": options.tune_trials,
         "tune_minutes": options.tune_minutes,
