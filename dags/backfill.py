@@ -31,14 +31,14 @@ trigger `train_recommender` to have it now.
 """
 
 PARAMS = {
-    "interactions": Param(
+    "interactions_file": Param(
         "",
         type="string",
         maxLength=1000,
         title="File of interactions",
         description="Path of a Parquet, CSV or JSONL file with user_id, item_id, action, occurred_at. Empty: none.",
     ),
-    "items": Param(
+    "items_file": Param(
         "",
         type="string",
         maxLength=1000,
@@ -75,8 +75,8 @@ PARAMS = {
 }
 
 ENV = {
-    "INTERACTIONS": "{{ params.interactions }}",
-    "ITEMS": "{{ params.items }}",
+    "INTERACTIONS": "{{ params.interactions_file }}",
+    "ITEMS": "{{ params.items_file }}",
     "SKIP_BAD": "{{ '--skip-bad' if params.skip_bad else '' }}",
     "DRY_RUN": "{{ '--dry-run' if params.dry_run else '' }}",
     "SINCE": "{{ params.since or '' }}",

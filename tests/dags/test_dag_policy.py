@@ -104,6 +104,7 @@ def test_registering_is_never_repeated_by_itself(dag_folder: Folder) -> None:
 @pytest.mark.parametrize("dag", DAGS)
 def test_a_form_tells_limits_and_purpose_of_every_option(dag_folder: Folder, dag: str) -> None:
     for name, schema in dag_folder["dags"][dag]["params"].items():
+        assert not hasattr(dict, name), name  # a template would read the method
         assert schema["title"], name
         assert len(schema["description"]) > 20, name
         if "integer" in schema["type"]:
