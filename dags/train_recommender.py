@@ -319,10 +319,13 @@ def train_recommender() -> None:
             minutes=10,
             retries=1,
             env={**ENV, **ANSWER},
-            trigger_rule=TriggerRule.NONE_FAILED,  # after an approval that was not needed, too
+            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,  # also where the gate decided and nobody was asked
+            inlets=[RECOMMENDER_VERSION],
             outlets=[CHAMPION],
         ),
     ]
+    gate, promote = steps[5], steps[-1]
+    gate >> promote
     # As a teardown it always runs, and does not hide a failure of the steps from the run's own state.
     chain(started, examined, *steps, announced.as_teardown())
 

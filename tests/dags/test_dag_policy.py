@@ -78,7 +78,9 @@ def test_training_is_one_chain_and_is_announced_at_both_ends(dag_folder: Folder)
     assert tasks["data_doctor"]["trigger_rule"] == "all_done"  # announcing may fail, examining must not
     assert tasks["announce"]["is_teardown"]
     assert all(tasks[name]["trigger_rule"] == "all_success" for name in (*STEPS, "needs_approval", "approval"))
-    assert tasks["promote"]["trigger_rule"] == "none_failed"  # where nobody is asked, approving is skipped
+    # Where nobody is asked, approving is skipped; where there are too few events, the gate is as well.
+    assert tasks["promote"]["trigger_rule"] == "none_failed_min_one_success"
+    assert tasks["promote"]["upstream"] == ["approval", "gate"]
 
 
 def test_assets_lead_from_landed_data_to_the_version_that_serves(dag_folder: Folder) -> None:

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from features.build.landed import landed_since
 from features.settings import load_settings
 from training.due import call, last_training
 from training.steps.runner import SKIP_EXIT_CODE
@@ -18,6 +17,8 @@ def due(
     ] = None,
 ) -> None:
     """Say whether enough interactions landed since the last training; exit code 99: not yet."""
+    from features.build.landed import landed_since  # noqa: PLC0415  # other commands need no database
+
     settings = load_settings()
     enough = settings.train_after_events if events is None else events
     if not enough:
