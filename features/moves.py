@@ -11,6 +11,7 @@ from features.audit import AuditEvent, Deed, latest_moves, lock_moves, note
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.moves import Moved
 from features.db.connection import Connection, connect
+from features.failpoints import failpoint
 from features.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -86,6 +87,7 @@ class Moves:
             with _logged(way):
                 self._account_for(connection, but=wanted)
             moved = move()
+            failpoint("after_alias")
             with _logged(way):
                 self._note_own(connection, way, moved, by)
             return moved

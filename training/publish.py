@@ -22,6 +22,7 @@ from mlflow.types.schema import AnyType, ColSpec, Schema
 
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.errors import ContractError
+from features.failpoints import failpoint
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.registry import TAG_DIGEST, TAG_RUN, RegisteredVersion, Registry, translated
 from training.code_version import ROOT
@@ -170,6 +171,7 @@ def _register(registry: Registry, publication: Publication) -> str:
         if publication.files is not None:
             mlflow.log_artifacts(str(publication.files), "report")
         model = _log_model(publication)
+        failpoint("after_upload")
         return _create_version(client, registry.model_name, model, run.info.run_id, publication)
 
 
@@ -208,4 +210,5 @@ def _create_version(client: MlflowClient, name: str, model: Any, run_id: str, pu
         description=publication.description or None,
         await_creation_for=60,
     )
+    failpoint("after_version")
     return str(created.version)

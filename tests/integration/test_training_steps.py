@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from mlflow.tracking import MlflowClient
 from features.audit import account
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
+from tests.support.serving import NOWHERE
 from tests.support.taste_events import EVENTS, ITEMS, NEW_ITEMS, taste_events, taste_items
 from training.bundle.foldin import FoldIn
 from training.bundle.read import open_bundle
@@ -187,6 +189,9 @@ def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
     environment: Environment, wait_until: WaitUntil, tmp_path: Path
 ) -> None:
     for name, options in (("snapshot", ("--factors", "8")), ("retrieval", ())):
+        killed = step({**environment, "MARQUEE_FAILPOINTS": "after_step=kill"}, name, "killed", *options)
+        assert killed.returncode == -signal.SIGKILL
+        assert folder(environment, "killed").record(name) is None
         assert step(environment, name, "killed", *options).returncode == 0
     run = folder(environment, "killed")
     log = tmp_path / "log"
@@ -294,6 +299,43 @@ def test_skew_of_what_serves_leaves_the_promotion_to_a_person_whose_answer_is_ke
     newer, older = [line for line in told.stdout.splitlines() if "airflow:" in line]
     assert all(word in newer for word in ("airflow:bo", "rollback", "worse", "r 1"))
     assert all(word in older for word in ("airflow:ana", "promote", "approved: the skew is known"))
+
+
+def test_whenever_a_late_step_is_killed_there_is_one_version_and_the_alias_is_whole(first: Environment) -> None:
+    run, found = folder(first, "killed-late"), registry(first)
+    shutil.copytree(folder(first, "first").path, run.path)
+    for name in ("register", "gate", "promote"):
+        (run.path / f"{name}.json").unlink()
+    champion = found.aliases()["champion"]
+    places = {
+        "register": ("after_upload", "after_version", "after_step"),
+        "gate": ("after_step",),
+        "promote": ("after_previous", "after_alias", "after_step"),
+    }
+    away = {**first, "MARQUEE_MLFLOW_TRACKING_URI": NOWHERE, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    for name, killed_at in places.items():
+        if name == "promote":  # MLflow went away after the version was registered
+            assert step(away, name, "killed-late").returncode == 2
+            assert found.aliases()["champion"] == champion
+        for place in killed_at:
+            killed = step({**first, "MARQUEE_FAILPOINTS": f"{place}=kill"}, name, "killed-late")
+            assert killed.returncode == -signal.SIGKILL, killed.stderr
+            assert run.record(name) is None
+            own = [one for one in found.versions() if one.tags.get("run") == "killed-late"]
+            assert len(own) <= 1
+            assert all(one.digest == run.finished("ranker").results["digest"] for one in own)
+            assert found.aliases()["champion"] in {champion, *(one.version for one in own)}
+        done = step(first, name, "killed-late")
+        assert done.returncode == 0, done.stderr
+    [version] = [one for one in found.versions() if one.tags.get("run") == "killed-late"]
+    assert found.aliases() == {"champion": version.version, "previous": champion}
+    with psycopg.connect(first["MARQUEE_DATABASE_URL"]) as connection:
+        entries = connection.execute(
+            "SELECT actor, action, correlation_id, details ->> 'from' FROM audit_events WHERE target = %s",
+            (version.version,),
+        ).fetchall()
+    assert entries == [(account(), "promote", "killed-late", champion)]
+    assert command(uncounted(first), "training", "rollback").returncode == 0
 
 
 def test_a_version_is_not_promoted_over_one_that_the_gate_did_not_see(first: Environment) -> None:

@@ -3,6 +3,7 @@
 import structlog
 
 from features.contracts.moves import Moved
+from features.failpoints import failpoint
 from training.bundle.registry import ALIAS_PREVIOUS, Registry, RegistryError
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,7 @@ def move_alias(registry: Registry, alias: str, version: str) -> str | None:
         return current
     if current is not None:
         registry.set_alias(ALIAS_PREVIOUS, current)
+    failpoint("after_previous")
     registry.set_alias(alias, version)
     log.info("alias moved", alias=alias, version=version, was=current)
     return current

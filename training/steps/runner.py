@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, cast
 
 import structlog
 
+from features.failpoints import failpoint
 from features.settings import Settings
 from training.steps.approval import Answer
 from training.steps.options import RunOptions, read_options, write_options
@@ -74,6 +75,7 @@ def run_step(
             log.info("finished before, nothing to do", finished_at=known.finished_at, summary=known.summary)
             return known
         record = _record(name, run, settings, options, answer)
+        failpoint("after_step")
         run.finish(record)
         log.info(record.outcome, summary=record.summary, took_s=record.took_s)
         return record
