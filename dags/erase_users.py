@@ -1,14 +1,11 @@
 """DAG `erase_users`: users who ask for it are taken out of everything, by a form."""
 
-import os
-import sys
 from datetime import timedelta
-from pathlib import Path
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Param, dag
+from marquee_tasks import command, deadline, defaults
 
-ROOT = Path(__file__).resolve().parent.parent
+NEXT_STEP = "read the last line above, then clear the task: users before that line are erased already, once is enough."
 
 DOC = """
 ### Erase users
@@ -45,7 +42,6 @@ PARAMS = {
 
 # Values reach the shell as variables, never as text of a command.
 ENV = {
-    "MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable),
     "USER_IDS": "{{ params.user_ids | join('\\n') }}",
     "DRY_RUN": "{{ '--dry-run' if params.dry_run else '' }}",
 }
@@ -58,22 +54,21 @@ ENV = {
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
-    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    default_args=defaults(NEXT_STEP),
+    deadline=deadline(1, NEXT_STEP),
     params=PARAMS,
     tags=["marquee", "operations"],
     doc_md=DOC,
 )
 def erase_users() -> None:
     """Build the one task."""
-    BashOperator(
-        task_id="erase",
-        bash_command='printf "%s" "$USER_IDS" | "$MARQUEE_PYTHON" -m features erase --from - ${DRY_RUN:+"$DRY_RUN"}',
-        env=ENV,
-        append_env=True,
-        cwd=str(ROOT),
-        doc_md="Erases each user and prints the receipts.",
+    command(
+        "erase",
+        'printf "%s" "$USER_IDS" | "$MARQUEE_PYTHON" -m features erase --from - ${DRY_RUN:+"$DRY_RUN"}',
+        doc="Erases each user and prints the receipts.",
+        minutes=110,
         retries=1,
-        execution_timeout=timedelta(minutes=110),
+        env=ENV,
     )
 
 

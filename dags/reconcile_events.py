@@ -1,14 +1,14 @@
 """DAG `reconcile_events`: whether every event is accounted for, every hour."""
 
-import os
-import sys
 from datetime import timedelta
-from pathlib import Path
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import CronTriggerTimetable, dag
+from marquee_tasks import command, deadline, defaults
 
-ROOT = Path(__file__).resolve().parent.parent
+NEXT_STEP = (
+    "the end of the log names partitions and offsets; `python -m features offsets` reads events again that were not "
+    "landed."
+)
 
 DOC = """
 ### Reconcile events
@@ -34,21 +34,19 @@ Postgres or Kafka was away, and the next hour tells more. Events that were not l
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),
-    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    default_args=defaults(NEXT_STEP),
+    deadline=deadline(0.5, NEXT_STEP),
     tags=["marquee", "operations"],
     doc_md=DOC,
 )
 def reconcile_events() -> None:
     """Build the one task."""
-    BashOperator(
-        task_id="reconcile",
-        bash_command='exec "$MARQUEE_PYTHON" -m features reconcile --trend 48',
-        env={"MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable)},
-        append_env=True,
-        cwd=str(ROOT),
-        doc_md="Prints the account; red if an event is not accounted for, with what is wrong at the end.",
+    command(
+        "reconcile",
+        'exec "$MARQUEE_PYTHON" -m features reconcile --trend 48',
+        doc="Prints the account; red if an event is not accounted for, with what is wrong at the end.",
+        minutes=25,
         retries=1,
-        execution_timeout=timedelta(minutes=25),
     )
 
 

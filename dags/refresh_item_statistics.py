@@ -1,20 +1,20 @@
 """DAG `refresh_item_statistics`: popularity and trends of items, closed every 15 minutes."""
 
-import os
-import sys
 from datetime import timedelta
-from pathlib import Path
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import CronTriggerTimetable, dag
+from marquee_tasks import ENOUGH_NEW_EVENTS, INTERACTION_EVENTS, ITEM_STATISTICS, command, deadline, defaults
 
-ROOT = Path(__file__).resolve().parent.parent
+NEXT_STEP = "mend what the last line above names (most often Postgres), then clear the task or wait for the next run."
 
 DOC = """
 ### Refresh item statistics
 
 Adds the closed 15-minute buckets of events to the table `item_statistics` (`python -m features statistics`): counts and
 decayed sums, from which servers and training know what is popular and what is trending.
+
+Then it looks whether enough has landed for another training (`python -m training due`): the asset `enough_new_events`
+is updated once for every `MARQUEE_TRAIN_AFTER_EVENTS` new interactions, and starts `train_recommender`.
 
 Safe to repeat at any time: it goes on from the newest closed bucket, and items whose history arrives late are rebuilt.
 
@@ -25,28 +25,39 @@ often Postgres), and clear the task or wait for the next run.
 
 @dag(
     dag_id="refresh_item_statistics",
-    description="Closes 15-minute buckets of item statistics.",
+    description="Closes 15-minute buckets of item statistics; starts a training when enough is new.",
     # A minute after each bucket's edge; no start date, so that unpausing waits for the next one.
     schedule=CronTriggerTimetable("1/15 * * * *", timezone="UTC", run_immediately=timedelta()),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),
-    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    default_args=defaults(NEXT_STEP),
+    deadline=deadline(0.5, NEXT_STEP),
     tags=["marquee", "features"],
     doc_md=DOC,
 )
 def refresh_item_statistics() -> None:
-    """Build the one task."""
-    BashOperator(
-        task_id="statistics",
-        bash_command='exec "$MARQUEE_PYTHON" -m features statistics',
-        env={"MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable)},
-        append_env=True,
-        cwd=str(ROOT),
-        doc_md="Advances the table to the newest closed bucket.",
+    """Build the two tasks."""
+    statistics = command(
+        "statistics",
+        'exec "$MARQUEE_PYTHON" -m features statistics',
+        doc="Advances the table to the newest closed bucket.",
+        minutes=30,
         retries=2,
-        execution_timeout=timedelta(minutes=30),
+        inlets=[INTERACTION_EVENTS],
+        outlets=[ITEM_STATISTICS],
     )
+    enough = command(
+        "enough_new_events",
+        'exec "$MARQUEE_PYTHON" -m training due',
+        doc="Skipped until MARQUEE_TRAIN_AFTER_EVENTS interactions have landed since the last training; then it sets "
+        "`train_recommender` off.",
+        minutes=10,
+        retries=1,
+        inlets=[INTERACTION_EVENTS],
+        outlets=[ENOUGH_NEW_EVENTS],
+    )
+    statistics >> enough
 
 
 refresh_item_statistics()

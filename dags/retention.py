@@ -1,14 +1,11 @@
 """DAG `retention`: events older than the retention go, every night."""
 
-import os
-import sys
 from datetime import timedelta
-from pathlib import Path
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import CronTriggerTimetable, dag
+from marquee_tasks import command, deadline, defaults
 
-ROOT = Path(__file__).resolve().parent.parent
+NEXT_STEP = "mend what the last line above names (Postgres or Kafka away), then clear the task: it goes on."
 
 DOC = """
 ### Retention
@@ -33,21 +30,19 @@ log, mend the cause (Postgres or Kafka away), and clear the task: it goes on. Sa
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),
-    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    default_args=defaults(NEXT_STEP),
+    deadline=deadline(4, NEXT_STEP),
     tags=["marquee", "operations"],
     doc_md=DOC,
 )
 def retention() -> None:
     """Build the one task."""
-    BashOperator(
-        task_id="retain",
-        bash_command='exec "$MARQUEE_PYTHON" -m features retain',
-        env={"MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable)},
-        append_env=True,
-        cwd=str(ROOT),
-        doc_md="Deletes what is older than MARQUEE_RETENTION_DAYS and says how much.",
+    command(
+        "retain",
+        'exec "$MARQUEE_PYTHON" -m features retain',
+        doc="Deletes what is older than MARQUEE_RETENTION_DAYS and says how much.",
+        minutes=330,
         retries=2,
-        execution_timeout=timedelta(minutes=330),
     )
 
 

@@ -1,14 +1,13 @@
 """DAG `skew_report`: whether the version that serves computes what it was trained on, every day."""
 
-import os
-import sys
 from datetime import timedelta
-from pathlib import Path
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import CronTriggerTimetable, Param, dag
+from marquee_tasks import command, deadline, defaults
 
-ROOT = Path(__file__).resolve().parent.parent
+NEXT_STEP = (
+    "exit code 1 is skew: `python -m serving replay ID` of the list named above; 2: the last line says what was away."
+)
 
 DOC = """
 ### Skew report
@@ -53,7 +52,6 @@ PARAMS = {
 
 # Values reach the shell as variables, never as text of a command.
 ENV = {
-    "MARQUEE_PYTHON": os.environ.get("MARQUEE_PYTHON", sys.executable),
     "HOURS": "{{ params.hours }}",
     "LISTS": "{{ params.limit }}",
 }
@@ -67,22 +65,21 @@ ENV = {
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
-    default_args={"owner": "marquee", "retry_delay": timedelta(seconds=30)},
+    default_args=defaults(NEXT_STEP),
+    deadline=deadline(1, NEXT_STEP),
     params=PARAMS,
     tags=["marquee", "model"],
     doc_md=DOC,
 )
 def skew_report() -> None:
     """Build the one task."""
-    BashOperator(
-        task_id="skew",
-        bash_command='exec "$MARQUEE_PYTHON" -m training skew --hours "$HOURS" --limit "$LISTS"',
-        env=ENV,
-        append_env=True,
-        cwd=str(ROOT),
-        doc_md="Prints the finding and tags the version; red if served values are not those of the training path.",
+    command(
+        "skew",
+        'exec "$MARQUEE_PYTHON" -m training skew --hours "$HOURS" --limit "$LISTS"',
+        doc="Prints the finding and tags the version; red if served values are not those of the training path.",
+        minutes=110,
         retries=1,
-        execution_timeout=timedelta(minutes=110),
+        env=ENV,
     )
 
 

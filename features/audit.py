@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
 
-Action = Literal["refresh", "replay", "erase", "promote", "rollback", "reload"]
+Action = Literal["refresh", "replay", "erase", "promote", "rollback", "reload", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Deed:
     Attributes
     ----------
     actor
-        Who: "admin" for the token of the API, the name of the account for commands.
+        Who: "admin" for the token of the API, "airflow:NAME" for a user of Airflow, else the name of the account.
     action, target
         What, and to what: a user, a list, a model version.
     correlation_id
-        The request (`X-Request-Id`) or the training run that did it; empty for a command by hand.
+        The request (`X-Request-Id`) or the run in Airflow that did it; empty for a command by hand.
     details
         What came of it, as plain JSON.
     """
@@ -82,3 +82,22 @@ def latest(connection: Connection, at_most: int) -> list[AuditEvent]:
     """Return the latest entries, newest first."""
     with database_errors("reading the audit"), connection.transaction():
         return [AuditEvent(*row) for row in queries.latest_audit_events(connection, at_most=at_most)]
+
+
+def latest_moves(connection: Connection, model: str, alias: str, at_most: int) -> list[AuditEvent]:
+    """Return the latest moves of an alias, newest first; `target` is the version that it went to."""
+    with database_errors("reading the audit"), connection.transaction():
+        rows = queries.latest_moves(connection, model=model, alias=alias, at_most=at_most)
+        return [AuditEvent(*row) for row in rows]
+
+
+def lock_moves(connection: Connection, model: str, alias: str) -> None:
+    """Return once no other session moves the alias; it is this one's turn until its connection is closed.
+
+    Raises
+    ------
+    UnavailableError
+        If Postgres is away, or another session takes longer than the connection's timeout.
+    """
+    with database_errors("waiting for another move of the alias"):
+        queries.lock_moves(connection, model=model, alias=alias)

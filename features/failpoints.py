@@ -1,6 +1,6 @@
 """Named places at which a process can be made to die, stop or fail: off unless `MARQUEE_FAILPOINTS` arms them.
 
-Faults at a step of the landing protocol cannot be timed from outside. `MARQUEE_FAILPOINTS=after_write=kill@3` kills the
+Faults at a step of a protocol cannot be timed from outside. `MARQUEE_FAILPOINTS=after_write=kill@3` kills the
 process the third time that it comes by; several are separated by commas. An unknown name or action stops the process at
 its start, so that no test believes in a fault that never was.
 """
@@ -31,7 +31,9 @@ EMBEDDING: Final = ("after_claim", "after_encode", "after_vectors", "after_texts
 """One after each step of a batch of texts; `after_vectors` is the last moment before its commit."""
 ERASURE: Final = ("after_part", "after_ledger")
 """While a user is taken out of a snapshot: its new part is written; the ledger tells of it."""
-FAILPOINTS: Final = (*LANDING, *EMBEDDING, *ERASURE)
+TRAINING: Final = ("after_step", "after_upload", "after_version", "after_previous", "after_alias")
+"""Before a step's record; between a version's files, its registration and its tags; around the move of the alias."""
+FAILPOINTS: Final = (*LANDING, *EMBEDDING, *ERASURE, *TRAINING)
 
 
 class FailpointError(MarqueeError):

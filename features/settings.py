@@ -22,6 +22,16 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated.")
     mlflow_tracking_uri: AnyUrl = Field(AnyUrl("http://127.0.0.1:5000"), description="MLflow server.")
     airflow_url: AnyUrl = Field(AnyUrl("http://127.0.0.1:8080"), description="Airflow API server.")
+    airflow_username: str = Field("admin", description="Login at Airflow's API, by which servers start trainings.")
+    airflow_password: SecretStr = Field(
+        SecretStr(""), description="Password of that login; empty = servers start no training."
+    )
+    airflow_link: Annotated[AnyUrl | None, BeforeValidator(lambda url: url or None)] = Field(
+        None, description="Where browsers reach Airflow, for links; empty = MARQUEE_AIRFLOW_URL."
+    )
+    mlflow_link: Annotated[AnyUrl | None, BeforeValidator(lambda url: url or None)] = Field(
+        None, description="Where browsers reach MLflow, for links; empty = MARQUEE_MLFLOW_TRACKING_URI."
+    )
     api_url: AnyUrl = Field(AnyUrl("http://127.0.0.1:8000"), description="Where clients reach the API.")
     api_host: str = Field("127.0.0.1", description="Address that the API binds.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API binds.")
@@ -48,6 +58,9 @@ class Settings(BaseSettings):
         None, description="YAML that says what actions weigh; empty = found from the data."
     )
     retention_days: int = Field(0, ge=0, description="Days after which events are deleted; 0 keeps all.")
+    train_after_events: int = Field(
+        100_000, ge=0, description="Interactions after which a training is due, besides the nightly one; 0 = never."
+    )
     fresh_share: float = Field(
         0.0, ge=0, le=1, description="Share of a list's places that goes to items nobody acted on yet; 0 = none."
     )

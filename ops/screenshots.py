@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import httpx
 from mlflow.tracking import MlflowClient
 from playwright.sync_api import Page, sync_playwright
 
@@ -18,6 +19,7 @@ from features.contracts.errors import MarqueeError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / "docs" / "screenshots"
+DAG: Final = "train_recommender"
 # The page loads nothing from elsewhere, and Chromium is kept from trying: no updates, no sync, no background calls.
 FLAGS: Final = (
     "--no-sandbox",
@@ -44,11 +46,16 @@ class Pages:
     def shots(self) -> dict[str, Callable[[], None]]:
         """Return what opens each page, by the name of its picture."""
         return {
+            "airflow-dags": self.airflow_dags,
             "airflow-run": self.airflow_run,
             "airflow-form": self.airflow_form,
+            "airflow-assets": self.airflow_assets,
+            "airflow-approval": self.airflow_approval,
+            "airflow-waiting": self.airflow_waiting,
             "mlflow-run": self.mlflow_run,
             "mlflow-plots": self.mlflow_plots,
             "mlflow-model": self.mlflow_model,
+            "mlflow-version": self.mlflow_version,
             "report": self.report,
             "api-docs": self.api_docs,
         }
@@ -60,6 +67,27 @@ class Pages:
         self._page.fill("input[name=password]", os.environ["MARQUEE_AIRFLOW_PASSWORD"])
         self._page.click("button[type=submit]")
         self._page.wait_for_url(lambda url: "login" not in url)
+
+    def airflow_dags(self) -> None:
+        """Open the list of DAGs."""
+        self._page.goto(f"{self._airflow}/dags")
+        self._page.get_by_text("rollback_model").first.wait_for()
+
+    def airflow_assets(self) -> None:
+        """Open the graph that leads from landed events to the version that serves."""
+        self._page.goto(f"{self._airflow}/assets")
+        self._page.get_by_text("champion").first.click()
+        self._page.get_by_text("train_recommender").first.wait_for()
+
+    def airflow_approval(self) -> None:
+        """Open the question of the latest run that asked a person, answered or not."""
+        self._page.goto(f"{self._run_that_asks()}/tasks/approval/required_actions")
+        self._page.get_by_text("Promote version").first.wait_for()
+
+    def airflow_waiting(self) -> None:
+        """Open the graph of the same run."""
+        self._page.goto(self._run_that_asks())
+        self._page.get_by_text("approval").first.wait_for()
 
     def airflow_run(self) -> None:
         """Open the grid of train_recommender."""
@@ -87,6 +115,12 @@ class Pages:
         self._page.goto(f"{self._mlflow}/#/models/{self._model}")
         self._page.get_by_text("champion").first.wait_for()
 
+    def mlflow_version(self) -> None:
+        """Open the version that serves: its description, tags and aliases."""
+        version = self._client.get_model_version_by_alias(self._model, self._alias).version
+        self._page.goto(f"{self._mlflow}/#/models/{self._model}/versions/{version}")
+        self._page.get_by_text("gate_reasons").first.wait_for()
+
     def report(self) -> None:
         """Open the champion's report."""
         folder = Path(tempfile.mkdtemp())
@@ -110,8 +144,34 @@ class Pages:
         return os.environ.get("MARQUEE_MODEL_NAME", "marquee")
 
     def _champion_run(self) -> str:
-        alias = os.environ.get("MARQUEE_MODEL_ALIAS", "champion")
-        return str(self._client.get_model_version_by_alias(self._model, alias).run_id)
+        return str(self._client.get_model_version_by_alias(self._model, self._alias).run_id)
+
+    @property
+    def _alias(self) -> str:
+        return os.environ.get("MARQUEE_MODEL_ALIAS", "champion")
+
+    def _run_that_asks(self) -> str:
+        """Return the page of the run that asked a person last.
+
+        Raises
+        ------
+        MarqueeError
+            If none has.
+        """
+        runs = f"{self._airflow}/api/v2/dags/{DAG}/dagRuns"
+        with httpx.Client(headers={"Authorization": f"Bearer {self._token()}"}, timeout=30.0) as client:
+            asked = client.get(f"{runs}/~/hitlDetails", params={"order_by": "-created_at", "limit": 1})
+            asked.raise_for_status()
+        details = asked.json()["hitl_details"]
+        if not details:
+            raise MarqueeError(f"no run of {DAG} has asked anybody: start one with the form's approval on `always`")
+        return f"{self._airflow}/dags/{DAG}/runs/{details[0]['task_instance']['dag_run_id']}"
+
+    def _token(self) -> str:
+        login = {name: os.environ[f"MARQUEE_AIRFLOW_{name.upper()}"] for name in ("username", "password")}
+        answer = httpx.post(f"{self._airflow}/auth/token", json=login, timeout=30.0)
+        answer.raise_for_status()
+        return str(answer.json()["access_token"])
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ from serving.routes.docs import install_docs
 from serving.routes.events import events_router
 from serving.routes.items import items_router
 from serving.routes.model import model_router, versions_router
+from serving.routes.moves import MOVE_MODELS, ModelOperations, moves_router
 from serving.routes.onboarding import onboarding_router
 from serving.routes.operations import operations_router
 from serving.routes.recommend import recommend_router
@@ -83,14 +84,16 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     app.include_router(onboarding_router(parts.onboarding))
     app.include_router(catalogue_router(parts.poster, admin))
     app.include_router(model_router(parts.current, parts.keeper, parts.operators, parts.model_name, admin))
+    model = ModelOperations(parts.moves, parts.trainings, parts.keeper, parts.operators)
+    app.include_router(moves_router(model, admin))
     app.include_router(versions_router(parts.models))
     app.include_router(admin_router(parts.operators, admin))
     app.include_router(records_router(parts.operators, parts.current, admin))
     app.include_router(users_router(parts.users, admin))
     app.include_router(operations_router(checkup, parts.metrics))
-    app.include_router(aliases_router(parts.pipeline, parts.poster, parts.models, checkup))
+    app.include_router(aliases_router(parts.pipeline, parts.poster, parts.models, model, checkup, admin))
     direct.update(direct_endpoints(app.routes))
     install_docs(app)
-    install_openapi(app, [RecommendRequest, SearchRequest, *POSTED_MODELS, *ADMIN_MODELS])
+    install_openapi(app, [RecommendRequest, SearchRequest, *POSTED_MODELS, *ADMIN_MODELS, *MOVE_MODELS])
     install_problem_handlers(app)
     return app

@@ -12,11 +12,13 @@ from features.catalogue_store import CatalogueStore
 from features.db.connection import AsyncPool, open_pool
 from features.embedding.encoders import load_encoder
 from features.kafka import EventProducer
+from features.moves import Moves
 from features.served import ServedStore
 from features.settings import Settings
 from features.store import Store
 from features.text.encoder import Encoder
 from features.text_store import TextStore
+from serving.airflow import Airflow
 from serving.answers import Answers
 from serving.asks import Mixing
 from serving.bundle_cache import BundleCache
@@ -32,6 +34,7 @@ from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
 from serving.models import Models
+from serving.moving import AliasMoves
 from serving.onboarding import Choose, Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
@@ -41,8 +44,10 @@ from serving.recording import Records
 from serving.similar import Similar
 from serving.text_follower import LoadEncoder, TextFollower
 from serving.text_search import Search
+from serving.trainings import Trainings
 from serving.turns import Turns
 from serving.user_features import UserFeatures
+from training.bundle.aliases import ServedAlias
 from training.bundle.onboarding import onboarding_items
 from training.bundle.read import open_bundle, verify_bundle
 from training.bundle.registry import Registry
@@ -70,10 +75,12 @@ class _Threads:
         self.explanations = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self.searches = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
         self.registry = ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self.moves = ThreadPoolExecutor(1, thread_name_prefix="moves")
+        self.airflow = ThreadPoolExecutor(1, thread_name_prefix="airflow")
 
     def end(self) -> None:
         """Wait for what they do."""
-        for threads in (self.explanations, self.searches, self.registry):
+        for threads in (self.explanations, self.searches, self.registry, self.moves, self.airflow):
             threads.shutdown()
 
 
@@ -112,6 +119,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
     follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
     keeper = Keeper(_slot(settings), base.store, follower, current, metrics)
     impressions, records = Impressions(base.sink, _kafka_guard(), metrics), _records(base)
+    moves = _moves(base, keeper)
     threads, catalogue_guard = base.threads, Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)
     return Parts(
         model_name=settings.model_name,
@@ -129,9 +137,11 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
         similar=Similar(current, threads.searches, now_us),
         onboarding=_onboarding(base),
         models=_models(base),
+        moves=moves,
+        trainings=Trainings(_airflow(settings), threads.airflow),
         users=_users(base),
         metrics=metrics,
-        running=partial(_running, base, keeper, (impressions, records)),
+        running=partial(_running, base, (keeper, moves), (impressions, records)),
     )
 
 
@@ -183,6 +193,20 @@ def _models(base: _Base) -> Models:
     return Models(base.settings.model_name, _registry(base.settings), guard, base.threads.registry)
 
 
+def _moves(base: _Base, keeper: Keeper) -> AliasMoves:
+    settings = base.settings
+    alias = ServedAlias(_registry(settings), settings.model_alias)
+    return AliasMoves(Moves(settings, alias), alias, lambda: keeper.slot.pointed, base.threads.moves)
+
+
+def _airflow(settings: Settings) -> Airflow | None:
+    password = settings.airflow_password.get_secret_value()
+    if not password:
+        return None
+    link = settings.airflow_link or settings.airflow_url
+    return Airflow(str(settings.airflow_url), str(link), settings.airflow_username, password)
+
+
 def _users(base: _Base) -> UserFeatures:
     return UserFeatures(
         store=base.store,
@@ -197,11 +221,13 @@ def _users(base: _Base) -> UserFeatures:
 
 
 @asynccontextmanager
-async def _running(base: _Base, keeper: Keeper, writers: Sequence[Impressions | Records]) -> AsyncIterator[None]:
+async def _running(
+    base: _Base, keepers: tuple[Keeper, AliasMoves], writers: Sequence[Impressions | Records]
+) -> AsyncIterator[None]:
     """Run a server's loops, and end all that it holds open when they are to end."""
     await base.pool.open()
-    await keeper.resume()
-    tasks = [asyncio.create_task(each.run()) for each in (keeper, *writers)]
+    await keepers[0].resume()
+    tasks = [asyncio.create_task(each.run()) for each in (*keepers, *writers)]
     try:
         yield
     finally:

@@ -46,11 +46,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class LastGood:
-    """The version that was served last: what a server starts from when MLflow is away."""
+    """The version that was served last: what a server starts from when MLflow is away.
+
+    `previous` is the digest of the bundle that was served before: kept, for a rollback needs it within seconds.
+    """
 
     version: str
     digest: str
     run_id: str
+    previous: str | None = None
 
 
 Opened = TypeVar("Opened")

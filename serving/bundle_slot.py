@@ -69,7 +69,7 @@ class BundleSlot:
     source
         The registry.
     alias
-        The alias to follow.
+        The alias to follow; `pointed` is the version that it pointed to when it was looked at last, served or not.
     loader, cache
         Open bundles, and keep them.
     clock
@@ -83,7 +83,7 @@ class BundleSlot:
         self.served: Served | None = None
         self.refusal: Refusal | None = None
         self.away: str | None = None
-        self._previous_digest: str | None = None
+        self.pointed: str | None = None
         self._heard: str | None = None
         self._source = source
         self._loader = loader
@@ -133,12 +133,18 @@ class BundleSlot:
 
     def keep(self, served: Served) -> None:
         """Note that requests go to a version now; older bundles but the one before go from disk."""
-        if self.served is not None and self.served.model.digest != served.model.digest:
-            self._previous_digest = self.served.model.digest
+        digest, previous = served.model.digest, self._previous(served.model.digest)
         self.served = served
         self.refusal = None
-        self._cache.remember(LastGood(served.version, served.model.digest, served.run_id))
-        self._cache.prune({served.model.digest, self._previous_digest or served.model.digest})
+        self._cache.remember(LastGood(served.version, digest, served.run_id, previous))
+        self._cache.prune({digest, previous or digest})
+
+    def _previous(self, digest: str) -> str | None:
+        """Return the bundle that was served before one, by any process of this machine and whenever that started."""
+        good = self._last_good()
+        if good is None:
+            return None
+        return good.previous if good.digest == digest else good.digest
 
     def _last_good(self) -> LastGood | None:
         try:
@@ -157,6 +163,7 @@ class BundleSlot:
 
     def _follow(self, *, insist: bool) -> Look:
         target = self._source.by_alias(self.alias)
+        self.pointed = None if target is None else target.version
         if target is None:
             return Look(Outcome.NO_ALIAS, reason=f"no version has the alias {self.alias!r}")
         if self.served is not None and self.served.model.digest == target.digest:

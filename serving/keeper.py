@@ -88,10 +88,10 @@ class Keeper:
             "arrivals": (GROWTH_EVERY_S, self.grow),
         }
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_every(ALIAS_EVERY_S, "alias", self._look_quietly))
-            tasks.create_task(_every(NEWS_EVERY_S, "news", self._hear))
+            tasks.create_task(every(ALIAS_EVERY_S, "alias", self._look_quietly))
+            tasks.create_task(every(NEWS_EVERY_S, "news", self._hear))
             for name, (period_s, refresh) in refreshes.items():
-                tasks.create_task(_every(period_s, name, self._watched(name, refresh)))
+                tasks.create_task(every(period_s, name, self._watched(name, refresh)))
 
     async def refresh_items(self) -> None:
         """Take in the item states that changed since the last time."""
@@ -237,7 +237,7 @@ class _Complaints:
         self.said = None
 
 
-async def _every(period_s: float, name: str, step: Callable[[], Awaitable[object]]) -> None:
+async def every(period_s: float, name: str, step: Callable[[], Awaitable[object]]) -> None:
     """Repeat a step until cancelled, whatever becomes of it: a server goes on with what it has."""
     complaints = _Complaints(name)
     while True:

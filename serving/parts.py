@@ -10,6 +10,7 @@ from serving.keeper import Keeper
 from serving.live import Current
 from serving.metrics import Metrics
 from serving.models import Models
+from serving.moving import AliasMoves
 from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.pipeline import Pipeline
@@ -17,6 +18,7 @@ from serving.posting import Poster
 from serving.seams import Store
 from serving.similar import Similar
 from serving.text_search import Search
+from serving.trainings import Trainings
 from serving.user_features import UserFeatures
 
 
@@ -47,6 +49,8 @@ class Parts:
     similar: Similar
     onboarding: Onboarding
     models: Models
+    moves: AliasMoves
+    trainings: Trainings
     users: UserFeatures
     metrics: Metrics
     running: Callable[[], AbstractAsyncContextManager[None]]

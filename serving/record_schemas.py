@@ -178,10 +178,10 @@ class AuditEntry(BaseModel):
 
     audit_event_id: int
     at: datetime
-    actor: str = Field(description="`admin` for the API's token, the account's name for commands.")
+    actor: str = Field(description="`admin` for the API's token, `airflow:NAME` for Airflow's users, or an account.")
     action: str = Field(examples=["reload"])
     target: str = Field(examples=["7"])
-    correlation_id: str = Field(description="`X-Request-Id` of the request, or the training run.")
+    correlation_id: str = Field(description="`X-Request-Id` of the request, or the run in Airflow.")
     details: dict[str, Any]
 
 

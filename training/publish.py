@@ -21,6 +21,7 @@ from mlflow.types.schema import AnyType, ColSpec, Schema
 
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.errors import ContractError
+from features.failpoints import failpoint
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.registry import TAG_DIGEST, TAG_RUN, RegisteredVersion, Registry, translated
 from training.code_version import ROOT
@@ -175,6 +176,7 @@ def _register(registry: Registry, publication: Publication) -> str:
         # With the model's id they stand on its page, too.
         metrics = {metric_key(name): value for name, value in publication.metrics.items()}
         mlflow.log_metrics(metrics, model_id=model.model_id)
+        failpoint("after_upload")
         return _create_version(client, registry.model_name, model, run.info.run_id, publication)
 
 
@@ -216,4 +218,5 @@ def _create_version(client: MlflowClient, name: str, model: Any, run_id: str, pu
         tags={**publication.tags, TAG_DIGEST: publication.digest, TAG_RUN: publication.run},
         await_creation_for=60,
     )
+    failpoint("after_version")
     return str(created.version)

@@ -45,7 +45,9 @@ class _Events:
     known: StatisticEvents
 
 
-def refresh_statistics(settings: Settings, *, until: datetime | None = None) -> Refresh:
+def refresh_statistics(
+    settings: Settings, *, until: datetime | None = None, anew: tuple[datetime, datetime] | None = None
+) -> Refresh:
     """Return what was added after advancing the rows to the newest closed bucket; safe to repeat.
 
     Rows of past buckets never change, with two exceptions that rebuild items from all their events: events that
@@ -58,6 +60,8 @@ def refresh_statistics(settings: Settings, *, until: datetime | None = None) -> 
         Where Postgres is, and the file of weights if there is one.
     until
         The moment that counts as now; the database's clock by default.
+    anew
+        Items with events known in this half-open range are rebuilt as well.
 
     Raises
     ------
@@ -71,10 +75,16 @@ def refresh_statistics(settings: Settings, *, until: datetime | None = None) -> 
     with connection, database_errors("refreshing item statistics"):
         read_until = landed_before(connection)
         with connection.transaction():
-            return _refresh(connection, read_until, min(until or read_until, read_until), said)
+            return _refresh(connection, read_until, min(until or read_until, read_until), said, anew)
 
 
-def _refresh(connection: Connection, read_until: datetime, until: datetime, said: SaidWeights) -> Refresh:
+def _refresh(
+    connection: Connection,
+    read_until: datetime,
+    until: datetime,
+    said: SaidWeights,
+    anew: tuple[datetime, datetime] | None,
+) -> Refresh:
     queries.lock_statistics(connection)
     before = read_progress(connection)
     shape, weights = before.weighed(connection, read_until, said)
@@ -82,13 +92,14 @@ def _refresh(connection: Connection, read_until: datetime, until: datetime, said
     if weights != before.weights:
         queries.forget_all_statistics(connection)
         before = Progress()
-    late = [
-        row[0]
-        for row in queries.late_items(
-            connection, read_since=before.read_until, read_until=read_until, closed_at=before.closed_at
-        )
-    ]
-    rows = _rebuild(connection, late, before.closed_at, weights)
+    found = queries.late_items(
+        connection, read_since=before.read_until, read_until=read_until, closed_at=before.closed_at
+    )
+    late = {row[0] for row in found}
+    if anew is not None:
+        since, until_known = anew[0], min(anew[1], before.closed_at)
+        late |= {row[0] for row in queries.items_known_between(connection, since=since, until=until_known)}
+    rows = _rebuild(connection, sorted(late), before.closed_at, weights)
     rows += _advance(connection, before.closed_at, closed_at, weights)
     keep_progress(connection, closed_at, read_until, shape, weights)
     return Refresh(closed_at, rows, len(late), weights)

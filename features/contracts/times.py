@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from features.contracts.errors import ContractError
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -23,6 +25,24 @@ def zulu(at: datetime) -> str:
     '1970-01-02T00:00:00Z'
     """
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def given_instant(text: str, name: str) -> datetime:
+    """Return the instant that a person named, in UTC; without an offset it is UTC.
+
+    >>> given_instant("2026-01-01T01:00:00+01:00", "--since").isoformat()
+    '2026-01-01T00:00:00+00:00'
+
+    Raises
+    ------
+    ContractError
+        If it is none.
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ContractError(f"{name}: {text!r}; expected an instant such as 2026-01-31T06:00:00Z") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def from_us(at_us: int) -> datetime:

@@ -39,6 +39,8 @@ class Stack:
             "MARQUEE_AIRFLOW_URL": f"http://{LOOPBACK}:{ports.airflow}",
             "MARQUEE_AIRFLOW_USERNAME": "admin",
             "MARQUEE_AIRFLOW_PASSWORD": self.state.secrets.airflow_login,
+            "MARQUEE_AIRFLOW_LINK": f"http://{LOOPBACK}:{ports.airflow}",
+            "MARQUEE_MLFLOW_LINK": f"http://{LOOPBACK}:{ports.mlflow}",
             "MARQUEE_API_URL": f"http://{LOOPBACK}:{ports.api}",
             "MARQUEE_API_HOST": LOOPBACK,
             "MARQUEE_API_PORT": str(ports.api),

@@ -2,14 +2,16 @@
 
 from typing import Annotated, Any, Final, TypedDict
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from serving.asks import DEFAULT_K, MAX_K, Ask, Kind
+from serving.auditing import By, by_whom
+from serving.auth import ADMIN_PROBLEMS, Require
 from serving.direct import DirectRoute, IdempotencyKey
 from serving.forms import OTHER_EVENTS
 from serving.health import Checkup
 from serving.models import Models
-from serving.openapi import BODY_PROBLEMS, PROBLEMS, bodies_of, json_body
+from serving.openapi import BODY_PROBLEMS, PROBLEMS, bodies_of, json_body, ref
 from serving.path_ids import ANY
 from serving.pipeline import Pipeline
 from serving.posted import EVENTS_PROBLEM, OtherBatch, OtherEvent
@@ -17,6 +19,15 @@ from serving.posting import Poster
 from serving.replies import respond, seconds
 from serving.responses import JsonResponse, accepted
 from serving.routes.model import UNKNOWN, Limit, Version
+from serving.routes.moves import (
+    ROLLBACK_BODIES,
+    ROLLBACK_PROBLEMS,
+    TRAIN_BODIES,
+    TRAIN_PROBLEMS,
+    ModelOperations,
+    RollbackAnswer,
+    RollbackRequest,
+)
 from serving.routes.operations import UNREADY, UNWELL, health_answer, ready_answer
 from serving.routes.recommend import AT_HAND, DeadlineMs, IfNoneMatch, PathId, QueryId
 from serving.schemas import (
@@ -30,6 +41,7 @@ from serving.schemas import (
     Ready,
     RecommendAnswer,
 )
+from serving.trainings import TrainAnswer, TrainRequest
 
 TAG: Final = "aliases"
 
@@ -43,11 +55,14 @@ _EVENTS: Final[dict[str, Any]] = {
 }
 
 
-def aliases_router(pipeline: Pipeline, poster: Poster, models: Models, checkup: Checkup) -> APIRouter:
+def aliases_router(  # noqa: PLR0917  # one for each kind of alias
+    pipeline: Pipeline, poster: Poster, models: Models, model: ModelOperations, checkup: Checkup, admin: Require
+) -> APIRouter:
     """Return all aliases; those with fixed names come before the one that takes any id."""
     router = APIRouter(tags=[TAG])
     router.include_router(_experiments())
     router.include_router(_models(models))
+    router.include_router(_moves(model, admin))
     router.include_router(_recommendations(pipeline))
     router.include_router(_events(poster))
     router.include_router(_health(checkup))
@@ -144,6 +159,35 @@ def _models(models: Models) -> APIRouter:
     )
     async def get_model(version: Version) -> JsonResponse:
         return JsonResponse(await models.one(version))
+
+    return router
+
+
+def _moves(model: ModelOperations, admin: Require) -> APIRouter:
+    router = APIRouter(tags=["admin"], responses={**PROBLEMS, **ADMIN_PROBLEMS})
+
+    @router.post(
+        "/api/v1/recs/models/rollback",
+        operation_id="alias_roll_back",
+        response_model=RollbackAnswer,
+        responses=ROLLBACK_PROBLEMS,
+        openapi_extra=json_body(ref(RollbackRequest), ROLLBACK_BODIES),
+        **_described("POST /api/v1/models/rollback"),
+    )
+    async def roll_back(request: Request, by: Annotated[By, Depends(by_whom(admin))]) -> JsonResponse:
+        return await model.roll_back(request, by)
+
+    @router.post(
+        "/api/v1/recs/train",
+        operation_id="alias_train",
+        status_code=202,
+        response_model=TrainAnswer,
+        responses=TRAIN_PROBLEMS,
+        openapi_extra=json_body(ref(TrainRequest), TRAIN_BODIES),
+        **_described("POST /api/v1/models/train"),
+    )
+    async def train(request: Request, by: Annotated[By, Depends(by_whom(admin))]) -> JsonResponse:
+        return await model.train(request, by)
 
     return router
 

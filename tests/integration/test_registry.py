@@ -13,12 +13,12 @@ import pytest
 from features.contracts.errors import UnavailableError
 from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
+from training.bundle.aliases import move_alias, roll_back
+from training.bundle.challenger import refresh_challenger
 from training.bundle.read import open_bundle
 from training.bundle.registry import RegisteredVersion, Registry, RegistryError
-from training.challenger import refresh_challenger
 from training.datasets import LoggedData
 from training.describing import describe
-from training.promotion import move_alias, roll_back
 from training.publish import EXPERIMENT, Publication, publish
 from training.system_metrics import SystemSample
 

@@ -19,8 +19,8 @@ from ops.local.ports import free_ports
 from tests.conftest import WaitUntil
 from tests.support.landing import START, Rig, recreate_topics
 from tests.support.serving import TOKEN, Api, items_of, publish_tiny, request_loop, without_digest
+from training.bundle.aliases import move_alias
 from training.bundle.registry import RegisteredVersion, Registry
-from training.promotion import move_alias
 
 pytestmark = pytest.mark.integration
 
@@ -329,3 +329,49 @@ def test_a_rolling_restart_fails_no_request(api: Api, wait_until: WaitUntil) -> 
         wait_until(lambda: len(loop.versions) > seen + 20, 60, "they answer")
     assert loop.failures == []
     assert set(loop.versions) == {api.info()["version"]}
+
+
+def moves(api: Api) -> list[dict[str, object]]:
+    """Return the moves of the alias that the audit holds, newest first."""
+    events = api.client.get("/api/v1/admin/audit?limit=1000", headers=ADMIN).json()["events"]
+    return [event for event in events if event["action"] in {"promote", "rollback"}]
+
+
+def test_a_rollback_is_served_by_all_and_no_request_fails(
+    api: Api, registry: Registry, new_version: Callable[..., RegisteredVersion], wait_until: WaitUntil
+) -> None:
+    good, bad = new_version(), new_version()
+    promote(registry, good, api, wait_until)
+    promote(registry, bad, api, wait_until)
+    with request_loop(api) as loop:
+        back = api.client.post(
+            "/api/v1/models/rollback", json={"reason": "worse"}, headers={**ADMIN, "X-Request-Id": "going-back"}
+        )
+        wait_until(lambda: api.serve(good.version) == WORKERS, 60, "all serve the version before")
+    assert back.json() == {"alias": "champion", "version": good.version, "before": bad.version, "served": True}
+    assert loop.failures == []
+    assert set(loop.versions) <= {good.version, bad.version}
+    newest = moves(api)[0]
+    assert (newest["actor"], newest["action"], newest["target"]) == ("admin", "rollback", good.version)
+    assert newest["correlation_id"] == "going-back"
+    where = {"alias": "champion", "model": registry.model_name, "from": bad.version}
+    assert newest["details"] == {**where, "reason": "worse"}
+
+
+def test_a_move_in_mlflow_itself_is_served_noted_once_and_can_be_taken_back(
+    api: Api, registry: Registry, new_version: Callable[..., RegisteredVersion], wait_until: WaitUntil
+) -> None:
+    good, bad = new_version(), new_version()
+    promote(registry, good, api, wait_until)
+    wait_until(lambda: moves(api)[0]["target"] == good.version, 30, "the promotion is noted")
+    with request_loop(api) as loop:
+        registry.set_alias("champion", bad.version)  # as its page does
+        wait_until(lambda: api.serve(bad.version) == WORKERS, 60, "all serve it")
+        wait_until(lambda: moves(api)[0]["target"] == bad.version, 30, "the move is noted")
+        assert api.client.post("/api/v1/models/rollback", headers=ADMIN).json()["version"] == good.version
+        wait_until(lambda: api.serve(good.version) == WORKERS, 60, "all serve the version before")
+    assert loop.failures == []
+    rollback, moved, *_ = moves(api)
+    assert (rollback["action"], rollback["target"]) == ("rollback", good.version)
+    assert (moved["actor"], moved["action"], moved["target"]) == ("MLflow UI (unknown)", "promote", bad.version)
+    assert [move["target"] for move in moves(api)].count(bad.version) == 1

@@ -18,7 +18,7 @@ from training.bundle.registry import Registry
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = ("snapshot", "retrieval", "ranker", "evaluate", "register", "gate", "promote")
+STEPS = ("snapshot", "retrieval", "ranker", "evaluate", "register", "gate", "needs_approval", "approval", "promote")
 TOPICS = tuple(f"recommendation-service.model-training-{kind}" for kind in ("started", "completed"))
 
 Environment = dict[str, str]
@@ -50,8 +50,8 @@ def environment(
     return settings
 
 
-def run_dag(environment: Environment, result: Path, **conf: Any) -> dict[str, Any]:
-    """Return states of the run and of its tasks, and what was announced of it, by topic."""
+def run_dag(environment: Environment, result: Path, *answer: str, **conf: Any) -> dict[str, Any]:
+    """Return states of the run and of its tasks, and what was announced of it, by topic; `answer` is a person's."""
     done = subprocess.run(
         [
             sys.executable,
@@ -60,6 +60,7 @@ def run_dag(environment: Environment, result: Path, **conf: Any) -> dict[str, An
             "test",
             "train_recommender",
             json.dumps(conf),
+            *answer,
         ],
         cwd=ROOT,
         env=environment,
@@ -88,13 +89,16 @@ def _announced(environment: Environment, run_id: str) -> dict[str, dict[str, Any
     return {topic.rsplit("-", 1)[1]: told for topic, told in messages if told["training_id"] == training}
 
 
-def test_a_run_goes_from_events_to_a_promoted_version(environment: Environment, tmp_path: Path) -> None:
-    ran = run_dag(environment, tmp_path / "result.json", factors=8)
+def test_a_run_goes_from_events_to_a_version_that_a_person_lets_through(
+    environment: Environment, tmp_path: Path
+) -> None:
+    ran = run_dag(environment, tmp_path / "result.json", "Approve", "looks right", factors=8, approval="always")
     assert ran["state"] == "success"
     assert ran["tasks"] == dict.fromkeys(("announce_started", "data_doctor", *STEPS, "announce"), "success")
     champion = Registry(environment["MARQUEE_MLFLOW_TRACKING_URI"], "dag").by_alias("champion")
     assert champion is not None
     assert champion.tags["run"] == ran["announced"]["completed"]["training_id"]
+    assert (champion.tags["approved_by"], champion.tags["approval_reason"]) == ("airflow:ana", "looks right")
     assert ran["announced"]["started"]["parameters"]["factors"] == 8
     assert ran["announced"]["completed"]["status"] == "success"
     assert ran["announced"]["completed"]["artifact_path"] == f"models:/dag/{champion.version}"

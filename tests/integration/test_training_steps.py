@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from features.audit import account
 from features.settings import Settings
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
+from tests.support.serving import NOWHERE
 from tests.support.taste_events import EVENTS, ITEMS, NEW_ITEMS, taste_events, taste_items
 from training.bundle.foldin import FoldIn
 from training.bundle.read import open_bundle
@@ -119,7 +121,8 @@ def test_a_run_leaves_a_promoted_version_with_everything_that_tells_of_it(first:
             "SELECT actor, action, target, details FROM audit_events WHERE correlation_id = 'first' "
             "ORDER BY audit_event_id"
         ).fetchall()
-    assert entry == (account(), "promote", version.version, {"alias": "champion", "model": "steps", "from": None})
+    details = {"alias": "champion", "model": "steps", "from": None, "reason": "the gate said promoted"}
+    assert entry == (account(), "promote", version.version, details)
 
 
 def test_a_bundle_knows_items_that_nobody_met_by_their_texts(first: Environment) -> None:
@@ -203,6 +206,9 @@ def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
     environment: Environment, wait_until: WaitUntil, tmp_path: Path
 ) -> None:
     for name, options in (("snapshot", ("--factors", "8")), ("retrieval", ())):
+        killed = step({**environment, "MARQUEE_FAILPOINTS": "after_step=kill"}, name, "killed", *options)
+        assert killed.returncode == -signal.SIGKILL
+        assert folder(environment, "killed").record(name) is None
         assert step(environment, name, "killed", *options).returncode == 0
     run = folder(environment, "killed")
     log = tmp_path / "log"
@@ -227,9 +233,9 @@ def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
 def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> None:
     _copy_with_random_factors(folder(first, "first"), folder(first, "bad"))
     said = {}
-    for name in ("evaluate", "register", "gate", "promote"):
+    for name, code in (("evaluate", 0), ("register", 0), ("gate", 0), ("promote", 99)):
         done = step(first, name, "bad")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
         said[name] = done.stdout
     found = registry(first)
     version = found.find_by_run("bad")
@@ -263,9 +269,9 @@ def test_a_run_that_was_asked_not_to_promote_leaves_the_champion(first: Environm
         (run.path / f"{name}.json").unlink()
     options = json.loads((run.path / "options.json").read_text())
     (run.path / "options.json").write_text(json.dumps(options | {"promote": False}))
-    for name in ("register", "gate", "promote"):
+    for name, code in (("register", 0), ("gate", 0), ("promote", 99)):
         done = step({**first, "MARQUEE_GATE": str(rules)}, name, "asked-not-to")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
     assert "this run was asked not to promote" in done.stdout
     champion = registry(first).by_alias("champion")
     assert champion is not None
@@ -292,30 +298,112 @@ def test_a_gate_file_that_is_wrong_stops_a_run_before_anything_is_fitted(first: 
     assert run.record("retrieval") is None
 
 
-def test_skew_of_what_serves_leaves_the_promotion_to_a_person(first: Environment) -> None:
+def test_skew_of_what_serves_leaves_the_promotion_to_a_person_whose_answer_is_kept(first: Environment) -> None:
     run = folder(first, "while-skewed")
     shutil.copytree(folder(first, "first").path, run.path)
     for name in ("register", "gate", "promote"):
         (run.path / f"{name}.json").unlink()
     found = registry(first)
-    champion = found.by_alias("champion")
-    assert champion is not None
+    champion = found.aliases()["champion"]
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    found.set_tags(champion.version, {"skew": "skewed", "skew_at": at, "skew_reasons": "item_idle (3 of 9)"})
+    found.set_tags(champion, {"skew": "skewed", "skew_at": at, "skew_reasons": "item_idle (3 of 9)"})
     try:
-        for name in ("register", "gate", "promote"):
+        for name in ("register", "gate"):
             done = step(first, name, "while-skewed")
             assert done.returncode == 0, done.stderr
     finally:
-        found.set_tags(champion.version, {"skew": "ok"})
+        found.set_tags(champion, {"skew": "ok"})
     version = found.find_by_run("while-skewed")
     assert version is not None
     assert version.tags["gate"] == "needs_human"
     assert "serving path: failed: checked" in version.tags["gate_reasons"]
     assert "item_idle (3 of 9)" in version.tags["gate_reasons"]
-    after = found.by_alias("champion")
-    assert after is not None
-    assert after.version == champion.version
+
+    asked = command(uncounted(first), "training", "approval", "--run", "while-skewed")
+    assert asked.returncode == 0, asked.stderr
+    question = json.loads(asked.stdout)
+    assert f"version {version.version}" in question["subject"]
+    assert "item_idle (3 of 9)" in question["body"]
+    assert f"/#/models/steps/versions/{version.version})" in question["body"]
+    never = command(uncounted(first), "training", "approval", "--run", "while-skewed", "--when", "never")
+    assert never.returncode == 99
+
+    def answered(answer: str, reason: str) -> int:
+        said = {"answer": answer, "by": "airflow:ana", "at": at, "reason": reason}
+        done = step(first, "promote", "while-skewed", "--approval", json.dumps(said))
+        run.path.joinpath("promote.json").unlink()
+        return done.returncode
+
+    assert answered("Reject", "not today") == 99
+    assert found.aliases()["champion"] == champion
+    assert found.version(version.version).tags["approval"] == "rejected"
+    assert answered("Approve", "the skew is known") == 0
+    tags = found.version(version.version).tags
+    assert (tags["approval"], tags["approved_by"], tags["approved_at"]) == ("approved", "airflow:ana", at)
+    assert answered("Approve", "again, as after a kill") == 0
+    assert found.aliases() == {"champion": version.version, "previous": champion}
+
+    back = command(uncounted(first), "training", "rollback", "--reason", "worse", "--by", "airflow:bo", "--run", "r 1")
+    assert back.returncode == 0, back.stderr
+    told = command(uncounted(first), "training", "history", "--limit", "2")
+    newer, older = [line for line in told.stdout.splitlines() if "airflow:" in line]
+    assert all(word in newer for word in ("airflow:bo", "rollback", "worse", "r 1"))
+    assert all(word in older for word in ("airflow:ana", "promote", "approved: the skew is known"))
+
+
+def test_whenever_a_late_step_is_killed_there_is_one_version_and_the_alias_is_whole(first: Environment) -> None:
+    run, found = folder(first, "killed-late"), registry(first)
+    shutil.copytree(folder(first, "first").path, run.path)
+    for name in ("register", "gate", "promote"):
+        (run.path / f"{name}.json").unlink()
+    champion = found.aliases()["champion"]
+    places = {
+        "register": ("after_upload", "after_version", "after_step"),
+        "gate": ("after_step",),
+        "promote": ("after_previous", "after_alias", "after_step"),
+    }
+    away = {**first, "MARQUEE_MLFLOW_TRACKING_URI": NOWHERE, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    for name, killed_at in places.items():
+        if name == "promote":  # MLflow went away after the version was registered
+            assert step(away, name, "killed-late").returncode == 2
+            assert found.aliases()["champion"] == champion
+        for place in killed_at:
+            killed = step({**first, "MARQUEE_FAILPOINTS": f"{place}=kill"}, name, "killed-late")
+            assert killed.returncode == -signal.SIGKILL, killed.stderr
+            assert run.record(name) is None
+            own = [one for one in found.versions() if one.tags.get("run") == "killed-late"]
+            assert len(own) <= 1
+            assert all(one.digest == run.finished("ranker").results["digest"] for one in own)
+            assert found.aliases()["champion"] in {champion, *(one.version for one in own)}
+        done = step(first, name, "killed-late")
+        assert done.returncode == 0, done.stderr
+    [version] = [one for one in found.versions() if one.tags.get("run") == "killed-late"]
+    assert found.aliases() == {"champion": version.version, "previous": champion}
+    with psycopg.connect(first["MARQUEE_DATABASE_URL"]) as connection:
+        entries = connection.execute(
+            "SELECT actor, action, correlation_id, details ->> 'from' FROM audit_events WHERE target = %s",
+            (version.version,),
+        ).fetchall()
+    assert entries == [(account(), "promote", "killed-late", champion)]
+    assert command(uncounted(first), "training", "rollback").returncode == 0
+
+
+def test_a_version_is_not_promoted_over_one_that_the_gate_did_not_see(first: Environment) -> None:
+    run = folder(first, "overtaken")
+    shutil.copytree(folder(first, "first").path, run.path)
+    for name in ("register", "gate", "promote"):
+        (run.path / f"{name}.json").unlink()
+    assert step(first, "register", "overtaken").returncode == 0
+    found = registry(first)
+    champion, own = found.aliases()["champion"], found.find_by_run("overtaken")
+    assert own is not None
+    # As the gate leaves it that looked before the present champion came.
+    before = folder(first, "first").finished("gate")
+    run.finish(msgspec.structs.replace(before, results=before.results | {"version": own.version, "champion": "999"}))
+    done = step(first, "promote", "overtaken")
+    assert done.returncode == 99
+    assert f"version {champion} serves by now, and the gate judged beside 999" in done.stdout
+    assert found.aliases()["champion"] == champion
 
 
 def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ from tests.conftest import WaitUntil
 from tests.support.hostile import Hostility, fire, targets_of
 from tests.support.landing import recreate_topics
 from tests.support.serving import TOKEN, Api, publish_tiny
+from training.bundle.aliases import move_alias
 from training.bundle.registry import Registry
-from training.promotion import move_alias
 
 pytestmark = pytest.mark.integration
 

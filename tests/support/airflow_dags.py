@@ -1,23 +1,33 @@
 """Airflow in a process of its own: `describe` tells what the DAG folder holds, `test DAG CONF` runs a DAG once.
 
-Usage: ``python tests/support/airflow_dags.py RESULT_FILE describe`` or ``... RESULT_FILE test DAG_ID CONF_JSON``. The
-environment names AIRFLOW_HOME and the database; the result is JSON.
+Usage: ``python tests/support/airflow_dags.py RESULT_FILE describe`` or ``... RESULT_FILE test DAG_ID CONF_JSON [ANSWER
+REASON]``, with what a person answers whom the run asks. The environment names AIRFLOW_HOME and the database; the result
+is JSON.
 """
 
 import json
 import os
 import sys
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import CronTriggerTimetable, timezone
+from airflow.dag_processing.dagbag import BundleDagBag, DagBag
+from airflow.models.hitl import HITLDetail, HITLUser
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import handle_event_submit
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, timezone
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import TimeRestriction
+from airflow.triggers.base import TriggerEvent
 from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from airflow.utils.state import TaskInstanceState
+from sqlalchemy import select
 
 ANY_TIME = TimeRestriction(earliest=None, latest=None, catchup=False)
 HEAVY = ("pandas", "numpy", "lightgbm", "implicit", "mlflow", "features", "training", "serving")
@@ -29,8 +39,11 @@ def _task(task: Any) -> dict[str, Any]:
         "retries": task.retries,
         "timeout_s": None if task.execution_timeout is None else task.execution_timeout.total_seconds(),
         "doc": task.doc_md,
-        "command": task.bash_command,
-        "env": task.env,
+        "command": getattr(task, "bash_command", None),
+        "env": getattr(task, "env", None),
+        "inlets": sorted(asset.name for asset in task.inlets),
+        "outlets": sorted(asset.name for asset in task.outlets),
+        "says_next_step": bool(task.on_failure_callback),
         "trigger_rule": str(task.trigger_rule.value),
         "is_teardown": task.is_teardown,
         "upstream": sorted(task.upstream_task_ids),
@@ -43,7 +56,7 @@ def _param(param: Any) -> dict[str, Any]:
 
 def _waits_for_next_tick(timetable: Any) -> bool | None:
     """Return whether Airflow gives a DAG that is unpaused just after a tick its first run at the next one."""
-    if not isinstance(timetable, CronTriggerTimetable):
+    if not isinstance(timetable, CronTriggerTimetable | AssetOrTimeSchedule):
         return None
     known, now = decode_timetable(encode_timetable(timetable)), timezone.utcnow()
 
@@ -66,6 +79,8 @@ def _dag(dag: Any) -> dict[str, Any]:
         "max_active_runs": dag.max_active_runs,
         "timeout_s": None if dag.dagrun_timeout is None else dag.dagrun_timeout.total_seconds(),
         "schedule": type(dag.timetable).__name__,
+        "started_by": [asset.name for asset in getattr(dag.timetable.asset_condition, "objects", ())],
+        "deadline_s": [alert.interval.total_seconds() for alert in dag.deadline],
         "waits_for_next_tick": _waits_for_next_tick(dag.timetable),
         "params": {name: _param(dag.params.get_param(name)) for name in dag.params},
         "tasks": {task.task_id: _task(task) for task in dag.tasks},
@@ -73,10 +88,16 @@ def _dag(dag: Any) -> dict[str, Any]:
     }
 
 
+def _bag() -> DagBag:
+    """Return the DAG folder as Airflow's own processes read it: with the folder among those that are imported from."""
+    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    return BundleDagBag(dag_folder=folder, bundle_path=folder)
+
+
 def describe() -> dict[str, Any]:
     """Return what the DAG folder holds, and which libraries parsing it loaded."""
     loaded = set(sys.modules)
-    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    bag = _bag()
     return {
         "errors": bag.import_errors,
         "loaded": sorted(name for name in HEAVY if name in set(sys.modules) - loaded),
@@ -84,9 +105,29 @@ def describe() -> dict[str, Any]:
     }
 
 
-def test(dag_id: str, conf: str) -> dict[str, Any]:
+def answer(chosen: str, reason: str) -> None:
+    """Answer the first question that a run asks, as the page of required actions does."""
+    while True:
+        with create_session() as session:
+            asked = session.scalar(select(HITLDetail))
+            waits = None if asked is None else session.get(TaskInstance, asked.ti_id)
+            if asked is not None and waits is not None and waits.state == TaskInstanceState.AWAITING_INPUT:
+                asked.responded_by = HITLUser(id="ana", name="ana")
+                asked.responded_at = timezone.utcnow()
+                asked.chosen_options = [chosen]
+                asked.params_input = {"reason": reason}
+                event: Any = TriggerEvent(asked.as_resume_event_payload())  # type: ignore[no-untyped-call]
+                handle_event_submit(event, task_instance=waits, session=session)
+                return
+        time.sleep(0.2)
+
+
+def test(dag_id: str, conf: str, *answered: str) -> dict[str, Any]:
     """Run a DAG once in this process, and return the states of the run and of its tasks."""
-    dag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]).dags[dag_id]
+    dag = _bag().dags[dag_id]
+    dag.deadline = None  # `dag.test()` breaks at deadlines: apache/airflow#73428
+    if answered:
+        threading.Thread(target=answer, args=answered, daemon=True).start()
     for task in dag.tasks:
         task.retry_delay = timedelta(0)  # what is retried shows as well at once
     run = dag.test(run_conf=json.loads(conf))

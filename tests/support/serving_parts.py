@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -21,6 +21,7 @@ from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticsState
 from features.kafka_bulk import Message
+from features.moves import Moves
 from features.served import ServedList
 from features.settings import Settings
 from features.store import ItemState, StatisticsRows
@@ -41,6 +42,7 @@ from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
 from serving.models import Models
+from serving.moving import AliasMoves
 from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
@@ -51,13 +53,15 @@ from serving.seams import Model
 from serving.similar import Similar
 from serving.text_follower import TextFollower
 from serving.text_search import Search
+from serving.trainings import Trainer, Trainings
 from serving.turns import Turns
 from serving.user_features import UserFeatures
 from tests.support.serving_texts import MemoryCatalogue, MemoryTexts, encoder_of, state_of
 from tests.support.synthetic import trained_on_texts
 from tests.support.tiny_bundle import write_tiny_bundle
+from training.bundle.aliases import ServedAlias
 from training.bundle.read import open_bundle, verify_bundle
-from training.bundle.registry import NotThereError, RegisteredVersion
+from training.bundle.registry import NotThereError, RegisteredVersion, Registry
 from training.bundle.write import write_bundle
 
 NOWHERE = Settings(
@@ -158,6 +162,7 @@ class OneVersion:
     folder: Path
     registered: RegisteredVersion | None = None
     away: bool = False
+    model_name: str = "marquee"
 
     def publish(self, seed: int = 0) -> None:
         """Write a tiny bundle and register it as version 1."""
@@ -179,6 +184,10 @@ class OneVersion:
     def aliases(self) -> dict[str, str]:
         """Return where the alias points."""
         return dict.fromkeys(["champion"], "1") if self.versions() else {}
+
+    def set_alias(self, alias: str, version: str) -> None:
+        """Move nothing: there is one version."""
+        assert (alias, version) == ("champion", "1")
 
     def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return a metric of each run."""
@@ -261,7 +270,11 @@ def _first_items(model: Model, statistics: ItemStatistics, k: int, eligible: Mas
 
 @contextmanager
 def bench(
-    folder: Path, open_model: Callable[[Path, str], Model] = open_bundle, *, record_share: float = 0.0
+    folder: Path,
+    open_model: Callable[[Path, str], Model] = open_bundle,
+    *,
+    record_share: float = 0.0,
+    trainer: Trainer | None = None,
 ) -> Iterator[Bench]:
     """Yield the parts of an app in a folder of its own."""
     store, sink, registry = MemoryStore(), MemorySink(), OneVersion(folder / "registry")
@@ -282,8 +295,8 @@ def bench(
     served = MemoryServed()
     records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, record_share, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
-    operators = Operators(NOWHERE)
     turns = Turns()
+    operators, alias = Operators(NOWHERE), ServedAlias(cast("Registry", registry), "champion")
     with ThreadPoolExecutor(1) as executor:
         lister = Lister(store=store, guard=store_guard, current=current, turns=turns, explainer=executor)
         pipeline = Pipeline(
@@ -314,6 +327,8 @@ def bench(
                 store=store, guard=store_guard, current=current, executor=executor, choose=_first_items, clock=now_us
             ),
             models=Models("marquee", registry, Guard("MLflow", timeout_s=5, rest_s=0), executor),
+            moves=AliasMoves(Moves(NOWHERE, alias), alias, lambda: slot.pointed, executor),
+            trainings=Trainings(trainer, executor),
             users=UserFeatures(
                 store=store,
                 guard=store_guard,

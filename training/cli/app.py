@@ -5,7 +5,7 @@ import sys
 import typer
 
 from features.contracts.errors import MarqueeError
-from training.cli import backtest, compare, diff, recommending, reproduce, skew, steps, versions, weights
+from training.cli import backtest, compare, diff, due, recommending, reproduce, skew, steps, versions, weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,10 +14,13 @@ app = typer.Typer(
 )
 app.command()(steps.step)
 app.command()(steps.run)
+app.command()(steps.approval)
 app.command()(steps.outcome)
+app.command()(due.due)
 app.command("versions")(versions.list_versions)
 app.command()(versions.promote)
 app.command()(versions.rollback)
+app.command()(versions.history)
 app.command()(recommending.recommend)
 app.command()(backtest.backtest)
 app.command()(weights.weights)

@@ -1,26 +1,36 @@
-"""`step` and `run`: one step of a training run, as Airflow calls it, or all of them by hand."""
+"""`step`, `run`, `approval`, `outcome`: one step of a training run, as Airflow calls it, or all of them by hand."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from inspect import Parameter, Signature, signature
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 import typer
 from rich.console import Console
 
+from features.contracts.times import given_instant
 from features.log import configure_logging
 from features.settings import load_settings
 from training.gating.table import brief, text
-from training.steps.options import MIN_EVENTS, RunOptions
+from training.steps.approval import When, question, read_answer
+from training.steps.options import MIN_EVENTS, RunOptions, read_options
 from training.steps.outcome import run_outcome
 from training.steps.runner import SKIP_EXIT_CODE, run_step
-from training.steps.state import SKIPPED, STEPS, RunError, RunFolder, StepRecord
+from training.steps.state import KEPT, SKIPPED, STEPS, RunError, RunFolder, StepRecord
 
 RunId = Annotated[str, typer.Option("--run", help="Names the run's folder below MARQUEE_WORK_DIR.")]
 _FLAGS: Final[Mapping[str, object]] = {
     "window_days": Annotated[
-        int | None, typer.Option(help="Days of history to train on, back from now.", show_default="all there is")
+        int | None, typer.Option(help="Days of history, back from now or --until.", show_default="all there is")
+    ],
+    "since": Annotated[
+        str | None,
+        typer.Option(help="Only interactions known at or after it (RFC 3339).", show_default="all there is"),
+    ],
+    "until": Annotated[
+        str | None,
+        typer.Option(help="Only what was known before, as if it ran then.", show_default="all there is"),
     ],
     "factors": Annotated[int | None, typer.Option(help="Latent dimensions of ALS, 8 to 512.", show_default="64")],
     "exclude_seen": Annotated[
@@ -66,18 +76,21 @@ def step(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(STEPS)}.")],
     run_id: RunId,
     *,
+    approval: Annotated[
+        str, typer.Option(help="Of `promote`: JSON with what a person said, see `approval`; empty: nobody was asked.")
+    ] = "",
     options: RunOptions | None = None,
 ) -> None:
     """Do one step of a training run; one that has finished is not done again.
 
-    Options are taken by `snapshot` only, and hold for the whole run. Exit code 99: nothing to do (too few events). The
-    last line of `gate` is its outcome as JSON.
+    Options are taken by `snapshot` only, and hold for the whole run. Exit code 99: nothing to do (too few events), or
+    the alias stays. The last line of `gate` is its outcome as JSON.
     """
     settings = load_settings()
     configure_logging(settings.log_format)
-    record = run_step(name, run_id, settings, options)
+    record = run_step(name, run_id, settings, options, read_answer(approval))
     typer.echo("\n".join(_lines(record)))
-    if record.outcome == SKIPPED:
+    if record.outcome in {SKIPPED, KEPT}:
         raise typer.Exit(SKIP_EXIT_CODE)
 
 
@@ -99,6 +112,21 @@ def run(
         console.print(_line(position, record), highlight=False)
         if record.outcome == SKIPPED:
             raise typer.Exit(SKIP_EXIT_CODE)
+
+
+def approval(
+    run_id: RunId, *, when: Annotated[str, typer.Option(help=f"One of: {', '.join(get_args(When))}.")] = "gate"
+) -> None:
+    """Print what a person is asked about the version of a run, as JSON; exit code 99: there is nothing to ask."""
+    settings = load_settings()
+    run = RunFolder(settings.work_dir, run_id)
+    if run.finished("gate").outcome == SKIPPED:
+        raise typer.Exit(SKIP_EXIT_CODE)
+    asked = question(run, settings, when, promote=read_options(run).promote)
+    if asked is None:
+        typer.echo(f"nobody is asked: the gate said {run.finished('gate').outcome}, and approval is {when!r}")
+        raise typer.Exit(SKIP_EXIT_CODE)
+    typer.echo(msgspec.json.encode(asked).decode())
 
 
 def outcome(
@@ -129,7 +157,7 @@ def _line(position: int, record: StepRecord) -> str:
     return f"{position}/{len(STEPS)} {record.step:<9} {record.took_s:7.1f} s  {record.outcome}: {record.summary}"
 
 
-def _options(**values: int | bool | None) -> RunOptions | None:
+def _options(**values: str | int | bool | None) -> RunOptions | None:
     """Return the options that were given, checked; None where none was.
 
     Raises
@@ -137,7 +165,8 @@ def _options(**values: int | bool | None) -> RunOptions | None:
     RunError
         Naming the option whose value is out of its limits.
     """
-    given = {name: value for name, value in values.items() if value is not None}
+    given: dict[str, object] = {name: value for name, value in values.items() if value is not None}
+    given |= {name: given_instant(str(given[name]), f"--{name}") for name in ("since", "until") if name in given}
     try:
         return msgspec.convert(given, RunOptions) if given else None
     except msgspec.ValidationError as error:

@@ -1,5 +1,6 @@
-"""`versions`, `promote`, `rollback`: which model version serves, and moving that by hand."""
+"""`versions`, `promote`, `rollback`, `history`: which model version serves, and moving that by hand."""
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,9 @@ from features.log import configure_logging
 from features.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from features.contracts.moves import Moved
+    from features.moves import Mover, Moves
+    from training.bundle.aliases import ServedAlias
     from training.bundle.registry import Registry
 
 
@@ -28,27 +32,62 @@ def list_versions() -> None:
     Console().print(table)
 
 
-def promote(version: Annotated[str, typer.Argument(help="Number of the version.")]) -> None:
+Reason = Annotated[str, typer.Option(help="Why: kept with the move.")]
+By = Annotated[str | None, typer.Option("--by", help="Who wants it.", show_default="the name of the account")]
+CorrelationId = Annotated[str, typer.Option("--run", help="The run in Airflow that does it: kept with the move.")]
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="Number of the version.")],
+    *,
+    reason: Reason = "",
+    by: By = None,
+    run: CorrelationId = "",
+) -> None:
     """Let a version serve, whatever the gate said; the one before it is kept for `rollback`."""
-    from training.auditing import note_move  # noqa: PLC0415
-    from training.promotion import move_alias  # noqa: PLC0415
+    pointer, moves = _moves()
+    _tell(moves.make("promote", lambda: pointer.promote(version), _mover(by, reason, run), wanted=version))
+
+
+def rollback(*, reason: Reason = "", by: By = None, run: CorrelationId = "") -> None:
+    """Let the version before the present one serve again; a second rollback goes forth again."""
+    pointer, moves = _moves()
+    _tell(moves.make("rollback", pointer.roll_back, _mover(by, reason, run)))
+
+
+def history(limit: Annotated[int, typer.Option(min=1, max=10_000, help="Moves to show.")] = 20) -> None:
+    """List the moves of the alias, newest first: when, who, from, to, why."""
+    _, moves = _moves()
+    table = Table("at", "who", "how", "from", "to", "why", "request or run")
+    for move in moves.history(limit):
+        at = move.at.astimezone(UTC).isoformat(sep=" ", timespec="seconds")
+        before, why = move.details.get("from") or "", move.details.get("reason", "")
+        table.add_row(at, move.actor, move.action, before, move.target, why, move.correlation_id)
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(table)
+
+
+def _mover(by: str | None, reason: str, run: str) -> "Mover":
+    from features.audit import account  # noqa: PLC0415
+    from features.moves import Mover  # noqa: PLC0415
+
+    return Mover(by or account(), reason, run)
+
+
+def _moves() -> "tuple[ServedAlias, Moves]":
+    from features.moves import Moves  # noqa: PLC0415
+    from training.bundle.aliases import ServedAlias  # noqa: PLC0415
 
     registry, settings = _registry()
-    before = move_alias(registry, settings.model_alias, version)
-    note_move(settings, "promote", version, before)
-    typer.echo(f"alias {settings.model_alias!r} -> version {version} (was {before or 'not set'})")
+    pointer = ServedAlias(registry, settings.model_alias)
+    return pointer, Moves(settings, pointer)
 
 
-def rollback() -> None:
-    """Let the version before the present one serve again."""
-    from training.auditing import note_move  # noqa: PLC0415
-    from training.promotion import roll_back  # noqa: PLC0415
-
-    registry, settings = _registry()
-    before = registry.aliases().get(settings.model_alias)
-    version = roll_back(registry, settings.model_alias)
-    note_move(settings, "rollback", version, before)
-    typer.echo(f"alias {settings.model_alias!r} -> version {version} (was {before or 'not set'})")
+def _tell(moved: "Moved") -> None:
+    if moved.before == moved.after:
+        typer.echo(f"version {moved.after} serves already")
+    else:
+        typer.echo(f"alias -> version {moved.after} (was {moved.before or 'not set'})")
 
 
 def _registry() -> "tuple[Registry, Settings]":

@@ -13,9 +13,9 @@ from features.contracts.errors import ContractError
 from features.db.connection import connect
 from features.settings import Settings
 from training.bundle.bundle import Bundle
+from training.bundle.challenger import refresh_challenger
 from training.bundle.read import open_bundle
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry, RegistryError
-from training.challenger import refresh_challenger
 from training.describing import describe
 from training.evaluation.methods import SERVED
 from training.gate import decide

@@ -1,5 +1,6 @@
 """What a person may choose for a training run; written by its first step, read by all others."""
 
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
@@ -19,7 +20,9 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes
     ----------
     window_days
-        Days of history to train on, back from the newest event; None = all there is.
+        Days of history to train on, back from `until`, or from now; None = all there is.
+    since, until
+        Only interactions known at or after the one, only what was known before the other; None = all there is.
     factors
         Latent dimensions of ALS.
     exclude_seen
@@ -38,6 +41,8 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     window_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+    until: Annotated[datetime, Meta(tz=True)] | None = None
     factors: Annotated[int, Meta(ge=8, le=512)] = 64
     exclude_seen: bool = True
     promote: bool = True
@@ -45,6 +50,26 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     tune_trials: Annotated[int, Meta(ge=0, le=1000)] = 0
     tune_minutes: Annotated[int, Meta(ge=1, le=1440)] | None = None
+
+    def known_range(self, now: datetime) -> tuple[datetime | None, datetime | None]:
+        """Return the half-open range of `known_at` that is trained on; None = open.
+
+        Raises
+        ------
+        RunError
+            If the range is said twice, or is empty.
+        """
+        if self.window_days is None:
+            since = self.since
+        elif self.since is None:
+            since = (self.until or now) - timedelta(days=self.window_days)
+        else:
+            raise RunError("options window_days and since both say where the data begin: give one of them")
+        if since is not None and self.until is not None and since >= self.until:
+            raise RunError(
+                f"options since {since.isoformat()} and until {self.until.isoformat()}: nothing lies between"
+            )
+        return since, self.until
 
 
 def write_options(run: RunFolder, options: RunOptions) -> None:

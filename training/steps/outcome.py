@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from training.steps.state import SKIPPED, STEPS, RunFolder
+from training.steps.state import PROMOTED, SKIPPED, STEPS, RunFolder
 
 Status = Literal["success", "refused", "skipped", "failed"]
 
@@ -38,5 +38,7 @@ def run_outcome(run: RunFolder) -> RunOutcome:
     missing = next((name for name in STEPS if name not in records), None)
     if missing is not None:
         return RunOutcome("failed", f"step {missing!r} did not finish", metrics, version)
-    gate = records["gate"]
+    gate, promote = records["gate"], records["promote"]
+    if promote.outcome == PROMOTED:
+        return RunOutcome("success", promote.summary, metrics, version)
     return RunOutcome("success" if gate.outcome == "promoted" else "refused", gate.summary, metrics, version)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from features.contracts.times import zulu
 from training.bundle.bundle import Bundle
+from training.bundle.challenger import refresh_challenger
 from training.bundle.registry import TAG_ENCODER, TAG_SPEC_HASH, TAG_TRAINED_UNTIL, Registry
-from training.challenger import refresh_challenger
 from training.datasets import LoggedData
 from training.describing import describe
 from training.publish import Publication, allow_long_requests, metric_key, publish
@@ -93,6 +94,8 @@ def _parameters(
     options = context.options
     return training_config(context, bundle.parts.weights).parameters() | {
         "window_days": options.window_days,
+        "since": None if options.since is None else zulu(options.since),
+        "until": None if options.until is None else zulu(options.until),
         "min_events": options.min_events,
         "tune_trials": options.tune_trials,
         "tune_minutes": options.tune_minutes,

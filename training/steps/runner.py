@@ -8,7 +8,9 @@ from typing import Any, Final, Protocol, cast
 
 import structlog
 
+from features.failpoints import failpoint
 from features.settings import Settings
+from training.steps.approval import Answer
 from training.steps.options import RunOptions, read_options, write_options
 from training.steps.state import DONE, SKIPPED, STEPS, RunError, RunFolder, StepRecord
 from training.system_metrics import watched
@@ -21,11 +23,12 @@ SKIP_EXIT_CODE: Final = 99
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a step may use."""
+    """What a step may use; `answer` is what a person said of the version, None where nobody was asked."""
 
     settings: Settings
     run: RunFolder
     options: RunOptions
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,9 @@ class _StepModule(Protocol):
         ...
 
 
-def run_step(name: str, run_id: str, settings: Settings, options: RunOptions | None = None) -> StepRecord:
+def run_step(
+    name: str, run_id: str, settings: Settings, options: RunOptions | None = None, answer: Answer | None = None
+) -> StepRecord:
     """Return the record of a step, doing its work unless it has finished before.
 
     Parameters
@@ -52,29 +57,36 @@ def run_step(name: str, run_id: str, settings: Settings, options: RunOptions | N
         One of `STEPS`.
     options
         Of the run; given to the first step only, which writes them down.
+    answer
+        What a person said of the version; given to the last step only.
 
     Raises
     ------
     RunError
-        If the step is unknown, the one before it has not finished, or options come too late.
+        If the step is unknown, the one before it has not finished, options come too late, or an answer too early.
     """
     if name not in STEPS:
         raise RunError(f"step {name!r} does not exist; expected one of {', '.join(STEPS)}")
+    if answer is not None and name != STEPS[-1]:
+        raise RunError(f"step {name!r} asks nobody: an answer is for step {STEPS[-1]!r}")
     run = RunFolder(settings.work_dir, run_id)
     with run.locked(), structlog.contextvars.bound_contextvars(run=run.run, step=name):
         known = run.record(name)
         if known is not None:
             log.info("finished before, nothing to do", finished_at=known.finished_at, summary=known.summary)
             return known
-        record = _record(name, run, settings, options)
+        record = _record(name, run, settings, options, answer)
+        failpoint("after_step")
         run.finish(record)
         log.info(record.outcome, summary=record.summary, took_s=record.took_s)
         return record
 
 
-def _record(name: str, run: RunFolder, settings: Settings, options: RunOptions | None) -> StepRecord:
+def _record(
+    name: str, run: RunFolder, settings: Settings, options: RunOptions | None, answer: Answer | None
+) -> StepRecord:
     started = time.monotonic()
-    result = _skipped_before(name, run) or _work(name, StepContext(settings, run, _options(name, run, options)))
+    result = _skipped_before(name, run) or _work(name, StepContext(settings, run, _options(name, run, options), answer))
     return StepRecord(
         step=name,
         outcome=result.outcome,

@@ -1,10 +1,11 @@
 """Step `snapshot`: the data of the run, as files; a run with too few events ends here as skipped."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from features.build.snapshot import write_snapshot
 from features.contracts.parts import digest_of, sha256_of
+from features.contracts.times import to_us
 from features.db.connection import connect
 from features.embedding.encoders import embedded_before, load_encoder
 from features.embedding.ensure import ensure_encoder
@@ -18,7 +19,8 @@ from training.steps.state import DONE, SKIPPED
 def run(context: StepContext) -> StepResult:
     """Write interactions and items of the run's window from Postgres."""
     folder = fresh_folder(context.run.path / SNAPSHOT)
-    info = write_snapshot(context.settings, folder, None, _since_us(context.options.window_days))
+    since, until = context.options.known_range(datetime.now(UTC))
+    info = write_snapshot(context.settings, folder, _us(until), _us(since))
     first, last = _iso(info.first_occurred_us), _iso(info.last_occurred_us)
     results = {
         "interactions": info.interactions,
@@ -58,10 +60,8 @@ def _write_texts(context: StepContext) -> str | None:
     return digest
 
 
-def _since_us(window_days: int | None) -> int | None:
-    if window_days is None:
-        return None
-    return int((datetime.now(UTC) - timedelta(days=window_days)).timestamp() * 1_000_000)
+def _us(at: datetime | None) -> int | None:
+    return None if at is None else to_us(at)
 
 
 def _iso(at_us: int | None) -> str | None:

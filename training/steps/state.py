@@ -18,6 +18,9 @@ STEPS: Final = ("snapshot", "retrieval", "ranker", "evaluate", "register", "gate
 
 DONE: Final = "done"
 SKIPPED: Final = "skipped"
+PROMOTED: Final = "promoted"
+KEPT: Final = "kept"
+"""What the step `promote` comes to: the alias moved, or it stays."""
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -35,7 +38,8 @@ class StepRecord(msgspec.Struct, frozen=True):
     step
         Name of the step.
     outcome
-        `done`, `skipped`, or a word of the step's own (gate: `promoted`, `refused`, `needs_human`).
+        `done`, `skipped`, or a word of the step's own (gate: `promoted`, `refused`, `needs_human`;
+        promote: `promoted`, `kept`).
     summary
         One line for people.
     finished_at

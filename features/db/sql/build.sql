@@ -47,6 +47,15 @@ GROUP BY action;
 SELECT DISTINCT item_id FROM interactions
 WHERE landed_at >= :read_since AND landed_at < :read_until AND known_at < :closed_at AND item_id IS NOT NULL;
 
+-- name: items_known_between(since, until)
+-- Items with events that became known in [since, until).
+SELECT DISTINCT item_id FROM interactions
+WHERE known_at >= :since AND known_at < :until AND item_id IS NOT NULL;
+
+-- name: landed_since(since)$
+-- How many interactions with an item landed at or after an instant.
+SELECT count(*) FROM interactions WHERE landed_at >= :since AND item_id IS NOT NULL;
+
 -- name: events_between(known_since, known_until)
 -- Events with an item that became known in [known_since, known_until), in that order, and whether each is a repeat:
 -- within the range, or of what its user had done before it. However large the range, no user is read twice.

@@ -17,7 +17,8 @@ def called() -> list[str]:
     """Return the names with which the code calls `failpoint`."""
     calls = (
         node
-        for file in sorted((ROOT / "features").rglob("*.py"))
+        for package in ("features", "training")
+        for file in sorted((ROOT / package).rglob("*.py"))
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "failpoint"
     )

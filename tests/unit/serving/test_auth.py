@@ -67,6 +67,10 @@ ADMIN = {
     "POST /api/v1/recommendations/{recommendation_id}/replay",
     "POST /api/v1/features/{user_id:any}/refresh",
     "POST /model/reload",
+    "POST /api/v1/models/rollback",
+    "POST /api/v1/models/train",
+    "POST /api/v1/recs/models/rollback",
+    "POST /api/v1/recs/train",
 }
 HOSTILE_HEADERS = ["", "Bearer", "Bearer ", "Basic bGV0LW1lLWlu", f"Token {TOKEN}", TOKEN]
 WRONG_TOKENS = ["no", TOKEN.upper(), TOKEN[:-1], TOKEN + "x", "\u00e9", "x" * 10_000]

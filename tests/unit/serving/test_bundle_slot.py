@@ -63,6 +63,25 @@ def test_only_the_present_and_the_previous_bundle_stay_on_disk(shelf: Shelf, new
     assert {path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()} == set(digests[1:])
 
 
+def test_the_previous_bundle_is_at_hand_after_a_restart_and_in_a_process_that_never_served_it(
+    shelf: Shelf, new_slot: NewSlot
+) -> None:
+    slot = new_slot()
+    for version in ("1", "2"):
+        shelf.put(version, seed=int(version))
+        follow(slot)
+    restarted = new_slot()
+    served = restarted.resume()
+    assert served is not None
+    restarted.keep(served)
+    shelf.champion = "1"
+    assert follow(restarted) is Outcome.LOADED
+    assert (version_of(restarted), restarted.pointed) == ("1", "1")
+    shelf.champion = "2"
+    assert follow(restarted) is Outcome.LOADED
+    assert shelf.downloads == ["1", "2"]
+
+
 def test_a_flipped_byte_is_refused_once_and_the_old_version_stays(shelf: Shelf, new_slot: NewSlot) -> None:
     slot = new_slot()
     shelf.put("1")

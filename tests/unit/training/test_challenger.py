@@ -2,8 +2,8 @@
 
 import pytest
 
+from training.bundle.challenger import challenger_of
 from training.bundle.registry import RegisteredVersion
-from training.challenger import challenger_of
 
 
 @pytest.mark.parametrize(

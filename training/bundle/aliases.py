@@ -2,6 +2,10 @@
 
 import structlog
 
+from features.contracts.errors import MarqueeError
+from features.contracts.moves import Moved
+from features.failpoints import failpoint
+from training.bundle.challenger import refresh_challenger
 from training.bundle.registry import ALIAS_PREVIOUS, Registry, RegistryError
 
 log = structlog.get_logger(__name__)
@@ -30,6 +34,7 @@ def move_alias(registry: Registry, alias: str, version: str) -> str | None:
         return current
     if current is not None:
         registry.set_alias(ALIAS_PREVIOUS, current)
+    failpoint("after_previous")
     registry.set_alias(alias, version)
     log.info("alias moved", alias=alias, version=version, was=current)
     return current
@@ -52,3 +57,38 @@ def roll_back(registry: Registry, alias: str) -> str:
         )
     move_alias(registry, alias, previous)
     return previous
+
+
+class ServedAlias:
+    """The alias that servers follow, and `previous` beside it: what `features.moves` moves and looks at."""
+
+    def __init__(self, registry: Registry, alias: str) -> None:
+        self._registry = registry
+        self._alias = alias
+
+    def version(self) -> str | None:
+        """Return the version that the alias points to."""
+        return self._registry.aliases().get(self._alias)
+
+    def remember(self, version: str) -> None:
+        """Let a version be the one that a rollback goes to."""
+        self._registry.set_alias(ALIAS_PREVIOUS, version)
+
+    def promote(self, version: str) -> Moved:
+        """Let the alias point to a version; see `move_alias`."""
+        before = move_alias(self._registry, self._alias, version)
+        self._name_challenger()
+        return Moved(before, version)
+
+    def roll_back(self) -> Moved:
+        """Let the alias point to the version before; see `roll_back`."""
+        before, after = self.version(), roll_back(self._registry, self._alias)
+        self._name_challenger()
+        return Moved(before, after)
+
+    def _name_challenger(self) -> None:
+        """Let `challenger` follow; that it could not is logged: the move is done, and the next training mends it."""
+        try:
+            refresh_challenger(self._registry, self._alias)
+        except MarqueeError as error:
+            log.warning("challenger_not_named", error=str(error))

@@ -1,0 +1,66 @@
+"""DAG `rollback_model`: the version before serves again, by a form."""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag
+from marquee_tasks import CHAMPION, command, deadline, defaults, who
+
+NEXT_STEP = (
+    "the last line above says what MLflow refused or that it was away. Quicker ways back: `python -m training "
+    "rollback`, `POST /api/v1/models/rollback`, or the alias in MLflow's page of the model."
+)
+
+DOC = """
+### Roll back the model
+
+Lets the version before the present one serve again (`python -m training rollback`): the one that MLflow's alias
+`previous` names. Servers have it within seconds, for they keep its bundle on disk. Triggered a second time it goes
+forth again.
+
+**Where to look.** The last line of the log says from where to where; `GET /model/info` says what a server serves;
+`python -m training history` lists all moves, with who and why.
+
+**When it fails.** Nothing has moved: there is no version before, or MLflow is away. `promote_model` lets any version
+serve. The next training may promote a newer version again: pause `train_recommender` to keep what serves.
+"""
+
+PARAMS = {
+    "reason": Param(
+        "",
+        type="string",
+        maxLength=500,
+        title="Reason",
+        description="Why, in a sentence: kept with the move. May be empty in a hurry.",
+    ),
+}
+
+ENV = {"REASON": "{{ params.reason }}", "WHO": who(), "RUN": "{{ run_id }}"}
+
+
+@dag(
+    dag_id="rollback_model",
+    description="Lets the version before serve again, within seconds.",
+    schedule=None,  # only by its form
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=15),
+    default_args=defaults(NEXT_STEP),
+    deadline=deadline(0.1, NEXT_STEP),
+    params=PARAMS,
+    tags=["marquee", "model"],
+    doc_md=DOC,
+)
+def rollback_model() -> None:
+    """Build the one task."""
+    command(
+        "rollback",
+        'exec "$MARQUEE_PYTHON" -m training rollback --reason "$REASON" --by "$WHO" --run "$RUN"',
+        doc="Moves the alias back and says from where to where.",
+        minutes=10,
+        retries=0,  # a rollback that was done and did not say so would go forth again
+        env=ENV,
+        outlets=[CHAMPION],
+    )
+
+
+rollback_model()

@@ -1,0 +1,131 @@
+"""What a person is asked before a version is promoted, and what they answered."""
+
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+
+from features.settings import Settings
+from training.steps.state import RunError, RunFolder
+
+When = Literal["gate", "always", "never"]
+"""Whether a person is asked where the gate wants one; before every promotion; never."""
+
+TAG_APPROVAL: Final = "approval"
+TAG_APPROVED_BY: Final = "approved_by"
+TAG_APPROVED_AT: Final = "approved_at"
+TAG_APPROVAL_REASON: Final = "approval_reason"
+_MAX_TAG: Final = 4900
+"""MLflow takes tags of model versions up to 5,000 characters."""
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person answered.
+
+    Attributes
+    ----------
+    answer
+        The button that they pressed.
+    by
+        Who: "airflow:NAME", or "nobody" where their time ran out.
+    at
+        When, ISO 8601.
+    reason
+        Their words; may be empty.
+    """
+
+    answer: Literal["Approve", "Reject"]
+    by: str
+    at: str
+    reason: str = ""
+
+    @property
+    def approves(self) -> bool:
+        """Return whether the version may be promoted."""
+        return self.answer == "Approve"
+
+    def tags(self) -> dict[str, str]:
+        """Return what the model version shows of it."""
+        verdict = "approved" if self.approves else "rejected"
+        tags = {TAG_APPROVAL: verdict, TAG_APPROVED_BY: self.by, TAG_APPROVED_AT: self.at}
+        return tags | {TAG_APPROVAL_REASON: self.reason[:_MAX_TAG]} if self.reason else tags
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a person reads who has to decide: a headline, and a text in Markdown."""
+
+    subject: str
+    body: str
+
+
+def read_answer(text: str) -> Answer | None:
+    """Return an answer from its JSON, None where it is empty: nobody was asked.
+
+    Raises
+    ------
+    RunError
+        If it is something else.
+    """
+    if not text.strip():
+        return None
+    try:
+        return msgspec.json.decode(text, type=Answer)
+    except msgspec.DecodeError as error:
+        raise RunError(
+            f'--approval {text[:200]!r}: {error}; expected JSON such as {{"answer": "Approve", "by": "ana", '
+            '"at": "2026-01-01T00:00:00Z", "reason": ""}'
+        ) from error
+
+
+def question(run: RunFolder, settings: Settings, when: str, *, promote: bool) -> Question | None:
+    """Return what to ask about the version of a run, None where there is nothing to ask.
+
+    A version that the gate refused is never asked about: promoting it is a decision of its own, made by hand.
+
+    Parameters
+    ----------
+    when
+        One of `When`.
+    promote
+        Whether the run may promote at all.
+
+    Raises
+    ------
+    RunError
+        If the gate has not decided yet, or `when` is none of its words.
+    """
+    if when not in get_args(When):
+        raise RunError(f"--when {when!r}; expected one of {', '.join(get_args(When))}")
+    gate = run.finished("gate")
+    asks = {"gate": {"needs_human"}, "always": {"needs_human", "promoted"}, "never": set[str]()}
+    if not promote or gate.outcome not in asks[when]:
+        return None
+    version, champion = str(gate.results["version"]), gate.results.get("champion")
+    place = f"take the place of version {champion}" if champion else "be the first to serve"
+    then = (
+        "**Approve**: servers have it within seconds, and `rollback_model` goes back. **Reject**: nothing moves; "
+        f"`promote_model` with version {version} overrules that later. Without an answer nothing moves."
+    )
+    body = [
+        f"Shall version **{version}** of `{settings.model_name}` {place}? The gate said **{gate.outcome}**.",
+        _table(gate.results.get("rules", [])),
+        _links(settings, version, str(run.finished("register").results["mlflow_run"]), champion),
+        then,
+    ]
+    return Question(f"Promote version {version} of {settings.model_name}? ({gate.outcome})", "\n\n".join(body))
+
+
+def _table(rules: list[dict[str, Any]]) -> str:
+    rows = [[str(rule.get(name, "")) for name in ("rule", "verdict", "reason")] for rule in rules]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    lines = [["rule", "verdict", "reason"], ["---"] * 3, *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _links(settings: Settings, version: str, mlflow_run: str, champion: str | None) -> str:
+    base = str(settings.mlflow_link or settings.mlflow_tracking_uri).rstrip("/")
+    model = f"{base}/#/models/{settings.model_name}/versions"
+    links = [f"[Version {version} in MLflow]({model}/{version})"]
+    if champion:
+        links.append(f"[champion, version {champion}]({model}/{champion})")
+    links.append(f"[its training run, with plots and report]({base}/#/runs/{mlflow_run})")
+    return " · ".join(links)
