@@ -419,15 +419,15 @@ def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: P
 
 @pytest.fixture(scope="module")
 def small(environment: Environment) -> Environment:
-    """Return the same settings after a run `small` on the latest week, which is soon trained."""
+    """Return the same settings after a run `week` on the latest days, which is soon trained."""
     options = ("--factors", "8", "--window-days", "8", "--min-events", "300", "--no-promote")
-    done = command(environment, "training", "run", "--run", "small", *options)
+    done = command(environment, "training", "run", "--run", "week", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return environment
 
 
 def test_a_version_is_made_again_to_the_byte_and_after_an_erasure_nearly(small: Environment) -> None:
-    run = folder(small, "small")
+    run = folder(small, "week")
     version = str(run.finished("register").results["version"])
     same = command(small, "training", "reproduce", version)
     assert same.returncode == 0, same.stdout + same.stderr
@@ -440,14 +440,14 @@ def test_a_version_is_made_again_to_the_byte_and_after_an_erasure_nearly(small: 
     assert (found.verdict, found.erased_rows) == ("within tolerance", rows[0])
     assert f"{rows[0]} interactions of erased users were taken out of the snapshot since" in found.notes
     assert len(found.files) > 5
-    assert [found.tags["run"] for found in registry(small).versions()].count("small") == 1
+    assert [found.tags["run"] for found in registry(small).versions()].count("week") == 1
 
 
 @pytest.mark.timeout(600)  # it may be the one that both runs are made for
 def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
     first: Environment, small: Environment, tmp_path: Path
 ) -> None:
-    one, other = (folder(first, name).finished("register").results for name in ("first", "small"))
+    one, other = (folder(first, name).finished("register").results for name in ("first", "week"))
     versions = (str(one["version"]), str(other["version"]))
     page = tmp_path / "diff.html"
     done = command(small, "training", "diff", *versions, "--users", "30", "--out", str(page))
@@ -461,7 +461,7 @@ def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
         f"{name}.html",
         f"{name}.json",
     }
-    run = folder(small, "small")
+    run = folder(small, "week")
     assert diff_against_champion(StepContext(settings_of(small), run, read_options(run))) == f"{name}.html"
     text = describe(registry(small), versions[1], "champion")
     assert f"artifacts/{name}.html" in text
@@ -469,7 +469,7 @@ def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
 
 
 def test_the_run_in_mlflow_names_its_data_and_its_machine(small: Environment) -> None:
-    run = folder(small, "small")
+    run = folder(small, "week")
     client = MlflowClient(small["MARQUEE_MLFLOW_TRACKING_URI"])
     kept = client.get_run(run.finished("register").results["mlflow_run"])
     assert kept.inputs is not None
@@ -479,7 +479,7 @@ def test_the_run_in_mlflow_names_its_data_and_its_machine(small: Environment) ->
     assert sum(rows) == run.finished("snapshot").results["interactions"]
     assert found["training"].digest == run.finished("snapshot").results["sha256"][:32]
     assert "system/cpu_utilization_percentage" in kept.data.metrics
-    assert kept.data.tags["mlflow.note.content"].startswith("**Run `small`**")
+    assert kept.data.tags["mlflow.note.content"].startswith("**Run `week`**")
 
 
 def _copy_with_random_factors(good: RunFolder, bad: RunFolder) -> None:
