@@ -26,6 +26,11 @@ RECOMMENDER_VERSION: Final = Asset("recommender_version")
 CHAMPION: Final = Asset("champion")
 """The version that serves."""
 
+LATE: Final = (
+    "see on the run's page where it stands: a task that is queued waits for a worker, a run for the one before it; "
+    "`make logs S=airflow-scheduler` tells more."
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +76,7 @@ def defaults(next_step: str) -> dict[str, Any]:
     return {"owner": "marquee", "retry_delay": timedelta(seconds=30), "on_failure_callback": _says(next_step)}
 
 
-def deadline(hours: float, next_step: str) -> DeadlineAlert:
+def deadline(hours: float, next_step: str = LATE) -> DeadlineAlert:
     """Return the alert about runs that are not done some hours after they were queued: it shows on the DAG's page."""
     return DeadlineAlert(
         name=f"done within {hours:g} h",
