@@ -77,10 +77,14 @@ def defaults(next_step: str) -> dict[str, Any]:
 
 
 def deadline(hours: float, next_step: str = LATE) -> DeadlineAlert:
-    """Return the alert about runs that are not done some hours after they were queued: it shows on the DAG's page."""
+    """Return the alert about runs that are not done some hours after their logical date: it shows on the DAG's page.
+
+    Runs without a logical date (of assets, and by API) have only their timeout. Counting from when a run was queued
+    would cover them, but tasks of such runs cannot be cleared: Airflow 3.3.2 answers with an internal error.
+    """
     return DeadlineAlert(
         name=f"done within {hours:g} h",
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
         interval=timedelta(hours=hours),
         callback=SyncCallback(say_late, kwargs={"hours": hours, "next_step": next_step}),
     )
