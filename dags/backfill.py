@@ -99,7 +99,7 @@ STATISTICS = 'exec "$MARQUEE_PYTHON" -m features statistics ${SINCE:+--since "$S
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=12),
     default_args=defaults(NEXT_STEP),
-    deadline=deadline(6, NEXT_STEP),
+    deadline=deadline(6),
     params=PARAMS,
     tags=["marquee", "features"],
     doc_md=DOC,

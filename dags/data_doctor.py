@@ -35,7 +35,7 @@ the version that they have.
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
     default_args=defaults(NEXT_STEP),
-    deadline=deadline(1, NEXT_STEP),
+    deadline=deadline(1),
     tags=["marquee", "features"],
     doc_md=DOC,
 )

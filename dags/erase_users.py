@@ -55,7 +55,7 @@ ENV = {
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
     default_args=defaults(NEXT_STEP),
-    deadline=deadline(1, NEXT_STEP),
+    deadline=deadline(1),
     params=PARAMS,
     tags=["marquee", "operations"],
     doc_md=DOC,

@@ -26,6 +26,11 @@ RECOMMENDER_VERSION: Final = Asset("recommender_version")
 CHAMPION: Final = Asset("champion")
 """The version that serves."""
 
+LATE: Final = (
+    "see on the run's page where it stands: a task that is queued waits for a worker, a run for the one before it; "
+    "`make logs S=airflow-scheduler` tells more."
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -71,11 +76,15 @@ def defaults(next_step: str) -> dict[str, Any]:
     return {"owner": "marquee", "retry_delay": timedelta(seconds=30), "on_failure_callback": _says(next_step)}
 
 
-def deadline(hours: float, next_step: str) -> DeadlineAlert:
-    """Return the alert about runs that are not done some hours after they were queued: it shows on the DAG's page."""
+def deadline(hours: float, next_step: str = LATE) -> DeadlineAlert:
+    """Return the alert about runs that are not done some hours after their logical date: it shows on the DAG's page.
+
+    Runs without a logical date (of assets, and by API) have only their timeout. Counting from when a run was queued
+    would cover them, but tasks of such runs cannot be cleared: Airflow 3.3.2 answers with an internal error.
+    """
     return DeadlineAlert(
         name=f"done within {hours:g} h",
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
         interval=timedelta(hours=hours),
         callback=SyncCallback(say_late, kwargs={"hours": hours, "next_step": next_step}),
     )

@@ -58,7 +58,7 @@ ENV = {
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=15),
     default_args=defaults(NEXT_STEP),
-    deadline=deadline(0.1, NEXT_STEP),
+    deadline=deadline(0.1),
     params=PARAMS,
     tags=["marquee", "model"],
     doc_md=DOC,

@@ -35,7 +35,7 @@ Postgres or Kafka was away, and the next hour tells more. Events that were not l
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),
     default_args=defaults(NEXT_STEP),
-    deadline=deadline(0.5, NEXT_STEP),
+    deadline=deadline(0.5),
     tags=["marquee", "operations"],
     doc_md=DOC,
 )

@@ -32,7 +32,7 @@ often Postgres), and clear the task or wait for the next run.
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),
     default_args=defaults(NEXT_STEP),
-    deadline=deadline(0.5, NEXT_STEP),
+    deadline=deadline(0.5),
     tags=["marquee", "features"],
     doc_md=DOC,
 )

@@ -31,7 +31,7 @@ log, mend the cause (Postgres or Kafka away), and clear the task: it goes on. Sa
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),
     default_args=defaults(NEXT_STEP),
-    deadline=deadline(4, NEXT_STEP),
+    deadline=deadline(4),
     tags=["marquee", "operations"],
     doc_md=DOC,
 )

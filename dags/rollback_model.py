@@ -45,7 +45,7 @@ ENV = {"REASON": "{{ params.reason }}", "WHO": who(), "RUN": "{{ run_id }}"}
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=15),
     default_args=defaults(NEXT_STEP),
-    deadline=deadline(0.1, NEXT_STEP),
+    deadline=deadline(0.1),
     params=PARAMS,
     tags=["marquee", "model"],
     doc_md=DOC,

@@ -236,3 +236,20 @@ def test_rows_of_an_older_schema_are_computed_anew(settings: Settings) -> None:
     done = refresh_statistics(settings, until=until)
 
     assert stored(settings) == replayed([(event.occurred_at, event) for event in events], until, done.weights)
+
+
+def test_a_range_computes_its_items_anew_and_leaves_the_others(settings: Settings) -> None:
+    events = events_of(7, 300)
+    fill(settings, events, START + timedelta(days=3), backfill=True)
+    until = START + timedelta(days=4)
+    refresh_statistics(settings, until=until)
+    before = stored(settings)
+    day = START, START + timedelta(days=1)
+    touched = {event.item_id for event in events if isinstance(event, Interaction) and event.occurred_at < day[1]}
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        connection.execute("UPDATE item_statistics SET count = count + 1000")
+    anew = refresh_statistics(settings, until=until, anew=day)
+    assert anew.items_rebuilt == len(touched)
+    after = stored(settings)
+    assert [row for row in after if row[0] in touched] == [row for row in before if row[0] in touched]
+    assert all(row[2] > 1000 for row in after if row[0] not in touched)

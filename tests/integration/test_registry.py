@@ -11,6 +11,7 @@ import mlflow
 import pytest
 
 from features.contracts.errors import UnavailableError
+from features.contracts.moves import Moved
 from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.aliases import move_alias, roll_back
@@ -179,7 +180,7 @@ def test_promotion_keeps_the_version_before_and_rollback_returns_to_it(registry:
     assert registry.aliases() == {"champion": "2", "previous": "1", "challenger": "2"}
     assert refresh_challenger(registry, "champion") is None
     assert registry.aliases() == {"champion": "2", "previous": "1"}
-    assert roll_back(registry, "champion") == "1"
+    assert roll_back(registry, "champion") == Moved("2", "1")
     champion = registry.by_alias("champion")
     assert champion is not None
     assert champion.version == "1"

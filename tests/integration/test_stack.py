@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import kafka
 import psutil
 import psycopg
@@ -19,6 +20,7 @@ from ops.local.ports import free_ports, is_busy, variable
 from ops.local.processes import stack_processes
 from ops.local.services.postgres import admin_url
 from ops.local.stack import Stack, open_stack
+from tests.conftest import WaitUntil
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -81,12 +83,22 @@ def local() -> Iterator[Commands]:
     assert not commands.layout.artifacts.exists()
 
 
-def test_the_whole_stack_comes_up_once_shows_itself_and_goes_down(local: Commands) -> None:
+def _asked_to_train(local: Commands) -> str:
+    """Return what the API says of a training that Airflow is to run."""
+    settings = local.stack.settings()
+    admin = {"Authorization": f"Bearer {settings['MARQUEE_ADMIN_TOKEN']}"}
+    answer = httpx.post(f"{settings['MARQUEE_API_URL']}/api/v1/models/train", json={}, headers=admin, timeout=30)
+    assert answer.status_code in {409, 503}, answer.text  # 503: Airflow answers slowly on a busy machine
+    return str(answer.json()["detail"])
+
+
+def test_the_whole_stack_comes_up_once_shows_itself_and_goes_down(local: Commands, wait_until: WaitUntil) -> None:
     local.succeed("up")
     shown = local.succeed("status")
     assert shown.count("yes") == 9
     assert local.stack.state.secrets.airflow_login in shown
     assert "is up already" in local.succeed("up")
+    wait_until(lambda: "DAG train_recommender is paused" in _asked_to_train(local), 120, "Airflow knows the DAG")
     listening = [one for process in stack_processes(local.layout) for one in process.net_connections("tcp")]
     assert {one.laddr[0] for one in listening if one.status == psutil.CONN_LISTEN} <= {"127.0.0.1", "::ffff:127.0.0.1"}
     assert "no process and no listening port is left" in local.succeed("down")

@@ -22,12 +22,7 @@ def move_alias(registry: Registry, alias: str, version: str) -> str | None:
     RegistryError
         If the version is not there or has no digest, which servers refuse.
     """
-    wanted = registry.version(version)
-    if wanted.digest is None:
-        raise RegistryError(
-            f"version {version} of model {registry.model_name!r} has no tag `digest`: servers would refuse it. "
-            "Promote a version that `python -m training step register` published."
-        )
+    _refuse_without_digest(registry, version)
     current = registry.aliases().get(alias)
     if current == version:
         log.info("alias points there already", alias=alias, version=version)
@@ -40,8 +35,10 @@ def move_alias(registry: Registry, alias: str, version: str) -> str | None:
     return current
 
 
-def roll_back(registry: Registry, alias: str) -> str:
-    """Return the version that the alias points to after going back to `previous`; a second roll-back goes forth again.
+def roll_back(registry: Registry, alias: str) -> Moved:
+    """Return the move of the alias back to `previous`; a second roll-back goes forth again.
+
+    The alias moves first: what is served is what matters, and where to go back to is not forgotten before.
 
     Raises
     ------
@@ -49,14 +46,26 @@ def roll_back(registry: Registry, alias: str) -> str:
         If there is no earlier version to go back to.
     """
     aliases = registry.aliases()
-    previous = aliases.get(ALIAS_PREVIOUS)
-    if previous is None or previous == aliases.get(alias):
+    current, previous = aliases.get(alias), aliases.get(ALIAS_PREVIOUS)
+    if previous is None or previous == current:
         raise RegistryError(
-            f"model {registry.model_name!r}: no version before {aliases.get(alias)!r} to go back to (aliases "
+            f"model {registry.model_name!r}: no version before {current!r} to go back to (aliases "
             f"{aliases}). `python -m training versions` lists all; `python -m training promote VERSION` names one."
         )
-    move_alias(registry, alias, previous)
-    return previous
+    _refuse_without_digest(registry, previous)
+    registry.set_alias(alias, previous)
+    if current is not None:
+        registry.set_alias(ALIAS_PREVIOUS, current)
+    log.info("alias moved back", alias=alias, version=previous, was=current)
+    return Moved(current, previous)
+
+
+def _refuse_without_digest(registry: Registry, version: str) -> None:
+    if registry.version(version).digest is None:
+        raise RegistryError(
+            f"version {version} of model {registry.model_name!r} has no tag `digest`: servers would refuse it. "
+            "Promote a version that `python -m training step register` published."
+        )
 
 
 class ServedAlias:
@@ -82,9 +91,9 @@ class ServedAlias:
 
     def roll_back(self) -> Moved:
         """Let the alias point to the version before; see `roll_back`."""
-        before, after = self.version(), roll_back(self._registry, self._alias)
+        moved = roll_back(self._registry, self._alias)
         self._name_challenger()
-        return Moved(before, after)
+        return moved
 
     def _name_challenger(self) -> None:
         """Let `challenger` follow; that it could not is logged: the move is done, and the next training mends it."""
