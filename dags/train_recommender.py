@@ -49,7 +49,8 @@ A refusal is an outcome, not a failure: the run is green and the log of `gate` h
 
 **Approval.** Where the gate says `needs_human`, or the form asks for it always, the run waits under *Required Actions*
 with the gate's table and a link to the version. Who answered, when and why goes on the version (tags `approval`,
-`approved_by`, `approved_at`) and into the audit. Without an answer in time nothing moves, and the next run may begin.
+`approved_by`, `approved_at`, or `rejected_by`, `rejected_at`) and, with the move, into the audit. Without an answer in
+time nothing moves, and the next run may begin.
 
 **Where to look.** The run's files lie in `MARQUEE_WORK_DIR/<run>`; metrics, plots and report in MLflow's experiment
 `marquee`.

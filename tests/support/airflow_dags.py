@@ -81,6 +81,7 @@ def _dag(dag: Any) -> dict[str, Any]:
         "schedule": type(dag.timetable).__name__,
         "started_by": [asset.name for asset in getattr(dag.timetable.asset_condition, "objects", ())],
         "deadline_s": [alert.interval.total_seconds() for alert in dag.deadline],
+        "deadline_from": [alert.reference.reference_name for alert in dag.deadline],
         "waits_for_next_tick": _waits_for_next_tick(dag.timetable),
         "params": {name: _param(dag.params.get_param(name)) for name in dag.params},
         "tasks": {task.task_id: _task(task) for task in dag.tasks},

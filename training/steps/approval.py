@@ -11,8 +11,6 @@ When = Literal["gate", "always", "never"]
 """Whether a person is asked where the gate wants one; before every promotion; never."""
 
 TAG_APPROVAL: Final = "approval"
-TAG_APPROVED_BY: Final = "approved_by"
-TAG_APPROVED_AT: Final = "approved_at"
 TAG_APPROVAL_REASON: Final = "approval_reason"
 _MAX_TAG: Final = 4900
 """MLflow takes tags of model versions up to 5,000 characters."""
@@ -46,7 +44,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def tags(self) -> dict[str, str]:
         """Return what the model version shows of it."""
         verdict = "approved" if self.approves else "rejected"
-        tags = {TAG_APPROVAL: verdict, TAG_APPROVED_BY: self.by, TAG_APPROVED_AT: self.at}
+        tags = {TAG_APPROVAL: verdict, f"{verdict}_by": self.by, f"{verdict}_at": self.at}
         return tags | {TAG_APPROVAL_REASON: self.reason[:_MAX_TAG]} if self.reason else tags
 
 

@@ -64,7 +64,9 @@ def test_an_answer_is_read_or_refused() -> None:
     assert len(tags["approval_reason"]) <= 5000
     rejected = read_answer(json.dumps({**said, "answer": "Reject", "reason": ""}))
     assert rejected is not None
-    assert rejected.tags()["approval"] == "rejected"
+    tags = rejected.tags()
+    assert (tags["approval"], tags["rejected_by"], tags["rejected_at"]) == ("rejected", said["by"], said["at"])
+    assert "approved_by" not in tags
     assert "approval_reason" not in rejected.tags()
     assert read_answer(" ") is None
     for wrong in ("yes", '{"answer": "Maybe", "by": "a", "at": "b"}', json.dumps({**said, "more": 1})):
