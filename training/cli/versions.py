@@ -45,19 +45,19 @@ def promote(
     run: CorrelationId = "",
 ) -> None:
     """Let a version serve, whatever the gate said; the one before it is kept for `rollback`."""
-    pointer, moves = _moves()
-    _tell(moves.make("promote", lambda: pointer.promote(version), _mover(by, reason, run), wanted=version))
+    pointer, moves, settings = _moves()
+    _tell(moves.make("promote", lambda: pointer.promote(version), _mover(by, reason, run), wanted=version), settings)
 
 
 def rollback(*, reason: Reason = "", by: By = None, run: CorrelationId = "") -> None:
     """Let the version before the present one serve again; a second rollback goes forth again."""
-    pointer, moves = _moves()
-    _tell(moves.make("rollback", pointer.roll_back, _mover(by, reason, run)))
+    pointer, moves, settings = _moves()
+    _tell(moves.make("rollback", pointer.roll_back, _mover(by, reason, run)), settings)
 
 
 def history(limit: Annotated[int, typer.Option(min=1, max=10_000, help="Moves to show.")] = 20) -> None:
     """List the moves of the alias, newest first: when, who, from, to, why."""
-    _, moves = _moves()
+    _, moves, _ = _moves()
     table = Table("at", "who", "how", "from", "to", "why", "request or run")
     for move in moves.history(limit):
         at = move.at.astimezone(UTC).isoformat(sep=" ", timespec="seconds")
@@ -74,16 +74,20 @@ def _mover(by: str | None, reason: str, run: str) -> "Mover":
     return Mover(by or account(), reason, run)
 
 
-def _moves() -> "tuple[ServedAlias, Moves]":
+def _moves() -> "tuple[ServedAlias, Moves, Settings]":
     from features.moves import Moves  # noqa: PLC0415
     from training.bundle.aliases import ServedAlias  # noqa: PLC0415
 
     registry, settings = _registry()
     pointer = ServedAlias(registry, settings.model_alias)
-    return pointer, Moves(settings, pointer)
+    return pointer, Moves(settings, pointer), settings
 
 
-def _tell(moved: "Moved") -> None:
+def _tell(moved: "Moved", settings: Settings) -> None:
+    """Say where the alias went, to the server too."""
+    from training.nudging import nudge  # noqa: PLC0415
+
+    nudge(settings)
     if moved.before == moved.after:
         typer.echo(f"version {moved.after} serves already")
     else:

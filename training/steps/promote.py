@@ -9,6 +9,7 @@ from features.moves import Mover, Moves
 from features.settings import Settings
 from training.bundle.aliases import ServedAlias
 from training.bundle.registry import TAG_ENCODER, Registry
+from training.nudging import nudge
 from training.steps.approval import Answer
 from training.steps.register import registry_of
 from training.steps.runner import StepContext, StepResult
@@ -32,6 +33,7 @@ def run(context: StepContext) -> StepResult:
         )
     except _OvertakenError as error:
         return _stays(context, version, str(error))
+    nudge(context.settings)
     _keep_encoders(context.settings, registry)
     was = f", was {moved.before}" if moved.before is not None else ""
     summary = f"alias {context.settings.model_alias!r} -> version {version}{was}{_approved(context.answer)}"
