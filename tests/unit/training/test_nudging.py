@@ -10,6 +10,16 @@ from pydantic import AnyUrl, SecretStr
 from features.settings import Settings
 from training.nudging import nudge
 
+PLAIN = Settings(
+    database_url=SecretStr("postgresql://nobody:x@127.0.0.1:1/nothing"), kafka_bootstrap_servers="127.0.0.1:1"
+)
+
+
+def of(address: str, token: str) -> Settings:
+    """Return settings with a server's address and a token for it."""
+    return PLAIN.model_copy(update={"api_url": AnyUrl(address), "admin_token": SecretStr(token)})
+
+
 Asked = list[tuple[str, str | None]]
 
 
@@ -34,15 +44,15 @@ def server() -> Iterator[tuple[str, Asked]]:
 
 def test_the_server_is_asked_with_the_token(server: tuple[str, Asked]) -> None:
     address, asked = server
-    nudge(Settings(api_url=AnyUrl(address), admin_token=SecretStr("let-me-in")))
+    nudge(of(address, "let-me-in"))
     assert asked == [("/model/reload", "Bearer let-me-in")]
 
 
 def test_a_server_that_is_away_is_no_error() -> None:
-    nudge(Settings(api_url=AnyUrl("http://127.0.0.1:1"), admin_token=SecretStr("let-me-in")))
+    nudge(of("http://127.0.0.1:1", "let-me-in"))
 
 
 def test_without_a_token_nobody_is_asked(server: tuple[str, Asked]) -> None:
     address, asked = server
-    nudge(Settings(api_url=AnyUrl(address), admin_token=SecretStr("")))
+    nudge(of(address, ""))
     assert asked == []
