@@ -173,7 +173,7 @@ def part_without(known: Evidence) -> Evidence:
             ),
             "1 of the champion's 2 categories hold less than 50% of its items: war: 0 of 9 (0.0%)",
         ),
-        ("segments", "refused", part_without, "ndcg@10, users with 1-2 events -0.2"),
+        ("segments", "needs_human", part_without, "ndcg@10, users with 1-2 events -0.2"),
         ("coverage", "needs_human", lambda known: with_candidate(known, shown_items=79), "79 different items"),
         (
             "popularity_bias",
