@@ -77,6 +77,7 @@ class Pages:
         """Open the graph that leads from landed events to the version that serves."""
         self._page.goto(f"{self._airflow}/assets")
         self._page.get_by_text("champion").first.click()
+        self._page.get_by_text("Task Dependencies").first.click()
         self._page.get_by_text("train_recommender").first.wait_for()
 
     def airflow_approval(self) -> None:

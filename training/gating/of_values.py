@@ -62,12 +62,12 @@ def ask_segments(name: str, rule: Segments, evidence: Evidence, sampling: Sampli
     if isinstance(champion, RuleResult):
         return champion
     found = list(_of_segments(rule, champion.segments, sampling))
-    bad = [entry for entry, met in found if not met]
+    bad = [part for part in found if not part.met]
     told = "; ".join(_lost(entry) for entry in bad[:3]) or "nowhere clearly more lost"
     parts = f"{len(found)} parts of at least {sampling.min_users} users"
     reason = f"{parts}, {rule.margin:.0%} of {rule.metric} may be lost in each: {told}"
     step = f"Look at what these users or items lack in the training data, {BY_HAND}"
-    intervals = (*bad, *(entry for entry, met in found if met))
+    intervals = (*bad, *(part for part in found if part.met))
     return RuleResult.judged(name, rule.on_fail, reason, step, intervals, met=not bad)
 
 
@@ -116,15 +116,15 @@ def _compared(rule: NotWorseThanChampion, found: Comparison) -> str:
 
 def _of_segments(
     rule: Segments, segments: Mapping[str, Mapping[str, tuple[Floats, Floats]]], sampling: Sampling
-) -> Iterator[tuple[Interval, bool]]:
-    """Yield each part of enough users, and whether not clearly more than the margin is lost in it."""
+) -> Iterator[Interval]:
+    """Yield each part of enough users, met where not clearly more than the margin is lost in it."""
     margin = Margin(rule.margin)
     for part, values in segments.items():
         ours, theirs = values[rule.metric]
         if len(ours) < sampling.min_users:
             continue
         difference, left = estimates((ours - theirs, margin.contrast(ours, theirs)), sampling)
-        yield Interval(f"{rule.metric}, {part}", difference, difference.mean - left.mean), left.high >= 0
+        yield Interval(f"{rule.metric}, {part}", difference, difference.mean - left.mean, met=left.high >= 0)
 
 
 def _lost(part: Interval) -> str:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from training.gating.results import Decision, Interval
+from training.gating.results import Decision, Interval, RuleResult
 from training.plots import CATALOGUE, OTHERS, OURS, figure_png, metric_title, tidy
 
 _FAILED: Final = "#b3261e"
@@ -16,7 +16,7 @@ _COLOURS: Final = {"refused": _FAILED, "needs_human": _UNDECIDED, "promoted": OU
 
 def plot_decision(decision: Decision) -> bytes:
     """Return a panel per difference, each with a scale of its own, as a PNG; one empty panel where there are none."""
-    rows = [(one, _COLOURS[rule.outcome], rule.verdict) for rule in decision.rules for one in rule.intervals]
+    rows = [(one, *_told(rule, one)) for rule in decision.rules for one in rule.intervals]
     figure = Figure(figsize=(9, 0.72 * max(len(rows), 1) + 1.5), layout="constrained")
     panels = figure.subplots(max(len(rows), 1), 1, squeeze=False).ravel()
     for panel, (interval, colour, verdict) in zip(panels, rows, strict=False):
@@ -29,6 +29,11 @@ def plot_decision(decision: Decision) -> bytes:
     )
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure_png(figure)
+
+
+def _told(rule: RuleResult, interval: Interval) -> tuple[str, str]:
+    """Return colour and word of a difference: the rule's, but for those of several that hold by themselves."""
+    return (OURS, "passed") if interval.met else (_COLOURS[rule.outcome], rule.verdict)
 
 
 def _row(panel: Axes, interval: Interval, colour: str, verdict: str) -> None:

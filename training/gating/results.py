@@ -31,12 +31,15 @@ class Interval:
         What the difference may not fall below: 0, or a margin below it.
     bound
         Lower bound of the difference, one-sided, of 95 %, where that is what is held against the line.
+    met
+        Whether it holds, where a rule looks at several; None where the rule's verdict is about this one.
     """
 
     name: str
     difference: Estimate
     line: float
     bound: float | None = None
+    met: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

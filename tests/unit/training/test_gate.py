@@ -236,3 +236,9 @@ def test_the_data_doctor_stops_by_its_severity(found: Outcome, severity: str, ve
     assert result.verdict == verdict
     assert result.next_step == ("remove it" if verdict == "failed" else "")
     assert (found in {"warn", "block"}) == ("bots" in result.reason)
+
+
+def test_of_several_parts_each_says_whether_it_holds_and_those_that_do_not_come_first() -> None:
+    parts = {name: {"ndcg@10": (scores(ours), scores(0.3, 2))} for name, ours in (("held", 0.3), ("lost", 0.06))}
+    segments = said(decide(with_champion(case(0.33, 0.33, 0.1), segments=parts), RULES, 0), "segments")
+    assert [(part.name, part.met) for part in segments.intervals] == [("ndcg@10, lost", False), ("ndcg@10, held", True)]
