@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, TriggerRule, chain, dag
+from airflow.sdk import AssetOrTimeSchedule, BaseOperator, CronTriggerTimetable, Param, TriggerRule, chain, dag
 from marquee_tasks import (
     CHAMPION,
     ENOUGH_NEW_EVENTS,
@@ -234,6 +234,53 @@ def approval() -> Approval:
     )
 
 
+def training_steps() -> list[BaseOperator]:
+    """Return the tasks from the snapshot to the promotion, in their order; `gate` is the sixth."""
+    return [
+        command(
+            "snapshot",
+            FIRST_STEP,
+            doc="Copies interactions and items from Postgres to files. Skipped, with the count, if there are too few.",
+            minutes=60,
+            retries=2,
+            env=ENV,
+            inlets=[INTERACTION_EVENTS, ITEM_STATISTICS],
+        ),
+        step("retrieval", doc="Searches settings if asked for; fits factors, tables, index.", minutes=360, retries=1),
+        step("ranker", doc="Fits LightGBM and writes the bundle.", minutes=180, retries=1),
+        step("evaluate", doc="Judges the bundle beside every baseline.", minutes=120, retries=1),
+        step(
+            "register",
+            doc="Publishes to MLflow; looks for a version of this run first.",
+            minutes=60,
+            retries=0,
+            outlets=[RECOMMENDER_VERSION],
+        ),
+        step("gate", doc="Decides, with reasons: see the log and the version's tags.", minutes=60, retries=1),
+        command(
+            "needs_approval",
+            'exec "$MARQUEE_PYTHON" -m training approval --run "$RUN" --when "$APPROVAL"',
+            doc="Writes what a person is asked. Skipped, with the reason, where nobody is.",
+            minutes=10,
+            retries=1,
+            env=ENV,
+            output_processor=json.loads,
+        ),
+        approval(),
+        command(
+            "promote",
+            'exec "$MARQUEE_PYTHON" -m training step promote --run "$RUN" --approval "$ANSWER"',
+            doc="Moves the alias if gate, form and person allow it. Skipped, with the reason, if it stays.",
+            minutes=10,
+            retries=1,
+            env={**ENV, **ANSWER},
+            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,  # also where the gate decided and nobody was asked
+            inlets=[RECOMMENDER_VERSION],
+            outlets=[CHAMPION],
+        ),
+    ]
+
+
 @dag(
     dag_id="train_recommender",
     description="Snapshot, retrieval, ranker, evaluation, registration, gate, promotion.",
@@ -282,49 +329,7 @@ def train_recommender() -> None:
         trigger_rule=TriggerRule.ALL_DONE,
         inlets=[INTERACTION_EVENTS],
     )
-    steps = [
-        command(
-            "snapshot",
-            FIRST_STEP,
-            doc="Copies interactions and items from Postgres to files. Skipped, with the count, if there are too few.",
-            minutes=60,
-            retries=2,
-            env=ENV,
-            inlets=[INTERACTION_EVENTS, ITEM_STATISTICS],
-        ),
-        step("retrieval", doc="Searches settings if asked for; fits factors, tables, index.", minutes=360, retries=1),
-        step("ranker", doc="Fits LightGBM and writes the bundle.", minutes=180, retries=1),
-        step("evaluate", doc="Judges the bundle beside every baseline.", minutes=120, retries=1),
-        step(
-            "register",
-            doc="Publishes to MLflow; looks for a version of this run first.",
-            minutes=60,
-            retries=0,
-            outlets=[RECOMMENDER_VERSION],
-        ),
-        step("gate", doc="Decides, with reasons: see the log and the version's tags.", minutes=60, retries=1),
-        command(
-            "needs_approval",
-            'exec "$MARQUEE_PYTHON" -m training approval --run "$RUN" --when "$APPROVAL"',
-            doc="Writes what a person is asked. Skipped, with the reason, where nobody is.",
-            minutes=10,
-            retries=1,
-            env=ENV,
-            output_processor=json.loads,
-        ),
-        approval(),
-        command(
-            "promote",
-            'exec "$MARQUEE_PYTHON" -m training step promote --run "$RUN" --approval "$ANSWER"',
-            doc="Moves the alias if gate, form and person allow it. Skipped, with the reason, if it stays.",
-            minutes=10,
-            retries=1,
-            env={**ENV, **ANSWER},
-            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,  # also where the gate decided and nobody was asked
-            inlets=[RECOMMENDER_VERSION],
-            outlets=[CHAMPION],
-        ),
-    ]
+    steps = training_steps()
     gate, promote = steps[5], steps[-1]
     gate >> promote
     # As a teardown it always runs, and does not hide a failure of the steps from the run's own state.
