@@ -125,20 +125,24 @@ def test_item_state_is_live(api: Api, rig: Rig, wait_until: WaitUntil) -> None:
     def say(**fields: object) -> None:
         rig.produce([stamp_event({"type": "item", "item_id": "i11", **fields}, now=next(moments), event_id=next(ids))])
 
+    def of_the_bundle() -> int:
+        # What other tests published fills a list up, too.
+        return len([item_id for item_id in items_of(api.recommend("watcher", k=50)) if item_id.startswith("i")])
+
     moments = (START.replace(hour=hour) for hour in range(10))
     ids = (f"item-{number}" for number in range(10))
     say(title="Heat", categories=["Crime"])
     in_crime = {"k": 30, "categories": "Crime"}
     wait_until(lambda: items_of(api.recommend("watcher", **in_crime)) == ["i11"], 60, "the category is known")
     assert api.recommend("watcher", **in_crime)["items"][0]["title"] == "Heat"
-    assert len(items_of(api.recommend("watcher", k=30))) == 30
+    assert of_the_bundle() == 30
 
     say(title="Heat", categories=["Crime"], hidden=True)
-    wait_until(lambda: len(items_of(api.recommend("watcher", k=30))) == 29, 60, "the item is hidden")
+    wait_until(lambda: of_the_bundle() == 29, 60, "the item is hidden")
     assert api.recommend("watcher", **in_crime)["items"] == []
 
     say(title="Heat", categories=["Crime"])
-    wait_until(lambda: len(items_of(api.recommend("watcher", k=30))) == 30, 60, "the item is back")
+    wait_until(lambda: of_the_bundle() == 30, 60, "the item is back")
 
 
 def test_impressions_reach_kafka_with_position_source_and_score(api: Api, rig: Rig, wait_until: WaitUntil) -> None:
