@@ -141,7 +141,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
         trainings=Trainings(_airflow(settings), threads.airflow),
         users=_users(base),
         metrics=metrics,
-        running=partial(_running, base, (keeper, moves), (impressions, records)),
+        running=partial(_running, base, keeper, moves, (impressions, records)),
     )
 
 
@@ -222,12 +222,12 @@ def _users(base: _Base) -> UserFeatures:
 
 @asynccontextmanager
 async def _running(
-    base: _Base, keepers: tuple[Keeper, AliasMoves], writers: Sequence[Impressions | Records]
+    base: _Base, keeper: Keeper, moves: AliasMoves, writers: Sequence[Impressions | Records]
 ) -> AsyncIterator[None]:
     """Run a server's loops, and end all that it holds open when they are to end."""
     await base.pool.open()
-    await keepers[0].resume()
-    tasks = [asyncio.create_task(each.run()) for each in (*keepers, *writers)]
+    await keeper.resume()
+    tasks = [asyncio.create_task(each.run()) for each in (keeper, moves, *writers)]
     try:
         yield
     finally:

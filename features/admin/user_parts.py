@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import msgspec
 
 from features.contracts.columns import USER
-from features.contracts.parts import FOLDER, LEDGER, Rewriting, part_name, part_of, parts_in, sha256_of
+from features.contracts.hashes import sha256_of
+from features.contracts.parts import FOLDER, LEDGER, Rewriting, part_name, part_of, parts_in
 from features.failpoints import failpoint
 
 if TYPE_CHECKING:

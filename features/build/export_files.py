@@ -1,6 +1,5 @@
 """Parquet files of an export: one a day, or one for all."""
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
@@ -10,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from features.contracts.hashes import sha256_of
 
 DAY_US: Final = 86_400_000_000
 PART: Final = "part-0.parquet"
@@ -64,10 +65,8 @@ class WholeWriter:
             return
         self._open.close()
         self._open = None
-        with self._path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         path = self._path.relative_to(self._folder).as_posix()
-        self.files.append(FileInfo(path, self._rows, self._path.stat().st_size, digest))
+        self.files.append(FileInfo(path, self._rows, self._path.stat().st_size, sha256_of(self._path)))
 
 
 class DayWriter(WholeWriter):

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from features.build.part_files import PartFiles
 from features.build.progress import read_progress
-from features.contracts.parts import FOLDER, sha256_of
+from features.contracts.hashes import sha256_of
+from features.contracts.parts import FOLDER
 from features.contracts.times import EPOCH, from_us, to_us
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights, load_weights

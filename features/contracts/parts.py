@@ -111,12 +111,6 @@ def read_ledger(snapshot: Path) -> list[Rewriting]:
         raise ContractError(f"{file}: {error}; expected a line of JSON for each part that was rewritten") from error
 
 
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def digest_of(sha256: Mapping[str, str]) -> str:
     r"""Return one digest of several files, by those of each: of the lines that `sha256sum` prints, sorted by name.
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.hashes import sha256_of
 from features.text.encoder import Encoder, EncoderError
 
 FORMAT_VERSION: Final = 1
@@ -65,5 +66,4 @@ def stored_part(content: bytes | Path) -> StoredPart:
     """Return size and SHA-256 of a file's content, or of a file."""
     if isinstance(content, bytes):
         return StoredPart(len(content), hashlib.sha256(content).hexdigest())
-    with content.open("rb") as file:
-        return StoredPart(content.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    return StoredPart(content.stat().st_size, sha256_of(content))

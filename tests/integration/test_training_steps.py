@@ -7,13 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pandas as pd
 import psycopg
 import pytest
@@ -23,16 +21,15 @@ from pydantic import AnyUrl, SecretStr
 from features.admin.user_files import scan
 from features.audit import account
 from features.settings import Settings
+from tests.support.bad_bundle import copy_with_random_factors
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.serving import NOWHERE
 from tests.support.taste_events import EVENTS, ITEMS, NEW_ITEMS, taste_events, taste_items
-from training.bundle.foldin import FoldIn
 from training.bundle.read import open_bundle
 from training.bundle.registry import Registry
-from training.bundle.write import write_bundle
 from training.describing import describe
-from training.index import build_index
+from training.diff.sides import Side
 from training.reproducing import reproduce
 from training.steps.against_champion import diff_against_champion
 from training.steps.options import read_options
@@ -231,7 +228,7 @@ def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
 
 
 def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> None:
-    _copy_with_random_factors(folder(first, "first"), folder(first, "bad"))
+    copy_with_random_factors(folder(first, "first"), folder(first, "bad"))
     said = {}
     for name, code in (("evaluate", 0), ("register", 0), ("gate", 0), ("promote", 99)):
         done = step(first, name, "bad")
@@ -461,8 +458,11 @@ def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
         f"{name}.html",
         f"{name}.json",
     }
-    run = folder(small, "week")
-    assert diff_against_champion(StepContext(settings_of(small), run, read_options(run))) == f"{name}.html"
+    run, found, trained = folder(small, "week"), registry(small), folder(first, "first")
+    served = Side(found.version(versions[0]), open_bundle(trained.path / "bundle", str(one["digest"])))
+    assert (
+        diff_against_champion(StepContext(settings_of(small), run, read_options(run)), found, served) == f"{name}.html"
+    )
     text = describe(registry(small), versions[1], "champion")
     assert f"artifacts/{name}.html" in text
     assert "interactions, snapshot `" in text
@@ -480,26 +480,3 @@ def test_the_run_in_mlflow_names_its_data_and_its_machine(small: Environment) ->
     assert found["training"].digest == run.finished("snapshot").results["sha256"][:32]
     assert "system/cpu_utilization_percentage" in kept.data.metrics
     assert kept.data.tags["mlflow.note.content"].startswith("**Run `week`**")
-
-
-def _copy_with_random_factors(good: RunFolder, bad: RunFolder) -> None:
-    """Copy a run up to its bundle, and put one in its place that orders by factors which mean nothing."""
-    bad.path.mkdir()
-    for name in ("snapshot", "retrieval"):
-        shutil.copytree(good.path / name, bad.path / name)
-    for name in ("options", "snapshot", "retrieval"):
-        shutil.copy(good.path / f"{name}.json", bad.path)
-    parts = open_bundle(good.path / "bundle", str(good.finished("ranker").results["digest"])).parts
-    factors = np.random.default_rng(0).standard_normal(parts.fold_in.factors.shape).astype(np.float32)
-    index, index_info = build_index(factors, factors[:100])
-    noise = replace(
-        parts,
-        fold_in=FoldIn(factors, parts.fold_in.gram, parts.fold_in.alpha),
-        index=index,
-        index_info=index_info,
-        ranker=None,
-        plan=msgspec.structs.replace(parts.plan, order_by="als"),
-    )
-    digest = write_bundle(bad.path / "bundle", noise, created_at=datetime.now(UTC), code_version="bad", seed=0)
-    record = good.finished("ranker")
-    bad.finish(msgspec.structs.replace(record, results=record.results | {"digest": digest, "order_by": "als"}))

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from features.contracts.errors import ContractError
+from features.contracts.hashes import sha256_of
 from training.bundle.plan import Plan
 
 FORMAT_VERSION: Final = 4
@@ -18,7 +19,6 @@ FRESH_RANKER_FILE: Final = "fresh_ranker"
 """Names of rankers, as `model_files` reads them."""
 REFERENCE_FILE: Final = "reference.json"
 """How training rows were spread; bundles of before it was written do without."""
-_CHUNK: Final = 1 << 20
 
 
 class BundleError(ContractError):
@@ -76,13 +76,8 @@ def model_files(folder: Path, ranker: str, count: int) -> list[Path]:
 
 
 def file_digest(path: Path) -> StoredFile:
-    """Return size and SHA-256 of a file, read in pieces."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return StoredFile(size, digest.hexdigest())
+    """Return size and SHA-256 of a file."""
+    return StoredFile(path.stat().st_size, sha256_of(path))
 
 
 def manifest_digest(raw: bytes) -> str:

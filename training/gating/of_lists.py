@@ -1,20 +1,18 @@
 """Guardrails: what the lists show, what the bundle weighs, how fast it answers; each against the champion."""
 
 from training.gating.common import BY_HAND, compared_with
-from training.gating.evidence import Evidence
+from training.gating.evidence import Champion, Evidence
 from training.gating.results import RuleResult
-from training.gating.rules import Coverage, Latency, PopularityBias, Size
+from training.gating.rules import Coverage, Latency, OnFail, PopularityBias, Size
 
 _NO_LISTS = "no lists to look at: nobody can be judged"
 
 
 def ask_coverage(name: str, rule: Coverage, evidence: Evidence) -> RuleResult:
     """Return whether the first places hold enough different items."""
-    champion = compared_with(name, rule.on_fail, evidence)
+    champion = _with_lists(name, rule.on_fail, evidence)
     if isinstance(champion, RuleResult):
         return champion
-    if not evidence.users:
-        return RuleResult(name, "passed", _NO_LISTS, on_fail=rule.on_fail)
     ours, base = evidence.candidate.shown_items, champion.model.shown_items
     reason = (
         f"{ours:,} different items in the first ten places, the champion shows {base:,}: at least "
@@ -26,11 +24,9 @@ def ask_coverage(name: str, rule: Coverage, evidence: Evidence) -> RuleResult:
 
 def ask_popularity_bias(name: str, rule: PopularityBias, evidence: Evidence) -> RuleResult:
     """Return whether lists lean on popular items not much more than the champion's."""
-    champion = compared_with(name, rule.on_fail, evidence)
+    champion = _with_lists(name, rule.on_fail, evidence)
     if isinstance(champion, RuleResult):
         return champion
-    if not evidence.users:
-        return RuleResult(name, "passed", _NO_LISTS, on_fail=rule.on_fail)
     ours, base = evidence.candidate.average_popularity, champion.model.average_popularity
     reason = (
         f"items in the first ten places are known to {ours:.2%} of the users on average, the champion's to {base:.2%}: "
@@ -66,3 +62,11 @@ def ask_latency(name: str, rule: Latency, evidence: Evidence) -> RuleResult:
     slower = base is not None and ours > rule.ignore_below_ms and ours > rule.max_ratio * base
     step = f"Try `python -m benchmarks serving`, smaller budgets or fewer factors, {BY_HAND}"
     return RuleResult.judged(name, rule.on_fail, reason, step, met=ours <= rule.max_ms and not slower)
+
+
+def _with_lists(name: str, on_fail: OnFail, evidence: Evidence) -> Champion | RuleResult:
+    """Return the champion, or what a rule about lists says where there is none, or nobody to make lists for."""
+    champion = compared_with(name, on_fail, evidence)
+    if isinstance(champion, RuleResult) or evidence.users:
+        return champion
+    return RuleResult(name, "passed", _NO_LISTS, on_fail=on_fail)

@@ -3,32 +3,29 @@
 import structlog
 
 from features.contracts.errors import ContractError
-from training.diff.run import Asked, data_of, log_diff, make_diff
-from training.steps.register import registry_of
+from training.bundle.registry import Registry
+from training.diff.compute import diff_of
+from training.diff.run import data_of, log_diff
+from training.diff.sides import Side
+from training.steps.inputs import read_bundle
 from training.steps.runner import StepContext
 
 log = structlog.get_logger(__name__)
 
 
-def diff_against_champion(context: StepContext) -> str | None:
-    """Return where the diff lies among the artifacts of the run, None where nothing else serves or it cannot be opened.
+def diff_against_champion(context: StepContext, registry: Registry, champion: Side) -> str | None:
+    """Return where the diff lies among the artifacts of the run, None where the two cannot be compared.
 
     Raises
     ------
     UnavailableError
         If MLflow cannot be reached.
     """
-    registry = registry_of(context)
-    champion = registry.by_alias(context.settings.model_alias)
     version = registry.version(str(context.run.finished("register").results["version"]))
-    if champion is None or champion.version == version.version:
-        return None
-    asked = Asked(seed=context.options.seed)
+    sides, seed = (champion, Side(version, read_bundle(context))), context.options.seed
     try:
-        found = make_diff(
-            registry, (champion, version), data_of(context.run), asked, lambda what: log.info("diff", what=what)
-        )
+        found = diff_of(sides, data_of(context.run), seed=seed, progress=lambda what: log.info("diff", what=what))
     except ContractError as error:
-        log.warning("no diff against the champion", champion=champion.version, error=str(error))
+        log.warning("no diff against the champion", champion=champion.version.version, error=str(error))
         return None
     return log_diff(registry, found)

@@ -10,7 +10,8 @@ import msgspec
 import pyarrow.parquet as pq
 
 from features.contracts.errors import ContractError
-from features.contracts.parts import FOLDER, LEDGER, Rewriting, digest_of, read_ledger, sha256_of
+from features.contracts.hashes import sha256_of
+from features.contracts.parts import FOLDER, LEDGER, Rewriting, digest_of, read_ledger
 from training.steps.inputs import DIGEST, FILES, ROWS, SNAPSHOT
 from training.steps.options import FILE as OPTIONS
 from training.steps.state import RunFolder

@@ -17,6 +17,7 @@ from training.bundle.challenger import refresh_challenger
 from training.bundle.read import open_bundle
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry, RegistryError
 from training.describing import describe
+from training.diff.sides import Side
 from training.evaluation.methods import SERVED
 from training.gate import decide
 from training.gate_record import log_decision, tags_of, write_decision
@@ -50,29 +51,25 @@ def run(context: StepContext) -> StepResult:
     champion = registry.by_alias(context.settings.model_alias)
     if champion is not None and champion.version == version:
         champion = None
-    decision = decide(_evidence(context, registry, champion, rules), rules, context.options.seed).about(version)
+    served, why_not = _open_champion(context, registry, champion)
+    evidence = replace(_evidence(context, champion, served, rules), why_no_champion=why_not)
+    decision = decide(evidence, rules, context.options.seed).about(version)
     told = _told(version, champion, decision)
     folder = fresh_folder(context.run.path / FOLDER)
     write_decision(folder, decision, told, rules)
     log_decision(registry, str(registered["mlflow_run"]), decision, folder)
     reasons = {TAG_GATE_REASONS: decision.reasons[:_MAX_TAG]}
     registry.set_tags(version, {TAG_GATE: decision.outcome, **reasons, **tags_of(decision)})
-    _for_whoever_decides(context, registry, version)
+    if champion is not None and served is not None:
+        diff_against_champion(context, registry, Side(champion, served))
+    refresh_challenger(registry, context.settings.model_alias)
+    describe(registry, version, context.settings.model_alias)
     return StepResult(_summary(version, champion, decision), told, decision.outcome)
 
 
-def _for_whoever_decides(context: StepContext, registry: Registry, version: str) -> None:
-    """Leave in MLflow what a person looks at: the version beside the champion, whether it stands, and its page."""
-    alias = context.settings.model_alias
-    diff_against_champion(context)
-    refresh_challenger(registry, alias)
-    describe(registry, version, alias)
-
-
 def _evidence(
-    context: StepContext, registry: Registry, champion: RegisteredVersion | None, rules: GateRules
+    context: StepContext, champion: RegisteredVersion | None, served: Bundle | None, rules: GateRules
 ) -> Evidence:
-    served, why_not = _open_champion(context, registry, champion)
     erased, changed = _since_taken(context)
     evidence = gather(
         read_inputs(context).interactions,
@@ -84,7 +81,6 @@ def _evidence(
     )
     return replace(
         evidence,
-        why_no_champion=why_not,
         changed=changed,
         serving_path=None if champion is None else _serving_path(context.settings, champion, rules),
         doctor=_doctor(context.settings) if rules.of_kind(DataDoctor) else None,

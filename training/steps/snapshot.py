@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from features.build.snapshot import write_snapshot
-from features.contracts.parts import digest_of, sha256_of
+from features.contracts.hashes import sha256_of
+from features.contracts.parts import digest_of
 from features.contracts.times import to_us
 from features.db.connection import connect
 from features.embedding.encoders import embedded_before, load_encoder

@@ -14,7 +14,8 @@ import pytest
 from features.admin.user_files import FileWithUser, scan
 from features.build.part_files import PartFiles
 from features.contracts.errors import ContractError
-from features.contracts.parts import FOLDER, LEDGER, part_name, part_of, read_ledger, sha256_of, whole
+from features.contracts.hashes import sha256_of
+from features.contracts.parts import FOLDER, LEDGER, part_name, part_of, read_ledger, whole
 
 ROOT = Path(__file__).resolve().parents[3]
 AT = datetime(2026, 3, 1, tzinfo=UTC)

@@ -12,7 +12,8 @@ import pytest
 
 from features.admin.user_files import scan
 from features.build.part_files import PartFiles
-from features.contracts.parts import FOLDER, digest_of, part_name, part_of, sha256_of
+from features.contracts.hashes import sha256_of
+from features.contracts.parts import FOLDER, digest_of, part_name, part_of
 from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions
 from training.bundle.manifest import file_digest
 from training.bundle.read import verify_bundle
