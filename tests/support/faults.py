@@ -66,9 +66,7 @@ class FaultRig(Rig):
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of the project's commands: without coverage, of which nothing killed could tell."""
-        return uncounted(super().environment) | {
-            "MARQUEE_ERASURE_SECRET": self.settings.erasure_secret.get_secret_value()
-        }
+        return uncounted(super().environment)
 
     def send(self, count: int) -> None:
         """Send the next messages of the stream; Kafka has them when this returns."""

@@ -51,10 +51,12 @@ class Rig:
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of the project's commands."""
+        secret = self.settings.erasure_secret.get_secret_value()
         return {
             **os.environ,
             "MARQUEE_DATABASE_URL": self.settings.database_url.get_secret_value(),
             "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
+            **({"MARQUEE_ERASURE_SECRET": secret} if secret else {}),
         }
 
     def command(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
