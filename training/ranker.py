@@ -203,7 +203,7 @@ def _parameters(config: TrainingConfig) -> dict[str, object]:
         "feature_fraction": ranker.feature_fraction,
         "feature_pre_filter": False,
         "deterministic": True,
-        "force_row_wise": True,
+        "force_col_wise": True,
         "seed": config.seed,
         "verbose": -1,
     }
