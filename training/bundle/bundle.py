@@ -176,9 +176,12 @@ class Bundle:
         return item[known], taken_back(item[known], weight[known]), at_us[known]
 
     def _known(self, item_ids: Sequence[str]) -> npt.NDArray[np.int32]:
-        items = self.items.index_or_missing(item_ids)
-        return np.unique(items[items != MISSING])
+        items: npt.NDArray[np.int32] = np.sort(self.items.index_or_missing(item_ids))
+        first = items != MISSING
+        first[1:] &= items[1:] != items[:-1]
+        known: npt.NDArray[np.int32] = items[first]
+        return known
 
 
 def _join(parts: Sequence[npt.NDArray[_T]], dtype: type[_T]) -> npt.NDArray[_T]:
-    return np.concatenate([np.empty(0, dtype), *parts])
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
