@@ -1,6 +1,6 @@
 """An opened bundle: the one object that a server swaps, and that training and batch use alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +105,10 @@ class Bundle:
     def excludes_seen(self) -> bool:
         """Return whether items that a user already had stay away where a request does not say."""
         return self.manifest.plan.exclude_seen
+
+    def in_categories(self, names: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """Return which items were in at least one of some categories when the bundle was made, bool (n_items,)."""
+        return self.parts.categories.members(names)
 
     def allowed(self, profiles: Profiles, options: Options) -> npt.NDArray[np.bool_]:
         """Return which items may come back for the first user of a batch, bool (n_items,)."""
