@@ -12,7 +12,9 @@ from serving.board import Board
 log = structlog.get_logger(__name__)
 
 HEAD_START_S: Final = 0.002
-"""What a worker with more connections leaves to one with fewer; one that is too busy to use it loses its turn."""
+"""What a worker leaves to one with fewer connections, for each that it has more; who is too busy to use it loses its
+turn."""
+LONGEST_START_S: Final = 0.02
 FEWEST_LEFT: Final = 2
 LEFT_SHARE: Final = 0.25
 """Of what it holds, how many connections a worker then takes at once that others left. With a burst on busy workers,
@@ -113,7 +115,7 @@ class Acceptor:
         while self._held.count <= self._board.fewest():
             if not self._accept():
                 return
-        self._rest(HEAD_START_S)
+        self._rest(min(HEAD_START_S * (self._held.count - self._board.fewest()), LONGEST_START_S))
 
     def _rest(self, seconds: float) -> None:
         self._loop.remove_reader(self._shared.fileno())
