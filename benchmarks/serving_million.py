@@ -22,7 +22,7 @@ from benchmarks.made_up import write_bundle_around
 from benchmarks.record import record
 from serving.bundle_cache import BundleCache, LastGood
 from training.als import AlsConfig, fit_als
-from training.index import build_index, user_vectors
+from training.index import SEARCH_WIDTHS, build_index, user_vectors
 
 NAME: Final = "serving_million"
 ITEMS: Final = 1_000_000
@@ -57,7 +57,7 @@ def run(n_items: int = ITEMS, n_users: int = USERS) -> None:
         "built_s": round(built_s - fitted_s),
         "width": index.hnsw.efSearch if isinstance(index, faiss.IndexHNSW) else None,
         "best": BEST,
-        "recall": recall(index, fold_in.factors, user_vectors(fold_in, histories, SEED + 1)),
+        **_recalls(index, fold_in.factors, user_vectors(fold_in, histories, SEED + 1)),
     }
     with tempfile.TemporaryDirectory(prefix="marquee-million-") as name:
         cache = BundleCache(Path(name) / "bundles")
@@ -83,6 +83,17 @@ def made_up_histories(n_items: int, n_users: int) -> sparse.csr_matrix:
     )
     matrix.data[:] = 1.0  # what somebody took twice
     return matrix
+
+
+def _recalls(index: faiss.Index, factors: Floats, queries: Floats) -> dict[str, Any]:
+    """Return the recall of the index as it is served and, where it is a graph, at each width that training knows."""
+    found: dict[str, Any] = {"recall": recall(index, factors, queries)}
+    if isinstance(index, faiss.IndexHNSW):
+        served, found["recall_by_width"] = index.hnsw.efSearch, {}
+        for index.hnsw.efSearch in SEARCH_WIDTHS:
+            found["recall_by_width"][str(index.hnsw.efSearch)] = recall(index, factors, queries)
+        index.hnsw.efSearch = served
+    return found
 
 
 def recall(index: faiss.Index, factors: Floats, queries: Floats) -> float:
