@@ -24,6 +24,7 @@ from benchmarks import (  # after the variables
     recommend,
     serving,
     serving_memory,
+    serving_million,
     text,
     training,
 )
@@ -47,6 +48,7 @@ LONG: dict[str, Callable[[], None]] = {
     "landing_curves": landing_curves.run,
     "training_3m": training.run_long,
     "serving_memory_1m": serving_memory.run_large,
+    "serving_million": serving_million.run,
     "diversity": diversity.run,
 }
 """What takes too long for every day: only by name, or with `--full`."""

@@ -32,14 +32,19 @@ CLOSED_AT_US: Final = 20_000 * DAY_US
 
 
 def write_made_up_bundle(folder: Path, n_items: int) -> str:
-    """Write a bundle of items 0..n-1 without texts, and return its digest."""
-    rng = np.random.default_rng(n_items)
-    factors = rng.standard_normal((n_items, N_FACTORS), dtype=np.float32)
-    offsets = np.arange(n_items + 1, dtype=np.int64)
-    index, info = _index(factors)
+    """Write a bundle of items item-0, item-1 and so on without texts, and return its digest."""
+    factors = np.random.default_rng(n_items).standard_normal((n_items, N_FACTORS), dtype=np.float32)
+    gram = factors[:10_000].T @ factors[:10_000] + np.eye(N_FACTORS, dtype=np.float32)
+    return write_bundle_around(folder, FoldIn(factors, gram, 10.0), *_index(factors))
+
+
+def write_bundle_around(folder: Path, fold_in: FoldIn, index: faiss.Index, info: IndexInfo) -> str:
+    """Write a bundle whose factors and index are given and all else is made up; return its digest."""
+    n_items = len(fold_in.factors)
+    rng, offsets = np.random.default_rng(n_items), np.arange(n_items + 1, dtype=np.int64)
     parts = Parts(
         items=IdMap([f"item-{number}" for number in range(n_items)]),
-        fold_in=FoldIn(factors, factors[:10_000].T @ factors[:10_000] + np.eye(N_FACTORS, dtype=np.float32), 10.0),
+        fold_in=fold_in,
         index=index,
         index_info=info,
         tables={name: _neighbours(rng, n_items) for name in TABLES},

@@ -34,6 +34,7 @@ def tables() -> dict[str, str]:
         "serving": _with_origin(serving_tables.serving),
         "fault_matrix": _with_origin(serving_tables.fault_matrix),
         "serving_soak": _with_origin(serving_tables.serving_soak),
+        "serving_million": _with_origin(serving_tables.serving_million),
     }
     found = {name: read(_FILES.get(name, name)) for name in made}
     return {name: make(found[name]) for name, make in made.items() if found[name] is not None}  # type: ignore[arg-type]

@@ -1,24 +1,18 @@
 """Memory of each server worker, and the time until all of them serve, by size of the catalogue."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from matplotlib.figure import Figure
 
+from benchmarks.bundle_server import bundle_server
 from benchmarks.made_up import write_made_up_bundle
-from benchmarks.record import RESULTS, ROOT, read, record
-from ops.local.ports import LOOPBACK, free_ports
+from benchmarks.record import RESULTS, read, record
 from serving.bundle_cache import BundleCache, LastGood
 from training.plots import figure_png, tidy
 
@@ -27,9 +21,6 @@ SIZES: Final = (10_000, 100_000)
 LARGE: Final = (1_000_000,)
 WORKERS: Final = (1, 2)
 REQUESTS: Final = 200
-START_WITHIN_S: Final = 300
-NOWHERE: Final = f"{LOOPBACK}:9"
-"""Nothing listens there: the server has its bundle alone, and nothing else takes memory beside it."""
 
 
 def run(sizes: Sequence[int] = SIZES) -> None:
@@ -64,7 +55,7 @@ def _measure(n_items: int) -> dict[str, Any]:
 
 
 def _serve(cache: Path, workers: int) -> dict[str, Any]:
-    with _server(cache, workers) as (process, client, start_s):
+    with bundle_server(cache, workers) as (process, client, start_s):
         _use(client)
         memory = [_memory(pid) for pid in _serving(process.pid, workers)]
     return {
@@ -72,46 +63,6 @@ def _serve(cache: Path, workers: int) -> dict[str, Any]:
         "pss_mib": [entry["Pss"] for entry in memory],
         "own_mib": [entry["Private_Clean"] + entry["Private_Dirty"] for entry in memory],
     }
-
-
-@contextmanager
-def _server(cache: Path, workers: int) -> Iterator[tuple["subprocess.Popen[bytes]", httpx.Client, float]]:
-    """Yield a server, a client of it, and the seconds until all workers served."""
-    port = free_ports().api
-    environment = {
-        **os.environ,
-        "MARQUEE_DATABASE_URL": f"postgresql://nobody:none@{NOWHERE}/none",
-        "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
-        "MARQUEE_MLFLOW_TRACKING_URI": f"http://{NOWHERE}",
-        "MARQUEE_API_PORT": str(port),
-        "MARQUEE_CACHE_DIR": str(cache),
-        "MARQUEE_DEADLINE_MS": "60000",
-    }
-    command = [sys.executable, "-m", "serving", "--workers", str(workers)]
-    started = time.perf_counter()
-    with (
-        subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL) as process,
-        httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=60) as client,
-    ):
-        try:
-            _wait(client, workers)
-            yield process, client, time.perf_counter() - started
-        finally:
-            process.terminate()
-
-
-def _wait(client: httpx.Client, workers: int) -> None:
-    """Return once all workers serve the bundle."""
-    deadline, pause = time.monotonic() + START_WITHIN_S, threading.Event()
-    while time.monotonic() < deadline:
-        try:
-            serving = re.search(r"^marquee_bundle_info{.*} (.*)$", client.get("/metrics").text, re.MULTILINE)
-        except httpx.TransportError:
-            serving = None
-        if serving is not None and float(serving[1]) == workers:
-            return
-        pause.wait(0.02)
-    raise TimeoutError(f"{workers} workers did not serve within {START_WITHIN_S} s")
 
 
 def _use(client: httpx.Client) -> None:

@@ -8,6 +8,7 @@ import itertools
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -24,9 +25,10 @@ from benchmarks.http_load import post
 from benchmarks.open_loop import OK, Floats, OpenLoop, Shots, get, poisson
 from benchmarks.record import RESULTS, record
 from benchmarks.services import start_features
-from benchmarks.serving_rig import ITEMS, USERS, ServingRig, knows_options, serving_rig
+from benchmarks.serving_rig import ITEMS, USERS, ServingRig, serving_rig, wait_until
 from features.contracts.errors import MarqueeError
 from tests.support.serving import TOKEN
+from training.bundle.registry import RegisteredVersion
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the backend
@@ -39,6 +41,7 @@ SWAP_EVERY_S: Final = 20.0
 LOOK_EVERY_S: Final = 2.0
 WINDOW_S: Final = 10.0
 VERSIONS: Final = 3
+WORKERS: Final = 2
 WARM_UP: Final = 0.2
 """Share of the time that does not count for slopes: caches fill, the first swaps leave their mark."""
 ACCEPTED: Final = 202
@@ -59,6 +62,8 @@ class Changes:
 
     Attributes
     ----------
+    versions
+        What is promoted in turn; each was served before.
     swaps, changes
         How many there were.
     memory
@@ -68,6 +73,7 @@ class Changes:
     """
 
     rig: ServingRig
+    versions: Sequence[RegisteredVersion]
     over: threading.Event = field(default_factory=threading.Event)
     swapped_s: list[float] = field(default_factory=list)
     changes: int = 0
@@ -88,9 +94,7 @@ class Changes:
             self.errors.append(repr(error))
 
     def _swap(self) -> None:
-        writers = [partial(write_made_bundle, seed=number, n_items=ITEMS) for number in range(VERSIONS)]
-        made = [self.rig.publish(writer) for writer in writers]
-        for version in itertools.cycle(made):
+        for version in itertools.cycle(self.versions):
             if self.over.wait(SWAP_EVERY_S):
                 return
             self.rig.promote(version)
@@ -121,9 +125,7 @@ def run(minutes: float = MINUTES) -> None:
         If a request failed, or memory or latency grew by more than `MOST_MEMORY` and `MOST_LATENCY` say.
     """
     with serving_rig() as rig:
-        workers = 2 if knows_options({"--workers"}) else 1
-        if workers > 1:
-            rig.restart("serving", "--workers", str(workers))
+        rig.restart("serving", "--workers", str(WORKERS))
         landing = start_features(rig.settings, ["land"])
         try:
             lists, events, changes = _soak(rig, minutes * 60)
@@ -131,7 +133,7 @@ def run(minutes: float = MINUTES) -> None:
             landing.terminate()
             landing.wait()
         served = rig.info()["version"]
-    found = figures(lists, events, changes) | {"minutes": minutes, "workers": workers, "last_version": served}
+    found = figures(lists, events, changes) | {"minutes": minutes, "workers": WORKERS, "last_version": served}
     print(f"serving soak: {found}", flush=True)
     record("serving_soak", found)
     draw(lists, changes)
@@ -141,7 +143,7 @@ def run(minutes: float = MINUTES) -> None:
 
 
 def _soak(rig: ServingRig, seconds: float) -> tuple[Shots, Shots, Changes]:
-    changes = Changes(rig)
+    changes = Changes(rig, _served_once(rig))
     users = [get(f"/api/v1/recommend/u{number}") for number in range(USERS)]
     lists = OpenLoop(rig.api.port, users, poisson(LISTS_PER_S, seconds), patterns=WORDS)
     events = OpenLoop(rig.api.port, _events(), poisson(EVENTS_PER_S, seconds, seed=1))
@@ -154,6 +156,20 @@ def _soak(rig: ServingRig, seconds: float) -> tuple[Shots, Shots, Changes]:
             thread.join()
         lists.end()
         events.end()
+
+
+def _served_once(rig: ServingRig) -> list[RegisteredVersion]:
+    """Return versions, each of which was served for a moment: what a first swap takes is no growth."""
+    writers = [partial(write_made_bundle, seed=number, n_items=ITEMS) for number in range(VERSIONS)]
+    made = [rig.publish(writer) for writer in writers]
+    for version in made:
+        rig.promote(version)
+        wait_until(partial(_is_served, rig, version), f"version {version.version} is served")
+    return made
+
+
+def _is_served(rig: ServingRig, version: RegisteredVersion) -> bool:
+    return rig.api.serve(version.version) == len(rig.api.workers())
 
 
 def _events() -> list[bytes]:
@@ -231,9 +247,12 @@ def faults_of(found: dict[str, Any]) -> list[str]:
 
 
 def _own_bytes(pid: int) -> int:
-    """Return the memory that a server's processes share with nobody, in bytes."""
+    """Return the memory that a server and its workers share with nobody, in bytes.
+
+    Their own children, in which new bundles are opened first, live for a second or two: they are not what may grow.
+    """
     main = psutil.Process(pid)
-    return sum(process.memory_full_info().uss for process in [main, *main.children(recursive=True)])
+    return sum(process.memory_full_info().uss for process in [main, *main.children()])
 
 
 def draw(lists: Shots, changes: Changes) -> None:

@@ -64,7 +64,14 @@ def fault_matrix(content: dict[str, Any]) -> str:
             f"| {name} | {share} of {one['requests']} | {one['p99_ms']} ms | {in_time} | {said} | "
             f"{one['normal_after_s']} s |"
         )
-    return "\n".join([*rows, "", f"{found['lists_per_s']:g} lists a second, deadline {found['deadline_ms']} ms."])
+    said = f"{found['lists_per_s']:g} lists a second, deadline {found['deadline_ms']} ms; {_busy(content)}."
+    return "\n".join([*rows, "", said])
+
+
+def _busy(content: dict[str, Any]) -> str:
+    """Return how busy the machine was: whoever waits for a core is late."""
+    machine = content["machine"]
+    return f"the {machine['cores']} cores had a load of {machine['load_before']}"
 
 
 def _word(word: str, share: float) -> str:
@@ -87,3 +94,15 @@ def serving_soak(content: dict[str, Any]) -> str:
         slope = f"{one['per_hour']:+.1f} an hour ({one['low']:+.1f} to {one['high']:+.1f})"
         rows.append(f"| {name} | {one['first']:.1f} at first, {one['last']:.1f} at last; {slope} |")
     return "\n".join(rows)
+
+
+def serving_million(content: dict[str, Any]) -> str:
+    """Return the table of lists from a million items."""
+    found = content["figures"]
+    alone, together = found["1_connections"], found["4_connections"]
+    head = f"| items | index | recall of the exact best {found['best']} | one at a time: p50, p99 | four: p50, p99 |"
+    index = f"{found['index']}, {found['width']} wide"
+    took = " | ".join(f"{load['p50_ms']}, {load['p99_ms']} ms" for load in (alone, together))
+    rows = [f"{head} start |", "|---|---|---|---|---|---|"]
+    rows.append(f"| {found['items']:,} | {index} | {found['recall']} | {took} | {found['start_s']} s |")
+    return "\n".join([*rows, "", f"One worker; {_busy(content)}."])

@@ -1,5 +1,6 @@
 """Items as features and candidate sources see them at one moment: statistics, categories, facts, orders of these."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -51,6 +52,14 @@ class Categories:
         """Return to which of some items (by position) each of their categories belongs, and these, end to end."""
         owner, entries = entries_of(self.offsets, items)
         return owner, self.index[entries]
+
+    def members(self, names: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """Return which items are in at least one of some categories, bool (n_items,); unknown names hold nothing."""
+        wanted = [self.names.index(name) for name in set(names) & set(self.names)]
+        entries = np.flatnonzero(np.isin(self.index, wanted))
+        found = np.zeros(len(self.offsets) - 1, dtype=np.bool_)
+        found[np.searchsorted(self.offsets, entries, side="right") - 1] = True
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,19 +12,26 @@ from serving.board import Board
 log = structlog.get_logger(__name__)
 
 HEAD_START_S: Final = 0.002
-"""What a worker with more connections leaves to one with fewer; one that is too busy to use it loses its turn."""
+"""What a worker leaves to one with fewer connections, for each that it has more; who is too busy to use it loses its
+turn."""
+LONGEST_START_S: Final = 0.02
+FEWEST_LEFT: Final = 2
+LEFT_SHARE: Final = 0.25
+"""Of what it holds, how many connections a worker then takes at once that others left. With a burst on busy workers,
+one each time would let the last wait for half a second (measured, five times what two workers can answer)."""
 NO_ROOM_S: Final = 1.0
 
 Factory = Callable[[], asyncio.Protocol]
 
 
 class Held(set[Any]):
-    """The connections of a worker, as uvicorn keeps them; their number is on the board."""
+    """The connections of a worker, as uvicorn keeps them; the board has their number, with those just accepted."""
 
     def __init__(self, board: Board, place: int) -> None:
         super().__init__()
         self._board = board
         self._place = place
+        self._coming = 0
         self.open = False
 
     def add(self, connection: Any) -> None:
@@ -35,6 +42,16 @@ class Held(set[Any]):
     def discard(self, connection: Any) -> None:
         """Keep a connection no longer."""
         super().discard(connection)
+        self._show()
+
+    @property
+    def count(self) -> int:
+        """Return how many connections are this worker's."""
+        return len(self) + self._coming
+
+    def expect(self, coming: int) -> None:
+        """Say how many were accepted and are not among the connections yet."""
+        self._coming = coming
         self._show()
 
     def open_up(self) -> None:
@@ -49,11 +66,11 @@ class Held(set[Any]):
 
     def _show(self) -> None:
         if self.open:
-            self._board.hold(self._place, len(self))
+            self._board.hold(self._place, self.count)
 
 
 class Acceptor:
-    """Accepts connections one by one: a worker that holds more than another lets it go first.
+    """Accepts connections: a worker that holds more than another lets it go first.
 
     The kernel wakes all workers, and the first one awake would take all connections of a pool that connects at once
     (measured: 16 of 16).
@@ -94,30 +111,41 @@ class Acceptor:
         self._loop.add_reader(self._shared.fileno(), self._ready)
 
     def _ready(self) -> None:
-        if len(self._held) + len(self._begun) <= self._board.fewest():
-            self._accept()
-        else:
-            self._rest(HEAD_START_S)
+        """Take connections while others hold as many, then leave the next ones to these for a moment."""
+        while self._held.count <= self._board.fewest():
+            if not self._accept():
+                return
+        self._rest(min(HEAD_START_S * (self._held.count - self._board.fewest()), LONGEST_START_S))
 
     def _rest(self, seconds: float) -> None:
         self._loop.remove_reader(self._shared.fileno())
         self._waits = self._loop.call_later(seconds, self._take)
 
     def _take(self) -> None:
+        """Take what others left, a share of what there is at most: they may come to it yet."""
         self._waits = None
         self._listen()
-        self._accept()
+        for _ in range(max(FEWEST_LEFT, int(LEFT_SHARE * self._held.count))):
+            if not self._accept():
+                return
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Take a connection and return True, or False where none can be had."""
         try:
             connection, _ = self._shared.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was quicker, or the client is gone
+            return False  # another worker was quicker, or the client is gone
         except OSError as error:
             log.warning("not_accepted", error=str(error))  # no descriptor is free: some will be
             self._rest(NO_ROOM_S)
-            return
+            return False
         connection.setblocking(False)  # noqa: FBT003  # the standard library's
         task = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, connection))
         self._begun.add(task)
-        task.add_done_callback(self._begun.discard)
+        self._held.expect(len(self._begun))
+        task.add_done_callback(self._accepted)
+        return True
+
+    def _accepted(self, task: asyncio.Task[Any]) -> None:
+        self._begun.discard(task)
+        self._held.expect(len(self._begun))

@@ -5,8 +5,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-import numpy as np
-
 from features.contracts.ids import MISSING
 from serving.asks import Ask
 from serving.item_states import ItemStates
@@ -52,8 +50,8 @@ class Basis:
         """Return the basis of a list that was made: with the states of the items that it speaks of."""
         if ranked is None:
             return self
-        rows = np.concatenate((ranked.items[0], ranked.because[0]))
-        places = tuple(live.items.rows[np.unique(rows[rows != MISSING])].tolist())
+        rows = {*ranked.items[0].tolist(), *ranked.because[0].tolist()} - {MISSING}
+        places = tuple(live.items.rows[list(rows)].tolist())
         return Basis(self.parts, self.states, places, tuple(self.states.state(place) for place in places))
 
     def still_holds(self, now: "Basis") -> bool:

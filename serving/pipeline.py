@@ -4,7 +4,6 @@ Profile, rules, encode, retrieve, features, rank, explain, impression; what is n
 A list that was made a moment ago is given again where nothing that it was made from has changed.
 """
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from serving.listed import Listed
 from serving.lister import Lister
 from serving.live import Current, LiveModel
 from serving.metrics import Metrics
+from serving.reading import random_id
 from serving.recording import Records, Shown
 
 DEADLINE_S: Final = 0.15
@@ -65,7 +65,7 @@ class Pipeline:
         metrics: Metrics,
         clock: Clock,
         deadline_s: float = DEADLINE_S,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_id: Callable[[], str] = random_id,
     ) -> None:
         self._lister = lister
         self._answers = answers

@@ -20,7 +20,9 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Opti
     """Return the options that make the recommender keep to item state and to the request's wishes."""
     items, eligible = live.model.items, live.items.visible(as_of_us)
     if ask.categories:
-        eligible = eligible & live.items.in_categories(ask.categories)
+        # Before states were read the bundle's word is all there is; the answer says that they are missing.
+        members = live.items.in_categories if live.items.loaded else live.model.in_categories
+        eligible = eligible & members(ask.categories)
     excluded = _known(items, excluded_ids(ask))
     candidates = None
     if ask.candidates is not None:

@@ -1,6 +1,6 @@
 """What serving needs of its neighbours, as narrow protocols: the real parts fit them, and so do a test's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -99,6 +99,10 @@ class Model(Protocol):
         self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None, by: By = "behaviour"
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return the items most like one by behaviour or by content, best first, and their scores."""
+        ...
+
+    def in_categories(self, names: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """Return which items were in at least one of some categories when it was made."""
         ...
 
     def allowed(self, profiles: Profiles, options: Options) -> npt.NDArray[np.bool_]:

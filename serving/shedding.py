@@ -23,8 +23,9 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 ANSWER_SHARE: Final = 0.5
 """Of a deadline, how long lists should take under load: the rest is for those that take longer than most."""
-FEWEST_LISTS: Final = 4
-"""Two for the threads, two for the loop. More would keep their deadline only where fifty a second get done."""
+FEWEST_LISTS: Final = 10
+"""More would keep their deadline only where seventy a second get done. Whose turn comes too late gets what is popular,
+which takes no time: with fewer a moment's stall would refuse some of a small pool, which come again at once."""
 FIRST_LISTS: Final = 16
 ACKNOWLEDGE_S: Final = 1.0
 """How long Kafka should take for what is posted; it batches, so that many may wait together."""

@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 Answer = TypeVar("Answer")
+
+ROUNDS: Final = 4
+"""Of the event loop between two lists where more wait: a connection that comes is accepted, set up, read and, if there
+is no room for its request, refused."""
 
 
 class Turns:
@@ -15,10 +19,19 @@ class Turns:
 
     def __init__(self) -> None:
         self.busy = asyncio.Lock()
+        self._waiting = 0
 
     async def take(self, work: Callable[[], Answer]) -> Answer:
         """Return what a computation gives, once those before it are done."""
-        async with self.busy:
+        self._waiting += 1
+        try:
+            await self.busy.acquire()
+        finally:
+            self._waiting -= 1
+        try:
             # Whoever is refused, or asks for health, does not wait for all who want a list.
-            await asyncio.sleep(0)
+            for _ in range(ROUNDS if self._waiting else 1):
+                await asyncio.sleep(0)
             return work()
+        finally:
+            self.busy.release()

@@ -61,8 +61,7 @@ class IdMap:
 
     def index_or_missing(self, external_ids: Iterable[str]) -> npt.NDArray[np.int32]:
         """Return internal indices of external ids, in their order, `MISSING` for unknown ones."""
-        get = self._position.get
-        return np.fromiter((get(i, MISSING) for i in external_ids), dtype=np.int32)
+        return np.fromiter(map(self._position.get, external_ids, itertools.repeat(MISSING)), dtype=np.int32)
 
     def external(self, indices: npt.NDArray[np.integer]) -> list[str]:
         """Return the external ids of internal indices, in their order."""

@@ -17,8 +17,8 @@ _PATH: Final = f"/api/v1/features/{{user_id:{ANY}}}"
 
 
 def users_router(users: UserFeatures, admin: Require) -> APIRouter:
-    """Return the routes about users' features."""
-    router = APIRouter(tags=["users"], responses=PROBLEMS)
+    """Return the routes about users' features: whoever knows an id would read what its user did."""
+    router = APIRouter(tags=["users"], dependencies=[Depends(admin)], responses={**PROBLEMS, **ADMIN_PROBLEMS})
 
     @router.get(
         _PATH,
@@ -35,7 +35,6 @@ def users_router(users: UserFeatures, admin: Require) -> APIRouter:
         operation_id="refresh_user_features",
         summary="Make anew what is kept of a user, and publish it",
         response_model=UserFeaturesAnswer,
-        responses=ADMIN_PROBLEMS,
     )
     async def refresh_user_features(user_id: PathId, by: Annotated[By, Depends(by_whom(admin))]) -> JsonResponse:
         """Rebuild the set of seen items from the events, and publish the features to `processed_features`."""

@@ -188,7 +188,7 @@ def test_the_command_computes_a_list_again_without_the_server(line: Line) -> Non
 
 
 def test_features_of_a_user_are_refreshed_and_published(line: Line) -> None:
-    asked = line.api.client.get("/api/v1/features/u8").json()
+    asked = line.admin("GET", "/api/v1/features/u8")
     features = {feature["name"]: feature["value"] for feature in asked["features"]}
     assert features["user_events"] == asked["history"]["events"] > 0
     assert asked["spec_hash"] == line.api.info()["spec_hash"]
@@ -219,7 +219,7 @@ def test_erasing_a_user_takes_records_and_names_away(line: Line) -> None:
     erased, refreshed = line.admin("GET", "/api/v1/admin/audit?limit=2")["events"]
     assert (erased["action"], refreshed["action"]) == ("erase", "refresh")
     assert erased["target"] == refreshed["target"] != "u9"
-    assert line.api.client.get("/api/v1/features/u9").json()["known"] is False
+    assert line.admin("GET", "/api/v1/features/u9")["known"] is False
     for table in ("served_lists", "audit_events"):
         held = line.rig.rows(f"SELECT 1 FROM {table} AS row WHERE row::text LIKE %s", "%u9%")  # noqa: S608
         assert held == []

@@ -150,10 +150,10 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def bundle(parts: Bench) -> Bundle:
     """Return the bundle of all these worlds, whose items get other names in each."""
-    live = parts.parts.current.live
-    assert live is not None
-    assert isinstance(live.model, Bundle)
-    return live.model
+    served = parts.parts.keeper.slot.served  # whatever a test has made of what is current
+    assert served is not None
+    assert isinstance(served.model, Bundle)
+    return served.model
 
 
 def answer(parts: Bench, world: World, model: Bundle | None, *, loaded: bool = True) -> dict[str, Any]:
@@ -172,14 +172,14 @@ def answer(parts: Bench, world: World, model: Bundle | None, *, loaded: bool = T
     return orjson.loads(orjson.dumps(reply.body))  # type: ignore[no-any-return]
 
 
-def check(found: dict[str, Any], allowed: set[str], k: int) -> None:
-    """Hold an answer against what may come back."""
+def check(found: dict[str, Any], allowed: set[str], ask: Ask) -> None:
+    """Hold an answer against what may come back; for the sake of diversity a better item may stand below another."""
     ids = [item["item_id"] for item in found["items"]]
     assert set(ids) <= allowed
-    assert len(ids) == len(set(ids)) == min(k, len(allowed))
+    assert len(ids) == len(set(ids)) == min(ask.k, len(allowed))
     assert [item["rank"] for item in found["items"]] == list(range(1, len(ids) + 1))
     scores = [item["score"] for item in found["items"]]
-    assert scores == sorted(scores, reverse=True)
+    assert ask.diversity or scores == sorted(scores, reverse=True)
     assert all(item["source"] and item["reason"] for item in found["items"])
 
 
@@ -188,14 +188,14 @@ def check(found: dict[str, Any], allowed: set[str], k: int) -> None:
 def test_with_a_model_k_items_come_whenever_k_may(parts: Bench, bundle: Bundle, world: World) -> None:
     model_ids = world.item_ids[:N_MODEL]
     model = replace(bundle, parts=replace(bundle.parts, items=IdMap(model_ids)))
-    check(answer(parts, world, model), eligible(world, model_ids), world.ask.k)
+    check(answer(parts, world, model), eligible(world, model_ids), world.ask)
 
 
 @given(world=worlds())
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_without_a_model_k_items_come_whenever_k_may(parts: Bench, world: World) -> None:
     found = answer(parts, world, None)
-    check(found, eligible(world, world.popular), world.ask.k)
+    check(found, eligible(world, world.popular), world.ask)
     assert (found["degraded"], found["fallback_reason"]) == (True, "no_model")
 
 
@@ -207,5 +207,5 @@ def test_without_time_for_a_list_k_items_come_all_the_same(parts: Bench, bundle:
     model = replace(bundle, parts=replace(bundle.parts, items=IdMap(model_ids)))
     hurried = replace(world, ask=replace(world.ask, user_id=None, deadline_s=1e-9))
     found = answer(parts, hurried, model)
-    check(found, eligible(hurried, model_ids), hurried.ask.k)
+    check(found, eligible(hurried, model_ids), hurried.ask)
     assert found["fallback_reason"] == "list_late"

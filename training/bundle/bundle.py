@@ -1,6 +1,6 @@
 """An opened bundle: the one object that a server swaps, and that training and batch use alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +106,10 @@ class Bundle:
         """Return whether items that a user already had stay away where a request does not say."""
         return self.manifest.plan.exclude_seen
 
+    def in_categories(self, names: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """Return which items were in at least one of some categories when the bundle was made, bool (n_items,)."""
+        return self.parts.categories.members(names)
+
     def allowed(self, profiles: Profiles, options: Options) -> npt.NDArray[np.bool_]:
         """Return which items may come back for the first user of a batch, bool (n_items,)."""
         return ~self.recommender.blocked(profiles, 0, options)
@@ -176,9 +180,12 @@ class Bundle:
         return item[known], taken_back(item[known], weight[known]), at_us[known]
 
     def _known(self, item_ids: Sequence[str]) -> npt.NDArray[np.int32]:
-        items = self.items.index_or_missing(item_ids)
-        return np.unique(items[items != MISSING])
+        items: npt.NDArray[np.int32] = np.sort(self.items.index_or_missing(item_ids))
+        first = items != MISSING
+        first[1:] &= items[1:] != items[:-1]
+        known: npt.NDArray[np.int32] = items[first]
+        return known
 
 
 def _join(parts: Sequence[npt.NDArray[_T]], dtype: type[_T]) -> npt.NDArray[_T]:
-    return np.concatenate([np.empty(0, dtype), *parts])
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])

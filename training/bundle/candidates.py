@@ -50,9 +50,9 @@ def retrieve(
         source.offer(user, view, blocked, max(DEPTH * budget, SHALLOWEST)) if budget else NOTHING
         for source, budget in zip(sources, budgets, strict=True)
     ]
-    proposed = [offer.items[:budget] for offer, budget in zip(offers, budgets, strict=True)]
-    items = np.unique(np.concatenate(proposed)) if proposed else np.empty(0, np.int32)
-    candidates = align(items.astype(np.int32), offers, len(blocked))
+    joined, place = _joined(offers), loops.scratch(len(blocked)).place
+    items = loops.proposed(joined.items, joined.bounds, np.array(budgets, dtype=np.int64), place)
+    candidates = _aligned(items, joined, place)
     if len(items) <= MAX_CANDIDATES:
         return candidates
     top = np.sort(np.argsort(np.nanmin(candidates.ranks, axis=1), kind="stable")[:MAX_CANDIDATES])
@@ -61,11 +61,28 @@ def retrieve(
 
 def align(items: npt.NDArray[np.int32], offers: Sequence[Offer], n_items: int) -> Candidates:
     """Return ranks and relative scores of the given items (ascending, of `n_items`) in each of the offers."""
-    bounds = offsets_of([len(offer.items) for offer in offers])
-    offered = np.concatenate([NOTHING.items, *(offer.items for offer in offers)])
-    scores = np.concatenate([NOTHING.scores, *(offer.scores for offer in offers)])
-    place = loops.scratch(n_items).place
-    return Candidates(items, *loops.align_offers(items, offered, scores, bounds, place, _TENTH))
+    return _aligned(items, _joined(offers), loops.scratch(n_items).place)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Joined:
+    """Offers end to end: offer i stands at bounds[i]:bounds[i + 1]."""
+
+    items: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float64]
+    bounds: npt.NDArray[np.int64]
+
+
+def _joined(offers: Sequence[Offer]) -> _Joined:
+    return _Joined(
+        np.concatenate([NOTHING.items, *(offer.items for offer in offers)]),
+        np.concatenate([NOTHING.scores, *(offer.scores for offer in offers)]),
+        offsets_of([len(offer.items) for offer in offers]),
+    )
+
+
+def _aligned(items: npt.NDArray[np.int32], offers: _Joined, place: npt.NDArray[np.int32]) -> Candidates:
+    return Candidates(items, *loops.align_offers(items, offers.items, offers.scores, offers.bounds, place, _TENTH))
 
 
 def best_sources(ranks: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:

@@ -14,7 +14,9 @@ _FUSION_CONSTANT: Final = 60.0
 
 def reciprocal_ranks(ranks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return 1 / (60 + rank), 0 where a source does not rank the candidate; the shape of `ranks`."""
-    return np.nan_to_num(1.0 / (_FUSION_CONSTANT + ranks.astype(np.float64)))
+    reciprocal = 1.0 / (_FUSION_CONSTANT + ranks.astype(np.float64))
+    reciprocal[np.isnan(reciprocal)] = 0.0
+    return np.asarray(reciprocal)
 
 
 def order_scores(ranks: npt.NDArray[np.float32], order_by: str) -> npt.NDArray[np.float64]:

@@ -179,6 +179,22 @@ def first_free(order: Ints, score: Doubles, blocked: Booleans, limit: int) -> In
 
 
 @compiled
+def proposed(offered: Ints, bounds: Offsets, budgets: Offsets, place: Ints) -> Ints:
+    """Return the different items, ascending, among the first `budget` of each of some offers that stand end to end."""
+    found = np.empty(len(offered), np.int32)
+    n_found = 0
+    for offer in range(len(budgets)):
+        for item in offered[bounds[offer] : min(bounds[offer] + budgets[offer], bounds[offer + 1])]:
+            if place[item] == MISSING:
+                place[item] = 0
+                found[n_found] = item
+                n_found += 1
+    for item in found[:n_found]:
+        place[item] = MISSING
+    return np.sort(found[:n_found])
+
+
+@compiled
 def align_offers(
     items: Ints, offered: Ints, scores: Doubles, bounds: Offsets, place: Ints, tenth: int
 ) -> tuple[Singles, Singles]:

@@ -36,6 +36,7 @@ LEAST_TREND: Final = 0.5
 
 _BECAUSE_WINDOW: Final = 50
 """Latest liked events among which the cause of a recommendation is looked for."""
+_LONG_AGO_US: Final = np.iinfo(np.int64).min
 _VIEWS: Final = 2
 """Statistics whose views are kept: the present ones, and those before, for requests that still have these."""
 
@@ -95,7 +96,7 @@ class Recommender:
         ContractError
             If a history or the statistics reach to or beyond the moment: an answer may not read its own future.
         """
-        self._refuse_future(profiles, statistics, np.broadcast_to(as_of_us, len(profiles)))
+        self._refuse_future(profiles, statistics, np.asarray(as_of_us))
         view = self.view(statistics)
         asks = (self._ask(profiles, user, view, options, lap) for user in range(len(profiles)))
         lists = [self._one(ask) for ask in asks]
@@ -168,6 +169,9 @@ class Recommender:
                 f"item statistics closed at {statistics.closed_at_us} us are newer than the moment "
                 f"{as_of_us.min()} us; take those of a bucket that closed at or before it"
             )
+        if profiles.at_us.max(initial=_LONG_AGO_US) < as_of_us.min():
+            return
+        as_of_us = np.broadcast_to(as_of_us, len(profiles))
         owner = np.repeat(np.arange(len(profiles)), np.diff(profiles.offsets))
         late = profiles.at_us >= as_of_us[owner]
         if late.any():

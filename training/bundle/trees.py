@@ -1,10 +1,10 @@
-"""LightGBM's trees as arrays, and a compiled walk through them: half the time of `predict` for the rows of one user.
+"""LightGBM's trees as arrays, and a compiled walk through them: a third of `predict`'s time for the rows of one user.
 
-A call of `predict` costs 50 microseconds before the first row, and it walks one row after the other. Here four rows go
+A call of `predict` costs 50 microseconds before the first row, and it walks one row after the other. Here eight rows go
 down a tree side by side, so that the processor waits for none of them. Raw scores are those of `predict`, bit for bit.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -13,30 +13,36 @@ import numpy.typing as npt
 from features.compiled import compiled
 from features.contracts.errors import ContractError
 
+_ABREAST: Final = 8
+"""Rows that go down a tree side by side."""
+
 
 class Trees(NamedTuple):
-    """Nodes of all trees of a model; a leaf is its own child.
+    """Nodes of all trees of a model.
 
     Attributes
     ----------
-    feature, threshold
-        int32 and float64 (n_nodes,): a row goes right where its feature is above the threshold; in a leaf, infinite.
-    missing_right
-        bool (n_nodes,): where rows go whose feature is NaN.
-    child
-        int32 (2 * n_nodes,): left and right child of node n at 2 n and 2 n + 1.
+    nodes
+        `NODE` (n_nodes,). Of two children the right one stands behind the left one; a leaf is its own left child, and
+        nothing goes right there.
     value
         float64 (n_nodes,): what a leaf adds to the score.
     roots
-        int32 (n_trees,): first node of each tree.
+        uint32 (n_trees,): first node of each tree.
     """
 
-    feature: npt.NDArray[np.int32]
-    threshold: npt.NDArray[np.float64]
-    missing_right: npt.NDArray[np.bool_]
-    child: npt.NDArray[np.int32]
+    nodes: npt.NDArray[np.void]
     value: npt.NDArray[np.float64]
-    roots: npt.NDArray[np.int32]
+    roots: npt.NDArray[np.uint32]
+
+
+NODE: Final = np.dtype(
+    [("threshold", np.float32), ("left", np.uint32), ("feature", np.uint16), ("missing_right", np.uint16)]
+)
+"""A row goes right where its feature is above the threshold, or where it is NaN and `missing_right` is 1.
+
+In 12 bytes, so that a walk reads few lines of memory; without a sign, so that no index is looked at for being negative.
+"""
 
 
 def read_trees(model: lgb.Booster) -> Trees:
@@ -47,27 +53,32 @@ def read_trees(model: lgb.Booster) -> Trees:
     ContractError
         If it splits by categories or takes zeros for missing: rankers of this project do neither.
     """
-    nodes: list[tuple[int, float, bool, float]] = []
-    children: list[int] = []
-    roots = [_append(tree["tree_structure"], nodes, children) for tree in model.dump_model()["tree_info"]]
-    feature, threshold, missing_right, value = zip(*nodes, strict=True) if nodes else ((), (), (), ())
-    return Trees(
-        np.array(feature, dtype=np.int32),
-        np.array(threshold, dtype=np.float64),
-        np.array(missing_right, dtype=bool),
-        np.array(children, dtype=np.int32),
-        np.array(value, dtype=np.float64),
-        np.array(roots, dtype=np.int32),
-    )
+    nodes: list[_Node] = []
+    values: list[float] = []
+    roots = []
+    for tree in model.dump_model()["tree_info"]:
+        roots.append(_room(1, nodes, values))
+        _put(tree["tree_structure"], roots[-1], nodes, values)
+    return Trees(np.array(nodes, dtype=NODE), np.array(values, dtype=np.float64), np.array(roots, dtype=np.uint32))
 
 
-def _append(node: dict[str, Any], nodes: list[tuple[int, float, bool, float]], children: list[int]) -> int:
-    """Add a node and all below it; return its number."""
-    number = len(nodes)
+_Node = tuple[np.float32, int, int, bool]
+_LEAF_THRESHOLD: Final = np.float32(np.inf)
+
+
+def _room(size: int, nodes: list[_Node], values: list[float]) -> int:
+    """Make room for some nodes, all leaves as yet, and return the first one's number."""
+    first = len(nodes)
+    nodes += [(_LEAF_THRESHOLD, number, 0, False) for number in range(first, first + size)]
+    values += [0.0] * size
+    return first
+
+
+def _put(node: dict[str, Any], number: int, nodes: list[_Node], values: list[float]) -> None:
+    """Put a node into its place, and all below it behind what is there."""
     if "leaf_value" in node:
-        nodes.append((0, np.inf, False, node["leaf_value"]))
-        children += [number, number]
-        return number
+        values[number] = node["leaf_value"]
+        return
     if node["decision_type"] != "<=" or node["missing_type"] == "Zero":
         raise ContractError(
             f"a ranker splits feature {node['split_feature']} by {node['decision_type']!r}, missing is "
@@ -76,44 +87,48 @@ def _append(node: dict[str, Any], nodes: list[tuple[int, float, bool, float]], c
         )
     # Where no NaN was seen in training, one counts as 0.
     right = not node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] < 0.0
-    nodes.append((node["split_feature"], node["threshold"], right, 0.0))
-    children += [0, 0]
-    children[2 * number] = _append(node["left_child"], nodes, children)
-    children[2 * number + 1] = _append(node["right_child"], nodes, children)
-    return number
+    left = _room(2, nodes, values)
+    nodes[number] = (_single(node["threshold"]), left, node["split_feature"], right)
+    _put(node["left_child"], left, nodes, values)
+    _put(node["right_child"], left + 1, nodes, values)
+
+
+def _single(threshold: float) -> np.float32:
+    """Return the largest float32 that is not above a threshold: the same float32 values are above either."""
+    with np.errstate(over="ignore"):
+        single = np.float32(threshold)
+    return single if float(single) <= threshold else np.nextafter(single, np.float32(-np.inf))
 
 
 @compiled
-def _step(trees: Trees, node: int, value: float) -> int:
-    right = (value > trees.threshold[node]) | (np.isnan(value) & trees.missing_right[node])
-    return int(trees.child[2 * node + int(right)])
+def _step(nodes: npt.NDArray[np.void], rows: npt.NDArray[np.float32], row: np.uint64, at: np.uint64) -> np.uint64:
+    node = nodes[at]
+    value = rows[row, node.feature]
+    right = (value > node.threshold) | (np.isnan(value) & (node.missing_right != 0))
+    return np.uint64(node.left) + np.uint64(right)
 
 
 @compiled
 def raw_scores(rows: npt.NDArray[np.float32], trees: Trees, n_trees: int) -> npt.NDArray[np.float64]:
     """Return the sum of what the first `n_trees` trees say of each row (n_rows, n_features): (n_rows,)."""
-    n_rows = len(rows)
-    scores = np.zeros(n_rows)
-    feature, value = trees.feature, trees.value
+    n_rows, nodes, value = len(rows), trees.nodes, trees.value
+    scores, at = np.zeros(n_rows), np.empty(_ABREAST, np.uint64)
     for root in trees.roots[:n_trees]:
-        for row in range(0, n_rows - 3, 4):
-            a = b = c = d = root
+        for start in range(0, n_rows - _ABREAST + 1, _ABREAST):
+            at[:] = root
+            moving = True
+            while moving:
+                moving = False
+                for place in range(_ABREAST):
+                    below = _step(nodes, rows, np.uint64(start + place), at[place])
+                    moving |= below != at[place]
+                    at[place] = below
+            for place in range(_ABREAST):
+                scores[start + place] += value[at[place]]
+        for row in range(n_rows - n_rows % _ABREAST, n_rows):
+            node = np.uint64(root)
             while True:
-                next_a = _step(trees, a, rows[row, feature[a]])
-                next_b = _step(trees, b, rows[row + 1, feature[b]])
-                next_c = _step(trees, c, rows[row + 2, feature[c]])
-                next_d = _step(trees, d, rows[row + 3, feature[d]])
-                if (next_a == a) & (next_b == b) & (next_c == c) & (next_d == d):
-                    break
-                a, b, c, d = next_a, next_b, next_c, next_d
-            scores[row] += value[a]
-            scores[row + 1] += value[b]
-            scores[row + 2] += value[c]
-            scores[row + 3] += value[d]
-        for row in range(n_rows - n_rows % 4, n_rows):
-            node = root
-            while True:
-                below = _step(trees, node, rows[row, feature[node]])
+                below = _step(nodes, rows, np.uint64(row), node)
                 if below == node:
                     break
                 node = below

@@ -104,3 +104,19 @@ def test_one_that_hangs_loses_its_turn(listening: socket.socket) -> None:
             await settled(0, one)
 
     asyncio.run(inside())
+
+
+def test_a_burst_is_taken_in_one_round_by_a_worker_whose_share_it_is(listening: socket.socket) -> None:
+    async def inside() -> None:
+        board = Board(1)
+        async with worker(listening, board, 0) as (one, _):
+            clients = connect(listening, 50)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert one.count == board.fewest() == 50
+            assert await settled(50, one) == [50]
+            for client in clients:
+                client.close()
+            assert await settled(0, one) == [0]
+
+    asyncio.run(inside())

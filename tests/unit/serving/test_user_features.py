@@ -15,6 +15,7 @@ from serving.user_features import LATEST
 from tests.support.serving_parts import TOKEN, Bench, bench
 
 NOW_US = time.time_ns() // 1000
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def get(parts: Bench, user_id: str, *, model: bool = True) -> httpx.Response:
         if model:
             await parts.parts.keeper.look()
         transport = httpx.ASGITransport(parts.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://app", headers=ADMIN) as client:
             return await client.get(f"/api/v1/features/{user_id}")
 
     return asyncio.run(inside())
@@ -98,10 +99,9 @@ def test_while_postgres_is_away_it_asks_to_come_again(served: Bench) -> None:
     async def inside() -> list[httpx.Response]:
         async with served.client() as client:
             served.store.away = True
-            headers = {"Authorization": f"Bearer {TOKEN}"}
             return [
-                await client.get("/api/v1/features/u"),
-                await client.post("/api/v1/features/u/refresh", headers=headers),
+                await client.get("/api/v1/features/u", headers=ADMIN),
+                await client.post("/api/v1/features/u/refresh", headers=ADMIN),
             ]
 
     for response in asyncio.run(inside()):
