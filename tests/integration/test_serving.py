@@ -360,6 +360,8 @@ def test_a_rollback_is_served_by_all_and_no_request_fails(
     assert newest["correlation_id"] == "going-back"
     where = {"alias": "champion", "model": registry.model_name, "from": bad.version}
     assert newest["details"] == {**where, "reason": "worse"}
+    told = api.client.get(f"/api/v1/models/{good.version}").json()["moves"][0]
+    assert (told["by"], told["how"], told["from"], told["reason"]) == ("admin", "rollback", bad.version, "worse")
 
 
 def test_a_move_in_mlflow_itself_is_served_noted_once_and_can_be_taken_back(
