@@ -429,7 +429,7 @@ def test_a_version_is_made_again_to_the_byte_and_after_an_erasure_nearly(small: 
     same = command(small, "training", "reproduce", version)
     assert same.returncode == 0, same.stdout + same.stderr
     assert f"version {version}: the same; " in same.stdout
-    assert "0 rows erased since" in same.stdout
+    assert "0 rows taken out since" in same.stdout
     rows = [file.rows for file in scan([run.path], "u7", datetime.now(UTC)).rewritten]
 
     found = reproduce(settings_of(small), registry(small).version(version), now=datetime.now(UTC), tolerance=0.1)
