@@ -113,6 +113,10 @@ class Registry:
         runs = self._ask(self._client.search_runs, experiments, wanted, max_results=len(run_ids))
         return {run.info.run_id: dict(run.data.metrics) for run in runs}
 
+    def experiment(self, run_id: str) -> str:
+        """Return the experiment of a run: MLflow's pages of its artifacts lie below it."""
+        return str(self._ask(self._client.get_run, run_id).info.experiment_id)
+
     def download(self, version: str, folder: Path) -> Path:
         """Return the folder, below the given one, that holds the bundle's files of a version; not yet verified."""
         uri = self._ask(self._client.get_model_version_download_uri, self.model_name, version)
