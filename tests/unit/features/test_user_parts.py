@@ -14,6 +14,7 @@ import pytest
 from features.admin.old_parts import CANNOT_READ, forget_older
 from features.admin.user_files import FileWithUser, scan
 from features.build.part_files import PartFiles
+from features.contracts.batch import LISTS, SUCCESS, remember_folder, written_folders
 from features.contracts.errors import ContractError
 from features.contracts.hashes import sha256_of
 from features.contracts.parts import FOLDER, LEDGER, part_name, part_of, read_ledger, whole
@@ -139,3 +140,23 @@ def test_a_snapshot_in_the_making_is_left_alone_and_told(snapshot: Path, monkeyp
     rows, note = forget_older(snapshot.parent.parent, AT, AT)
     assert rows == 0
     assert CANNOT_READ in note
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_user_is_taken_out_of_finished_lists_wherever_they_were_written(tmp_path: Path, *, finished: bool) -> None:
+    out, part = tmp_path / "out", tmp_path / "out" / LISTS / "part-00000.parquet"
+    part.parent.mkdir(parents=True)
+    pd.DataFrame({"user_id": ["u7", "u7", "u8"], "item_id": ["a", "b", "a"]}).to_parquet(part)
+    if finished:
+        (out / SUCCESS).touch()
+    for folder in (out, tmp_path / "gone", out):
+        remember_folder(tmp_path / "work", folder)
+    folders = written_folders(tmp_path / "work")
+    assert folders == [out.resolve(), (tmp_path / "gone").resolve()]
+
+    found = scan(folders, "u7", AT)
+
+    named = [FileWithUser(str(part), 2)]
+    assert (found.rewritten, found.holding) == ((named, []) if finished else ([], named))
+    assert "gone: no such folder here" in found.note
+    assert pd.read_parquet(part)["user_id"].tolist() == (["u8"] if finished else ["u7", "u7", "u8"])
