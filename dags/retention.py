@@ -12,7 +12,8 @@ DOC = """
 
 Deletes interactions, impressions, feedback and finished dead letters that are older than `MARQUEE_RETENTION_DAYS`
 (`python -m features retain`), in small steps with a pause between: landing and requests come first. 0 days, the
-default, keeps every event, and the task says so. Records of served lists go after `MARQUEE_RECORD_DAYS`.
+default, keeps every event, and the task says so. Records of served lists go after `MARQUEE_RECORD_DAYS`. What is too
+old goes from the snapshots of kept training runs as well, whose ledgers say how much, as `reproduce` does.
 
 A row stays as long as its topic may still hold it, by Kafka's own `retention.ms`: reading the topic again would bring
 it back. What each user has seen (`user_seen`) stays, since filters need it; so do item statistics, which hold no users.

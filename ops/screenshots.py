@@ -1,4 +1,4 @@
-"""``python -m ops.screenshots``: pictures of the running stack's pages, as the README shows them.
+"""``python -m ops.screenshots [NAME ...]``: pictures of the running stack's pages, as the README shows them.
 
 Needs a Chromium on the PATH (Debian: ``apt-get install chromium``) and a stack on which `make demo` has run.
 """
@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,12 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+Shots = dict[str, Callable[[], None]]
 SIZE: Final = {"width": 1440, "height": 900}
+
+
+class NobodyAskedError(MarqueeError):
+    """No run waits, or has waited, for a person: there is no such page to show."""
 
 
 class Pages:
@@ -43,7 +48,7 @@ class Pages:
         self._api = os.environ["MARQUEE_API_URL"].rstrip("/")
         self._client = MlflowClient(self._mlflow)
 
-    def shots(self) -> dict[str, Callable[[], None]]:
+    def shots(self) -> Shots:
         """Return what opens each page, by the name of its picture."""
         return {
             "airflow-dags": self.airflow_dags,
@@ -156,7 +161,7 @@ class Pages:
 
         Raises
         ------
-        MarqueeError
+        NobodyAskedError
             If none has.
         """
         runs = f"{self._airflow}/api/v2/dags/{DAG}/dagRuns"
@@ -165,7 +170,7 @@ class Pages:
             asked.raise_for_status()
         details = asked.json()["hitl_details"]
         if not details:
-            raise MarqueeError(f"no run of {DAG} has asked anybody: start one with the form's approval on `always`")
+            raise NobodyAskedError(f"no run of {DAG} has asked anybody: start one with the form's approval on `always`")
         return f"{self._airflow}/dags/{DAG}/runs/{details[0]['task_instance']['dag_run_id']}"
 
     def _token(self) -> str:
@@ -175,8 +180,21 @@ class Pages:
         return str(answer.json()["access_token"])
 
 
-def main() -> int:
-    """Write all pictures and return the exit code."""
+def chosen(shots: Shots, names: Sequence[str]) -> Shots:
+    """Return the pictures that are named; all where none is.
+
+    Raises
+    ------
+    MarqueeError
+        If there is no picture of a name.
+    """
+    if unknown := [name for name in names if name not in shots]:
+        raise MarqueeError(f"no picture is called {', '.join(unknown)}; there are: {', '.join(shots)}")
+    return {name: shots[name] for name in names or shots}
+
+
+def main(names: Sequence[str]) -> int:
+    """Write pictures, all where none is named, and return the exit code."""
     chromium = shutil.which("chromium")
     if chromium is None:
         raise MarqueeError("no chromium on the PATH; `apt-get install chromium` brings one")
@@ -194,8 +212,12 @@ def main() -> int:
         page = context.new_page()
         pages = Pages(page)
         pages.log_in()
-        for name, show in pages.shots().items():
-            show()
+        for name, show in chosen(pages.shots(), names).items():
+            try:
+                show()
+            except NobodyAskedError as error:
+                print(f"{name}: left out: {error}")
+                continue
             page.wait_for_timeout(4_000)  # charts are drawn after the data has come, and pages poll without end
             page.screenshot(path=FOLDER / f"{name}.png")
             print(FOLDER / f"{name}.png")
@@ -205,6 +227,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
     except MarqueeError as error:
         sys.exit(f"error: {error}")

@@ -33,7 +33,7 @@ from serving.keeper import Keeper
 from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
-from serving.models import Models
+from serving.models import KnownMoves, Models
 from serving.moving import AliasMoves
 from serving.onboarding import Choose, Onboarding
 from serving.operators import Operators
@@ -190,13 +190,18 @@ def _onboarding(base: _Base) -> Onboarding:
 
 def _models(base: _Base) -> Models:
     guard = Guard("MLflow", timeout_s=REGISTRY_TIMEOUT_S, rest_s=REST_S)
-    return Models(base.settings.model_name, _registry(base.settings), guard, base.threads.registry)
+    known = Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S, failures=1)
+    moves = KnownMoves(Moves(base.settings, _alias(base.settings)), known, base.threads.moves)
+    return Models(base.settings.model_name, _registry(base.settings), guard, base.threads.registry, moves)
 
 
 def _moves(base: _Base, keeper: Keeper) -> AliasMoves:
-    settings = base.settings
-    alias = ServedAlias(_registry(settings), settings.model_alias)
+    settings, alias = base.settings, _alias(base.settings)
     return AliasMoves(Moves(settings, alias), alias, lambda: keeper.slot.pointed, base.threads.moves)
+
+
+def _alias(settings: Settings) -> ServedAlias:
+    return ServedAlias(_registry(settings), settings.model_alias)
 
 
 def _airflow(settings: Settings) -> Airflow | None:

@@ -36,6 +36,18 @@ _VERSION: Final = {
     "gate_reasons": "ndcg@10 is better than the champion's",
     "tags": {"run": "2026-01-01T00:00:00"},
     "metrics": {"ndcg_at_10": 0.12},
+    "moves": [
+        {
+            "at": "2026-01-01T00:00:00Z",
+            "by": "airflow:ana",
+            "how": "promote",
+            "alias": "champion",
+            "from": "6",
+            "to": "7",
+            "reason": "better for new users",
+            "correlation_id": "scheduled__2026-01-01T03:00:00+00:00",
+        }
+    ],
 }
 _VERSIONS: Final = {"model_name": "marquee", "versions": [_VERSION]}
 _HEALTH: Final = {

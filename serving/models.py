@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
+from features.audit import AuditEvent
 from features.contracts.errors import UnavailableError
 from features.contracts.times import from_us, zulu
 from serving.guard import Guard
@@ -13,6 +14,45 @@ from serving.seams import Versions
 from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, NotThereError, RegisteredVersion, RegistryError
 
 Answer = TypeVar("Answer")
+
+MOST_MOVES: Final = 1_000
+"""Moves of the alias that are looked through: of years, where it moves every day."""
+
+
+class History(Protocol):
+    """The moves of the alias that servers follow; blocking, raises `UnavailableError` while Postgres is away."""
+
+    def history(self, at_most: int) -> list[AuditEvent]:
+        """Return the latest moves, newest first."""
+        ...
+
+
+class KnownMoves:
+    """Who moved the alias where and why, for people who look at versions.
+
+    Parameters
+    ----------
+    history, guard
+        What keeps the moves, and what answers at once while Postgres is away.
+    executor
+        Threads for it: a look waits for a connection.
+    """
+
+    def __init__(self, history: History, guard: Guard, executor: Executor) -> None:
+        self._history = history
+        self._guard = guard
+        self._executor = executor
+
+    async def latest(self) -> list[dict[str, Any]] | None:
+        """Return the latest moves in their wire form, newest first; None where they cannot be read now."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await self._guard.call(
+                lambda: loop.run_in_executor(self._executor, self._history.history, MOST_MOVES)
+            )
+        except UnavailableError:
+            return None
+        return [_move(one) for one in found]
 
 
 class Models:
@@ -24,13 +64,18 @@ class Models:
         MLflow, and what answers at once while it is away.
     executor
         Threads for its client, of their own: while MLflow hangs nothing else waits for them.
+    moves
+        What is known of moves to and from each version.
     """
 
-    def __init__(self, model_name: str, registry: Versions, guard: Guard, executor: Executor) -> None:
+    def __init__(
+        self, model_name: str, registry: Versions, guard: Guard, executor: Executor, moves: KnownMoves
+    ) -> None:
         self._model_name = model_name
         self._registry = registry
         self._guard = guard
         self._executor = executor
+        self._moves = moves
 
     async def newest(self, limit: int) -> dict[str, Any]:
         """Return the newest versions in their wire form.
@@ -40,7 +85,8 @@ class Models:
         ProblemError
             503, if the registry is away or too slow.
         """
-        return {"model_name": self._model_name, "versions": await self._ask(lambda: self._newest(limit))}
+        versions = await self._ask(lambda: self._newest(limit))
+        return {"model_name": self._model_name, "versions": await self._with_moves(versions)}
 
     async def one(self, version: str) -> dict[str, Any]:
         """Return one version in its wire form.
@@ -50,7 +96,8 @@ class Models:
         ProblemError
             404 if there is no such version, 503 if the registry is away or too slow.
         """
-        return (await self._ask(lambda: self._described([self._registry.version(version)])))[0]
+        found = await self._ask(lambda: self._described([self._registry.version(version)]))
+        return (await self._with_moves(found))[0]
 
     def _newest(self, limit: int) -> list[dict[str, Any]]:
         return self._described(self._registry.versions()[:limit])
@@ -73,6 +120,11 @@ class Models:
             for one in versions
         ]
 
+    async def _with_moves(self, versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return versions with the moves of the alias to and from each."""
+        moves = await self._moves.latest()
+        return [one | {"moves": None if moves is None else _of(one["version"], moves)} for one in versions]
+
     async def _ask(self, ask: Callable[[], Answer]) -> Answer:
         loop = asyncio.get_running_loop()
         try:
@@ -81,3 +133,20 @@ class Models:
             raise ProblemError(404, f"model {self._model_name!r} has no such version") from None
         except (UnavailableError, RegistryError):
             raise unavailable("the model registry does not answer now; what is served stays") from None
+
+
+def _move(event: AuditEvent) -> dict[str, Any]:
+    return {
+        "at": zulu(event.at),
+        "by": event.actor,
+        "how": event.action,
+        "alias": event.details["alias"],
+        "from": event.details["from"],
+        "to": event.target,
+        "reason": event.details["reason"],
+        "correlation_id": event.correlation_id,
+    }
+
+
+def _of(version: str, moves: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [move for move in moves if version in {move["from"], move["to"]}]

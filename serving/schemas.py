@@ -248,6 +248,21 @@ class ModelInfo(BaseModel):
     registry_error: str | None = Field(description="Why the registry cannot be read now.")
 
 
+class ModelMove(BaseModel):
+    """A move of the alias that servers follow."""
+
+    at: str = Field(examples=["2026-01-01T00:00:00Z"])
+    by: str = Field(
+        description="`admin`, `airflow:NAME`, an account's name, or `MLflow UI (unknown)`.", examples=["airflow:ana"]
+    )
+    how: Literal["promote", "rollback"]
+    alias: str = Field(examples=["champion"])
+    from_: str | None = Field(alias="from", description="The version that it pointed to.", examples=["6"])
+    to: str = Field(examples=["7"])
+    reason: str = Field(description="In their words; may be empty.")
+    correlation_id: str = Field(description="The request or the run in Airflow that did it; may be empty.")
+
+
 class ModelVersion(BaseModel):
     """A version of the model in the registry."""
 
@@ -260,6 +275,10 @@ class ModelVersion(BaseModel):
     gate_reasons: str | None
     tags: dict[str, str]
     metrics: dict[str, float | None] = Field(description="Of its run.", examples=[{"als/ndcg_at_10": 0.12}])
+    moves: list[ModelMove] | None = Field(
+        description="Of the served alias to and from it, newest first, among its latest 1,000; null while they cannot "
+        "be read. One made in MLflow's pages follows within seconds."
+    )
 
 
 class ModelVersions(BaseModel):

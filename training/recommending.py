@@ -11,7 +11,7 @@ from typing import Final
 
 from features.build.shown import items_not_shown
 from features.build.snapshot import write_snapshot
-from features.contracts.batch import BatchDone, BatchRun
+from features.contracts.batch import BatchDone, BatchRun, remember_folder
 from features.contracts.columns import USER
 from features.contracts.errors import ContractError
 from features.contracts.times import to_us
@@ -130,6 +130,7 @@ def recommend_batch(
             folder.drop_inputs()
             return done
     else:
+        remember_folder(settings.work_dir, folder.path)
         progress("copying what is known from Postgres")
         _copy_inputs(settings, folder.fresh_inputs(), asked.as_of or now)
     with tempfile.TemporaryDirectory(prefix="marquee-recommend-") as downloaded:

@@ -69,7 +69,7 @@ class Reproduction:
     recorded_code, code
         Of then and of now.
     erased_rows
-        Interactions that were taken out of the snapshot since.
+        Interactions that were taken out of the snapshot since, for whatever reason; the notes say which.
     same
         How many files of the bundle are the same, byte for byte.
     files
@@ -217,8 +217,12 @@ def _notes(run: RunFolder, recorded: Manifest, frozen: Frozen) -> list[str]:
         notes.append(f"trained by code {recorded.code_version}, this is {code}: check that revision out to compare")
     elif code.endswith("dirty"):
         notes.append(f"code {code} has changes that no revision names: it may not be the code of then")
-    if frozen.erased_rows:
-        notes.append(f"{frozen.erased_rows} interactions of erased users were taken out of the snapshot since")
+    if erased := frozen.erased_rows - frozen.expired_rows:
+        notes.append(f"{erased} interactions of erased users were taken out of the snapshot since")
+    if frozen.expired_rows:
+        notes.append(
+            f"{frozen.expired_rows} interactions older than the retention were taken out of the snapshot since"
+        )
     if read_options(run).tune_minutes is not None:
         notes.append("its search of settings was limited by time: more trials may be made now")
     return notes

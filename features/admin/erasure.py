@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from features.admin.user_files import Scan, scan
 from features.admin.user_letters import letters_of
+from features.contracts.batch import written_folders
 from features.contracts.erasure import ErasureSecretError, erased_name, secret_check, user_key
 from features.contracts.errors import ContractError, UnavailableError
 from features.db.connection import Connection, database_errors
@@ -81,6 +82,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         What is kept there, in words.
     snapshots, exports
         Files of training runs, from which the user is taken out, and files of exports that hold the user.
+    lists
+        Files of batch lists, wherever they were written: from finished ones the user is taken out. Folders that are not
+        there any more, or not from here, are named in its note; copies that somebody made are out of reach.
     topics
         Where Kafka still holds events of the user; such events are dropped when they are read again.
     audit_events
@@ -102,6 +106,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     kafka: str
     secret_check: str
     audit_events: int = 0
+    lists: Scan = Scan(folders=[])
     item_statistics: str = STATISTICS
     models: tuple[str, ...] = MODELS
     logs: str = LOGS
@@ -166,6 +171,7 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
         erase_at = None if dry_run else now
         snapshots = scan([settings.work_dir], user_id, erase_at)
         exports = scan(_export_folders(connection), user_id)
+        lists = scan(written_folders(settings.work_dir), user_id, erase_at)
         _refuse_foreign(connection, check)
         # Looking through letters takes a while, and landing need not wait: those up to here are looked at now.
         looked_until = landed_before(connection)
@@ -187,6 +193,7 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
                 kafka=trouble,
                 snapshots=snapshots,
                 exports=exports,
+                lists=lists,
                 secret_check=check,
                 audit_events=renamed,
             )

@@ -44,6 +44,10 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
         Records of lists served before it went, aware UTC; None where all are kept.
     served_lists
         Records deleted.
+    snapshot_rows
+        Rows taken out of the snapshots of kept training runs.
+    note
+        Why snapshots could not be looked at; empty where they were.
     """
 
     dry_run: bool
@@ -53,6 +57,8 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     held_back: dict[str, str]
     served_before: datetime | None = None
     served_lists: int = 0
+    snapshot_rows: int = 0
+    note: str = ""
 
 
 def retain(

@@ -1,6 +1,6 @@
 """Files that hold a user: snapshots of training runs and exports, found by their column of user ids.
 
-Snapshots in parts are written anew without the user; other files are only named.
+Snapshots in parts and finished batch lists are written anew without the user; other files are only named.
 """
 
 import subprocess
@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from features.admin.user_parts import part_folders, take_out, users_part
+from features.contracts.batch import LISTS, SUCCESS
 from features.contracts.columns import USER
 
 SCAN_TIMEOUT_S: Final = 120.0
@@ -37,7 +38,8 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     files
         How many parquet files with a column of user ids it read; of a snapshot in parts, the one of the user's.
     rewritten
-        Parts that held the user, with the rows that were taken out; in a dry run, that would be.
+        Parts of snapshots and of finished lists that held the user, with the rows that were taken out; in a dry run,
+        that would be.
     holding
         Other files that hold the user. They are left as they are: delete them, or let their retention take them.
     note
@@ -102,7 +104,10 @@ def _scan_here(asked: Sequence[Path], user_id: str, erase_at: datetime | None) -
         elif found.look(part, user_id, found.rewritten) and erase_at is not None:
             take_out(part, user_id, erase_at)
     for path in sorted({file for folder in wanted for file in _parquet_files(folder)}):
-        if path.parent not in in_parts:
+        if _is_of_finished_lists(path):
+            if found.look(path, user_id, found.rewritten) and erase_at is not None:
+                take_out(path, user_id, erase_at)
+        elif path.parent not in in_parts:
             found.look(path, user_id, found.holding)
     return Scan(
         folders=[str(folder) for folder in asked],
@@ -132,6 +137,11 @@ class _Found:
         if rows:
             into.append(FileWithUser(str(path), rows))
         return bool(rows)
+
+
+def _is_of_finished_lists(path: Path) -> bool:
+    """Return whether a file is a part of batch lists that nobody writes any more."""
+    return path.parent.name == LISTS and (path.parent.parent / SUCCESS).is_file()
 
 
 def _parquet_files(folder: Path) -> Iterator[Path]:

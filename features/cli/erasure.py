@@ -56,6 +56,7 @@ def _lines(user_id: str, receipt: Receipt) -> Iterator[str]:
     taken_out = "would be taken out" if receipt.dry_run else "taken out"
     yield from _files("snapshots of training runs", receipt.snapshots, taken_out)
     yield from _files("exports", receipt.exports, taken_out)
+    yield from _files("batch lists", receipt.lists, taken_out)
     for topic in receipt.topics:
         until = f"until {topic.gone_by:%Y-%m-%d %H:%M} UTC" if topic.gone_by else "for as long as the topic keeps them"
         yield f"  Kafka topic {topic.topic}: {topic.messages} messages {until}; they are dropped when read again"

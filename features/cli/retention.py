@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from features.admin.old_parts import forget_older
 from features.admin.retention import Retained
 from features.admin.retention import retain as retain_rows
 from features.db.connection import connect
@@ -23,7 +24,7 @@ def retain(
     dry_run: Annotated[bool, typer.Option(help="Only say how many rows would go.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
 ) -> None:
-    """Delete events and records older than the retention in small steps; may be interrupted and repeated."""
+    """Delete events and records older than the retention in small steps, from snapshots too; may be interrupted."""
     settings = load_settings()
     kept = settings.retention_days if days is None else days
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pages"))
@@ -39,7 +40,11 @@ def retain(
             bar.update(task, completed=done)
 
         how: dict[str, Any] = {"record_days": settings.record_days, "dry_run": dry_run, "on_pages": show}
-        found = retain_rows(connection, admin, kept, datetime.now(UTC), **how)
+        now = datetime.now(UTC)
+        found = retain_rows(connection, admin, kept, now, **how)
+    if found.occurred_before is not None:
+        rows, note = forget_older(settings.work_dir, found.occurred_before, now, dry_run=dry_run)
+        found = msgspec.structs.replace(found, snapshot_rows=rows, note=note)
     typer.echo(msgspec.json.encode(found).decode() if json else "\n".join(_lines(found)))
 
 
@@ -53,4 +58,6 @@ def _lines(found: Retained) -> list[str]:
     went = [f"{table}: {count} rows {verb}" for table, count in found.rows.items()]
     held = [f"{topic}: {told}" for topic, told in found.held_back.items()]
     since = f"what occurred before {found.occurred_before:%Y-%m-%d %H:%M} UTC:"
-    return [since, *went, f"dead letters done with: {found.dead_letters} {verb}", *records, *held]
+    letters = f"dead letters done with: {found.dead_letters} {verb}"
+    snapshots = f"snapshots of kept training runs: {found.snapshot_rows} rows {verb}"
+    return [since, *went, letters, snapshots, *records, *held, *([found.note] if found.note else [])]

@@ -5,6 +5,7 @@
 
 import uuid
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -15,6 +16,8 @@ LISTS: Final = "recommendations.parquet"
 """The folder of the parts: dataset readers take it, or the folder around it, as one table."""
 RUN: Final = "_run.json"
 SUCCESS: Final = "_SUCCESS"
+WRITTEN: Final = "batch_folders.txt"
+"""In the work folder: a line for each folder that lists were written into, wherever it lies; erasures look there."""
 
 _NAMESPACE: Final = uuid.UUID("6f0c1d6e-5a51-5d0b-9a53-0b7c8a2f4e11")
 
@@ -77,3 +80,19 @@ def part_name(number: int) -> str:
     'part-00003.parquet'
     """
     return f"part-{number:05d}.parquet"
+
+
+def remember_folder(work_dir: Path, folder: Path) -> None:
+    """Note that lists of users are written into a folder; again changes nothing."""
+    if folder.resolve() not in written_folders(work_dir):
+        work_dir.mkdir(parents=True, exist_ok=True)
+        with (work_dir / WRITTEN).open("a", encoding="utf-8") as notes:
+            notes.write(f"{folder.resolve()}\n")
+
+
+def written_folders(work_dir: Path) -> list[Path]:
+    """Return the folders that lists were written into, in order; some may be gone since."""
+    try:
+        return [Path(line) for line in (work_dir / WRITTEN).read_text(encoding="utf-8").splitlines() if line]
+    except FileNotFoundError:
+        return []

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"part-(\d{2,})-of-(\d{2,})\.parquet")
 
 
 class Rewriting(msgspec.Struct, frozen=True):
-    """A line of the ledger: a part that a user was taken out of; it does not say whom.
+    """A line of the ledger: a part that a user was taken out of, whom it does not say, or what had become too old.
 
     Attributes
     ----------
@@ -38,6 +38,8 @@ class Rewriting(msgspec.Struct, frozen=True):
         How many rows went.
     old, new
         SHA-256 of the file before and after.
+    why
+        Whether a user was erased, or rows were older than the retention.
     """
 
     at: datetime
@@ -45,6 +47,7 @@ class Rewriting(msgspec.Struct, frozen=True):
     rows: int
     old: str
     new: str
+    why: Literal["erasure", "retention"] = "erasure"
 
 
 def part_of(user_id: str, parts: int = PARTS) -> int:

@@ -14,10 +14,11 @@ from features.contracts.errors import UnavailableError
 from features.contracts.moves import Moved
 from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
-from training.bundle.aliases import move_alias, roll_back
+from training.bundle.alias_client import AliasClient
+from training.bundle.aliases import ServedAlias, move_alias, roll_back
 from training.bundle.challenger import refresh_challenger
 from training.bundle.read import open_bundle
-from training.bundle.registry import RegisteredVersion, Registry, RegistryError
+from training.bundle.registry import NotThereError, RegisteredVersion, Registry, RegistryError
 from training.datasets import LoggedData
 from training.describing import describe
 from training.publish import EXPERIMENT, Publication, publish
@@ -214,6 +215,27 @@ def test_a_version_without_digest_is_not_promoted(registry: Registry, tmp_path: 
 def test_an_absent_server_is_told_from_a_refusal() -> None:
     with pytest.raises(UnavailableError, match="no usable answer"):
         Registry("http://127.0.0.1:9", "marquee").by_alias("champion")
+    with AliasClient("http://127.0.0.1:9", "marquee") as client, pytest.raises(UnavailableError, match="no usable"):
+        client.aliases()
+
+
+def test_aliases_are_moved_without_mlflows_client_as_with_it(registry: Registry, tmp_path: Path) -> None:
+    with AliasClient(registry.tracking_uri, registry.model_name) as client:
+        assert client.aliases() == {}
+        assert client.versions() == []
+        publish_some(tmp_path, registry, 2)
+        assert client.versions() == registry.versions()
+        assert client.version("1") == registry.version("1")
+        served = ServedAlias(client, "champion")
+        assert served.promote("1") == Moved(None, "1")
+        assert registry.aliases() == {"champion": "1", "challenger": "2"}
+        assert served.promote("2") == Moved("1", "2")
+        assert served.roll_back() == Moved("2", "1")
+        assert client.aliases() == registry.aliases() == {"champion": "1", "previous": "2"}
+        with pytest.raises(NotThereError, match="versions` lists"):
+            client.version("99")
+        with pytest.raises(RegistryError, match="INVALID_PARAMETER_VALUE"):
+            client.set_alias("v1", "1")  # the name of a version is none of an alias
 
 
 def test_the_pyfunc_model_recommends_where_no_checkout_is(registry: Registry, tmp_path: Path) -> None:

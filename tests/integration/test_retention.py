@@ -3,14 +3,19 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pydantic import SecretStr
 
 from features.admin import retention
+from features.build.part_files import PartFiles
 from features.contracts.errors import ContractError
+from features.contracts.parts import FOLDER, whole
 from features.db.connection import connect
 from features.kafka import INTERACTIONS, Admin
 from features.settings import Settings
@@ -22,9 +27,12 @@ DAY_MS = 86_400_000
 
 
 @pytest.fixture
-def rig(database_url: str, kafka_bootstrap: str) -> Iterator[Rig]:
+def rig(database_url: str, kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """Yield a rig whose first 300 events occurred and landed 40 days ago, the other 100 occurred today."""
-    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    settings = Settings(
+        database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap, work_dir=tmp_path
+    )
+    monkeypatch.setenv("MARQUEE_WORK_DIR", str(tmp_path))
     recreate_topics(settings, partitions=2)
     rig = Rig(settings)
     now = datetime.now(UTC)
@@ -50,12 +58,28 @@ def holds(rig: Rig) -> bool:
     return rig.command("reconcile", check=False).returncode == 0
 
 
+def snapshot_of(rig: Rig) -> Path:
+    """Return the parts of a run's snapshot: four rows of each of fifty users, half of them 40 days old."""
+    folder = rig.settings.work_dir / "nightly-1" / "snapshot" / FOLDER
+    folder.mkdir(parents=True)
+    now = datetime.now(UTC)
+    times = [now - timedelta(days=40 * (number % 2)) for number in range(200)]
+    columns = {"user_id": [f"u{number // 4}" for number in range(200)], "occurred_at": times}
+    rows = pa.table(columns)
+    with PartFiles(folder, rows.schema) as parts:
+        parts.write(rows)
+    return folder
+
+
 def test_old_events_and_finished_letters_go_and_the_account_holds(rig: Rig) -> None:
+    parts = snapshot_of(rig)
     assert retained(rig)["rows"] == {}  # 0 days: all is kept
     planned = retained(rig, "--days", "30", "--dry-run")
     assert (planned["rows"]["interactions"], planned["dead_letters"]) == (300, 1)
     done = retained(rig, "--days", "30")
     assert (done["rows"], done["dead_letters"]) == (planned["rows"], 1)
+    assert (planned["snapshot_rows"], done["snapshot_rows"]) == (100, 100)
+    assert sum(pq.read_metadata(part).num_rows for part in whole(parts)) == 100
 
     assert rig.rows("SELECT count(*)::int FROM interactions") == [(100,)]
     assert rig.rows("SELECT sum(expired)::int, sum(letters_expired)::int FROM consumer_offsets") == [(300, 1)]

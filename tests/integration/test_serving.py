@@ -18,6 +18,7 @@ from features.settings import Settings
 from ops.local.ports import free_ports
 from tests.conftest import WaitUntil
 from tests.support.landing import START, Rig, recreate_topics
+from tests.support.proxy import TOXICS, Proxy
 from tests.support.serving import TOKEN, Api, items_of, publish_tiny, request_loop, without_digest
 from training.bundle.aliases import move_alias
 from training.bundle.registry import RegisteredVersion, Registry
@@ -55,9 +56,18 @@ def new_version(registry: Registry, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def api(
+def way_to_mlflow(registry: Registry) -> Iterator[Proxy]:
+    """Yield the way by which the server reaches MLflow, which a test may cut."""
+    proxy = Proxy(int(registry.tracking_uri.rsplit(":", 1)[1]))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="module")
+def api(  # noqa: PLR0917  # the parts of a stack
     rig: Rig,
     registry: Registry,
+    way_to_mlflow: Proxy,
     new_version: Callable[..., RegisteredVersion],
     tmp_path_factory: pytest.TempPathFactory,
     wait_until: WaitUntil,
@@ -71,7 +81,7 @@ def api(
         {
             "MARQUEE_DATABASE_URL": rig.settings.database_url.get_secret_value(),
             "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": rig.settings.kafka_bootstrap_servers,
-            "MARQUEE_MLFLOW_TRACKING_URI": registry.tracking_uri,
+            "MARQUEE_MLFLOW_TRACKING_URI": f"http://127.0.0.1:{way_to_mlflow.port}",
             "MARQUEE_MODEL_NAME": registry.model_name,
             "MARQUEE_CACHE_DIR": str(folder / "bundles"),
             "MARQUEE_WORKERS": str(WORKERS),
@@ -360,6 +370,27 @@ def test_a_rollback_is_served_by_all_and_no_request_fails(
     assert newest["correlation_id"] == "going-back"
     where = {"alias": "champion", "model": registry.model_name, "from": bad.version}
     assert newest["details"] == {**where, "reason": "worse"}
+    told = api.client.get(f"/api/v1/models/{good.version}").json()["moves"][0]
+    assert (told["by"], told["how"], told["from"], told["reason"]) == ("admin", "rollback", bad.version, "worse")
+
+
+def test_mlflow_that_is_gone_before_a_move_is_read_delays_the_move_and_no_request_fails(
+    api: Api,
+    registry: Registry,
+    new_version: Callable[..., RegisteredVersion],
+    way_to_mlflow: Proxy,
+    wait_until: WaitUntil,
+) -> None:
+    old, new = new_version(), new_version()
+    promote(registry, old, api, wait_until)
+    with request_loop(api) as loop:
+        with way_to_mlflow.poisoned(TOXICS["down"]):
+            registry.set_alias("champion", new.version)
+            wait_until(lambda: api.info()["registry_error"], 60, "the server has looked in vain")
+            assert api.info()["version"] == old.version
+        wait_until(lambda: api.serve(new.version) == WORKERS, 60, "all serve the new version")
+    assert loop.failures == []
+    assert set(loop.versions) <= {old.version, new.version}
 
 
 def test_a_move_in_mlflow_itself_is_served_noted_once_and_can_be_taken_back(

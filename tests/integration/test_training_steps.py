@@ -199,6 +199,22 @@ def test_options_out_of_limits_are_named(environment: Environment) -> None:
     assert "$.factors" in done.stderr
 
 
+def kill_amid(environment: Environment, name: str, word: str, log_folder: Path, wait_until: WaitUntil) -> None:
+    """Kill a step of the run `killed` once its log holds a word."""
+    log = log_folder / name
+    with log.open("w") as stream:
+        doomed = subprocess.Popen(
+            [sys.executable, "-m", "training", "step", name, "--run", "killed"],
+            cwd=ROOT,
+            env=environment,
+            stderr=stream,
+        )
+        wait_until(lambda: word in log.read_text(), 60, f"{name} begins")
+        doomed.kill()
+        doomed.wait()
+    assert doomed.returncode == -signal.SIGKILL
+
+
 def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
     environment: Environment, wait_until: WaitUntil, tmp_path: Path
 ) -> None:
@@ -208,23 +224,17 @@ def test_a_step_that_is_killed_in_the_middle_is_finished_by_its_retry(
         assert folder(environment, "killed").record(name) is None
         assert step(environment, name, "killed", *options).returncode == 0
     run = folder(environment, "killed")
-    log = tmp_path / "log"
-    with log.open("w") as stream:
-        doomed = subprocess.Popen(
-            [sys.executable, "-m", "training", "step", "ranker", "--run", "killed"],
-            cwd=ROOT,
-            env=environment,
-            stderr=stream,
-        )
-        wait_until(lambda: "fitting" in log.read_text(), 60, "the ranker begins")
-        doomed.kill()
-        doomed.wait()
+    kill_amid(environment, "ranker", "fitting", tmp_path, wait_until)
     assert run.record("ranker") is None
     # What a kill in the middle of writing leaves behind.
     (run.path / "bundle").mkdir(exist_ok=True)
     (run.path / "bundle/index.faiss").write_bytes(b"half")
     assert step(environment, "ranker", "killed").returncode == 0
     open_bundle(run.path / "bundle", str(run.finished("ranker").results["digest"]))
+    kill_amid(environment, "evaluate", "evaluating", tmp_path, wait_until)
+    assert run.record("evaluate") is None
+    assert step(environment, "evaluate", "killed").returncode == 0
+    assert run.finished("evaluate").results["metrics"]["ndcg@10"] > 0
 
 
 def test_a_bad_bundle_is_refused_and_the_champion_stays(first: Environment) -> None:
@@ -429,7 +439,7 @@ def test_a_version_is_made_again_to_the_byte_and_after_an_erasure_nearly(small: 
     same = command(small, "training", "reproduce", version)
     assert same.returncode == 0, same.stdout + same.stderr
     assert f"version {version}: the same; " in same.stdout
-    assert "0 rows erased since" in same.stdout
+    assert "0 rows taken out since" in same.stdout
     rows = [file.rows for file in scan([run.path], "u7", datetime.now(UTC)).rewritten]
 
     found = reproduce(settings_of(small), registry(small).version(version), now=datetime.now(UTC), tolerance=0.1)

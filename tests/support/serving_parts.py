@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from features.audit import AuditEvent
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
@@ -41,7 +42,7 @@ from serving.keeper import Keeper
 from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
-from serving.models import Models
+from serving.models import KnownMoves, Models
 from serving.moving import AliasMoves
 from serving.onboarding import Onboarding
 from serving.operators import Operators
@@ -213,6 +214,20 @@ class OneVersion:
         return copy
 
 
+class MemoryMoves:
+    """The history of the alias in memory; Postgres may be taken away."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+        self.away = False
+
+    def history(self, at_most: int) -> list[AuditEvent]:
+        """Return the latest moves, newest first."""
+        if self.away:
+            raise UnavailableError("Postgres is away")
+        return self.events[:at_most]
+
+
 @dataclass
 class Bench:
     """The parts of an app, and what they stand on."""
@@ -228,6 +243,7 @@ class Bench:
     texts: MemoryTexts
     catalogue: MemoryCatalogue
     encoders: dict[str, Encoder]
+    moves: MemoryMoves
 
     @cached_property
     def app(self) -> FastAPI:
@@ -295,6 +311,7 @@ def bench(
     served = MemoryServed()
     records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, record_share, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
+    moves = MemoryMoves()
     turns = Turns()
     operators, alias = Operators(NOWHERE), ServedAlias(cast("Registry", registry), "champion")
     with ThreadPoolExecutor(1) as executor:
@@ -309,6 +326,7 @@ def bench(
             clock=now_us,
             deadline_s=PATIENT_S,
         )
+        known_moves = KnownMoves(moves, Guard("Postgres", timeout_s=5, rest_s=0), executor)
         parts = Parts(
             model_name="marquee",
             admin_token=TOKEN,
@@ -326,7 +344,7 @@ def bench(
             onboarding=Onboarding(
                 store=store, guard=store_guard, current=current, executor=executor, choose=_first_items, clock=now_us
             ),
-            models=Models("marquee", registry, Guard("MLflow", timeout_s=5, rest_s=0), executor),
+            models=Models("marquee", registry, Guard("MLflow", timeout_s=5, rest_s=0), executor, known_moves),
             moves=AliasMoves(Moves(NOWHERE, alias), alias, lambda: slot.pointed, executor),
             trainings=Trainings(trainer, executor),
             users=UserFeatures(
@@ -342,4 +360,6 @@ def bench(
             metrics=metrics,
             running=lambda: running,
         )
-        yield Bench(parts, store, sink, registry, impressions, served, records, turns, texts, catalogue, encoders)
+        yield Bench(
+            parts, store, sink, registry, impressions, served, records, turns, texts, catalogue, encoders, moves
+        )

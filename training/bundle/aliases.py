@@ -6,12 +6,12 @@ from features.contracts.errors import MarqueeError
 from features.contracts.moves import Moved
 from features.failpoints import failpoint
 from training.bundle.challenger import refresh_challenger
-from training.bundle.registry import ALIAS_PREVIOUS, Registry, RegistryError
+from training.bundle.versions import ALIAS_PREVIOUS, Aliased, RegistryError
 
 log = structlog.get_logger(__name__)
 
 
-def move_alias(registry: Registry, alias: str, version: str) -> str | None:
+def move_alias(registry: Aliased, alias: str, version: str) -> str | None:
     """Let the alias point to a version, and `previous` to the one that it pointed to, which is returned.
 
     `previous` moves first: if the second move fails, the version that is served is also the one to roll back to,
@@ -35,7 +35,7 @@ def move_alias(registry: Registry, alias: str, version: str) -> str | None:
     return current
 
 
-def roll_back(registry: Registry, alias: str) -> Moved:
+def roll_back(registry: Aliased, alias: str) -> Moved:
     """Return the move of the alias back to `previous`; a second roll-back goes forth again.
 
     The alias moves first: what is served is what matters, and where to go back to is not forgotten before.
@@ -60,7 +60,7 @@ def roll_back(registry: Registry, alias: str) -> Moved:
     return Moved(current, previous)
 
 
-def _refuse_without_digest(registry: Registry, version: str) -> None:
+def _refuse_without_digest(registry: Aliased, version: str) -> None:
     if registry.version(version).digest is None:
         raise RegistryError(
             f"version {version} of model {registry.model_name!r} has no tag `digest`: servers would refuse it. "
@@ -71,7 +71,7 @@ def _refuse_without_digest(registry: Registry, version: str) -> None:
 class ServedAlias:
     """The alias that servers follow, and `previous` beside it: what `features.moves` moves and looks at."""
 
-    def __init__(self, registry: Registry, alias: str) -> None:
+    def __init__(self, registry: Aliased, alias: str) -> None:
         self._registry = registry
         self._alias = alias
 

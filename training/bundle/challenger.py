@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from training.bundle.registry import ALIAS_PREVIOUS, TAG_GATE, RegisteredVersion, Registry
+from training.bundle.versions import ALIAS_PREVIOUS, TAG_GATE, Aliased, RegisteredVersion
 
 ALIAS_CHALLENGER: Final = "challenger"
 REFUSED: Final = "refused"
@@ -34,7 +34,7 @@ def challenger_of(versions: Sequence[RegisteredVersion], aliases: Mapping[str, s
     return str(max(standing)) if standing else None
 
 
-def refresh_challenger(registry: Registry, champion: str) -> str | None:
+def refresh_challenger(registry: Aliased, champion: str) -> str | None:
     """Return the version that the alias `challenger` points to from now on, None where it is taken away.
 
     To be called whenever a version was registered, judged or promoted; again changes nothing.

@@ -5,7 +5,6 @@ Needs mlflow-skinny only and never runs code of a model: a server downloads file
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -17,17 +16,38 @@ from mlflow.tracking import MlflowClient
 
 from features.contracts.errors import MarqueeError, UnavailableError
 from training.bundle.names import BUNDLE_FOLDER
+from training.bundle.versions import (
+    ALIAS_PREVIOUS,
+    AWAY_CODES,
+    NOT_THERE,
+    TAG_DIGEST,
+    TAG_ENCODER,
+    TAG_GATE,
+    TAG_GATE_REASONS,
+    TAG_RUN,
+    TAG_SPEC_HASH,
+    TAG_TRAINED_UNTIL,
+    NotThereError,
+    RegisteredVersion,
+    RegistryError,
+    quoted,
+)
 
-TAG_DIGEST: Final = "digest"
-TAG_RUN: Final = "run"
-TAG_SPEC_HASH: Final = "spec_hash"
-TAG_TRAINED_UNTIL: Final = "trained_until"
-TAG_ENCODER: Final = "encoder"
-TAG_GATE: Final = "gate"
-TAG_GATE_REASONS: Final = "gate_reasons"
-
-ALIAS_PREVIOUS: Final = "previous"
-"""Alias of the version that was served before the present one: where a rollback goes."""
+__all__ = [
+    "ALIAS_PREVIOUS",
+    "TAG_DIGEST",
+    "TAG_ENCODER",
+    "TAG_GATE",
+    "TAG_GATE_REASONS",
+    "TAG_RUN",
+    "TAG_SPEC_HASH",
+    "TAG_TRAINED_UNTIL",
+    "NotThereError",
+    "RegisteredVersion",
+    "Registry",
+    "RegistryError",
+    "translated",
+]
 
 _PAGE: Final = 200
 
@@ -40,30 +60,8 @@ _CLIENT_DEFAULTS: Final = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
-_AWAY_CODES: Final = frozenset(
-    {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
-)
-
 Answer = TypeVar("Answer")
 Arguments = ParamSpec("Arguments")
-
-
-class RegistryError(MarqueeError):
-    """The registry answered, but not with what was asked for: a model, a version or its files are not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredVersion:
-    """One version of the registered model; `digest` is None where the tag is missing, which makes it unusable.
-
-    `created_at_us` is in microseconds since 1970 UTC.
-    """
-
-    version: str
-    digest: str | None
-    run_id: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-    created_at_us: int = 0
 
 
 class Registry:
@@ -91,7 +89,7 @@ class Registry:
 
     def versions(self) -> list[RegisteredVersion]:
         """Return all versions, newest first; none where the model is not there yet."""
-        return self._search(f"name = {_quoted(self.model_name)}")
+        return self._search(f"name = {quoted(self.model_name)}")
 
     def aliases(self) -> dict[str, str]:
         """Return the version that each alias points to; empty where the model is not there yet."""
@@ -103,7 +101,7 @@ class Registry:
 
     def find_by_run(self, training_run: str) -> RegisteredVersion | None:
         """Return the version that a training run (tag `run`) registered, None where it has not yet."""
-        wanted = f"name = {_quoted(self.model_name)} and tag.`{TAG_RUN}` = {_quoted(training_run)}"
+        wanted = f"name = {quoted(self.model_name)} and tag.`{TAG_RUN}` = {quoted(training_run)}"
         return next(iter(self._search(wanted)), None)
 
     def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -111,9 +109,13 @@ class Registry:
         if not run_ids:
             return {}
         experiments = [one.experiment_id for one in self._ask(self._client.search_experiments)]
-        wanted = f"attributes.run_id IN ({', '.join(map(_quoted, run_ids))})"
+        wanted = f"attributes.run_id IN ({', '.join(map(quoted, run_ids))})"
         runs = self._ask(self._client.search_runs, experiments, wanted, max_results=len(run_ids))
         return {run.info.run_id: dict(run.data.metrics) for run in runs}
+
+    def experiment(self, run_id: str) -> str:
+        """Return the experiment of a run: MLflow's pages of its artifacts lie below it."""
+        return str(self._ask(self._client.get_run, run_id).info.experiment_id)
 
     def download(self, version: str, folder: Path) -> Path:
         """Return the folder, below the given one, that holds the bundle's files of a version; not yet verified."""
@@ -169,15 +171,11 @@ class Registry:
 def translated(error: Exception, subject: str) -> MarqueeError:
     """Return our error for one that MLflow's client raised: whether it is away, refuses, or lacks what was asked."""
     code = getattr(error, "error_code", "INTERNAL_ERROR")
-    if code == "RESOURCE_DOES_NOT_EXIST":
+    if code == NOT_THERE:
         return NotThereError(f"{subject}: {error}. `python -m training versions` lists what is there.")
-    if isinstance(error, RestException) and code not in _AWAY_CODES:
+    if isinstance(error, RestException) and code not in AWAY_CODES:
         return RegistryError(f"{subject}: refused with {code}: {error}")
     return UnavailableError(f"{subject}: no usable answer ({error}). Try again when the MLflow server is up.")
-
-
-class NotThereError(RegistryError):
-    """The model or the version does not exist."""
 
 
 def _registered(version: ModelVersion) -> RegisteredVersion:
@@ -185,16 +183,3 @@ def _registered(version: ModelVersion) -> RegisteredVersion:
     tags = dict(version.tags)
     created_at_us = (version.creation_timestamp or 0) * 1000
     return RegisteredVersion(str(version.version), tags.get(TAG_DIGEST), version.run_id or "", tags, created_at_us)
-
-
-def _quoted(value: str) -> str:
-    """Return a string literal of MLflow's search language, which knows no escapes.
-
-    Raises
-    ------
-    RegistryError
-        If the value holds a quote.
-    """
-    if "'" in value:
-        raise RegistryError(f"{value!r} holds a quote; names of models and runs may not. Choose another name.")
-    return f"'{value}'"

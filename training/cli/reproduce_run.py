@@ -31,7 +31,7 @@ def execute(settings: Settings, name: str, tolerance: float) -> Verdict:
     console.print(_metrics(found))
     console.print(
         f"version {found.version}: [bold]{found.verdict}[/]; {found.same} of {found.same + len(found.files)} files of "
-        f"the bundle are the same, byte for byte; {found.erased_rows} rows erased since; {folder / RESULT}",
+        f"the bundle are the same, byte for byte; {found.erased_rows} rows taken out since; {folder / RESULT}",
         highlight=False,
         soft_wrap=True,
     )

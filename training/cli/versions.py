@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from features.contracts.moves import Moved
     from features.moves import Mover, Moves
     from training.bundle.aliases import ServedAlias
-    from training.bundle.registry import Registry
+    from training.bundle.versions import Aliased
 
 
 def list_versions() -> None:
     """List all versions of the model: aliases, gate, last check for skew, end of training, training run."""
-    from training.bundle.registry import TAG_GATE, TAG_RUN, TAG_TRAINED_UNTIL  # noqa: PLC0415  # MLflow is slow to import
+    from training.bundle.versions import TAG_GATE, TAG_RUN, TAG_TRAINED_UNTIL  # noqa: PLC0415
     from training.skew.verdict import TAG_SKEW  # noqa: PLC0415
 
-    registry, _ = _registry()
+    registry = _registry(_settings())
     table = Table("version", "aliases", "gate", "skew", "trained until", "run", "digest")
     aliases = registry.aliases()
     for version in registry.versions():
@@ -78,8 +78,8 @@ def _moves() -> "tuple[ServedAlias, Moves, Settings]":
     from features.moves import Moves  # noqa: PLC0415
     from training.bundle.aliases import ServedAlias  # noqa: PLC0415
 
-    registry, settings = _registry()
-    pointer = ServedAlias(registry, settings.model_alias)
+    settings = _settings()
+    pointer = ServedAlias(_registry(settings), settings.model_alias)
     return pointer, Moves(settings, pointer), settings
 
 
@@ -94,9 +94,19 @@ def _tell(moved: "Moved", settings: Settings) -> None:
         typer.echo(f"alias -> version {moved.after} (was {moved.before or 'not set'})")
 
 
-def _registry() -> "tuple[Registry, Settings]":
-    from training.bundle.registry import Registry  # noqa: PLC0415
-
+def _settings() -> Settings:
     settings = load_settings()
     configure_logging(settings.log_format)
-    return Registry(str(settings.mlflow_tracking_uri), settings.model_name), settings
+    return settings
+
+
+def _registry(settings: Settings) -> "Aliased":
+    """Return the model's aliases, asked for by MLflow's own client only where they have to be: it is slow to import."""
+    from training.bundle.alias_client import AliasClient, speaks_plainly  # noqa: PLC0415
+
+    uri = str(settings.mlflow_tracking_uri)
+    if speaks_plainly(uri):
+        return AliasClient(uri, settings.model_name)
+    from training.bundle.registry import Registry  # noqa: PLC0415
+
+    return Registry(uri, settings.model_name)

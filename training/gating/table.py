@@ -7,12 +7,12 @@ from typing import Any, Final
 
 COLUMNS: Final = ("rule", "verdict", "outcome", "reason", "next", "difference", "low", "high", "line", "needed")
 _WIDTH: Final = 150
-_WORST_FIRST: Final = ("refused", "needs_human", "promoted")
+WORST_FIRST: Final = ("refused", "needs_human", "promoted")
 
 
 def text(decision: Mapping[str, Any]) -> str:
     """Return a decision, as the record of the step holds it, as lines of text: what stands in its way comes first."""
-    rules = sorted(decision["rules"], key=lambda rule: _WORST_FIRST.index(rule["outcome"]))
+    rules = sorted(decision["rules"], key=lambda rule: WORST_FIRST.index(rule["outcome"]))
     width = max(len(rule["rule"]) for rule in rules)
     lines = [line for rule in rules for line in _lines(rule, width)]
     against = f"champion {decision['champion']}" if decision.get("champion") else "no champion"

@@ -1,10 +1,12 @@
 """What a person is asked before a version is promoted, and what they answered."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from features.settings import Settings
+from training.gating.table import WORST_FIRST
 from training.steps.state import RunError, RunFolder
 
 When = Literal["gate", "always", "never"]
@@ -98,32 +100,60 @@ def question(run: RunFolder, settings: Settings, when: str, *, promote: bool) ->
     if not promote or gate.outcome not in asks[when]:
         return None
     version, champion = str(gate.results["version"]), gate.results.get("champion")
+    rules = sorted(gate.results.get("rules", []), key=lambda rule: WORST_FIRST.index(rule["outcome"]))
     place = f"take the place of version {champion}" if champion else "be the first to serve"
-    then = (
-        "**Approve**: servers have it within seconds, and `rollback_model` goes back. **Reject**: nothing moves; "
-        f"`promote_model` with version {version} overrules that later. Without an answer nothing moves."
-    )
     body = [
-        f"Shall version **{version}** of `{settings.model_name}` {place}? The gate said **{gate.outcome}**.",
-        _table(gate.results.get("rules", [])),
-        _links(settings, version, str(run.finished("register").results["mlflow_run"]), champion),
-        then,
+        f"Shall version **{version}** of `{settings.model_name}` {place}? {_said(gate.outcome, rules)}",
+        _links(settings, gate.results, str(run.finished("register").results["mlflow_run"])),
+        *_open_points(rules),
+        (
+            "**Approve**: servers have it within seconds, and `rollback_model` goes back. **Reject**: nothing moves; "
+            f"`promote_model` with version {version} overrules that later. Without an answer nothing moves."
+        ),
+        f"**All {len(rules)} rules of the gate**, on {gate.results.get('users', 0):,} users judged:",
+        _table(rules),
     ]
     return Question(f"Promote version {version} of {settings.model_name}? ({gate.outcome})", "\n\n".join(body))
 
 
-def _table(rules: list[dict[str, Any]]) -> str:
+def _said(outcome: str, rules: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the gate said, in words."""
+    if outcome == "promoted":
+        return "The gate would **promote** it; this run was started to ask in any case."
+    asking = ", ".join(f"`{rule['rule']}`" for rule in rules if rule["outcome"] == outcome)
+    return f"The gate leaves it to a **person**, because of {asking}."
+
+
+def _open_points(rules: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return why a person is asked, rule by rule, with what would settle it."""
+    points = [rule for rule in rules if rule["outcome"] != "promoted"]
+    lines = [f"* `{rule['rule']}`, **{rule['verdict']}**: {rule['reason']}{_next(rule)}" for rule in points]
+    return ["**What is open**", "\n".join(lines)] if lines else []
+
+
+def _next(rule: Mapping[str, Any]) -> str:
+    return f". *{rule['next']}*" if rule.get("next") else ""
+
+
+def _table(rules: Sequence[Mapping[str, Any]]) -> str:
     rows = [[str(rule.get(name, "")) for name in ("rule", "verdict", "reason")] for rule in rules]
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     lines = [["rule", "verdict", "reason"], ["---"] * 3, *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _links(settings: Settings, version: str, mlflow_run: str, champion: str | None) -> str:
+def _links(settings: Settings, gate: Mapping[str, Any], mlflow_run: str) -> str:
+    """Return where to look before deciding, what tells most first."""
     base = str(settings.mlflow_link or settings.mlflow_tracking_uri).rstrip("/")
     model = f"{base}/#/models/{settings.model_name}/versions"
-    links = [f"[Version {version} in MLflow]({model}/{version})"]
+    run = f"{base}/#/experiments/{gate['experiment']}/runs/{mlflow_run}" if "experiment" in gate else ""
+    champion, links = gate.get("champion"), []
+    if run and gate.get("diff"):
+        links.append(f"[lists of both beside each other]({run}/artifacts/{gate['diff']})")
+    if run:
+        links.append(f"[report]({run}/artifacts/report/report.html)")
+    links.append(f"[version {gate['version']} in MLflow]({model}/{gate['version']})")
     if champion:
         links.append(f"[champion, version {champion}]({model}/{champion})")
-    links.append(f"[its training run, with plots and report]({base}/#/runs/{mlflow_run})")
-    return " · ".join(links)
+    links.append(f"[its training run]({run or f'{base}/#/runs/{mlflow_run}'})")
+    return f"**Look at**: {' · '.join(links)}"

@@ -37,12 +37,15 @@ class Frozen:
         Interactions of each part now, by file name.
     erased_rows
         How many interactions were taken out since.
+    expired_rows
+        How many of these because they were older than the retention; the others were of erased users.
     """
 
     digest: str
     files: Mapping[str, str]
     rows: Mapping[str, int]
     erased_rows: int
+    expired_rows: int = 0
 
 
 def verify_snapshot(run: RunFolder) -> Frozen:
@@ -67,7 +70,8 @@ def verify_snapshot(run: RunFolder) -> Frozen:
     files = {name: _now(snapshot, name, sha256, ledger) for name, sha256 in recorded.items()}
     rows = {name: int(pq.read_metadata(snapshot / FOLDER / name).num_rows) for name in record.results[ROWS]}
     erased = sum(record.results[ROWS].values()) - sum(rows.values())
-    return Frozen(str(record.results[DIGEST]), files, rows, erased)
+    expired = sum(_expired(Path(name).name, sha256, files[name], ledger) for name, sha256 in recorded.items())
+    return Frozen(str(record.results[DIGEST]), files, rows, erased, expired)
 
 
 def hand_over(run: RunFolder, frozen: Frozen, to: RunFolder) -> None:
@@ -102,6 +106,16 @@ def _now(snapshot: Path, name: str, recorded: str, ledger: list[Rewriting]) -> s
             + ". The file was altered: copy it from a backup."
         )
     return found
+
+
+def _expired(name: str, recorded: str, now: str, ledger: list[Rewriting]) -> int:
+    """Return how many rows of a file went for their age; what a dying process noted and did not do is passed by."""
+    origin = {line.new: line for line in ledger if line.part == name}
+    expired = 0
+    while now != recorded:
+        expired += origin[now].rows if origin[now].why == "retention" else 0
+        now = origin[now].old
+    return expired
 
 
 def _link(source: Path, target: Path) -> None:

@@ -60,11 +60,12 @@ def run(context: StepContext) -> StepResult:
     log_decision(registry, str(registered["mlflow_run"]), decision, folder)
     reasons = {TAG_GATE_REASONS: decision.reasons[:_MAX_TAG]}
     registry.set_tags(version, {TAG_GATE: decision.outcome, **reasons, **tags_of(decision)})
+    pages: dict[str, Any] = {"experiment": registry.experiment(str(registered["mlflow_run"]))}
     if champion is not None and served is not None:
-        diff_against_champion(context, registry, Side(champion, served))
+        pages["diff"] = diff_against_champion(context, registry, Side(champion, served))
     refresh_challenger(registry, context.settings.model_alias)
     describe(registry, version, context.settings.model_alias)
-    return StepResult(_summary(version, champion, decision), told, decision.outcome)
+    return StepResult(_summary(version, champion, decision), told | pages, decision.outcome)
 
 
 def _evidence(

@@ -4,15 +4,17 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from features.admin.old_parts import CANNOT_READ, forget_older
 from features.admin.user_files import FileWithUser, scan
 from features.build.part_files import PartFiles
+from features.contracts.batch import LISTS, SUCCESS, remember_folder, written_folders
 from features.contracts.errors import ContractError
 from features.contracts.hashes import sha256_of
 from features.contracts.parts import FOLDER, LEDGER, part_name, part_of, read_ledger, whole
@@ -27,7 +29,14 @@ def snapshot(tmp_path: Path) -> Path:
     """Return the snapshot of a run with three rows of each user."""
     folder = tmp_path / "run-1" / "snapshot"
     (folder / FOLDER).mkdir(parents=True)
-    rows = pa.table({"user_id": USERS * 3, "number": range(len(USERS) * 3)})
+    days = [AT - timedelta(days=number // len(USERS)) for number in range(len(USERS) * 3)]
+    rows = pa.table(
+        {
+            "user_id": USERS * 3,
+            "number": range(len(USERS) * 3),
+            "occurred_at": pa.array(days, pa.timestamp("us", "UTC")),
+        }
+    )
     with PartFiles(folder / FOLDER, rows.schema) as parts:
         parts.write(rows)
     return folder
@@ -103,3 +112,51 @@ def test_a_part_that_is_missing_is_named(snapshot: Path) -> None:
     with pytest.raises(ContractError, match=rf"1 of 32 parts are missing, first {part.name}"):
         whole(snapshot / FOLDER)
     assert "part that would hold the user is missing" in scan([snapshot], "u7", AT).note
+
+
+def test_what_is_too_old_goes_from_every_part_and_the_ledgers_say_so(snapshot: Path) -> None:
+    work, before, rows = snapshot.parent.parent, hashes(snapshot), kept(snapshot)
+    assert forget_older(work, AT - timedelta(days=2), AT) == (0, "")
+    assert forget_older(work, AT - timedelta(days=1), AT, dry_run=True) == (200, "")
+    assert hashes(snapshot) == before
+    assert not (snapshot / LEDGER).exists()
+
+    assert forget_older(work, AT - timedelta(days=1), AT) == (200, "")
+
+    expected = rows[rows["occurred_at"] >= AT - timedelta(days=1)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept(snapshot), expected)
+    lines = read_ledger(snapshot)
+    assert {line.part: line.new for line in lines} == hashes(snapshot)
+    assert (sum(line.rows for line in lines), {line.why for line in lines}) == (200, {"retention"})
+    assert forget_older(work, AT - timedelta(days=1), AT) == (0, "")
+
+
+def test_a_snapshot_in_the_making_is_left_alone_and_told(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (snapshot / FOLDER / part_name(3)).unlink()
+    rows, note = forget_older(snapshot.parent.parent, AT, AT)
+    assert rows == 0
+    assert "1 of 32 parts are missing" in note
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    rows, note = forget_older(snapshot.parent.parent, AT, AT)
+    assert rows == 0
+    assert CANNOT_READ in note
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_user_is_taken_out_of_finished_lists_wherever_they_were_written(tmp_path: Path, *, finished: bool) -> None:
+    out, part = tmp_path / "out", tmp_path / "out" / LISTS / "part-00000.parquet"
+    part.parent.mkdir(parents=True)
+    pd.DataFrame({"user_id": ["u7", "u7", "u8"], "item_id": ["a", "b", "a"]}).to_parquet(part)
+    if finished:
+        (out / SUCCESS).touch()
+    for folder in (out, tmp_path / "gone", out):
+        remember_folder(tmp_path / "work", folder)
+    folders = written_folders(tmp_path / "work")
+    assert folders == [out.resolve(), (tmp_path / "gone").resolve()]
+
+    found = scan(folders, "u7", AT)
+
+    named = [FileWithUser(str(part), 2)]
+    assert (found.rewritten, found.holding) == ((named, []) if finished else ([], named))
+    assert "gone: no such folder here" in found.note
+    assert pd.read_parquet(part)["user_id"].tolist() == (["u8"] if finished else ["u7", "u7", "u8"])

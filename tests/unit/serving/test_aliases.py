@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from features.audit import AuditEvent
 from features.contracts.events import Impression, Interaction, Item
 from serving.guard import Guard
-from serving.models import Models
+from serving.models import KnownMoves, Models
 from serving.problems import ProblemError
-from tests.support.serving_parts import Bench, OneVersion, bench
+from tests.support.serving_parts import Bench, MemoryMoves, OneVersion, bench
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,38 @@ def test_versions_are_as_the_registry_has_them(served: Bench) -> None:
     assert ask(served, "GET", "/api/v1/models/latest").status_code == 422
 
 
+def test_versions_tell_who_moved_the_alias_to_and_from_them_and_why(served: Bench) -> None:
+    assert get(served, "/api/v1/models/1")["moves"] == []
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    details = {"alias": "champion", "model": "marquee", "from": "1", "reason": "fewer clicks"}
+    served.moves.events = [
+        AuditEvent(9, at, "airflow:ana", "rollback", "2", "run-1", details),
+        AuditEvent(8, at, "MLflow UI (unknown)", "promote", "1", "", details | {"from": None, "reason": ""}),
+        AuditEvent(7, at, "admin", "promote", "3", "", details | {"from": "2"}),
+    ]
+    to, from_ = get(served, "/api/v1/models/1")["moves"][::-1]
+    assert get(served, "/api/v1/models")["versions"][0]["moves"] == [from_, to]
+    assert from_ == {
+        "at": "2026-01-01T00:00:00Z",
+        "by": "airflow:ana",
+        "how": "rollback",
+        "alias": "champion",
+        "from": "1",
+        "to": "2",
+        "reason": "fewer clicks",
+        "correlation_id": "run-1",
+    }
+    assert (to["by"], to["from"], to["to"]) == ("MLflow UI (unknown)", None, "1")
+
+
+def test_without_postgres_versions_are_told_without_their_moves(served: Bench) -> None:
+    served.moves.away = True
+    try:
+        assert get(served, "/api/v1/models/1")["moves"] is None
+    finally:
+        served.moves.away = False
+
+
 def test_without_the_registry_versions_are_a_503_and_lists_go_on(served: Bench) -> None:
     served.registry.away = True
     try:
@@ -149,7 +182,8 @@ def test_a_registry_that_hangs_is_waited_for_no_longer_than_its_time(tmp_path: P
             return {}
 
     with ThreadPoolExecutor(1) as executor:
-        models = Models("marquee", Hanging(tmp_path), Guard("MLflow", timeout_s=0.05, rest_s=0), executor)
+        known = KnownMoves(MemoryMoves(), Guard("Postgres", timeout_s=5, rest_s=0), executor)
+        models = Models("marquee", Hanging(tmp_path), Guard("MLflow", timeout_s=0.05, rest_s=0), executor, known)
         with pytest.raises(ProblemError) as refused:
             asyncio.run(models.newest(1))
         free.set()

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.admin.old_parts import forget_older
 from features.admin.user_files import scan
 from features.build.part_files import PartFiles
 from features.contracts.hashes import sha256_of
@@ -35,7 +36,9 @@ def run(tmp_path: Path) -> RunFolder:
     run = RunFolder(tmp_path, "nightly-1")
     folder = run.path / "snapshot"
     (folder / FOLDER).mkdir(parents=True)
-    rows = pa.table({"user_id": [f"u{number}" for number in range(50)] * 4})
+    users = [f"u{number}" for number in range(50)] * 4
+    days = [AT - timedelta(days=number // 50) for number in range(200)]
+    rows = pa.table({"user_id": users, "occurred_at": pa.array(days, pa.timestamp("us", "UTC"))})
     with PartFiles(folder / FOLDER, rows.schema) as parts:
         parts.write(rows)
     (folder / "items.parquet").write_bytes(b"items")
@@ -59,6 +62,16 @@ def test_erased_rows_are_counted_and_what_the_ledger_leads_to_is_accepted(run: R
     for user in ("u1", "u2"):
         scan([run.path], user, AT)
     assert verify_snapshot(run).erased_rows == 8
+
+
+def test_rows_that_had_become_too_old_are_told_from_those_of_erased_users(run: RunFolder) -> None:
+    scan([run.path], "u1", AT)
+    for days in (3, 2):  # night after night
+        forget_older(run.path.parent, AT - timedelta(days=days - 1), AT)
+    found = verify_snapshot(run)
+    assert (found.erased_rows, found.expired_rows) == (4 + 2 * 49, 2 * 49)
+    forget_older(run.path.parent, AT + timedelta(days=1), AT)
+    assert sum(verify_snapshot(run).rows.values()) == 0, "files of no rows are the same: each is led to by its own name"
 
 
 @pytest.mark.parametrize("place", ["items.parquet", f"{FOLDER}/{part_name(part_of('u1'))}"])

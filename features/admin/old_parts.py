@@ -1,0 +1,78 @@
+"""Snapshots of kept training runs under the retention: rows that are too old go from them as from Postgres."""
+
+from datetime import datetime
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from features.admin.part_rewriting import rewrite
+from features.admin.user_parts import part_folders
+from features.contracts.columns import OCCURRED_AT
+from features.contracts.errors import ContractError
+from features.contracts.parts import whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CANNOT_READ: Final = "not looked at: pyarrow is not installed here; run `python -m features retain` in the batch image"
+
+
+def forget_older(work_dir: Path, before: datetime, at: datetime, *, dry_run: bool = False) -> tuple[int, str]:
+    """Return how many rows of kept snapshots occurred too long ago and went, and why some could not be looked at.
+
+    Parameters
+    ----------
+    work_dir
+        Holds the folders of training runs; other snapshots are nobody's to change.
+    before, at
+        What occurred before the first goes, which the ledgers note as done at the second; aware UTC.
+    dry_run
+        Only count.
+
+    Raises
+    ------
+    OSError, pyarrow.ArrowInvalid
+        If a part cannot be read or written.
+    """
+    if find_spec("pyarrow") is None:
+        return 0, f"{work_dir}: {CANNOT_READ}"
+    parts, notes = _parts(work_dir)
+    old = {part: rows for part in parts if (rows := _older(part, before))}
+    if not dry_run:
+        for part in old:
+            rewrite(part, partial(_since, before=before), at, "retention")
+    return sum(old.values()), "; ".join(notes)
+
+
+def _parts(work_dir: Path) -> tuple[list[Path], list[str]]:
+    """Return all parts of whole snapshots, and what others lack: one may be in the making."""
+    parts, notes = list[Path](), list[str]()
+    for folder in part_folders([work_dir]):
+        try:
+            parts += whole(folder)
+        except ContractError as error:
+            notes.append(str(error))
+    return parts, notes
+
+
+def _older(part: Path, before: datetime) -> int:
+    """Return how many rows of a part occurred before a time; a row group whose statistics tell is not read."""
+    import pyarrow.compute as pc  # noqa: PLC0415  # part of the batch image only
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    found = 0
+    with pq.ParquetFile(part) as file:
+        place = file.schema_arrow.names.index(OCCURRED_AT)
+        for number in range(file.num_row_groups):
+            told = file.metadata.row_group(number).column(place).statistics
+            if told is None or not told.has_min_max or told.min < before:
+                times = file.read_row_group(number, columns=[OCCURRED_AT])[OCCURRED_AT]
+                found += pc.sum(pc.less(times, before)).as_py() or 0
+    return found
+
+
+def _since(rows: "pa.Table", before: datetime) -> "pa.Table":
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return rows.filter(pc.greater_equal(rows[OCCURRED_AT], before))

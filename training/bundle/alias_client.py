@@ -1,0 +1,128 @@
+"""Reading and moving aliases by MLflow's REST API alone.
+
+MLflow's own client takes two seconds of a processor to import: too long for whoever goes back in a hurry.
+"""
+
+import os
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Final, Self
+
+import requests
+
+from features.contracts.errors import MarqueeError, UnavailableError
+from training.bundle.versions import (
+    AWAY_CODES,
+    NOT_THERE,
+    TAG_DIGEST,
+    NotThereError,
+    RegisteredVersion,
+    RegistryError,
+    quoted,
+)
+
+_PATH: Final = "/api/2.0/mlflow"
+_TIMEOUT_S: Final = 5.0
+"""As `Registry` waits for an answer."""
+_PAGE: Final = 200
+_OWN_WAYS: Final = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH")
+"""Logins, and plugins for them, that only MLflow's own client knows."""
+
+
+def speaks_plainly(tracking_uri: str) -> bool:
+    """Return whether an MLflow can be asked without its own client: over HTTP, and with no login of its own."""
+    return tracking_uri.startswith(("http://", "https://")) and not any(os.environ.get(name) for name in _OWN_WAYS)
+
+
+class AliasClient:
+    """The aliases of one registered model, as `Registry` has them, and what is needed to move one.
+
+    Every method raises `UnavailableError` when MLflow cannot be reached or fails within, and `RegistryError` when it
+    refuses.
+    """
+
+    def __init__(self, tracking_uri: str, model_name: str) -> None:
+        self.model_name = model_name
+        self._name = {"name": model_name}
+        self._uri = tracking_uri.rstrip("/")
+        self._session = requests.Session()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        self._session.close()
+
+    def aliases(self) -> dict[str, str]:
+        """Return the version that each alias points to; empty where the model is not there yet."""
+        try:
+            model = self._ask("GET", "registered-models/get", self._name)["registered_model"]
+        except NotThereError:
+            return {}
+        return {one["alias"]: str(one["version"]) for one in model.get("aliases", [])}
+
+    def version(self, version: str) -> RegisteredVersion:
+        """Return one version by its number."""
+        return _registered(self._ask("GET", "model-versions/get", {**self._name, "version": version})["model_version"])
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return all versions, newest first; none where the model is not there yet."""
+        wanted: dict[str, Any] = {
+            "filter": f"name = {quoted(self.model_name)}",
+            "order_by": ["version_number DESC"],
+            "max_results": _PAGE,
+        }
+        found: list[RegisteredVersion] = []
+        while True:
+            page = self._ask("GET", "model-versions/search", wanted)
+            found.extend(map(_registered, page.get("model_versions", [])))
+            if not page.get("next_page_token"):
+                return found
+            wanted["page_token"] = page["next_page_token"]
+
+    def set_alias(self, alias: str, version: str) -> None:
+        """Let an alias point to a version."""
+        self._ask("POST", "registered-models/alias", {**self._name, "alias": alias, "version": version})
+
+    def delete_alias(self, alias: str) -> None:
+        """Let an alias point to nothing."""
+        self._ask("DELETE", "registered-models/alias", {**self._name, "alias": alias})
+
+    def _ask(self, method: str, path: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return MLflow's answer about the model; the one place where its errors become ours."""
+        subject = f"model {self.model_name!r} in MLflow at {self._uri}"
+        given: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}
+        try:
+            response = self._session.request(method, f"{self._uri}{_PATH}/{path}", timeout=_TIMEOUT_S, **given)
+            answer: dict[str, Any] = response.json()
+        except (requests.RequestException, ValueError) as error:
+            raise _away(subject, error) from error
+        if response.ok:
+            return answer
+        raise _refused(subject, response.status_code, answer)
+
+
+def _refused(subject: str, status: int, answer: Mapping[str, Any]) -> MarqueeError:
+    code, words = answer.get("error_code", ""), answer.get("message", answer)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in AWAY_CODES:
+        return _away(subject, words)
+    if code == NOT_THERE:
+        return NotThereError(f"{subject}: {words}. `python -m training versions` lists what is there.")
+    return RegistryError(f"{subject}: refused with {code or status}: {words}")
+
+
+def _away(subject: str, why: object) -> UnavailableError:
+    return UnavailableError(f"{subject}: no usable answer ({why}). Try again when the MLflow server is up.")
+
+
+def _registered(version: Mapping[str, Any]) -> RegisteredVersion:
+    tags = {tag["key"]: tag.get("value", "") for tag in version.get("tags", [])}
+    created_at_us = int(version.get("creation_timestamp", 0)) * 1000
+    return RegisteredVersion(
+        str(version["version"]), tags.get(TAG_DIGEST), version.get("run_id", ""), tags, created_at_us
+    )

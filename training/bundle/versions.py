@@ -1,0 +1,88 @@
+"""What a version of the registered model is, by which tags and aliases: all without MLflow's client, slow to import."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from features.contracts.errors import MarqueeError
+
+TAG_DIGEST: Final = "digest"
+TAG_RUN: Final = "run"
+TAG_SPEC_HASH: Final = "spec_hash"
+TAG_TRAINED_UNTIL: Final = "trained_until"
+TAG_ENCODER: Final = "encoder"
+TAG_GATE: Final = "gate"
+TAG_GATE_REASONS: Final = "gate_reasons"
+
+ALIAS_PREVIOUS: Final = "previous"
+"""Alias of the version that was served before the present one: where a rollback goes."""
+
+NOT_THERE: Final = "RESOURCE_DOES_NOT_EXIST"
+AWAY_CODES: Final = frozenset(
+    {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
+)
+"""Codes of MLflow's answers: no such thing; and not now."""
+
+
+class RegistryError(MarqueeError):
+    """The registry answered, but not with what was asked for: a model, a version or its files are not there."""
+
+
+class NotThereError(RegistryError):
+    """The model or the version does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """One version of the registered model; `digest` is None where the tag is missing, which makes it unusable.
+
+    `created_at_us` is in microseconds since 1970 UTC.
+    """
+
+    version: str
+    digest: str | None
+    run_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    created_at_us: int = 0
+
+
+class Aliased(Protocol):
+    """A registered model, as far as its aliases are moved.
+
+    Every method raises `UnavailableError` when MLflow is away, and `RegistryError` when it refuses.
+    """
+
+    model_name: str
+
+    def aliases(self) -> dict[str, str]:
+        """Return the version that each alias points to; empty where the model is not there yet."""
+        ...
+
+    def version(self, version: str) -> RegisteredVersion:
+        """Return one version by its number."""
+        ...
+
+    def versions(self) -> list[RegisteredVersion]:
+        """Return all versions, newest first."""
+        ...
+
+    def set_alias(self, alias: str, version: str) -> None:
+        """Let an alias point to a version."""
+        ...
+
+    def delete_alias(self, alias: str) -> None:
+        """Let an alias point to nothing."""
+        ...
+
+
+def quoted(value: str) -> str:
+    """Return a string literal of MLflow's search language, which knows no escapes.
+
+    Raises
+    ------
+    RegistryError
+        If the value holds a quote.
+    """
+    if "'" in value:
+        raise RegistryError(f"{value!r} holds a quote; names of models and runs may not. Choose another name.")
+    return f"'{value}'"
