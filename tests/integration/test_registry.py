@@ -226,8 +226,10 @@ def test_aliases_are_moved_without_mlflows_client_as_with_it(registry: Registry,
         publish_some(tmp_path, registry, 2)
         assert client.versions() == registry.versions()
         assert client.version("1") == registry.version("1")
-        served = ServedAlias(client, "champion")
+        told: list[dict[str, str]] = []
+        served = ServedAlias(client, "champion", lambda: told.append(registry.aliases()))
         assert served.promote("1") == Moved(None, "1")
+        assert told == [{"champion": "1"}]
         assert registry.aliases() == {"champion": "1", "challenger": "2"}
         assert served.promote("2") == Moved("1", "2")
         assert served.roll_back() == Moved("2", "1")

@@ -1,5 +1,7 @@
 """Moving the alias that servers watch: to a version, or back to the one before."""
 
+from collections.abc import Callable
+
 import structlog
 
 from features.contracts.errors import MarqueeError
@@ -69,11 +71,18 @@ def _refuse_without_digest(registry: Aliased, version: str) -> None:
 
 
 class ServedAlias:
-    """The alias that servers follow, and `previous` beside it: what `features.moves` moves and looks at."""
+    """The alias that servers follow, and `previous` beside it: what `features.moves` moves and looks at.
 
-    def __init__(self, registry: Aliased, alias: str) -> None:
+    Parameters
+    ----------
+    tell
+        Called as soon as the alias has moved, before what follows from it is done: who serves should know at once.
+    """
+
+    def __init__(self, registry: Aliased, alias: str, tell: Callable[[], None] = lambda: None) -> None:
         self._registry = registry
         self._alias = alias
+        self._tell = tell
 
     def version(self) -> str | None:
         """Return the version that the alias points to."""
@@ -86,12 +95,14 @@ class ServedAlias:
     def promote(self, version: str) -> Moved:
         """Let the alias point to a version; see `move_alias`."""
         before = move_alias(self._registry, self._alias, version)
+        self._tell()
         self._name_challenger()
         return Moved(before, version)
 
     def roll_back(self) -> Moved:
         """Let the alias point to the version before; see `roll_back`."""
         moved = roll_back(self._registry, self._alias)
+        self._tell()
         self._name_challenger()
         return moved
 

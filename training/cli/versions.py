@@ -1,6 +1,7 @@
 """`versions`, `promote`, `rollback`, `history`: which model version serves, and moving that by hand."""
 
 from datetime import UTC
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,19 +46,19 @@ def promote(
     run: CorrelationId = "",
 ) -> None:
     """Let a version serve, whatever the gate said; the one before it is kept for `rollback`."""
-    pointer, moves, settings = _moves()
-    _tell(moves.make("promote", lambda: pointer.promote(version), _mover(by, reason, run), wanted=version), settings)
+    pointer, moves = _moves()
+    _say(moves.make("promote", lambda: pointer.promote(version), _mover(by, reason, run), wanted=version))
 
 
 def rollback(*, reason: Reason = "", by: By = None, run: CorrelationId = "") -> None:
     """Let the version before the present one serve again; a second rollback goes forth again."""
-    pointer, moves, settings = _moves()
-    _tell(moves.make("rollback", pointer.roll_back, _mover(by, reason, run)), settings)
+    pointer, moves = _moves()
+    _say(moves.make("rollback", pointer.roll_back, _mover(by, reason, run)))
 
 
 def history(limit: Annotated[int, typer.Option(min=1, max=10_000, help="Moves to show.")] = 20) -> None:
     """List the moves of the alias, newest first: when, who, from, to, why."""
-    _, moves, _ = _moves()
+    _, moves = _moves()
     table = Table("at", "who", "how", "from", "to", "why", "request or run")
     for move in moves.history(limit):
         at = move.at.astimezone(UTC).isoformat(sep=" ", timespec="seconds")
@@ -74,20 +75,19 @@ def _mover(by: str | None, reason: str, run: str) -> "Mover":
     return Mover(by or account(), reason, run)
 
 
-def _moves() -> "tuple[ServedAlias, Moves, Settings]":
+def _moves() -> "tuple[ServedAlias, Moves]":
     from features.moves import Moves  # noqa: PLC0415
     from training.bundle.aliases import ServedAlias  # noqa: PLC0415
-
-    settings = _settings()
-    pointer = ServedAlias(_registry(settings), settings.model_alias)
-    return pointer, Moves(settings, pointer), settings
-
-
-def _tell(moved: "Moved", settings: Settings) -> None:
-    """Say where the alias went, to the server too."""
     from training.nudging import nudge  # noqa: PLC0415
 
-    nudge(settings)
+    settings = _settings()
+    # Beside the move, which holds a lock: servers load the version while challenger and entry are written.
+    telling = Thread(target=nudge, args=(settings,), name="nudge")
+    pointer = ServedAlias(_registry(settings), settings.model_alias, telling.start)
+    return pointer, Moves(settings, pointer)
+
+
+def _say(moved: "Moved") -> None:
     if moved.before == moved.after:
         typer.echo(f"version {moved.after} serves already")
     else:
