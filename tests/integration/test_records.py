@@ -12,9 +12,10 @@ from pydantic import SecretStr
 
 from features.admin.erasure import erase
 from features.contracts.errors import MarqueeError
-from features.db.connection import connect, open_pool
+from features.db.connection import connect
 from features.served import Considered, Origin, ServedList, ServedStore, find
 from features.settings import Settings
+from tests.support.pools import connected_pool
 
 pytestmark = pytest.mark.integration
 
@@ -70,7 +71,7 @@ def a_list(number: int, user_id: str | None = "u1", **other: Any) -> ServedList:
 
 
 async def added(settings: Settings, lists: Sequence[ServedList]) -> int:
-    async with open_pool(settings) as pool:
+    async with connected_pool(settings) as pool:
         return await ServedStore(pool, settings.erasure_secret.get_secret_value().encode()).add(lists)
 
 

@@ -16,12 +16,12 @@ from features.build.snapshot import write_snapshot
 from features.contracts.events import Event, Interaction
 from features.contracts.profiles import Options, UserHistory
 from features.contracts.statistics import DAY_US, NEVER_US, ItemStatistics
-from features.db.connection import open_pool
 from features.kafka import BACKFILL
 from features.settings import Settings
 from features.store import Store
 from serving.live_statistics import LiveStatistics
 from tests.support.landing import Rig, interaction, recreate_topics
+from tests.support.pools import connected_pool
 from tests.support.trained import rated, train
 from training.bundle.bundle import Bundle
 from training.bundle.candidates import Candidates
@@ -57,7 +57,7 @@ def skewed(number: int, rng: np.random.Generator) -> Event:
 
 async def read(settings: Settings, bundle: Bundle) -> tuple[list[UserHistory], ItemStatistics]:
     """Return histories and statistics as the server reads them."""
-    async with open_pool(settings) as pool:
+    async with connected_pool(settings) as pool:
         store = Store(pool)
         live = LiveStatistics(bundle.items, bundle.statistics, bundle.parts.weights)
         live.apply(await store.item_statistics(NEVER_US))

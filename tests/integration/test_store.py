@@ -22,6 +22,7 @@ from features.contracts.weights import ActionWeights
 from features.db.connection import open_pool
 from features.settings import Settings
 from features.store import Store
+from tests.support.pools import connected_pool
 from tests.support.tables import fill
 
 pytestmark = pytest.mark.integration
@@ -37,6 +38,16 @@ def settings(database_url: str) -> Settings:
 
 def ask(settings: Settings, question: Callable[[Store], Awaitable[T]]) -> T:
     """Return what a store answers, in an event loop and a pool of its own."""
+
+    async def asked() -> T:
+        async with connected_pool(settings) as pool:
+            return await question(Store(pool))
+
+    return asyncio.run(asked())
+
+
+def ask_nobody(settings: Settings, question: Callable[[Store], Awaitable[T]]) -> T:
+    """Return what a store answers whose pool goes on trying in vain."""
 
     async def asked() -> T:
         pool = open_pool(settings)
@@ -187,7 +198,7 @@ def test_postgres_away_is_told_within_seconds(settings: Settings) -> None:
     for question in questions:
         started = time.monotonic()
         with pytest.raises(UnavailableError):
-            ask(away, question)
+            ask_nobody(away, question)
         assert time.monotonic() - started < 5
 
 
