@@ -16,8 +16,8 @@ SEARCH_WIDTHS: Final = (128, 256, 512)
 """HNSW's efSearch: the first that finds enough is taken, else the last."""
 ENOUGH: Final = 0.95
 """Recall at which a graph's search is wide enough."""
-WANTED: Final = 100
-"""Best items that have to be among twice as many found."""
+WANTED: Final = 200
+"""Best items that have to be among as many found."""
 _QUERIES: Final = 100
 
 Floats = npt.NDArray[np.float32]
@@ -69,6 +69,6 @@ def _add_in_order(graph: faiss.IndexHNSWFlat, factors: Floats) -> None:
 
 
 def _recall(index: faiss.Index, exact: faiss.Index, queries: Floats) -> float:
-    """Return the share of each query's best items that the index finds among twice as many."""
-    wanted, found = exact.search(queries, WANTED)[1], index.search(queries, 2 * WANTED)[1]
+    """Return the share of each query's best items that the index finds, asked for as many."""
+    wanted, found = exact.search(queries, WANTED)[1], index.search(queries, WANTED)[1]
     return float(np.mean([len(np.intersect1d(f, w)) / WANTED for f, w in zip(found, wanted, strict=True)]))
