@@ -11,15 +11,12 @@ from typing import Any, Final, Self
 
 import requests
 
-from features.contracts.errors import MarqueeError, UnavailableError
 from training.bundle.versions import (
-    AWAY_CODES,
-    NOT_THERE,
     TAG_DIGEST,
     NotThereError,
     RegisteredVersion,
-    RegistryError,
     quoted,
+    refusal,
 )
 
 _PATH: Final = "/api/2.0/mlflow"
@@ -101,23 +98,12 @@ class AliasClient:
             response = self._session.request(method, f"{self._uri}{_PATH}/{path}", timeout=_TIMEOUT_S, **given)
             answer: dict[str, Any] = response.json()
         except (requests.RequestException, ValueError) as error:
-            raise _away(subject, error) from error
+            raise refusal(subject, None, error) from error
         if response.ok:
             return answer
-        raise _refused(subject, response.status_code, answer)
-
-
-def _refused(subject: str, status: int, answer: Mapping[str, Any]) -> MarqueeError:
-    code, words = answer.get("error_code", ""), answer.get("message", answer)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in AWAY_CODES:
-        return _away(subject, words)
-    if code == NOT_THERE:
-        return NotThereError(f"{subject}: {words}. `python -m training versions` lists what is there.")
-    return RegistryError(f"{subject}: refused with {code or status}: {words}")
-
-
-def _away(subject: str, why: object) -> UnavailableError:
-    return UnavailableError(f"{subject}: no usable answer ({why}). Try again when the MLflow server is up.")
+        code = answer.get("error_code") or str(response.status_code)
+        failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        raise refusal(subject, None if failed else code, answer.get("message", answer))
 
 
 def _registered(version: Mapping[str, Any]) -> RegisteredVersion:

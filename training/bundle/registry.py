@@ -14,11 +14,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
 
-from features.contracts.errors import MarqueeError, UnavailableError
+from features.contracts.errors import MarqueeError
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.versions import (
     ALIAS_PREVIOUS,
-    AWAY_CODES,
     NOT_THERE,
     TAG_DIGEST,
     TAG_ENCODER,
@@ -31,6 +30,7 @@ from training.bundle.versions import (
     RegisteredVersion,
     RegistryError,
     quoted,
+    refusal,
 )
 
 __all__ = [
@@ -171,11 +171,7 @@ class Registry:
 def translated(error: Exception, subject: str) -> MarqueeError:
     """Return our error for one that MLflow's client raised: whether it is away, refuses, or lacks what was asked."""
     code = getattr(error, "error_code", "INTERNAL_ERROR")
-    if code == NOT_THERE:
-        return NotThereError(f"{subject}: {error}. `python -m training versions` lists what is there.")
-    if isinstance(error, RestException) and code not in AWAY_CODES:
-        return RegistryError(f"{subject}: refused with {code}: {error}")
-    return UnavailableError(f"{subject}: no usable answer ({error}). Try again when the MLflow server is up.")
+    return refusal(subject, code if isinstance(error, RestException) or code == NOT_THERE else None, error)
 
 
 def _registered(version: ModelVersion) -> RegisteredVersion:

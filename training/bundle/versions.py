@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from features.contracts.errors import MarqueeError
+from features.contracts.errors import MarqueeError, UnavailableError
 
 TAG_DIGEST: Final = "digest"
 TAG_RUN: Final = "run"
@@ -73,6 +73,15 @@ class Aliased(Protocol):
     def delete_alias(self, alias: str) -> None:
         """Let an alias point to nothing."""
         ...
+
+
+def refusal(subject: str, code: str | None, words: object) -> MarqueeError:
+    """Return our error for what MLflow answered about a subject; `code` is None where no answer can be used."""
+    if code == NOT_THERE:
+        return NotThereError(f"{subject}: {words}. `python -m training versions` lists what is there.")
+    if code is None or code in AWAY_CODES:
+        return UnavailableError(f"{subject}: no usable answer ({words}). Try again when the MLflow server is up.")
+    return RegistryError(f"{subject}: refused with {code}: {words}")
 
 
 def quoted(value: str) -> str:
