@@ -64,7 +64,7 @@ async def while_others_have_their_turn(served: Bench, asked: Coroutine[Any, Any,
     """Return the answer to a request that waits for others' lists until its deadline of half a second has passed."""
     async with served.turns.busy:
         answer = asyncio.create_task(asked)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.6)
         assert not answer.done()
     return (await answer).json()  # type: ignore[no-any-return]
 
