@@ -7,6 +7,7 @@ from typing import Any, Final
 from benchmarks import serving_tables
 from benchmarks.features_page import write_page
 from benchmarks.record import ROOT, read
+from training.steps.state import STEPS
 
 README: Final = ROOT / "README.md"
 METHODS: Final = ("marquee", "popularity", "recent popularity (1 day)", "ALS", "item to item", "EASE")
@@ -199,12 +200,14 @@ def _soak(content: dict[str, Any]) -> str:
 
 
 def _training(content: dict[str, Any]) -> str:
-    steps = ("retrieval", "ranker", "evaluate")
-    head = " | ".join(steps)
-    rows = [f"| interactions | users, items | {head} | together | peak memory |", "|---|---|" + "---|" * 5]
+    head = " | ".join(STEPS)
+    rows = [
+        f"| interactions | users, items | {head} | together | peak memory |",
+        "|---|---|" + "---|" * (len(STEPS) + 2),
+    ]
     for size, found in content["figures"].items():
         data = found["data"]
-        seconds = " | ".join(f"{found['steps'][step]['seconds']:.0f} s" for step in steps)
+        seconds = " | ".join(f"{found['steps'][step]['seconds']:.0f} s" for step in STEPS)
         together = f"{found['seconds'] / 60:.1f} min | {found['peak_mib'] / 1024:.1f} GiB"
         where = "" if found["commit"] == content["commit"] else f" (at {found['commit']})"
         rows.append(f"| {int(size):,}{where} | {data['users']:,}, {data['items']:,} | {seconds} | {together} |")

@@ -1,13 +1,14 @@
-"""Interactions of any size, made from real ones: MovieTweetings, tiled and perturbed, as the files of a snapshot.
+"""Interactions of any size, made from real ones: MovieTweetings, tiled and perturbed, as files to import.
 
 How: the users with at least `LEAST_EVENTS` ratings are copied in turn until there are enough rows. A copy keeps its
 ratings and its order, but all its times move by up to `SHIFT_DAYS`; every third item or so is replaced by what
 another user who rated that item rated next. The catalogue grows with the square root of the size: an item has
 several versions, the first the most popular (1, 1/2, 1/3 ...), and copies of one taste share their versions. So the
-skew of popularity, what goes together, and what comes after what stay as they are in the data.
+skew of popularity, what goes together, and what comes after what stay as they are in the data. All times move so that
+the newest is an hour old.
 """
 
-import uuid
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.record import ROOT
-from features.build.part_files import PartFiles
-from features.build.snapshot import INTERACTIONS, ITEMS, ITEMS_FILE
 from features.contracts.columns import ITEM, USER
-from features.contracts.parts import FOLDER
 
 DATA: Final = ROOT / "ops" / "demo" / "data"
 LEAST_EVENTS: Final = 20
@@ -45,8 +43,8 @@ class Real:
     item_ids: npt.NDArray[Any]
 
 
-def write_scaled(folder: Path, rows: int, seed: int = 0) -> dict[str, int]:
-    """Write the parts of the interactions and ``items.parquet`` as a snapshot has them, and return what they hold."""
+def write_scaled(interactions: Path, items: Path, rows: int, seed: int = 0) -> dict[str, int]:
+    """Write both files as ``python -m features import`` takes them, and return what they hold."""
     rng = np.random.default_rng(seed)
     real = read_real()
     copies = -(-rows * 11 // (10 * len(real.user)))  # a tenth more: what becomes a repeated pair is dropped
@@ -54,10 +52,8 @@ def write_scaled(folder: Path, rows: int, seed: int = 0) -> dict[str, int]:
     made = pd.concat([_copy(real, number, versions, rng) for number in range(copies)], ignore_index=True)
     made = made.drop_duplicates([USER, ITEM]).head(rows)
     made = made.sort_values("at_s", kind="stable")
-    (folder / FOLDER).mkdir()
-    with PartFiles(folder / FOLDER, INTERACTIONS) as parts:
-        parts.write(_table(_interactions(made, rng), INTERACTIONS))
-    pq.write_table(_table(_items(real.item_ids, versions), ITEMS), folder / ITEMS_FILE, compression="zstd")
+    pq.write_table(_interactions(made, time.time() - 3_600), interactions)
+    pq.write_table(_items(real.item_ids, versions), items)
     return {"interactions": len(made), "users": made[USER].nunique(), "items": made[ITEM].nunique()}
 
 
@@ -109,35 +105,26 @@ def _version(item: Ints, taste: Ints, versions: int) -> Ints:
     return np.searchsorted(share / share[-1], mixed / 1_000_003, side="right").astype(np.int64)
 
 
-def _interactions(made: pd.DataFrame, rng: np.random.Generator) -> dict[str, Any]:
-    at = pd.to_datetime(made.at_s, unit="s", utc=True)
-    ids = rng.bytes(16 * len(made))
-    return {
-        "event_id": [str(uuid.UUID(bytes=ids[at : at + 16], version=4)) for at in range(0, len(ids), 16)],
-        "user_id": [f"user-{number}" for number in made[USER].tolist()],
-        "item_id": [f"film-{number}" for number in made[ITEM].tolist()],
-        "action": ["rating"] * len(made),
-        "value": made["value"].to_numpy(),
-        "occurred_at": at,
-        "known_at": at,
-        "repeat": [False] * len(made),
-    }
+def _interactions(made: pd.DataFrame, until_s: float) -> pa.Table:
+    at_s = made.at_s + (int(until_s) - int(made.at_s.max()))
+    return pa.table(
+        {
+            "user_id": [f"user-{number}" for number in made[USER].tolist()],
+            "item_id": [f"film-{number}" for number in made[ITEM].tolist()],
+            "action": ["rating"] * len(made),
+            "value": made["value"].to_numpy(),
+            "occurred_at": pa.array(pd.to_datetime(at_s, unit="s", utc=True)),
+        }
+    )
 
 
-def _items(item_ids: npt.NDArray[Any], versions: int) -> dict[str, Any]:
+def _items(item_ids: npt.NDArray[Any], versions: int) -> pa.Table:
     known = pd.read_parquet(DATA / "items.parquet").set_index("item_id").reindex(item_ids)
     genres = [entry.split("|") if isinstance(entry, str) and entry else [] for entry in known.genres]
-    n_items = len(item_ids) * versions
-    return {
-        "item_id": [f"film-{number}" for number in range(n_items)],
-        "title": [title for title in known.title for _ in range(versions)],
-        "text": [None] * n_items,
-        "categories": [entry for entry in genres for _ in range(versions)],
-        "attributes": ["{}"] * n_items,
-        "published_at": [None] * n_items,
-        "deleted": [False] * n_items,
-    }
-
-
-def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_arrays([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+    return pa.table(
+        {
+            "item_id": [f"film-{number}" for number in range(len(item_ids) * versions)],
+            "title": [title for title in known.title for _ in range(versions)],
+            "categories": [entry for entry in genres for _ in range(versions)],
+        }
+    )

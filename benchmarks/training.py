@@ -1,7 +1,8 @@
-"""Training by size: the steps of `train_recommender` that compute, each in a process of its own, on two cores.
+"""Training by size: every step of `train_recommender` from Postgres to the alias, each in a process of its own.
 
-The snapshot's files are made (see `benchmarks.scaled`) instead of copied from Postgres, and nothing is registered:
-the steps before and after the measured ones are copies of files. Times include the start of each process.
+Made interactions (see `benchmarks.scaled`) are imported into a Postgres of its own; a champion is there already, so
+that the gate judges it anew and compares the two, as it does each night. Times include the start of each process; what
+Airflow adds between two tasks, and the data doctor before the first, are not in them.
 """
 
 import os
@@ -10,7 +11,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -20,16 +20,21 @@ import matplotlib.pyplot as plt
 
 from benchmarks.record import RESULTS, ROOT, commit, read, record
 from benchmarks.scaled import write_scaled
-from features.contracts.weights import ActionWeights
-from training.steps.inputs import SNAPSHOT
-from training.steps.options import RunOptions, write_options
-from training.steps.state import DONE, RunFolder, StepRecord
+from benchmarks.services import features
+from features.settings import Settings
+from ops.local.ports import LOOPBACK
+from tests.support.services import own_services
+from training.bundle.registry import Registry
+from training.publish import Publication, publish
+from training.steps.inputs import BUNDLE
+from training.steps.state import STEPS, RunFolder
 
-STEPS: Final = ("retrieval", "ranker", "evaluate")
 SIZES: Final = (100_000, 300_000, 1_000_000)
 LONG_SIZES: Final = (3_000_000,)
 RUN: Final = "scale"
-WEIGHTS: Final = ActionWeights(rating_scale=10.0)
+ALIAS: Final = "champion"
+MODEL: Final = "marquee"
+COLOURS: Final = ("#b8c4cc", "#34607d", "#c0392b", "#8aa1b1", "#d9a441", "#5b8a72", "#333333")
 
 
 def run() -> None:
@@ -55,46 +60,63 @@ def _run(sizes: tuple[int, ...]) -> None:
 
 def measure(size: int) -> dict[str, Any]:
     """Return time and peak memory of each step at a size."""
-    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as name:
-        folder = RunFolder(Path(name), RUN)
-        data = _prepare(folder, size)
+    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as name, own_services(kafka=False) as services:
+        services.start("mlflow")
+        settings, _ = services.new_settings()
+        data = _import(settings, Path(name), size)
+        folder = RunFolder(Path(name) / "work", RUN)
+        registry = Registry(f"http://{LOOPBACK}:{services.stack.state.ports.mlflow}", MODEL)
         steps = {}
         for step in STEPS:
-            steps[step] = _step(step, Path(name))
+            if step == "register":
+                _serve_already(registry, folder)
+            steps[step] = _step(step, _environment(settings, registry.tracking_uri, folder))
             print(f"  {step:<10} {steps[step]['seconds']:7.1f} s  {steps[step]['peak_mib']:6,} MiB", flush=True)
-        ranker = folder.finished("ranker")
         return {
             "commit": commit(),
             "data": data,
             "steps": steps,
             "seconds": round(sum(step["seconds"] for step in steps.values()), 1),
             "peak_mib": max(step["peak_mib"] for step in steps.values()),
-            "ranker_rows": ranker.results["rows"],
+            "ranker_rows": folder.finished("ranker").results["rows"],
             "summaries": {step: folder.finished(step).summary for step in STEPS},
         }
 
 
-def _prepare(run: RunFolder, size: int) -> dict[str, int]:
-    """Leave in the run's folder what the step `snapshot` would have left there."""
-    (run.path / SNAPSHOT).mkdir(parents=True)
-    write_options(run, RunOptions())
+def _import(settings: Settings, folder: Path, size: int) -> dict[str, int]:
+    """Return what was made and imported."""
+    interactions, items = folder / "interactions.parquet", folder / "items.parquet"
     # In a process of its own: a child's peak memory counts that of the process it was forked from.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        data = pool.submit(write_scaled, run.path / SNAPSHOT, size).result()
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    results = {"weights": WEIGHTS.to_json()}
-    run.finish(StepRecord("snapshot", DONE, f"{size} made interactions", now, 0.0, results))
+        data = pool.submit(write_scaled, interactions, items, size).result()
+    features(settings, "import", "--interactions", str(interactions), "--items", str(items))
     return data
 
 
-def _step(step: str, work_dir: Path) -> dict[str, Any]:
-    environment = {
+def _serve_already(registry: Registry, run: RunFolder) -> None:
+    """Let the bundle of a run serve as a version of another: the champion that the gate meets."""
+    before = Publication("before", run.path / BUNDLE, _digest(run), parameters={}, metrics={}, tags={})
+    registry.set_alias(ALIAS, publish(registry, before).version)
+
+
+def _digest(run: RunFolder) -> str:
+    return str(run.finished("ranker").results["digest"])
+
+
+def _environment(settings: Settings, tracking_uri: str, run: RunFolder) -> dict[str, str]:
+    return {
         **os.environ,
-        "MARQUEE_WORK_DIR": str(work_dir),
-        "MARQUEE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",  # these steps read files only
+        "MARQUEE_WORK_DIR": str(run.path.parent),
+        "MARQUEE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "MARQUEE_MLFLOW_TRACKING_URI": tracking_uri,
+        "MARQUEE_MODEL_NAME": MODEL,
+        "MARQUEE_MODEL_ALIAS": ALIAS,
     }
+
+
+def _step(step: str, environment: dict[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "training", "step", step, "--run", RUN]
-    log = work_dir / f"{step}.log"
+    log = Path(environment["MARQUEE_WORK_DIR"]).parent / f"{step}.log"
     started = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -115,7 +137,7 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     names = [_short(int(size)) for size in figures]
     figure, (times, memory) = plt.subplots(1, 2, figsize=(9, 3.6))
     below = [0.0] * len(figures)
-    for step, colour in zip(STEPS, ("#34607d", "#c0392b", "#8aa1b1"), strict=True):
+    for step, colour in zip(STEPS, COLOURS, strict=True):
         minutes = [found["steps"][step]["seconds"] / 60 for found in figures.values()]
         times.bar(names, minutes, bottom=below, label=step, color=colour)
         below = [one + more for one, more in zip(below, minutes, strict=True)]
