@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -16,7 +16,7 @@ from ops.local.direct import running
 from ops.local.layout import Layout
 from ops.local.ports import LOOPBACK, free_ports
 from ops.local.processes import end, stack_processes
-from ops.local.services import kafka, postgres
+from ops.local.services import kafka, mlflow, postgres
 from ops.local.stack import Stack
 from ops.local.state import Secrets, State
 
@@ -24,26 +24,35 @@ SECRET = "of-a-benchmark"  # noqa: S105  # guards nothing
 
 
 @contextmanager
-def services() -> Iterator[Settings]:
-    """Yield settings of a real Postgres, migrated, and a real Kafka with all topics."""
+def services(*, broker: bool = True, registry: bool = False) -> Iterator[Settings]:
+    """Yield settings of a real Postgres, migrated, and, if wanted, a real Kafka with all topics and a real MLflow."""
     with tempfile.TemporaryDirectory(prefix="marquee-bench-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # Postgres runs as another account where we run as root
         stack = Stack(Layout(folder / "run", folder / "mlruns"), State(free_ports(), Secrets()))
         stack.layout.run_dir.mkdir()
+        wanted = {kafka.service: broker, mlflow.service: registry}
         try:
-            with running(postgres.service(stack), stack), running(kafka.service(stack), stack):
+            with running(postgres.service(stack), stack), ExitStack() as others:
                 create_databases(stack)
-                settings = Settings(
-                    database_url=SecretStr(stack.database_url("marquee")),
-                    kafka_bootstrap_servers=f"{LOOPBACK}:{stack.state.ports.kafka}",
-                    erasure_secret=SecretStr(SECRET),
-                )
-                for command in ("migrate", "topics"):
+                for service in (service for service, on in wanted.items() if on):
+                    others.enter_context(running(service(stack), stack))
+                settings = _settings(stack)
+                for command in ("migrate", "topics") if broker else ("migrate",):
                     features(settings, command)
                 yield settings
         finally:
             end(stack_processes(stack.layout))
+
+
+def _settings(stack: Stack) -> Settings:
+    ports = stack.state.ports
+    return Settings(
+        database_url=SecretStr(stack.database_url("marquee")),
+        kafka_bootstrap_servers=f"{LOOPBACK}:{ports.kafka}",
+        mlflow_tracking_uri=f"http://{LOOPBACK}:{ports.mlflow}",
+        erasure_secret=SecretStr(SECRET),
+    )
 
 
 def environment(settings: Settings) -> Mapping[str, str]:

@@ -20,10 +20,8 @@ import matplotlib.pyplot as plt
 
 from benchmarks.record import RESULTS, ROOT, commit, read, record
 from benchmarks.scaled import write_scaled
-from benchmarks.services import features
+from benchmarks.services import environment, features, services
 from features.settings import Settings
-from ops.local.ports import LOOPBACK
-from tests.support.services import own_services
 from training.bundle.registry import Registry
 from training.publish import Publication, publish
 from training.steps.inputs import BUNDLE
@@ -60,17 +58,18 @@ def _run(sizes: tuple[int, ...]) -> None:
 
 def measure(size: int) -> dict[str, Any]:
     """Return time and peak memory of each step at a size."""
-    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as name, own_services(kafka=False) as services:
-        services.start("mlflow")
-        settings, _ = services.new_settings()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        services(broker=False, registry=True) as settings,
+    ):
         data = _import(settings, Path(name), size)
         folder = RunFolder(Path(name) / "work", RUN)
-        registry = Registry(f"http://{LOOPBACK}:{services.stack.state.ports.mlflow}", MODEL)
+        registry = Registry(str(settings.mlflow_tracking_uri), MODEL)
         steps = {}
         for step in STEPS:
             if step == "register":
                 _serve_already(registry, folder)
-            steps[step] = _step(step, _environment(settings, registry.tracking_uri, folder))
+            steps[step] = _step(step, _environment(settings, folder))
             print(f"  {step:<10} {steps[step]['seconds']:7.1f} s  {steps[step]['peak_mib']:6,} MiB", flush=True)
         return {
             "commit": commit(),
@@ -103,23 +102,22 @@ def _digest(run: RunFolder) -> str:
     return str(run.finished("ranker").results["digest"])
 
 
-def _environment(settings: Settings, tracking_uri: str, run: RunFolder) -> dict[str, str]:
+def _environment(settings: Settings, run: RunFolder) -> dict[str, str]:
     return {
-        **os.environ,
+        **environment(settings),
+        "MARQUEE_MLFLOW_TRACKING_URI": str(settings.mlflow_tracking_uri),
         "MARQUEE_WORK_DIR": str(run.path.parent),
-        "MARQUEE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "MARQUEE_MLFLOW_TRACKING_URI": tracking_uri,
         "MARQUEE_MODEL_NAME": MODEL,
         "MARQUEE_MODEL_ALIAS": ALIAS,
     }
 
 
-def _step(step: str, environment: dict[str, str]) -> dict[str, Any]:
+def _step(step: str, variables: dict[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "training", "step", step, "--run", RUN]
-    log = Path(environment["MARQUEE_WORK_DIR"]).parent / f"{step}.log"
+    log = Path(variables["MARQUEE_WORK_DIR"]).parent / f"{step}.log"
     started = time.perf_counter()
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
