@@ -116,9 +116,11 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     settings = config.ranker
     rules = _parameters(config) | column_rules(made)
 
+    data = made.binned_for(settings.objectives)
+
     def learned(name: str, threads: int) -> lgb.Booster:
         with_threads = rules | {"objective": name, "num_threads": threads}
-        return _train(with_threads, *made.binned_for(name), settings.trees, settings.patience)
+        return _train(with_threads, *data[name], settings.trees, settings.patience)
 
     models = _at_once(learned, settings.objectives, config.threads)
     scores = {name: _all_scores(model, made.validation) for name, model in models.items()}
@@ -137,11 +139,11 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
     best = models
     if refit:
-        everything = made.everything()
+        everything = binned(made.everything(), made.spec, blends[chosen])
 
         def learned_all(name: str, threads: int) -> lgb.Booster:
             with_threads = rules | {"objective": name, "num_threads": threads}
-            return _train(with_threads, binned(everything, made.spec, name), None, _last_trees(models[name]))
+            return _train(with_threads, everything[name], None, _last_trees(models[name]))
 
         best = _at_once(learned_all, blends[chosen], config.threads)
     ranker = Ranker(tuple(best[name] for name in blends[chosen]), tuple(1 / spread[name] for name in blends[chosen]))

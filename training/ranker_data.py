@@ -15,6 +15,8 @@ from training.group_file import GroupFile, RowBatches
 from training.groups import Group, with_fewer_negatives
 
 BINARY: Final = "binary"
+Binned = tuple[lgb.Dataset, lgb.Dataset]
+"""What is learned from, and what trees are counted on."""
 _HIGHEST_GRADE: Final = 8
 _FEWEST_NEGATIVES: Final = 20
 
@@ -40,7 +42,7 @@ class RankerData:
     validation: Sequence[Group]
     budgets: Mapping[str, int]
     spec: FeatureSpec
-    _binned: dict[str, tuple[lgb.Dataset, lgb.Dataset]] = field(default_factory=dict, init=False)
+    _binned: dict[str, Binned] = field(default_factory=dict, init=False)
 
     @property
     def n_rows(self) -> int:
@@ -52,15 +54,16 @@ class RankerData:
         """Return the number of groups learned from in the end."""
         return len(self.earlier) + len(self.later)
 
-    def binned_for(self, objective: str) -> tuple[lgb.Dataset, lgb.Dataset]:
-        """Return the earlier and the later groups as an objective reads them, in the bins of the earlier.
+    def binned_for(self, objectives: Sequence[str]) -> Mapping[str, Binned]:
+        """Return the earlier and the later groups as each objective reads them, in the bins of the earlier.
 
         Kept for as many fits as are tried. Each objective has its own: two that are fitted at a time share nothing.
         """
-        if objective not in self._binned:
-            data = binned(self.earlier, self.spec, objective)
-            self._binned[objective] = data, binned(self.later, self.spec, objective, reference=data)
-        return self._binned[objective]
+        if missing := [name for name in objectives if name not in self._binned]:
+            learned = binned(self.earlier, self.spec, missing)
+            stop = binned(self.later, self.spec, missing, reference=learned[missing[0]])
+            self._binned.update({name: (learned[name], stop[name]) for name in missing})
+        return {name: self._binned[name] for name in objectives}
 
     def everything(self) -> GroupFile:
         """Return the later and the earlier groups together."""
@@ -99,16 +102,32 @@ def _bounded(groups: Sequence[Group], rows: int, rng: np.random.Generator) -> Gr
     return GroupFile(with_fewer_negatives(groups, max(rows // 2 // max(useful, 1), _FEWEST_NEGATIVES), rng))
 
 
-def binned(groups: GroupFile, spec: FeatureSpec, objective: str, reference: lgb.Dataset | None = None) -> lgb.Dataset:
-    """Return groups labelled by grades, or, for `BINARY`, by whether something was liked, weighed by the grade."""
+def binned(
+    groups: GroupFile, spec: FeatureSpec, objectives: Sequence[str], reference: lgb.Dataset | None = None
+) -> dict[str, lgb.Dataset]:
+    """Return groups as each objective reads them: bins are made once, and copied in a twentieth of the time."""
     grade = levels(groups.gain)
-    binary = objective == BINARY
-    return lgb.Dataset(
+    made = lgb.Dataset(
         RowBatches(groups),
-        label=(grade > 0).astype(np.float32) if binary else grade,
-        weight=np.maximum(grade, 1) if binary and reference is None else None,
+        label=grade,
         group=groups.sizes,
         feature_name=list(spec.names),
         reference=reference,
         params={"feature_pre_filter": False, "verbose": -1},
-    )
+    ).construct()
+    copies = {
+        name: made.subset(np.arange(len(grade))).construct()  # type: ignore[arg-type]  # takes arrays
+        for name in objectives[1:]
+    }
+    return {name: _labelled(data, name, grade, reference) for name, data in {objectives[0]: made, **copies}.items()}
+
+
+def _labelled(
+    data: lgb.Dataset, objective: str, grade: npt.NDArray[np.float32], reference: lgb.Dataset | None
+) -> lgb.Dataset:
+    """Return the data labelled by grades, or, for `BINARY`, by whether something was liked, weighed by the grade."""
+    if objective != BINARY:
+        return data
+    if reference is None:
+        data.set_weight(np.maximum(grade, 1))
+    return data.set_label((grade > 0).astype(np.float32))
