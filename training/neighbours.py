@@ -16,6 +16,8 @@ EASE_MAX_ITEMS: Final = 4_000
 EASE_NEIGHBOURS: Final = 256
 BLOCK: Final = 8e6
 """Pairs of events of one user that are counted at a time: about 100 MB."""
+MIRRORED: Final = 512
+"""Rows of a triangle that are mirrored at a time: their squares of 1 MB stay in a cache."""
 
 
 def similar_table(confidence: sparse.csr_matrix) -> NeighbourTable:
@@ -58,10 +60,19 @@ def _ease(liked: sparse.csr_matrix, regularization: float) -> npt.NDArray[np.flo
     inverse, info = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
     if info:
         raise linalg.LinAlgError(f"EASE: the Gram matrix of {len(gram)} items cannot be inverted (spotri: {info})")
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    weights: npt.NDArray[np.float32] = inverse / -np.diag(inverse)
+    _mirror(inverse)
+    weights: npt.NDArray[np.float32] = inverse
+    weights /= -np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return weights
+
+
+def _mirror(lower: npt.NDArray[np.float32]) -> None:
+    """Write the lower triangle of a square matrix into the upper one, in pieces that fit a cache."""
+    for start in range(0, len(lower), MIRRORED):
+        some = slice(start, start + MIRRORED)
+        lower[:start, some] = lower[some, :start].T
+        lower[some, some] = np.tril(lower[some, some]) + np.tril(lower[some, some], -1).T
 
 
 def _blocks(cost: npt.NDArray[np.floating]) -> Iterator[tuple[int, int]]:

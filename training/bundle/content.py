@@ -93,24 +93,31 @@ def content_columns(
     columns = np.full((len(candidates), 6), np.nan, dtype=np.float32)
     if content is None or not len(candidates):
         return columns
-    own = content.vectors[candidates].astype(np.float32)
+    told = content.has_text[candidates]
+    disliked = _texts_of(content, user.item[np.flatnonzero(user.weight < 0)[:LONGEST]])
+    if len(disliked):
+        columns[told, 3] = (_texts_of(content, candidates) @ disliked.T).max(axis=1)
+    new = np.flatnonzero(told & is_fresh[candidates])
+    if len(new):
+        _tell_of_new(columns, new, content, user, candidates[new])
+    return columns
+
+
+def _tell_of_new(
+    columns: Singles, rows: npt.NDArray[np.int64], content: Content, user: User, items: npt.NDArray[np.int32]
+) -> None:
+    """Write into some rows what is told of items without a history, all of which have a text."""
+    own = _texts_of(content, items)
     liked = _texts_of(content, user.liked_items[:LONGEST])
     if len(liked):
         near = own @ liked.T
-        columns[:, 0] = near[:, 0]
-        columns[:, 1] = near[:, :LATEST].mean(axis=1)
-        columns[:, 2] = near.max(axis=1)
-    disliked = _texts_of(content, user.item[np.flatnonzero(user.weight < 0)[:LONGEST]])
-    if len(disliked):
-        columns[:, 3] = (own @ disliked.T).max(axis=1)
-    new = is_fresh[candidates]
-    columns[~new, :3] = np.nan
+        columns[rows, 0] = near[:, 0]
+        columns[rows, 1] = near[:, :LATEST].mean(axis=1)
+        columns[rows, 2] = near.max(axis=1)
     if user.vector is not None:
         along = user.vector / max(float(np.linalg.norm(user.vector)), 1e-12)
-        columns[new, 4] = content.factors_of(candidates[new]) @ along
-    columns[new, 5] = content.popularity[candidates[new]]
-    columns[~content.has_text[candidates]] = np.nan
-    return columns
+        columns[rows, 4] = content.factors_of(items) @ along
+    columns[rows, 5] = content.popularity[items]
 
 
 def _texts_of(content: Content, items: npt.NDArray[np.int32]) -> Singles:
