@@ -60,14 +60,14 @@ def _ease(liked: sparse.csr_matrix, regularization: float) -> npt.NDArray[np.flo
     inverse, info = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
     if info:
         raise linalg.LinAlgError(f"EASE: the Gram matrix of {len(gram)} items cannot be inverted (spotri: {info})")
-    _mirror(inverse)
+    mirror(inverse)
     weights: npt.NDArray[np.float32] = inverse
     weights /= -np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return weights
 
 
-def _mirror(lower: npt.NDArray[np.float32]) -> None:
+def mirror(lower: npt.NDArray[np.float32]) -> None:
     """Write the lower triangle of a square matrix into the upper one, in pieces that fit a cache."""
     for start in range(0, len(lower), MIRRORED):
         some = slice(start, start + MIRRORED)

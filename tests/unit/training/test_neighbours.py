@@ -2,7 +2,7 @@ import numpy as np
 from scipy import sparse
 
 from training.bundle.tables import NeighbourTable
-from training.neighbours import SHRINK, ease_table, similar_table
+from training.neighbours import MIRRORED, SHRINK, ease_table, mirror, similar_table
 
 
 def dense(table: NeighbourTable) -> np.ndarray:
@@ -26,6 +26,13 @@ def test_ease_equals_its_closed_form() -> None:
     np.fill_diagonal(weights, 0)
     found = dense(ease_table(sparse.csr_matrix(liked), 10.0))
     np.testing.assert_allclose(found, weights, rtol=2e-3, atol=1e-4)
+
+
+def test_a_lower_triangle_is_mirrored_through_all_pieces() -> None:
+    numbers = np.random.default_rng(0).random((2 * MIRRORED + 3, 2 * MIRRORED + 3)).astype(np.float32)
+    found = numbers.copy()
+    mirror(found)
+    np.testing.assert_array_equal(found, np.tril(numbers) + np.tril(numbers, -1).T)
 
 
 def test_a_table_keeps_the_largest_of_each_row_and_never_the_item_itself() -> None:
