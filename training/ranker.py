@@ -116,14 +116,14 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     settings = config.ranker
     rules = _parameters(config) | column_rules(made)
 
-    data = made.binned_for(settings.objectives)
+    data = made.binned_for(settings.objectives, config.threads)
 
     def learned(name: str, threads: int) -> lgb.Booster:
         with_threads = rules | {"objective": name, "num_threads": threads}
         return _train(with_threads, *data[name], settings.trees, settings.patience)
 
     models = _at_once(learned, settings.objectives, config.threads)
-    scores = {name: _all_scores(model, made.validation) for name, model in models.items()}
+    scores = {name: _all_scores(model, made.validation, config.threads) for name, model in models.items()}
     spread = {name: max(float(np.concatenate(found).std()), 1e-9) for name, found in scores.items()}
     blends = {_AND.join(blend): blend for blend in _blends(settings.objectives)}
     blended = {
@@ -139,7 +139,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
     best = models
     if refit:
-        everything = binned(made.everything(), made.spec, blends[chosen])
+        everything = binned(made.everything(), made.spec, blends[chosen], config.threads)
 
         def learned_all(name: str, threads: int) -> lgb.Booster:
             with_threads = rules | {"objective": name, "num_threads": threads}
@@ -220,12 +220,13 @@ def _blends(objectives: Sequence[str]) -> list[tuple[str, ...]]:
     return [blend for size in range(1, len(objectives) + 1) for blend in combinations(objectives, size)]
 
 
-def _all_scores(model: lgb.Booster, groups: Sequence[Group]) -> list[Floats]:
+def _all_scores(model: lgb.Booster, groups: Sequence[Group], threads: int) -> list[Floats]:
     """Return raw scores of each group's candidates."""
     found: list[Floats] = []
     for start in range(0, len(groups), _GROUPS_AT_ONCE):
         some = groups[start : start + _GROUPS_AT_ONCE]
-        scores = model.predict(np.concatenate([group.rows for group in some]), raw_score=True)
+        rows = np.concatenate([group.rows for group in some])
+        scores = model.predict(rows, raw_score=True, num_threads=threads)
         found += np.split(np.asarray(scores, dtype=np.float64), np.cumsum([len(group.gain) for group in some])[:-1])
     return found
 

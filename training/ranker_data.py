@@ -54,14 +54,14 @@ class RankerData:
         """Return the number of groups learned from in the end."""
         return len(self.earlier) + len(self.later)
 
-    def binned_for(self, objectives: Sequence[str]) -> Mapping[str, Binned]:
+    def binned_for(self, objectives: Sequence[str], threads: int) -> Mapping[str, Binned]:
         """Return the earlier and the later groups as each objective reads them, in the bins of the earlier.
 
         Kept for as many fits as are tried. Each objective has its own: two that are fitted at a time share nothing.
         """
         if missing := [name for name in objectives if name not in self._binned]:
-            learned = binned(self.earlier, self.spec, missing)
-            stop = binned(self.later, self.spec, missing, reference=learned[missing[0]])
+            learned = binned(self.earlier, self.spec, missing, threads)
+            stop = binned(self.later, self.spec, missing, threads, reference=learned[missing[0]])
             self._binned.update({name: (learned[name], stop[name]) for name in missing})
         return {name: self._binned[name] for name in objectives}
 
@@ -103,7 +103,11 @@ def _bounded(groups: Sequence[Group], rows: int, rng: np.random.Generator) -> Gr
 
 
 def binned(
-    groups: GroupFile, spec: FeatureSpec, objectives: Sequence[str], reference: lgb.Dataset | None = None
+    groups: GroupFile,
+    spec: FeatureSpec,
+    objectives: Sequence[str],
+    threads: int,
+    reference: lgb.Dataset | None = None,
 ) -> dict[str, lgb.Dataset]:
     """Return groups as each objective reads them: bins are made once, and copied in a twentieth of the time."""
     grade = levels(groups.gain)
@@ -113,7 +117,7 @@ def binned(
         group=groups.sizes,
         feature_name=list(spec.names),
         reference=reference,
-        params={"feature_pre_filter": False, "verbose": -1},
+        params={"feature_pre_filter": False, "num_threads": threads, "verbose": -1},
     ).construct()
     copies = {
         name: made.subset(np.arange(len(grade))).construct()  # type: ignore[arg-type]  # takes arrays
