@@ -1,4 +1,4 @@
-"""Processor time of a list and of a refusal, on the real server: that of this checkout, and of others beside it in turns.
+"""Processor time of a list and of a refusal, on the real server: of this checkout, and of others beside it in turns.
 
 ``python -m benchmarks.serving_cpu [another checkout ...]``. Time of day depends on what else a machine does; what a
 process itself takes of its processors, user and system, depends on it far less.
@@ -98,7 +98,7 @@ def run(others: Sequence[str] = ()) -> None:
     for server, found in zip(servers, np.array(rounds).swapaxes(0, 1), strict=True):
         cpu_ms, p50_ms, refusal_us = np.median(found, axis=0)
         print(
-            f"{server.checkout}: {cpu_ms:.2f} ms of processor a list, {refusal_us:.0f} us a refusal, p50 {p50_ms:.2f} ms"
+            f"{server.checkout}: {cpu_ms:.2f} ms of processor a list, {refusal_us:.0f} us a refusal, p50 {p50_ms:.2f}"
         )
         print(found.round(2).tolist())
 
