@@ -240,7 +240,7 @@ def _sum_of(values: Doubles) -> float:
     for at in range(_LANES, whole, _LANES):
         for lane in range(_LANES):
             lanes[lane] += values[at + lane]
-    total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    total = float(((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7])))
     for value in values[whole:]:
         total += value
     return total
