@@ -30,6 +30,7 @@ bench-full: setup  ## the same and the long ones: landing into ten million rows
 soak: setup  ## faults against a steady stream of events, then lists while all changes (MINUTES=10 each)
 	@$(RUN) benchmarks.soak $(or $(MINUTES),10)
 	@$(RUN) benchmarks.serving_soak $(or $(MINUTES),10)
+	@$(RUN) benchmarks.readme
 
 up: setup  ## start the whole stack on this machine
 	@$(RUN) ops.local up

@@ -57,6 +57,8 @@ class Shots:
         int64 (n,), `NO_ANSWER` where the connection was refused or cut, or nothing came for long.
     words
         What the patterns found in each answer.
+    sender_share
+        Of one core, what the process that sent them took.
     """
 
     began_s: float
@@ -65,6 +67,7 @@ class Shots:
     took_s: Floats
     status: npt.NDArray[np.int64]
     words: Sequence[tuple[str, ...]]
+    sender_share: float = float("nan")
 
     def __len__(self) -> int:
         """Return the number of requests sent."""
@@ -78,7 +81,8 @@ class Shots:
     def of(self, some: Mask) -> "Shots":
         """Return some of the requests."""
         words = [self.words[at] for at in np.flatnonzero(some).tolist()]
-        return Shots(self.began_s, self.planned_s[some], self.sent_s[some], self.took_s[some], self.status[some], words)
+        timed = (self.planned_s[some], self.sent_s[some], self.took_s[some])
+        return Shots(self.began_s, *timed, self.status[some], words, self.sender_share)
 
     def latencies(self, status: int = OK) -> dict[str, float | None]:
         """Return percentiles of the time to an answer of one status, in milliseconds; None where there is none."""
@@ -105,6 +109,7 @@ class Shots:
             "by_status": {str(code): int(count) for code, count in zip(codes, counts, strict=True)},
             **self.latencies(status),
             "sender_late_p99_ms": milliseconds((self.sent_s - self.planned_s) * 1000, 99),
+            "sender_share_of_a_core": round(self.sender_share, 3),
         }
 
 

@@ -1,4 +1,4 @@
-"""Processor time of a list, on the real server: that of this checkout, and of others beside it in turns.
+"""Processor time of a list and of a refusal, on the real server: of this checkout, and of others beside it in turns.
 
 ``python -m benchmarks.serving_cpu [another checkout ...]``. Time of day depends on what else a machine does; what a
 process itself takes of its processors, user and system, depends on it far less.
@@ -36,6 +36,7 @@ USERS: Final = 20_000
 EVENTS_PER_USER: Final = 50
 ROUNDS: Final = 5
 ROUND_S: Final = 4.0
+CROWD: Final = 64
 BUNDLE_VARIABLE: Final = "MARQUEE_BENCH_BUNDLE"
 """Folder of a bundle that is at hand; left out, one is fitted."""
 
@@ -61,9 +62,25 @@ class Served:
         spent_s = after.user + after.system - before.user - before.system
         return spent_s * 1000 / (self._made() - made), load.p50_ms
 
+    def refusal_us(self, list_ms: float) -> float:
+        """Return processor time of a refusal in microseconds, where a list takes so many milliseconds.
+
+        More connections than lists may be under way, each of which asks again at once: most are refused.
+        """
+        before, made, refused = self.process.cpu_times(), self._made(), self._refused()
+        load_of(self.port, self.requests(2_000), connections=CROWD, seconds=ROUND_S)
+        after = self.process.cpu_times()
+        spent_s = after.user + after.system - before.user - before.system
+        return (spent_s - (self._made() - made) * list_ms / 1000) / (self._refused() - refused) * 1e6
+
     def _made(self) -> int:
+        return self._count("marquee_recommendations_total{")
+
+    def _refused(self) -> int:
+        return self._count("marquee_requests_shed_total{")
+
+    def _count(self, head: str) -> int:
         lines = httpx.get(f"http://{LOOPBACK}:{self.port}/metrics").text.splitlines()
-        head = "marquee_recommendations_total{"
         return sum(round(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith(head))
 
 
@@ -77,10 +94,18 @@ def run(others: Sequence[str] = ()) -> None:
         fill(settings, histories, [str(number) for number in range(ITEMS)])
         checkouts = [ROOT, *map(Path, others)]
         servers = [running.enter_context(_served(settings, bundle, checkout)) for checkout in checkouts]
-        rounds = [[server.cpu_ms() for server in servers] for _ in range(ROUNDS)]
+        rounds = [[_round(server) for server in servers] for _ in range(ROUNDS)]
     for server, found in zip(servers, np.array(rounds).swapaxes(0, 1), strict=True):
-        cpu_ms, p50_ms = np.median(found, axis=0)
-        print(f"{server.checkout}: {cpu_ms:.2f} ms of processor a list, p50 {p50_ms:.2f} ms; {found.round(2).tolist()}")
+        cpu_ms, p50_ms, refusal_us = np.median(found, axis=0)
+        print(
+            f"{server.checkout}: {cpu_ms:.2f} ms of processor a list, {refusal_us:.0f} us a refusal, p50 {p50_ms:.2f}"
+        )
+        print(found.round(2).tolist())
+
+
+def _round(server: Served) -> tuple[float, float, float]:
+    cpu_ms, p50_ms = server.cpu_ms()
+    return cpu_ms, p50_ms, server.refusal_us(cpu_ms)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """What serving reads of Postgres: typed, one query each, errors already ours."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -170,12 +171,33 @@ class Store:
         return connection_for(self._pool, doing)
 
 
-@asynccontextmanager
-async def connection_for(pool: AsyncPool, doing: str) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
-    """Yield a connection of the pool while doing what the words say; the driver's errors become ours."""
-    with database_errors(doing):
-        async with pool.connection() as connection:
-            yield connection
+class connection_for(AbstractAsyncContextManager[AsyncConnection[tuple[Any, ...]]]):  # noqa: N801  # reads as a verb
+    """Lends a connection of the pool while doing what the words say; the driver's errors become ours.
+
+    What the pool's own way adds, a commit of what commits itself and generators around it, is a fifth of what reading a
+    history costs a server.
+    """
+
+    __slots__ = ("_connection", "_doing", "_pool")
+
+    def __init__(self, pool: AsyncPool, doing: str) -> None:
+        self._pool = pool
+        self._doing = doing
+
+    async def __aenter__(self) -> AsyncConnection[tuple[Any, ...]]:
+        """Return the connection."""
+        with database_errors(self._doing):
+            self._connection = await self._pool.getconn()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give it back; the pool replaces one that is broken, or busy with what nobody waits for any more."""
+        await self._pool.putconn(self._connection)
+        if isinstance(error, Exception):
+            with database_errors(self._doing):
+                raise error
 
 
 def _statistics_rows(rows: Sequence[tuple[Any, ...]], progress: tuple[Any, ...] | None) -> StatisticsRows:

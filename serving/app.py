@@ -32,7 +32,8 @@ from serving.routes.recommend import recommend_router
 from serving.routes.records import records_router
 from serving.routes.users import users_router
 from serving.schemas import RecommendRequest
-from serving.shedding import SheddingMiddleware
+from serving.shedding import LISTS, SheddingMiddleware, limits_of
+from serving.turning_away import TurningAway
 
 DESCRIPTION: Final = """\
 Send events, get recommendations that take them into account within a second.
@@ -58,6 +59,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
         async with parts.running():
             yield
 
+    limits = limits_of(parts.metrics, parts.pipeline.deadline_s)
     direct: dict[tuple[str, str], tuple[Endpoint, str]] = {}
     app = FastAPI(
         title="Marquee",
@@ -68,7 +70,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
         redoc_url=None,
         redirect_slashes=False,
         middleware=[
-            Middleware(SheddingMiddleware, metrics=parts.metrics, deadline_s=parts.pipeline.deadline_s),
+            Middleware(SheddingMiddleware, metrics=parts.metrics, limits=limits),
             Middleware(ListDoor, metrics=parts.metrics, pipeline=parts.pipeline),
             Middleware(DirectDoor, metrics=parts.metrics, endpoints=direct, timeout_s=body_timeout_s),
             Middleware(RequestIdMiddleware),
@@ -76,6 +78,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
             Middleware(BodyLimitMiddleware, timeout_s=body_timeout_s),
         ],
     )
+    app.state.turning_away = TurningAway(limits[LISTS], parts.metrics.limits.shed.labels(LISTS).inc)
     admin = require_role(Role.ADMIN, parts.admin_token)
     checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka_guard, parts.keeper.slot)
     app.include_router(recommend_router(parts.pipeline))

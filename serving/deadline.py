@@ -89,8 +89,7 @@ class Deadline:
         left_s = self.left_s(step)
         if left_s > 0:
             task = asyncio.ensure_future(ask())
-            done, _ = await asyncio.wait({task}, timeout=left_s)
-            if done:
+            if await _is_done(task, left_s):
                 return task.result()
             _leave_alone(task)
         raise LateError(f"{step}: not done within {left_s * 1000:.0f} ms")
@@ -123,6 +122,25 @@ class Deadline:
             raise
         self.join(branch)
         return answer
+
+
+async def _is_done(task: "asyncio.Future[Answer]", timeout_s: float) -> bool:
+    """Return whether a task ends in time; `asyncio.wait` for one, at half its cost."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    timer = loop.call_later(timeout_s, wake)
+    task.add_done_callback(wake)
+    try:
+        await over
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
+    return task.done()
 
 
 def _leave_alone(task: "asyncio.Future[Answer]") -> None:

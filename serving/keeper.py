@@ -173,7 +173,9 @@ class Keeper:
                 await asyncio.to_thread(warm, live)
             self._current.live = live
         # The search for garbage passes by what came now, as by what was imported: it holds up every request meanwhile.
-        # Nothing of it waits for that search (tests/unit/serving/test_hot_swap.py).
+        # Nothing of the old version waits for that search (tests/unit/serving/test_hot_swap.py), but what else is
+        # garbage would be kept for ever: one search before, over what came since the last time, takes a millisecond.
+        gc.collect()
         gc.freeze()
         manifest = served.model.manifest
         self._metrics.bundle.show(served.version, served.model.digest, manifest.trained_until_us)

@@ -71,6 +71,18 @@ def unavailable(detail: str) -> ProblemError:
     return ProblemError(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
+def problem_document(scope_path: str, request_id: str | None, status: int, detail: str) -> dict[str, object]:
+    """Return the members that every problem document has."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": scope_path,
+        "request_id": request_id,
+    }
+
+
 def problem_response(
     scope_path: str,
     request_id: str | None,
@@ -81,15 +93,7 @@ def problem_response(
     members: Mapping[str, object] | None = None,
 ) -> JsonResponse:
     """Return a problem document as a response."""
-    document: dict[str, object] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "instance": scope_path,
-        "request_id": request_id,
-        **(members or {}),
-    }
+    document = {**problem_document(scope_path, request_id, status, detail), **(members or {})}
     return JsonResponse(document, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 

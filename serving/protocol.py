@@ -1,9 +1,12 @@
-"""uvicorn's reading of HTTP, with limits on the head of a request, and an end that no client notices."""
+"""uvicorn's reading of HTTP: limits on heads, refusals before they are read, and an end that no client notices."""
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from serving.turning_away import TurningAway
 
 HEAD_TIMEOUT_S: Final = 10.0
 """From connecting, or from a request's first byte, until its head is whole; honest heads come in one piece."""
@@ -44,7 +47,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._in_message = False
         self.leaving = False
+        self._turning_away: TurningAway | None = getattr(getattr(self.app, "state", None), "turning_away", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for a request."""
@@ -62,13 +67,27 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response("the head of the request is too large")
             return
+        if self._awaits_request and self._turning_away is not None:
+            refusal = self._turning_away.refusal(data, self.loop)
+            if refusal is not None:
+                self._refuse(*refusal)
+                return
         super().data_received(data)
         self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
         self._watch()
 
+    def _refuse(self, head: bytes, body: bytes) -> None:
+        """Answer a request of which nobody else has heard, and wait for the next one."""
+        date = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        self.transport.write(b"%b%b\r\n%b" % (head, date, body))
+        self._in_head = False
+        self._watch()
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
     def on_message_begin(self) -> None:
         """Note that a head begins."""
-        self._in_head = True
+        self._in_head = self._in_message = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -77,6 +96,11 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.leaving:
             self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        """Note that all of a request has come: what was refused early may leave its body behind."""
+        self._in_message = False
+        super().on_message_complete()
 
     def shutdown(self) -> None:
         """Answer what is asked, once more at most, and close."""
@@ -87,6 +111,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         else:
             self._leave()
+
+    @property
+    def _awaits_request(self) -> bool:
+        """Return whether what comes next can only be the beginning of a request, on a connection that is to stay."""
+        return self._is_idle and not self._in_message and not self.leaving
 
     @property
     def _is_idle(self) -> bool:

@@ -1,5 +1,6 @@
 """Refuses requests that would only wait: 503 at once with `Retry-After`, before anything is read or computed."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,8 @@ _OPERATORS: Final = (
 )
 _LISTS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", "/api/v1/items", "/api/v1/onboarding")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+BUSY: Final = "the server has as many requests under way as it can answer in time; try again soon"
 
 ANSWER_SHARE: Final = 0.5
 """Of a deadline, how long lists should take under load: the rest is for those that take longer than most."""
@@ -57,6 +60,16 @@ def _is_below(path: str, roots: tuple[str, ...]) -> bool:
     return path.startswith(roots) and any(path == root or path.startswith(f"{root}/") for root in roots)
 
 
+def limits_of(metrics: Metrics, deadline_s: float) -> dict[str, FlightLimit]:
+    """Return the limits on requests under way by kind, of a server whose lists may take so many seconds."""
+    show = {kind: metrics.limits.flight_limit.labels(kind).set for kind in (LISTS, POSTED, OPERATORS)}
+    return {
+        LISTS: FlightLimit(deadline_s * ANSWER_SHARE, lowest=FEWEST_LISTS, first=FIRST_LISTS, show=show[LISTS]),
+        POSTED: FlightLimit(ACKNOWLEDGE_S, lowest=64, highest=MOST_POSTED, show=show[POSTED]),
+        OPERATORS: FlightLimit(ACKNOWLEDGE_S, lowest=MOST_OPERATORS, highest=MOST_OPERATORS, show=show[OPERATORS]),
+    }
+
+
 class SheddingMiddleware:
     """Counts requests under way by kind and refuses what is over the limit of its kind.
 
@@ -64,19 +77,14 @@ class SheddingMiddleware:
 
     Parameters
     ----------
-    deadline_s
-        How long a list may take.
+    limits
+        By kind, as `limits_of` gives them.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, deadline_s: float) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, limits: Mapping[str, FlightLimit]) -> None:
         self.app = app
         self._shed = metrics.limits.shed
-        show = {kind: metrics.limits.flight_limit.labels(kind).set for kind in (LISTS, POSTED, OPERATORS)}
-        self._limits = {
-            LISTS: FlightLimit(deadline_s * ANSWER_SHARE, lowest=FEWEST_LISTS, first=FIRST_LISTS, show=show[LISTS]),
-            POSTED: FlightLimit(ACKNOWLEDGE_S, lowest=64, highest=MOST_POSTED, show=show[POSTED]),
-            OPERATORS: FlightLimit(ACKNOWLEDGE_S, lowest=MOST_OPERATORS, highest=MOST_OPERATORS, show=show[OPERATORS]),
-        }
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -111,5 +119,4 @@ class SheddingMiddleware:
 def _refusal(scope: Scope) -> ASGIApp:
     request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
     headers = {"Retry-After": str(RETRY_AFTER_S), "X-Request-Id": request_id}
-    detail = "the server has as many requests under way as it can answer in time; try again soon"
-    return problem_response(scope["path"], request_id, 503, detail, headers=headers)
+    return problem_response(scope["path"], request_id, 503, BUSY, headers=headers)

@@ -14,6 +14,7 @@ from features.compiled import Lists
 from features.contracts.ids import MISSING
 from training.bundle import loops
 from training.bundle.candidates import align
+from training.bundle.fusion import FUSION_CONSTANT, reciprocal_ranks
 from training.bundle.sources import Offer
 from training.bundle.tables import NeighbourTable
 
@@ -150,3 +151,28 @@ def test_threads_have_arrays_of_their_own_and_agree() -> None:
         thread.join()
     assert len(found) == 8_000
     assert all(items == expected for items in found)
+
+
+@given(
+    n_candidates=st.integers(0, 40),
+    n_sources=st.integers(1, 40),
+    seed=st.integers(0, 2**32 - 1),
+    known=st.floats(0.0, 1.0),
+)
+@settings(max_examples=60, deadline=None)
+def test_columns_of_offers_are_those_that_numpy_gives_bit_for_bit(
+    n_candidates: int, n_sources: int, seed: int, known: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    unknown = rng.random((n_candidates, n_sources)) > known
+    ranks = np.where(unknown, np.nan, rng.integers(1, 500, unknown.shape)).astype(np.float32)
+    relative = np.where(unknown, np.nan, rng.normal(size=unknown.shape)).astype(np.float32)
+    n_told = int(rng.integers(n_sources + 1))
+    wanted = np.empty((n_candidates, 2 * n_told + 2), np.float32)
+    wanted[:, : 2 * n_told : 2], wanted[:, 1 : 2 * n_told : 2] = ranks[:, :n_told], relative[:, :n_told]
+    wanted[:, 2 * n_told] = np.count_nonzero(~unknown, axis=1)
+    blend = reciprocal_ranks(ranks).sum(axis=1)
+    wanted[:, 2 * n_told + 1] = blend / max(float(blend.max(initial=0.0)), 1e-12)
+    found = np.zeros((n_candidates, 2 * n_told + 5), np.float32)[:, :-3]
+    loops.offer_columns(ranks, relative, n_told, FUSION_CONSTANT, found)
+    np.testing.assert_array_equal(found, wanted)

@@ -8,13 +8,13 @@ import numpy.typing as npt
 from training.bundle.plan import BLEND
 from training.bundle.sources import SOURCES
 
-_FUSION_CONSTANT: Final = 60.0
+FUSION_CONSTANT: Final = 60.0
 """Of reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009)."""
 
 
 def reciprocal_ranks(ranks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return 1 / (60 + rank), 0 where a source does not rank the candidate; the shape of `ranks`."""
-    reciprocal = 1.0 / (_FUSION_CONSTANT + ranks.astype(np.float64))
+    reciprocal = 1.0 / (FUSION_CONSTANT + ranks.astype(np.float64))
     reciprocal[np.isnan(reciprocal)] = 0.0
     return np.asarray(reciprocal)
 

@@ -35,6 +35,10 @@ HALVES: Final[Singles] = np.arange(1 << 16, dtype=np.uint16).view(np.float16).as
 """The value of every float16 by its bits: compiled code knows no half precision."""
 
 
+_LANES: Final = 8
+"""Partial sums that NumPy keeps of a row."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scratch:
     """One thread's arrays over all items: `sums` float64, all 0, and `place` int32, all `MISSING`, between loops."""
@@ -220,6 +224,54 @@ def align_offers(
     for item in items:
         place[item] = MISSING
     return ranks, relative
+
+
+@compiled
+def _sum_of(values: Doubles) -> float:
+    """Return the sum of up to 128 numbers, added in the order in which NumPy adds a row: bit for bit the same."""
+    size = len(values)
+    if size < _LANES:
+        total = 0.0
+        for value in values:
+            total += value
+        return total
+    lanes = values[:_LANES].copy()
+    whole = size - size % _LANES
+    for at in range(_LANES, whole, _LANES):
+        for lane in range(_LANES):
+            lanes[lane] += values[at + lane]
+    total = float(((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7])))
+    for value in values[whole:]:
+        total += value
+    return total
+
+
+@compiled
+def offer_columns(ranks: Singles, relative: Singles, n_told: int, constant: float, columns: Singles) -> None:
+    """Write rank and relative score of each of the first sources, how many rank a candidate, and their blend.
+
+    That is the sum of 1 / (constant + rank) over all sources, relative to the best candidate's; `columns` is float32
+    (n_candidates, 2 * n_told + 2).
+    """
+    n_candidates, n_sources = ranks.shape
+    blend, reciprocal, best = np.empty(n_candidates), np.empty(n_sources), 0.0
+    for row in range(n_candidates):
+        known = 0
+        for source in range(n_sources):
+            rank = ranks[row, source]
+            if np.isnan(rank):
+                reciprocal[source] = 0.0
+            else:
+                reciprocal[source] = 1.0 / (constant + np.float64(rank))
+                known += 1
+            if source < n_told:
+                columns[row, 2 * source] = rank
+                columns[row, 2 * source + 1] = relative[row, source]
+        blend[row] = _sum_of(reciprocal)
+        best = max(best, blend[row])
+        columns[row, 2 * n_told] = known
+    for row in range(n_candidates):
+        columns[row, 2 * n_told + 1] = blend[row] / max(best, 1e-12)
 
 
 @compiled

@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from features.contracts.spec import Feature, FeatureSpec, source_features
 from features.vectorize import feature_spec
+from training.bundle import loops
 from training.bundle.affinities import affinities, affinity_features
 from training.bundle.candidates import Candidates
 from training.bundle.content import Content, content_columns, content_features
-from training.bundle.fusion import reciprocal_ranks
+from training.bundle.fusion import FUSION_CONSTANT
 from training.bundle.sources import PERSONAL, User
 from training.bundle.tables import NeighbourTable
 
@@ -54,11 +55,8 @@ def offered_columns(
         bool (n_items,), which items have no history.
     """
     columns = np.empty((len(found.items), len(OFFERED)), dtype=np.float32)
-    columns[:, :_OF_SOURCES:2] = found.ranks[:, : len(PERSONAL)]
-    columns[:, 1:_OF_SOURCES:2] = found.relative[:, : len(PERSONAL)]
-    columns[:, _OF_SOURCES] = np.count_nonzero(~np.isnan(found.ranks), axis=1)
-    blend = reciprocal_ranks(found.ranks).sum(axis=1)
-    columns[:, _OF_SOURCES + 1] = blend / max(float(blend.max(initial=0.0)), 1e-12)
+    of_offers = columns[:, : _OF_SOURCES + 2]
+    loops.offer_columns(found.ranks, found.relative, len(PERSONAL), FUSION_CONSTANT, of_offers)
     columns[:, _OF_SOURCES + 2 : -_OF_TEXT] = affinities(user, found.items, tables)
     columns[:, -_OF_TEXT:] = content_columns(content, user, found.items, is_fresh)
     return columns

@@ -1,6 +1,7 @@
 """A version that is served no more is let go of, however it was used."""
 
 import asyncio
+import gc
 import weakref
 from pathlib import Path
 
@@ -64,3 +65,25 @@ def test_a_list_that_was_recorded_holds_on_to_no_bundle(tmp_path: Path) -> None:
             return list(dead)
 
     assert asyncio.run(inside()) == ["seed 0"]
+
+
+def test_a_swap_keeps_no_garbage_for_ever(tmp_path: Path) -> None:
+    """Errors with their frames, parsers, closures: much of what requests leave behind refers to itself."""
+
+    class Leaf:
+        def __init__(self) -> None:
+            self.itself = self
+
+    async def inside() -> bool:
+        with bench(tmp_path) as served:
+            publish(served, 0)
+            left = weakref.ref(Leaf())
+            await used(served)
+            gc.collect()
+            return left() is None
+
+    gc.disable()  # until the swap nobody searches
+    try:
+        assert asyncio.run(inside())
+    finally:
+        gc.enable()
