@@ -11,7 +11,8 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from training.bundle.registry import TAG_GATE, TAG_RUN, RegisteredVersion, Registry, translated
+from training.bundle.registry import Registry, translated
+from training.bundle.versions import TAG_GATE, TAG_RUN, RegisteredVersion
 from training.diff.names import ARTIFACTS as DIFFS
 from training.gate_record import TABLE as GATE_TABLE
 from training.plots import metric_title

@@ -21,7 +21,8 @@ from tests.support.landing import START, Rig, recreate_topics
 from tests.support.proxy import TOXICS, Proxy
 from tests.support.serving import TOKEN, Api, items_of, publish_tiny, request_loop, without_digest
 from training.bundle.aliases import move_alias
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 
 pytestmark = pytest.mark.integration
 
@@ -370,7 +371,7 @@ def test_a_rollback_is_served_by_all_and_no_request_fails(
     assert newest["correlation_id"] == "going-back"
     where = {"alias": "champion", "model": registry.model_name, "from": bad.version}
     assert newest["details"] == {**where, "reason": "worse"}
-    told = api.client.get(f"/api/v1/models/{good.version}").json()["moves"][0]
+    told = api.client.get(f"/api/v1/models/{good.version}", headers=ADMIN).json()["moves"][0]
     assert (told["by"], told["how"], told["from"], told["reason"]) == ("admin", "rollback", bad.version, "worse")
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from features.settings import Settings
+from training.bundle.versions import TAG_APPROVAL_REASON, TAG_APPROVED_BY, TAG_REJECTED_BY
 from training.gating.table import WORST_FIRST
 from training.steps.state import RunError, RunFolder
 
@@ -13,7 +14,6 @@ When = Literal["gate", "always", "never"]
 """Whether a person is asked where the gate wants one; before every promotion; never."""
 
 TAG_APPROVAL: Final = "approval"
-TAG_APPROVAL_REASON: Final = "approval_reason"
 _MAX_TAG: Final = 4900
 """MLflow takes tags of model versions up to 5,000 characters."""
 
@@ -45,8 +45,8 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def tags(self) -> dict[str, str]:
         """Return what the model version shows of it."""
-        verdict = "approved" if self.approves else "rejected"
-        tags = {TAG_APPROVAL: verdict, f"{verdict}_by": self.by, f"{verdict}_at": self.at}
+        verdict, tag_by = ("approved", TAG_APPROVED_BY) if self.approves else ("rejected", TAG_REJECTED_BY)
+        tags = {TAG_APPROVAL: verdict, tag_by: self.by, f"{verdict}_at": self.at}
         return tags | {TAG_APPROVAL_REASON: self.reason[:_MAX_TAG]} if self.reason else tags
 
 

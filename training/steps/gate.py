@@ -15,7 +15,8 @@ from features.settings import Settings
 from training.bundle.bundle import Bundle
 from training.bundle.challenger import refresh_challenger
 from training.bundle.read import open_bundle
-from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry, RegistryError
+from training.bundle.registry import Registry
+from training.bundle.versions import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, RegistryError
 from training.describing import describe
 from training.diff.sides import Side
 from training.evaluation.methods import SERVED

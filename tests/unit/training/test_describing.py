@@ -1,6 +1,6 @@
 """A version's description tells what is recorded, stays within what MLflow takes, and leaves out what is not there."""
 
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 from training.describing import LONGEST, Told, markdown
 
 PARAMS = {
