@@ -7,6 +7,7 @@ import msgspec
 
 from features.settings import Settings
 from training.bundle.versions import TAG_APPROVAL_REASON, TAG_APPROVED_BY, TAG_REJECTED_BY
+from training.gating.results import COMPARED
 from training.gating.table import WORST_FIRST
 from training.steps.state import RunError, RunFolder
 
@@ -103,17 +104,19 @@ def question(run: RunFolder, settings: Settings, when: str, *, promote: bool) ->
     rules = sorted(gate.results.get("rules", []), key=lambda rule: WORST_FIRST.index(rule["outcome"]))
     place = f"take the place of version {champion}" if champion else "be the first to serve"
     body = [
-        f"Shall version **{version}** of `{settings.model_name}` {place}? {_said(gate.outcome, rules)}",
+        f"Shall version **{version}** of `{settings.model_name}` {place}? {_said(gate.outcome, rules)}{_better(rules)}",
         _links(settings, gate.results, str(run.finished("register").results["mlflow_run"])),
         *_open_points(rules),
         (
-            "**Approve**: servers have it within seconds, and `rollback_model` goes back. **Reject**: nothing moves; "
-            f"`promote_model` with version {version} overrules that later. Without an answer nothing moves."
+            "**Answer** below, with a reason. **Approve**: servers have it within seconds, and `rollback_model` goes "
+            f"back. **Reject**: nothing moves; `promote_model` with version {version} overrules that later. Without an "
+            "answer nothing moves."
         ),
         f"**All {len(rules)} rules of the gate**, on {gate.results.get('users', 0):,} users judged:",
         _table(rules),
     ]
-    return Question(f"Promote version {version} of {settings.model_name}? ({gate.outcome})", "\n\n".join(body))
+    says = "would promote it" if gate.outcome == "promoted" else "leaves it to a person"
+    return Question(f"Promote version {version} of {settings.model_name}? The gate {says}", "\n\n".join(body))
 
 
 def _said(outcome: str, rules: Sequence[Mapping[str, Any]]) -> str:
@@ -122,6 +125,14 @@ def _said(outcome: str, rules: Sequence[Mapping[str, Any]]) -> str:
         return "The gate would **promote** it; this run was started to ask in any case."
     asking = ", ".join(f"`{rule['rule']}`" for rule in rules if rule["outcome"] == outcome)
     return f"The gate leaves it to a **person**, because of {asking}."
+
+
+def _better(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Return what was found against the champion; empty where nothing was, or where just that is open."""
+    found = next((rule for rule in rules if rule["verdict"] in COMPARED), None)
+    if found is None or found["outcome"] != "promoted":
+        return ""
+    return f" Against the champion it is **{found['verdict']}**: {found['reason']}."
 
 
 def _open_points(rules: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,0 +1,264 @@
+"""Airflow's scheduler killed in the middle of every task of `train_recommender`, on a stack of its own.
+
+`python -m benchmarks.scheduler_kills`: little data; a run that nothing disturbs; one whose scheduler is killed (-9)
+once in each task while its workers live on; and one in which all that the scheduler has started dies with it, as when
+its container does. The supervisor of the stack starts it anew, as it does for everybody.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from rich.console import Console
+
+from benchmarks.record import record
+from features.contracts.errors import MarqueeError, UnavailableError
+from ops.demo import commands
+from ops.demo.airflow import FINAL, TASK_FINAL, Airflow
+from ops.local.down import down
+from ops.local.layout import Layout
+from ops.local.ports import free_ports, variable
+from ops.local.stack import Stack
+from ops.local.supervise import Supervisor
+from ops.local.up import up
+from tests.support.taste_events import taste_events, taste_items
+from training.bundle.read import verify_bundle
+from training.bundle.registry import Registry
+
+DAG: Final = "train_recommender"
+CONF: Final = {"factors": 8, "min_events": 300}
+KNOWN_WITHIN_S: Final = 120.0
+ENDS_WITHIN_S: Final = 1_800.0
+LOOK_EVERY_S: Final = 0.1
+SCHEDULER: Final = "airflow-scheduler"
+_AS_FOLDER: Final = str.maketrans(":+", "--")
+"""As the DAG makes a run's id the name of a folder."""
+
+
+class KillsError(MarqueeError):
+    """A run did not end well, made two versions, or left the alias on something that is not whole."""
+
+
+def scheduler_alone(process: psutil.Process) -> None:
+    """Kill the scheduler; its workers, and the task that they watch, live on."""
+    process.kill()
+
+
+def with_all_it_started(process: psutil.Process) -> None:
+    """Kill the scheduler, its workers, and the command of the task."""
+    for one in [process, *process.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+
+
+KILLS: Final[Mapping[str, Callable[[psutil.Process], None]]] = {
+    "the scheduler alone": scheduler_alone,
+    "with its workers and the task": with_all_it_started,
+}
+
+
+@dataclass
+class Watch:
+    """An eye on the registry while runs go on.
+
+    Attributes
+    ----------
+    served
+        Versions that the alias has pointed to, each of which was downloaded and held against its digest.
+    wrong
+        What must not be, in words.
+    """
+
+    registry: Registry
+    alias: str
+    served: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look again and again for as long as the block runs."""
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.over.set()
+            thread.join()
+
+    def _run(self) -> None:
+        while not self.over.wait(LOOK_EVERY_S):
+            with suppress(UnavailableError):
+                self.look()
+
+    def look(self) -> None:
+        """Look once."""
+        runs = [version.tags.get("run", "") for version in self.registry.versions()]
+        self.wrong += [f"run {run} has {runs.count(run)} versions" for run in set(runs) if runs.count(run) > 1]
+        found = self.registry.by_alias(self.alias)
+        if found is None or found.version in self.served:
+            return
+        self.served.append(found.version)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                verify_bundle(self.registry.download(found.version, Path(folder)), str(found.digest))
+            except MarqueeError as error:
+                self.wrong.append(f"version {found.version} serves and is not whole: {error}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """The stack's Airflow, its supervisor, and what its runs made."""
+
+    airflow: Airflow
+    supervisor: Supervisor
+    watch: Watch
+
+    def trigger(self) -> str:
+        """Return the id of a new run on little data."""
+        return self.airflow.trigger(DAG, CONF)
+
+    def scheduler(self) -> psutil.Process:
+        """Return the scheduler's process, once there is one."""
+        while True:
+            process = self.supervisor.processes()[SCHEDULER]
+            if process.running and process.pid:
+                return psutil.Process(process.pid)
+            time.sleep(LOOK_EVERY_S)
+
+    def task(self, run: str, task: str) -> dict[str, Any]:
+        """Return what Airflow knows of a task of a run."""
+        return next(one for one in self.airflow.tasks(DAG, run) if one["task_id"] == task)
+
+    def wait(self, run: str, task: str, states: set[str]) -> dict[str, Any]:
+        """Return a task of a run once it is in one of some states, or the run has ended."""
+        deadline = time.monotonic() + ENDS_WITHIN_S
+        while time.monotonic() < deadline:
+            found = self.task(run, task)
+            if found["state"] in states or self.airflow.state(DAG, run) in FINAL:
+                return found
+            time.sleep(LOOK_EVERY_S)
+        raise KillsError(f"task {task} of {run} is {found['state']} after {ENDS_WITHIN_S:.0f} s")
+
+    def ended(self, run: str) -> str:
+        """Return how a run has ended, once it has."""
+        for _ in self.airflow.follow(DAG, run, ENDS_WITHIN_S):
+            pass
+        return self.airflow.state(DAG, run)
+
+
+def run() -> None:
+    """Kill, print what became of it, and keep that.
+
+    Raises
+    ------
+    KillsError
+        If a run did not end well.
+    """
+    with own_stack() as line, line.watch.watching():
+        took_s = undisturbed(line)
+        found = {name: disturbed(line, kill, took_s) for name, kill in KILLS.items()}
+        line.watch.look()
+    print(found, flush=True)
+    record("scheduler_kills", {"undisturbed_s": took_s, "runs": found, "served": line.watch.served})
+    wrong = line.watch.wrong + [f"{name}: {one['state']}" for name, one in found.items() if one["state"] != "success"]
+    if wrong:
+        raise KillsError("; ".join(wrong))
+
+
+def undisturbed(line: Line) -> dict[str, float]:
+    """Return how many seconds each task of a run takes that does something, in their order."""
+    name = line.trigger()
+    line.ended(name)
+    tasks = sorted(
+        (one for one in line.airflow.tasks(DAG, name) if one["duration"]), key=lambda one: str(one["start_date"])
+    )
+    return {one["task_id"]: round(float(one["duration"]), 1) for one in tasks}
+
+
+def disturbed(line: Line, kill: Callable[[psutil.Process], None], took_s: Mapping[str, float]) -> dict[str, Any]:
+    """Return what became of a run whose scheduler is killed when half of each task's usual time is over."""
+    name, began_s = line.trigger(), time.monotonic()
+    tasks = {task: _killed(line, name, task, kill, usual_s) for task, usual_s in took_s.items()}
+    while (state := line.airflow.state(DAG, name)) not in FINAL:
+        time.sleep(LOOK_EVERY_S)
+    own = [one for one in line.watch.registry.versions() if one.tags.get("run") == name.translate(_AS_FOLDER)]
+    return {
+        "state": state,
+        "took_s": round(time.monotonic() - began_s),
+        "versions": len(own),
+        "champion": line.watch.registry.aliases()[line.watch.alias] in {one.version for one in own},
+        "tasks": tasks,
+    }
+
+
+def _killed(line: Line, run: str, task: str, kill: Callable[[psutil.Process], None], usual_s: float) -> dict[str, Any]:
+    """Return what became of a task in whose middle the scheduler was killed."""
+    began = line.wait(run, task, {"running", *TASK_FINAL})
+    scheduler = line.scheduler()
+    _sleep_until(began, usual_s / 2)
+    before = line.task(run, task)
+    kill(scheduler)
+    killed_s = time.monotonic()
+    ended = line.wait(run, task, TASK_FINAL)
+    found = {
+        "killed_while": before["state"],
+        "state": ended["state"],
+        "tries": ended["try_number"],
+        "ended_after_s": round(time.monotonic() - killed_s, 1),
+    }
+    print(f"scheduler kills: {task}: {found}", flush=True)
+    return found
+
+
+def _sleep_until(task: Mapping[str, Any], after_s: float) -> None:
+    """Sleep until so many seconds after a task began."""
+    if task["start_date"]:
+        began_s = datetime.fromisoformat(task["start_date"]).timestamp()
+        time.sleep(max(0.0, began_s + after_s - time.time()))
+
+
+@contextmanager
+def own_stack() -> Iterator[Line]:
+    """Yield a running stack in a folder of its own, with little data; it is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="marquee-kills-"))
+    folder.chmod(0o711)  # Postgres runs as another account where we run as root
+    layout = Layout(folder / "run", folder / "mlruns")
+    ports = {variable(name): str(port) for name, port in vars(free_ports()).items()}
+    try:
+        stack = up(layout, {**os.environ, **ports}, Console())
+        settings = stack.settings()
+        _fill(stack, folder)
+        registry = Registry(settings["MARQUEE_MLFLOW_TRACKING_URI"], settings["MARQUEE_MODEL_NAME"])
+        login = (settings[f"MARQUEE_AIRFLOW_{name}"] for name in ("URL", "USERNAME", "PASSWORD"))
+        with Airflow(*login) as airflow:
+            airflow.wait_for_dag(DAG, KNOWN_WITHIN_S)
+            airflow.unpause(DAG)
+            watch = Watch(registry, settings["MARQUEE_MODEL_ALIAS"])
+            yield Line(airflow, Supervisor(layout.supervisor_socket), watch)
+    finally:
+        down(layout, Console())
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(stack: Stack, folder: Path) -> None:
+    files = {"--interactions": taste_events(), "--items": taste_items()}
+    arguments: list[str] = []
+    for option, frame in files.items():
+        file = folder / f"{option.strip('-')}.parquet"
+        frame.to_parquet(file, index=False)
+        arguments += [option, str(file)]
+    commands.run(["features", "import", *arguments], stack.settings())
+
+
+if __name__ == "__main__":
+    run()
