@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -165,6 +164,7 @@ def run() -> None:
         If a run did not end well.
     """
     with own_stack() as line, line.watch.watching():
+        undisturbed(line)  # in which Airflow's workers import what they need
         took_s = undisturbed(line)
         found = {name: disturbed(line, kill, took_s) for name, kill in KILLS.items()}
         line.watch.look()
@@ -203,9 +203,9 @@ def disturbed(line: Line, kill: Callable[[psutil.Process], None], took_s: Mappin
 
 def _killed(line: Line, run: str, task: str, kill: Callable[[psutil.Process], None], usual_s: float) -> dict[str, Any]:
     """Return what became of a task in whose middle the scheduler was killed."""
-    began = line.wait(run, task, {"running", *TASK_FINAL})
+    line.wait(run, task, {"running", *TASK_FINAL})
     scheduler = line.scheduler()
-    _sleep_until(began, usual_s / 2)
+    time.sleep(usual_s / 2)
     before = line.task(run, task)
     kill(scheduler)
     killed_s = time.monotonic()
@@ -218,13 +218,6 @@ def _killed(line: Line, run: str, task: str, kill: Callable[[psutil.Process], No
     }
     print(f"scheduler kills: {task}: {found}", flush=True)
     return found
-
-
-def _sleep_until(task: Mapping[str, Any], after_s: float) -> None:
-    """Sleep until so many seconds after a task began."""
-    if task["start_date"]:
-        began_s = datetime.fromisoformat(task["start_date"]).timestamp()
-        time.sleep(max(0.0, began_s + after_s - time.time()))
 
 
 @contextmanager

@@ -224,7 +224,7 @@ def approval() -> Approval:
                 type="string",
                 maxLength=500,
                 title="Reason",
-                description="Why, in a sentence: kept with the version.",
+                description="Why, in a sentence: kept with the version. The buttons wait for it.",
             )
         },
         doc_md="Waits for a person under *Required Actions*, and holds no worker meanwhile.",
