@@ -1,8 +1,8 @@
 """Airflow's scheduler killed in the middle of every task of `train_recommender`, on a stack of its own.
 
-`python -m benchmarks.scheduler_kills`: little data; a run that nothing disturbs; one whose scheduler is killed (-9)
-once in each task while its workers live on; and one in which all that the scheduler has started dies with it, as when
-its container does. The supervisor of the stack starts it anew, as it does for everybody.
+`python -m benchmarks.scheduler_kills`: little data; a run in which all that the scheduler has started dies with it (-9)
+once in each task, as when its container does; and one in which the scheduler alone is killed. The supervisor of the
+stack starts it anew, as it does for everybody.
 """
 
 import os
@@ -38,6 +38,20 @@ CONF: Final = {"factors": 8, "min_events": 300}
 KNOWN_WITHIN_S: Final = 120.0
 ENDS_WITHIN_S: Final = 1_800.0
 LOOK_EVERY_S: Final = 0.1
+AMID_CPU_S: Final = {
+    "announce_started": 0.3,
+    "data_doctor": 0.3,
+    "snapshot": 1.5,
+    "retrieval": 2.0,
+    "ranker": 8.0,
+    "evaluate": 4.0,
+    "register": 3.0,
+    "gate": 4.0,
+    "needs_approval": 0.3,
+    "promote": 1.5,
+    "announce": 0.3,
+}
+"""Tasks in their order, and the processor time of its command after which each is in the middle of its work."""
 SCHEDULER: Final = "airflow-scheduler"
 _AS_FOLDER: Final = str.maketrans(":+", "--")
 """As the DAG makes a run's id the name of a folder."""
@@ -60,8 +74,8 @@ def with_all_it_started(process: psutil.Process) -> None:
 
 
 KILLS: Final[Mapping[str, Callable[[psutil.Process], None]]] = {
-    "the scheduler alone": scheduler_alone,
     "with its workers and the task": with_all_it_started,
+    "the scheduler alone": scheduler_alone,
 }
 
 
@@ -164,31 +178,19 @@ def run() -> None:
         If a run did not end well.
     """
     with own_stack() as line, line.watch.watching():
-        undisturbed(line)  # in which Airflow's workers import what they need
-        took_s = undisturbed(line)
-        found = {name: disturbed(line, kill, took_s) for name, kill in KILLS.items()}
+        found = {name: disturbed(line, kill) for name, kill in KILLS.items()}
         line.watch.look()
     print(found, flush=True)
-    record("scheduler_kills", {"undisturbed_s": took_s, "runs": found, "served": line.watch.served})
+    record("scheduler_kills", {"runs": found, "served": line.watch.served})
     wrong = line.watch.wrong + [f"{name}: {one['state']}" for name, one in found.items() if one["state"] != "success"]
     if wrong:
         raise KillsError("; ".join(wrong))
 
 
-def undisturbed(line: Line) -> dict[str, float]:
-    """Return how many seconds each task of a run takes that does something, in their order."""
-    name = line.trigger()
-    line.ended(name)
-    tasks = sorted(
-        (one for one in line.airflow.tasks(DAG, name) if one["duration"]), key=lambda one: str(one["start_date"])
-    )
-    return {one["task_id"]: round(float(one["duration"]), 1) for one in tasks}
-
-
-def disturbed(line: Line, kill: Callable[[psutil.Process], None], took_s: Mapping[str, float]) -> dict[str, Any]:
-    """Return what became of a run whose scheduler is killed when half of each task's usual time is over."""
+def disturbed(line: Line, kill: Callable[[psutil.Process], None]) -> dict[str, Any]:
+    """Return what became of a run whose scheduler is killed in the middle of each task."""
     name, began_s = line.trigger(), time.monotonic()
-    tasks = {task: _killed(line, name, task, kill, usual_s) for task, usual_s in took_s.items()}
+    tasks = {task: _killed(line, name, task, kill) for task in AMID_CPU_S}
     while (state := line.airflow.state(DAG, name)) not in FINAL:
         time.sleep(LOOK_EVERY_S)
     own = [one for one in line.watch.registry.versions() if one.tags.get("run") == name.translate(_AS_FOLDER)]
@@ -201,12 +203,12 @@ def disturbed(line: Line, kill: Callable[[psutil.Process], None], took_s: Mappin
     }
 
 
-def _killed(line: Line, run: str, task: str, kill: Callable[[psutil.Process], None], usual_s: float) -> dict[str, Any]:
+def _killed(line: Line, run: str, task: str, kill: Callable[[psutil.Process], None]) -> dict[str, Any]:
     """Return what became of a task in whose middle the scheduler was killed."""
     line.wait(run, task, {"running", *TASK_FINAL})
     scheduler = line.scheduler()
-    time.sleep(usual_s / 2)
-    before = line.task(run, task)
+    while (before := line.task(run, task))["state"] not in TASK_FINAL and _worked_s(scheduler) < AMID_CPU_S[task]:
+        time.sleep(LOOK_EVERY_S / 2)
     kill(scheduler)
     killed_s = time.monotonic()
     ended = line.wait(run, task, TASK_FINAL)
@@ -218,6 +220,16 @@ def _killed(line: Line, run: str, task: str, kill: Callable[[psutil.Process], No
     }
     print(f"scheduler kills: {task}: {found}", flush=True)
     return found
+
+
+def _worked_s(scheduler: psutil.Process) -> float:
+    """Return the processor time of the command that a task runs now, in seconds; 0 before it runs."""
+    spent = 0.0
+    for process in scheduler.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.cmdline()[1:2] == ["-m"]:
+                spent = max(spent, process.cpu_times().user)
+    return spent
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, CronTriggerTimetable, Param, dag
 from airflow.sdk.bases.timetable import BaseTimetable
 from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
+from marquee_deadlines import RunAfter
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -154,15 +155,11 @@ def reason(description: str, **limits: Any) -> Param:
 
 
 def _deadline(late_after: timedelta, next_step: str) -> DeadlineAlert:
-    """Return the alert about runs that are not done some time after their logical date: it shows on the DAG's page.
-
-    Runs without a logical date (of assets, and by API) have only their timeout. Counting from when a run was queued
-    would cover them, but tasks of such runs cannot be cleared: Airflow 3.3.2 answers with an internal error.
-    """
+    """Return the alert about runs that are not done some time after they may begin: it shows on the DAG's page."""
     hours = late_after / timedelta(hours=1)
     return DeadlineAlert(
         name=f"done within {hours:g} h",
-        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
+        reference=RunAfter(),
         interval=late_after,
         callback=SyncCallback(say_late, kwargs={"hours": hours, "next_step": next_step}),
     )

@@ -32,6 +32,7 @@ def environment(stack: Stack) -> dict[str, str]:
     sections: dict[str, dict[str, str]] = {
         "CORE": {
             "DAGS_FOLDER": str(ROOT / "dags"),
+            "PLUGINS_FOLDER": str(ROOT / "dags" / "plugins"),
             "LOAD_EXAMPLES": "False",
             "EXECUTOR": "LocalExecutor",
             "PARALLELISM": "2",
