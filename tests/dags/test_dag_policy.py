@@ -43,6 +43,11 @@ def test_each_dag_is_explained_and_bounded(dag_folder: Folder, name: str) -> Non
     assert dag["deadline_from"] == ["RunAfter"]
 
 
+@pytest.mark.parametrize("name", DAGS)
+def test_a_run_that_no_tick_made_is_late_as_well_and_can_be_cleared(dag_folder: Folder, name: str) -> None:
+    assert dag_folder["late_after_s"][name] == dag_folder["dags"][name]["deadline_s"][0]
+
+
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_unpausing_starts_no_run_at_once(dag_folder: Folder, name: str) -> None:
     dag = dag_folder["dags"][name]
