@@ -5,8 +5,6 @@ once in each task, as when its container does; and one in which the scheduler al
 stack starts it anew, as it does for everybody.
 """
 
-import os
-import shutil
 import tempfile
 import threading
 import time
@@ -17,18 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from rich.console import Console
 
+from benchmarks.own_stack import airflow_of, own_stack, registry_of
 from benchmarks.record import record
 from features.contracts.errors import MarqueeError, UnavailableError
 from ops.demo import commands
 from ops.demo.airflow import FINAL, TASK_FINAL, Airflow
-from ops.local.down import down
-from ops.local.layout import Layout
-from ops.local.ports import free_ports, variable
 from ops.local.stack import Stack
 from ops.local.supervise import Supervisor
-from ops.local.up import up
 from tests.support.taste_events import taste_events, taste_items
 from training.bundle.read import verify_bundle
 from training.bundle.registry import Registry
@@ -177,7 +171,7 @@ def run() -> None:
     KillsError
         If a run did not end well.
     """
-    with own_stack() as line, line.watch.watching():
+    with _line() as line, line.watch.watching():
         found = {name: disturbed(line, kill) for name, kill in KILLS.items()}
         line.watch.look()
     print(found, flush=True)
@@ -233,32 +227,23 @@ def _worked_s(scheduler: psutil.Process) -> float:
 
 
 @contextmanager
-def own_stack() -> Iterator[Line]:
-    """Yield a running stack in a folder of its own, with little data; it is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="marquee-kills-"))
-    folder.chmod(0o711)  # Postgres runs as another account where we run as root
-    layout = Layout(folder / "run", folder / "mlruns")
-    ports = {variable(name): str(port) for name, port in vars(free_ports()).items()}
-    try:
-        stack = up(layout, {**os.environ, **ports}, Console())
-        settings = stack.settings()
-        _fill(stack, folder)
-        registry = Registry(settings["MARQUEE_MLFLOW_TRACKING_URI"], settings["MARQUEE_MODEL_NAME"])
-        login = (settings[f"MARQUEE_AIRFLOW_{name}"] for name in ("URL", "USERNAME", "PASSWORD"))
-        with Airflow(*login) as airflow:
-            airflow.wait_for_dag(DAG, KNOWN_WITHIN_S)
-            airflow.unpause(DAG)
-            watch = Watch(registry, settings["MARQUEE_MODEL_ALIAS"])
-            yield Line(airflow, Supervisor(layout.supervisor_socket), watch)
-    finally:
-        down(layout, Console())
-        shutil.rmtree(folder, ignore_errors=True)
+def _line() -> Iterator[Line]:
+    """Yield a running stack that knows little data."""
+    with (
+        own_stack() as stack,
+        tempfile.TemporaryDirectory(prefix="marquee-kills-") as folder,
+        airflow_of(stack) as airflow,
+    ):
+        _fill(stack, Path(folder))
+        airflow.wait_for_dag(DAG, KNOWN_WITHIN_S)
+        airflow.unpause(DAG)
+        watch = Watch(registry_of(stack), stack.settings()["MARQUEE_MODEL_ALIAS"])
+        yield Line(airflow, Supervisor(stack.layout.supervisor_socket), watch)
 
 
 def _fill(stack: Stack, folder: Path) -> None:
-    files = {"--interactions": taste_events(), "--items": taste_items()}
     arguments: list[str] = []
-    for option, frame in files.items():
+    for option, frame in {"--interactions": taste_events(), "--items": taste_items()}.items():
         file = folder / f"{option.strip('-')}.parquet"
         frame.to_parquet(file, index=False)
         arguments += [option, str(file)]
