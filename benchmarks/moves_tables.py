@@ -37,5 +37,5 @@ def scheduler_kills(content: dict[str, Any]) -> str:
 
 def _task(one: dict[str, Any]) -> str:
     if one["killed_while"] != "running":
-        return f"was over ({one['state']})"
+        return "not reached" if one["state"] == "upstream_failed" else f"was over ({one['state']})"
     return f"{one['state']} by try {one['tries']}, {one['ended_after_s']:.0f} s later"
