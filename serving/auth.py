@@ -16,7 +16,7 @@ ADMIN_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     403: {"model": Problem, "description": "Not the admin's token, or the server has none."},
 }
 """Refusals of routes that need the admin's token, for their `responses`."""
-MORE_PROBLEMS: Final = {403: ADMIN_PROBLEMS[403]}
+MORE_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {403: ADMIN_PROBLEMS[403]}
 """Refusals of open routes that tell more to whoever shows it."""
 MORE_SECURITY: Final[dict[str, Any]] = {"security": [{}]}
 """What their `openapi_extra` says: a token may be shown, and need not."""

@@ -1,7 +1,7 @@
 """Airflow plugin: a deadline that counts from when a run may begin, which every run has."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk.definitions.deadline import BaseDeadlineReference
@@ -31,4 +31,4 @@ class MarqueePlugin(AirflowPlugin):
     """What Airflow finds in the folder of plugins."""
 
     name = "marquee"
-    deadline_references: ClassVar = [RunAfter]
+    deadline_references: list[Any] = [RunAfter]  # noqa: RUF012  # as Airflow declares it
