@@ -22,6 +22,8 @@ from benchmarks import (  # after the variables
     quality,
     readme,
     recommend,
+    rollbacks,
+    scheduler_kills,
     serving,
     serving_memory,
     serving_million,
@@ -36,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "front_door": front_door.run,
     "serving": serving.run,
     "fault_matrix": fault_matrix.run,
+    "rollbacks": rollbacks.run,
     "bulk": bulk.run,
     "quality": quality.run,
     "cold": cold.run,
@@ -50,6 +53,7 @@ LONG: dict[str, Callable[[], None]] = {
     "serving_memory_1m": serving_memory.run_large,
     "serving_million": serving_million.run,
     "diversity": diversity.run,
+    "scheduler_kills": scheduler_kills.run,
 }
 """What takes too long for every day: only by name, or with `--full`."""
 PARTS: dict[str, Callable[[], None]] = {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from benchmarks import serving_tables
+from benchmarks import moves_tables, serving_tables
 from benchmarks.features_page import write_page
 from benchmarks.record import ROOT, read
 from training.steps.state import STEPS
@@ -36,6 +36,8 @@ def tables() -> dict[str, str]:
         "fault_matrix": _with_origin(serving_tables.fault_matrix),
         "serving_soak": _with_origin(serving_tables.serving_soak),
         "serving_million": _with_origin(serving_tables.serving_million),
+        "rollbacks": _with_origin(moves_tables.rollbacks),
+        "scheduler_kills": _with_origin(moves_tables.scheduler_kills),
     }
     found = {name: read(_FILES.get(name, name)) for name in made}
     return {name: make(found[name]) for name, make in made.items() if found[name] is not None}  # type: ignore[arg-type]

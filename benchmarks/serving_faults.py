@@ -20,7 +20,7 @@ from ops.local.ports import LOOPBACK
 from tests.support.proxy import TOXICS, Toxic
 from tests.support.tiny_bundle import write_empty_bundle
 from training.bundle.manifest import manifest_digest
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 
 SERVING: Final = "marquee-serving"
 """How the API's sessions are named in Postgres."""

@@ -21,7 +21,8 @@ from features.settings import Settings
 from ops.local.ports import LOOPBACK, free_ports
 from tests.support.services import Services, own_services
 from tests.support.serving import Api
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 from training.publish import Publication, publish
 
 ALIAS: Final = "champion"

@@ -28,7 +28,7 @@ from benchmarks.services import start_features
 from benchmarks.serving_rig import ITEMS, USERS, ServingRig, serving_rig, wait_until
 from features.contracts.errors import MarqueeError
 from tests.support.serving import TOKEN
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the backend

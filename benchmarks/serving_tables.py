@@ -64,11 +64,11 @@ def fault_matrix(content: dict[str, Any]) -> str:
             f"| {name} | {share} of {one['requests']} | {one['p99_ms']} ms | {in_time} | {said} | "
             f"{one['normal_after_s']} s |"
         )
-    said = f"{found['lists_per_s']:g} lists a second, deadline {found['deadline_ms']} ms; {_busy(content)}."
+    said = f"{found['lists_per_s']:g} lists a second, deadline {found['deadline_ms']} ms; {busy(content)}."
     return "\n".join([*rows, "", said])
 
 
-def _busy(content: dict[str, Any]) -> str:
+def busy(content: dict[str, Any]) -> str:
     """Return how busy the machine was: whoever waits for a core is late."""
     machine = content["machine"]
     return f"the {machine['cores']} cores had a load of {machine['load_before']}"
@@ -105,4 +105,4 @@ def serving_million(content: dict[str, Any]) -> str:
     took = " | ".join(f"{load['p50_ms']}, {load['p99_ms']} ms" for load in (alone, together))
     rows = [f"{head} start |", "|---|---|---|---|---|---|"]
     rows.append(f"| {found['items']:,} | {index} | {found['recall']} | {took} | {found['start_s']} s |")
-    return "\n".join([*rows, "", f"One worker; {_busy(content)}."])
+    return "\n".join([*rows, "", f"One worker; {busy(content)}."])

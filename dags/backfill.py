@@ -1,9 +1,9 @@
-"""DAG `backfill`: history from files, and statistics computed anew, by a form."""
+"""Airflow DAG `backfill`: history from files, and statistics computed anew, by a form."""
 
 from datetime import timedelta
 
-from airflow.sdk import Param, TriggerRule, dag
-from marquee_tasks import INTERACTION_EVENTS, ITEM_STATISTICS, command, deadline, defaults
+from airflow.sdk import Param, TriggerRule
+from marquee_tasks import INTERACTION_EVENTS, ITEM_STATISTICS, command, marquee_dag
 
 NEXT_STEP = (
     "the last line above names the file, column and rows that are wrong, or the service that was away; mend it and "
@@ -91,18 +91,14 @@ IMPORT = (
 STATISTICS = 'exec "$MARQUEE_PYTHON" -m features statistics ${SINCE:+--since "$SINCE"} ${UNTIL:+--until "$UNTIL"}'
 
 
-@dag(
-    dag_id="backfill",
+@marquee_dag(
     description="Imports history from files and computes item statistics anew.",
-    schedule=None,  # only by its form
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=12),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(6),
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="features",
+    late_after=timedelta(hours=6),
+    gone_after=timedelta(hours=12),
     params=PARAMS,
-    tags=["marquee", "features"],
-    doc_md=DOC,
 )
 def backfill() -> None:
     """Build the two tasks."""

@@ -1,9 +1,8 @@
-"""DAG `data_doctor`: whether what has landed is fit to be trained on, every day."""
+"""Airflow DAG `data_doctor`: whether what has landed is fit to be trained on, every day."""
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, dag
-from marquee_tasks import INTERACTION_EVENTS, command, deadline, defaults
+from marquee_tasks import INTERACTION_EVENTS, command, every, marquee_dag
 
 NEXT_STEP = (
     "the check named above says what it found and what to do; mend the data, or the thresholds in the file that "
@@ -26,18 +25,15 @@ the version that they have.
 """
 
 
-@dag(
-    dag_id="data_doctor",
+@marquee_dag(
     description="Checks whether what has landed is fit to be trained on.",
-    # Before the nightly training; no start date, so that unpausing waits for the next night.
-    schedule=CronTriggerTimetable("15 2 * * *", timezone="UTC", run_immediately=timedelta()),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=2),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(1),
-    tags=["marquee", "features"],
-    doc_md=DOC,
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="features",
+    late_after=timedelta(hours=1),
+    gone_after=timedelta(hours=2),
+    # Before the nightly training.
+    schedule=every("15 2 * * *"),
 )
 def data_doctor() -> None:
     """Build the one task."""

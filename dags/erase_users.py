@@ -1,9 +1,9 @@
-"""DAG `erase_users`: users who ask for it are taken out of everything, by a form."""
+"""Airflow DAG `erase_users`: users who ask for it are taken out of everything, by a form."""
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag
-from marquee_tasks import command, deadline, defaults
+from airflow.sdk import Param
+from marquee_tasks import command, marquee_dag
 
 NEXT_STEP = "read the last line above, then clear the task: users before that line are erased already, once is enough."
 
@@ -47,18 +47,14 @@ ENV = {
 }
 
 
-@dag(
-    dag_id="erase_users",
+@marquee_dag(
     description="Erases users, with a receipt for each.",
-    schedule=None,  # only by its form
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=2),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(1),
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="operations",
+    late_after=timedelta(hours=1),
+    gone_after=timedelta(hours=2),
     params=PARAMS,
-    tags=["marquee", "operations"],
-    doc_md=DOC,
 )
 def erase_users() -> None:
     """Build the one task."""

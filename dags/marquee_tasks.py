@@ -1,4 +1,7 @@
-"""What DAGs share: a task that runs one command, what is said when it fails or is late, and the assets between them."""
+"""What DAGs share: a task that runs one command, how a DAG of ours is bounded and explained, assets between them.
+
+Airflow reads files that hold the words `airflow` and `dag`: the first line of each of ours does.
+"""
 
 import logging
 import os
@@ -9,9 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Asset
+from airflow.sdk import Asset, CronTriggerTimetable, Param, dag
+from airflow.sdk.bases.timetable import BaseTimetable
 from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
+from marquee_deadlines import RunAfter
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -32,11 +37,6 @@ LATE: Final = (
 )
 
 log = logging.getLogger(__name__)
-
-
-def who() -> str:
-    """Return the template of who started a run: a user of Airflow, or Airflow by its schedule."""
-    return "{{ 'airflow:' ~ dag_run.triggering_user_name if dag_run.triggering_user_name else 'airflow' }}"
 
 
 def command(  # each is a fact of the task
@@ -71,21 +71,96 @@ def command(  # each is a fact of the task
     )
 
 
-def defaults(next_step: str) -> dict[str, Any]:
-    """Return what all tasks of a DAG have; the log of one that has failed for good ends with the next step."""
-    return {"owner": "marquee", "retry_delay": timedelta(seconds=30), "on_failure_callback": _says(next_step)}
+def marquee_dag(
+    *,
+    description: str,
+    doc: str,
+    next_step: str,
+    tag: str,
+    late_after: timedelta,
+    gone_after: timedelta,
+    late: str = LATE,
+    schedule: BaseTimetable | None = None,
+    params: Mapping[str, Param] | None = None,
+) -> Callable[[Callable[[], None]], Callable[[], Any]]:
+    """Return a decorator of the function that builds a DAG of ours, which bears the function's name.
 
+    There is one run at a time, and none is made up for.
 
-def deadline(hours: float, next_step: str = LATE) -> DeadlineAlert:
-    """Return the alert about runs that are not done some hours after their logical date: it shows on the DAG's page.
-
-    Runs without a logical date (of assets, and by API) have only their timeout. Counting from when a run was queued
-    would cover them, but tasks of such runs cannot be cleared: Airflow 3.3.2 answers with an internal error.
+    Parameters
+    ----------
+    doc
+        Its page in Airflow, Markdown.
+    next_step
+        With what the log of a task ends that has failed for good.
+    tag
+        Beside `marquee`: what it is about.
+    late_after, gone_after
+        When a run is late, which shows on the DAG's page, and when it is given up.
+    late
+        What to do about a late one.
+    schedule
+        See `every`; None: it runs only when its form is sent.
+    params
+        Fields of its form.
     """
+    return dag(
+        description=description,
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=gone_after,
+        default_args={
+            "owner": "marquee",
+            "retry_delay": timedelta(seconds=30),
+            "on_failure_callback": _says(next_step),
+        },
+        deadline=_deadline(late_after, late),
+        tags=["marquee", tag],
+        doc_md=doc,
+        schedule=schedule,
+        params=dict(params or {}),
+    )
+
+
+def every(cron: str) -> CronTriggerTimetable:
+    """Return a schedule in UTC whose first run, once the DAG is unpaused, is at the next tick.
+
+    To go with no start date, for which Airflow would make up for the tick before it. (`run_immediately=False` is read
+    as "within a tenth of the interval": apache/airflow 3.3.)
+    """
+    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta())
+
+
+def move(task_id: str, line: str, *, doc: str, retries: int, env: Mapping[str, str], **more: Any) -> BashOperator:
+    """Return the task that moves the alias of the version that serves, by a command of ours.
+
+    The move is kept with who triggered the run, the run's id, and the form's `reason`; parameters as of `command`.
+    """
+    by = "{{ 'airflow:' ~ dag_run.triggering_user_name if dag_run.triggering_user_name else 'airflow' }}"
+    return command(
+        task_id,
+        f'exec "$MARQUEE_PYTHON" -m training {line} --reason "$REASON" --by "$WHO" --run "$RUN"',
+        doc=doc,
+        minutes=10,
+        retries=retries,
+        env={"REASON": "{{ params.reason }}", "WHO": by, "RUN": "{{ run_id }}", **env},
+        outlets=[CHAMPION],
+        **more,
+    )
+
+
+def reason(description: str, **limits: Any) -> Param:
+    """Return the form's field for why the alias moves."""
+    return Param(**limits, type="string", maxLength=500, title="Reason", description=description)
+
+
+def _deadline(late_after: timedelta, next_step: str) -> DeadlineAlert:
+    """Return the alert about runs that are not done some time after they may begin: it shows on the DAG's page."""
+    hours = late_after / timedelta(hours=1)
     return DeadlineAlert(
         name=f"done within {hours:g} h",
-        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
-        interval=timedelta(hours=hours),
+        reference=RunAfter(),
+        interval=late_after,
         callback=SyncCallback(say_late, kwargs={"hours": hours, "next_step": next_step}),
     )
 

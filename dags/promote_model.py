@@ -1,9 +1,9 @@
-"""DAG `promote_model`: a version serves because a person says so, by a form."""
+"""Airflow DAG `promote_model`: a version serves because a person says so, by a form."""
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag
-from marquee_tasks import CHAMPION, RECOMMENDER_VERSION, command, deadline, defaults, who
+from airflow.sdk import Param
+from marquee_tasks import RECOMMENDER_VERSION, marquee_dag, move, reason
 
 NEXT_STEP = (
     "the last line above says what MLflow refused or that it was away; `python -m training versions` lists what can be "
@@ -33,47 +33,28 @@ PARAMS = {
         title="Version",
         description="Number of the version in MLflow, such as 7.",
     ),
-    "reason": Param(
-        type="string",
-        minLength=3,
-        maxLength=500,
-        title="Reason",
-        description="Why this version, in a sentence: kept with the move.",
-    ),
-}
-
-ENV = {
-    "VERSION": "{{ params.version }}",
-    "REASON": "{{ params.reason }}",
-    "WHO": who(),
-    "RUN": "{{ run_id }}",
+    "reason": reason("Why this version, in a sentence: kept with the move.", minLength=3),
 }
 
 
-@dag(
-    dag_id="promote_model",
+@marquee_dag(
     description="Lets a version of the model serve, whatever the gate said.",
-    schedule=None,  # only by its form
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(minutes=15),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(0.1),
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="model",
+    late_after=timedelta(minutes=6),
+    gone_after=timedelta(minutes=15),
     params=PARAMS,
-    tags=["marquee", "model"],
-    doc_md=DOC,
 )
 def promote_model() -> None:
     """Build the one task."""
-    command(
+    move(
         "promote",
-        'exec "$MARQUEE_PYTHON" -m training promote "$VERSION" --reason "$REASON" --by "$WHO" --run "$RUN"',
+        'promote "$VERSION"',
         doc="Moves the alias and says from where to where.",
-        minutes=10,
         retries=2,
-        env=ENV,
+        env={"VERSION": "{{ params.version }}"},
         inlets=[RECOMMENDER_VERSION],
-        outlets=[CHAMPION],
     )
 
 

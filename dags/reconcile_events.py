@@ -1,9 +1,8 @@
-"""DAG `reconcile_events`: whether every event is accounted for, every hour."""
+"""Airflow DAG `reconcile_events`: whether every event is accounted for, every hour."""
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, dag
-from marquee_tasks import command, deadline, defaults
+from marquee_tasks import command, every, marquee_dag
 
 NEXT_STEP = (
     "the end of the log names partitions and offsets; `python -m features offsets` reads events again that were not "
@@ -26,18 +25,14 @@ Postgres or Kafka was away, and the next hour tells more. Events that were not l
 """
 
 
-@dag(
-    dag_id="reconcile_events",
+@marquee_dag(
     description="Compares offsets, counters and rows, to the event.",
-    # No start date, so that unpausing waits for the next hour.
-    schedule=CronTriggerTimetable("7 * * * *", timezone="UTC", run_immediately=timedelta()),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=1),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(0.5),
-    tags=["marquee", "operations"],
-    doc_md=DOC,
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="operations",
+    late_after=timedelta(minutes=30),
+    gone_after=timedelta(hours=1),
+    schedule=every("7 * * * *"),
 )
 def reconcile_events() -> None:
     """Build the one task."""

@@ -1,9 +1,8 @@
-"""DAG `refresh_item_statistics`: popularity and trends of items, closed every 15 minutes."""
+"""Airflow DAG `refresh_item_statistics`: popularity and trends of items, closed every 15 minutes."""
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, dag
-from marquee_tasks import ENOUGH_NEW_EVENTS, INTERACTION_EVENTS, ITEM_STATISTICS, command, deadline, defaults
+from marquee_tasks import ENOUGH_NEW_EVENTS, INTERACTION_EVENTS, ITEM_STATISTICS, command, every, marquee_dag
 
 NEXT_STEP = "mend what the last line above names (most often Postgres), then clear the task or wait for the next run."
 
@@ -23,18 +22,15 @@ often Postgres), and clear the task or wait for the next run.
 """
 
 
-@dag(
-    dag_id="refresh_item_statistics",
+@marquee_dag(
     description="Closes 15-minute buckets of item statistics; starts a training when enough is new.",
-    # A minute after each bucket's edge; no start date, so that unpausing waits for the next one.
-    schedule=CronTriggerTimetable("1/15 * * * *", timezone="UTC", run_immediately=timedelta()),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=1),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(0.5),
-    tags=["marquee", "features"],
-    doc_md=DOC,
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="features",
+    late_after=timedelta(minutes=30),
+    gone_after=timedelta(hours=1),
+    # A minute after each bucket's edge.
+    schedule=every("1/15 * * * *"),
 )
 def refresh_item_statistics() -> None:
     """Build the two tasks."""

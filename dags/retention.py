@@ -1,9 +1,8 @@
-"""DAG `retention`: events older than the retention go, every night."""
+"""Airflow DAG `retention`: events older than the retention go, every night."""
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, dag
-from marquee_tasks import command, deadline, defaults
+from marquee_tasks import command, every, marquee_dag
 
 NEXT_STEP = "mend what the last line above names (Postgres or Kafka away), then clear the task: it goes on."
 
@@ -23,18 +22,15 @@ log, mend the cause (Postgres or Kafka away), and clear the task: it goes on. Sa
 """
 
 
-@dag(
-    dag_id="retention",
+@marquee_dag(
     description="Deletes events older than the retention, in small steps.",
-    # Before the nightly training; no start date, so that unpausing waits for the next night.
-    schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC", run_immediately=timedelta()),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=6),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(4),
-    tags=["marquee", "operations"],
-    doc_md=DOC,
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="operations",
+    late_after=timedelta(hours=4),
+    gone_after=timedelta(hours=6),
+    # Before the nightly training.
+    schedule=every("30 1 * * *"),
 )
 def retention() -> None:
     """Build the one task."""

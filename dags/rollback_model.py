@@ -1,9 +1,8 @@
-"""DAG `rollback_model`: the version before serves again, by a form."""
+"""Airflow DAG `rollback_model`: the version before serves again, by a form."""
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag
-from marquee_tasks import CHAMPION, command, deadline, defaults, who
+from marquee_tasks import marquee_dag, move, reason
 
 NEXT_STEP = (
     "the last line above says what MLflow refused or that it was away. Quicker ways back: `python -m training "
@@ -24,42 +23,26 @@ forth again.
 serve. The next training may promote a newer version again: pause `train_recommender` to keep what serves.
 """
 
-PARAMS = {
-    "reason": Param(
-        "",
-        type="string",
-        maxLength=500,
-        title="Reason",
-        description="Why, in a sentence: kept with the move. May be empty in a hurry.",
-    ),
-}
-
-ENV = {"REASON": "{{ params.reason }}", "WHO": who(), "RUN": "{{ run_id }}"}
+PARAMS = {"reason": reason("Why, in a sentence: kept with the move. May be empty in a hurry.", default="")}
 
 
-@dag(
-    dag_id="rollback_model",
+@marquee_dag(
     description="Lets the version before serve again, within seconds.",
-    schedule=None,  # only by its form
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(minutes=15),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(0.1),
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="model",
+    late_after=timedelta(minutes=6),
+    gone_after=timedelta(minutes=15),
     params=PARAMS,
-    tags=["marquee", "model"],
-    doc_md=DOC,
 )
 def rollback_model() -> None:
     """Build the one task."""
-    command(
+    move(
         "rollback",
-        'exec "$MARQUEE_PYTHON" -m training rollback --reason "$REASON" --by "$WHO" --run "$RUN"',
+        "rollback",
         doc="Moves the alias back and says from where to where.",
-        minutes=10,
         retries=0,  # a rollback that was done and did not say so would go forth again
-        env=ENV,
-        outlets=[CHAMPION],
+        env={},
     )
 
 

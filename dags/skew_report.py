@@ -1,9 +1,9 @@
-"""DAG `skew_report`: whether the version that serves computes what it was trained on, every day."""
+"""Airflow DAG `skew_report`: whether the version that serves computes what it was trained on, every day."""
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, Param, dag
-from marquee_tasks import command, deadline, defaults
+from airflow.sdk import Param
+from marquee_tasks import command, every, marquee_dag
 
 NEXT_STEP = (
     "exit code 1 is skew: `python -m serving replay ID` of the list named above; 2: the last line says what was away."
@@ -57,19 +57,15 @@ ENV = {
 }
 
 
-@dag(
-    dag_id="skew_report",
+@marquee_dag(
     description="Holds served feature rows and scores against training.",
-    # No start date, so that unpausing waits for the next day.
-    schedule=CronTriggerTimetable("23 4 * * *", timezone="UTC", run_immediately=timedelta()),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=2),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(1),
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="model",
+    late_after=timedelta(hours=1),
+    gone_after=timedelta(hours=2),
+    schedule=every("23 4 * * *"),
     params=PARAMS,
-    tags=["marquee", "model"],
-    doc_md=DOC,
 )
 def skew_report() -> None:
     """Build the one task."""

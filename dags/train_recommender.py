@@ -1,4 +1,4 @@
-"""DAG `train_recommender`: from landed events to a promoted model version; each task runs one command."""
+"""Airflow DAG `train_recommender`: from landed events to a promoted model version; each task runs one command."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import AssetOrTimeSchedule, BaseOperator, CronTriggerTimetable, Param, TriggerRule, chain, dag
+from airflow.sdk import AssetOrTimeSchedule, BaseOperator, Param, TriggerRule, chain
 from marquee_tasks import (
     CHAMPION,
     ENOUGH_NEW_EVENTS,
@@ -15,8 +15,8 @@ from marquee_tasks import (
     ITEM_STATISTICS,
     RECOMMENDER_VERSION,
     command,
-    deadline,
-    defaults,
+    every,
+    marquee_dag,
 )
 
 NEXT_STEP = (
@@ -224,7 +224,7 @@ def approval() -> Approval:
                 type="string",
                 maxLength=500,
                 title="Reason",
-                description="Why, in a sentence: kept with the version.",
+                description="Why, in a sentence: kept with the version. The buttons wait for it.",
             )
         },
         doc_md="Waits for a person under *Required Actions*, and holds no worker meanwhile.",
@@ -281,23 +281,16 @@ def training_steps() -> list[BaseOperator]:
     ]
 
 
-@dag(
-    dag_id="train_recommender",
+@marquee_dag(
     description="Snapshot, retrieval, ranker, evaluation, registration, gate, promotion.",
-    # No start date, and no time after a tick in which it is made up for: unpausing waits for the next 03:00 instead of
-    # starting a run at once. (Airflow takes False for "within a tenth of the interval": apache/airflow 3.3.)
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 3 * * *", timezone="UTC", run_immediately=timedelta()),
-        assets=[ENOUGH_NEW_EVENTS],
-    ),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=23),
-    default_args=defaults(NEXT_STEP),
-    deadline=deadline(8, "look whether a step is slow, or the run waits for an approval under Required Actions."),
+    doc=DOC,
+    next_step=NEXT_STEP,
+    tag="training",
+    late_after=timedelta(hours=8),
+    gone_after=timedelta(hours=23),
+    late="look whether a step is slow, or the run waits for an approval under Required Actions.",
+    schedule=AssetOrTimeSchedule(timetable=every("0 3 * * *"), assets=[ENOUGH_NEW_EVENTS]),
     params=PARAMS,
-    tags=["marquee", "training"],
-    doc_md=DOC,
 )
 def train_recommender() -> None:
     """Build the chain of tasks."""

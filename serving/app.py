@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.auth import Role, require_role
+from serving.auth import Role, may_see, require_role
 from serving.direct import DirectDoor, Endpoint, direct_endpoints
 from serving.health import Checkup
 from serving.item_schemas import SearchRequest
@@ -80,6 +80,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     )
     app.state.turning_away = TurningAway(limits[LISTS], parts.metrics.limits.shed.labels(LISTS).inc)
     admin = require_role(Role.ADMIN, parts.admin_token)
+    sees = may_see(Role.ADMIN, parts.admin_token)
     checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka_guard, parts.keeper.slot)
     app.include_router(recommend_router(parts.pipeline))
     app.include_router(events_router(parts.poster))
@@ -89,12 +90,12 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     app.include_router(model_router(parts.current, parts.keeper, parts.operators, parts.model_name, admin))
     model = ModelOperations(parts.moves, parts.trainings, parts.keeper, parts.operators)
     app.include_router(moves_router(model, admin))
-    app.include_router(versions_router(parts.models))
+    app.include_router(versions_router(parts.models, sees))
     app.include_router(admin_router(parts.operators, admin))
     app.include_router(records_router(parts.operators, parts.current, admin))
     app.include_router(users_router(parts.users, admin))
     app.include_router(operations_router(checkup, parts.metrics))
-    app.include_router(aliases_router(parts.pipeline, parts.poster, parts.models, model, checkup, admin))
+    app.include_router(aliases_router(parts.pipeline, parts.poster, parts.models, model, checkup, admin, sees))
     direct.update(direct_endpoints(app.routes))
     install_docs(app)
     install_openapi(app, [RecommendRequest, SearchRequest, *POSTED_MODELS, *ADMIN_MODELS, *MOVE_MODELS])

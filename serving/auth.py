@@ -16,6 +16,10 @@ ADMIN_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     403: {"model": Problem, "description": "Not the admin's token, or the server has none."},
 }
 """Refusals of routes that need the admin's token, for their `responses`."""
+MORE_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {403: ADMIN_PROBLEMS[403]}
+"""Refusals of open routes that tell more to whoever shows it."""
+MORE_SECURITY: Final[dict[str, Any]] = {"security": [{}]}
+"""What their `openapi_extra` says: a token may be shown, and need not."""
 
 
 class Role(Enum):
@@ -42,6 +46,8 @@ class Principal:
 
 Require = Callable[..., Principal]
 """A dependency that gives the principal, or refuses."""
+MaySee = Callable[..., bool]
+"""A dependency that tells whether who asks is told more than everybody."""
 
 
 def require_role(role: Role, admin_token: str) -> Require:
@@ -68,6 +74,25 @@ def require_role(role: Role, admin_token: str) -> Require:
         return principal
 
     return require
+
+
+def may_see(role: Role, admin_token: str) -> MaySee:
+    """Return the dependency of open routes that tell more to a role: whether who asks has it.
+
+    It answers 403 to tokens that do not have it: whoever shows one should learn that it does not count.
+
+    Parameters
+    ----------
+    role, admin_token
+        As of `require_role`.
+    """
+    bearer = HTTPBearer(auto_error=False, description="MARQUEE_ADMIN_TOKEN")
+    require = require_role(role, admin_token)
+
+    def seen(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> bool:
+        return given is not None and role in require(given).roles
+
+    return seen
 
 
 def _principal(token: str, admin_token: str) -> Principal | None:

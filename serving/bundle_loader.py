@@ -11,7 +11,7 @@ from features.contracts.errors import MarqueeError, UnavailableError
 from serving.bundle_cache import BundleCache, Refused
 from serving.clock import Clock
 from serving.seams import Model, VersionSource
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 

@@ -11,7 +11,7 @@ from serving.bundle_cache import BundleCache, LastGood
 from serving.bundle_loader import BundleLoader, RefusedError
 from serving.clock import Clock
 from serving.seams import Model, VersionSource
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 
 log = structlog.get_logger(__name__)
 

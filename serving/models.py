@@ -1,7 +1,7 @@
 """The versions of the model as the registry has them, for people who compare them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, Protocol, TypeVar
 
@@ -11,12 +11,21 @@ from features.contracts.times import from_us, zulu
 from serving.guard import Guard
 from serving.problems import ProblemError, unavailable
 from serving.seams import Versions
-from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, NotThereError, RegisteredVersion, RegistryError
+from training.bundle.versions import (
+    TAG_GATE,
+    TAG_GATE_REASONS,
+    TAGS_OF_PEOPLE,
+    NotThereError,
+    RegisteredVersion,
+    RegistryError,
+)
 
 Answer = TypeVar("Answer")
 
 MOST_MOVES: Final = 1_000
 """Moves of the alias that are looked through: of years, where it moves every day."""
+_OF_PEOPLE: Final = frozenset({"by", "reason", "correlation_id"})
+"""Members of a move that tell of who made it; the run or request leads to them."""
 
 
 class History(Protocol):
@@ -56,7 +65,7 @@ class KnownMoves:
 
 
 class Models:
-    """Answers which versions there are.
+    """Answers which versions there are; who promoted or moved them, and in which words, to the admin alone.
 
     Parameters
     ----------
@@ -77,8 +86,13 @@ class Models:
         self._executor = executor
         self._moves = moves
 
-    async def newest(self, limit: int) -> dict[str, Any]:
+    async def newest(self, limit: int, *, people: bool) -> dict[str, Any]:
         """Return the newest versions in their wire form.
+
+        Parameters
+        ----------
+        people
+            Whether it says who decided, and their words.
 
         Raises
         ------
@@ -86,10 +100,10 @@ class Models:
             503, if the registry is away or too slow.
         """
         versions = await self._ask(lambda: self._newest(limit))
-        return {"model_name": self._model_name, "versions": await self._with_moves(versions)}
+        return {"model_name": self._model_name, "versions": await self._with_moves(versions, people=people)}
 
-    async def one(self, version: str) -> dict[str, Any]:
-        """Return one version in its wire form.
+    async def one(self, version: str, *, people: bool) -> dict[str, Any]:
+        """Return one version in its wire form; `people` as above.
 
         Raises
         ------
@@ -97,7 +111,7 @@ class Models:
             404 if there is no such version, 503 if the registry is away or too slow.
         """
         found = await self._ask(lambda: self._described([self._registry.version(version)]))
-        return (await self._with_moves(found))[0]
+        return (await self._with_moves(found, people=people))[0]
 
     def _newest(self, limit: int) -> list[dict[str, Any]]:
         return self._described(self._registry.versions()[:limit])
@@ -120,10 +134,11 @@ class Models:
             for one in versions
         ]
 
-    async def _with_moves(self, versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _with_moves(self, versions: list[dict[str, Any]], *, people: bool) -> list[dict[str, Any]]:
         """Return versions with the moves of the alias to and from each."""
         moves = await self._moves.latest()
-        return [one | {"moves": None if moves is None else _of(one["version"], moves)} for one in versions]
+        told = [one | {"moves": None if moves is None else _of(one["version"], moves)} for one in versions]
+        return told if people else [_without_people(one) for one in told]
 
     async def _ask(self, ask: Callable[[], Answer]) -> Answer:
         loop = asyncio.get_running_loop()
@@ -150,3 +165,12 @@ def _move(event: AuditEvent) -> dict[str, Any]:
 
 def _of(version: str, moves: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [move for move in moves if version in {move["from"], move["to"]}]
+
+
+def _without_people(version: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a version in its wire form without who decided on it, and their words."""
+    tags = {name: value for name, value in version["tags"].items() if name not in TAGS_OF_PEOPLE}
+    moves = version["moves"] and [
+        {name: value for name, value in move.items() if name not in _OF_PEOPLE} for move in version["moves"]
+    ]
+    return {**version, "tags": tags, "moves": moves}

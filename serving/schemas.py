@@ -249,18 +249,22 @@ class ModelInfo(BaseModel):
 
 
 class ModelMove(BaseModel):
-    """A move of the alias that servers follow."""
+    """A move of the alias that servers follow; who made it, and why, is there for the admin's token alone."""
 
     at: str = Field(examples=["2026-01-01T00:00:00Z"])
     by: str = Field(
-        description="`admin`, `airflow:NAME`, an account's name, or `MLflow UI (unknown)`.", examples=["airflow:ana"]
+        default_factory=str,
+        description="`admin`, `airflow:NAME`, an account's name, or `MLflow UI (unknown)`.",
+        examples=["airflow:ana"],
     )
     how: Literal["promote", "rollback"]
     alias: str = Field(examples=["champion"])
     from_: str | None = Field(alias="from", description="The version that it pointed to.", examples=["6"])
     to: str = Field(examples=["7"])
-    reason: str = Field(description="In their words; may be empty.")
-    correlation_id: str = Field(description="The request or the run in Airflow that did it; may be empty.")
+    reason: str = Field(default_factory=str, description="In their words; may be empty.")
+    correlation_id: str = Field(
+        default_factory=str, description="The request or the run in Airflow that did it; may be empty."
+    )
 
 
 class ModelVersion(BaseModel):
@@ -273,7 +277,9 @@ class ModelVersion(BaseModel):
     created_at: str = Field(examples=["2026-01-01T00:00:00Z"])
     gate: str | None = Field(description="What the gate decided; null before it has.", examples=["promote"])
     gate_reasons: str | None
-    tags: dict[str, str]
+    tags: dict[str, str] = Field(
+        description="`approved_by`, `rejected_by` and `approval_reason` for the admin's token alone."
+    )
     metrics: dict[str, float | None] = Field(description="Of its run.", examples=[{"als/ndcg_at_10": 0.12}])
     moves: list[ModelMove] | None = Field(
         description="Of the served alias to and from it, newest first, among its latest 1,000; null while they cannot "

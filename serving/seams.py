@@ -20,8 +20,8 @@ from features.text_store import Place, TextRows
 from training.bundle.arrivals import Arrivals
 from training.bundle.laps import Lap, unhurried
 from training.bundle.manifest import Manifest
-from training.bundle.registry import RegisteredVersion
 from training.bundle.result import Recommendations
+from training.bundle.versions import RegisteredVersion
 
 By = Literal["behaviour", "content"]
 """What makes items alike: who likes them, or their texts."""

@@ -11,7 +11,8 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from training.bundle.registry import TAG_GATE, TAG_RUN, RegisteredVersion, Registry, translated
+from training.bundle.registry import Registry, translated
+from training.bundle.versions import TAG_GATE, TAG_RUN, RegisteredVersion
 from training.diff.names import ARTIFACTS as DIFFS
 from training.gate_record import TABLE as GATE_TABLE
 from training.plots import metric_title
@@ -19,6 +20,8 @@ from training.plots import metric_title
 LONGEST: Final = 4_900
 """MLflow takes descriptions up to 5,000 characters."""
 _REASON: Final = 170
+_SHORT_REASON: Final = 40
+"""Characters of a rule's reason, and where the whole would be too long; the gate's own page has all of it."""
 _METRICS: Final = ("ndcg@10", "recall@20", "hit_rate@10", "coverage@10")
 _NOTE: Final = "mlflow.note.content"
 WHAT_RUNS_ARE: Final = """One run for each training; runs below one are trials of its search for settings. A run names \
@@ -95,19 +98,19 @@ def describe(registry: Registry, version: str, alias: str) -> str:
 
 
 def markdown(told: Told) -> str:
-    """Return the description of a version, at most `LONGEST` characters."""
-    parts = [_headline(told), _data(told), _metrics(told), _gate(told, _REASON), _diffs(told), _links(told)]
-    text = "\n\n".join(part for part in parts if part)
-    if len(text) > LONGEST:
-        parts[3] = _gate(told, 40)
-        text = "\n\n".join(part for part in parts if part)
+    """Return the description of a version, at most `LONGEST` characters: what decides first, the gate's table last."""
+    first = [_headline(told), _diffs(told), _metrics(told), _data(told)]
+    for longest in (_REASON, _SHORT_REASON):
+        text = "\n\n".join(part for part in (*first, _gate(told, longest)) if part)
+        if len(text) <= LONGEST:
+            break
     return text[:LONGEST]
 
 
 def _headline(told: Told) -> str:
     gate = told.version.tags.get(TAG_GATE)
     said = "not judged by the gate yet" if gate is None else f"gate: **{gate.replace('_', ' ')}**"
-    return f"**Run `{told.version.tags.get(TAG_RUN, 'unknown')}`**, {said}"
+    return f"**Run `{told.version.tags.get(TAG_RUN, 'unknown')}`**, {said}\n\n{_links(told)}"
 
 
 def _data(told: Told) -> str:
@@ -167,9 +170,9 @@ def _diffs(told: Told) -> str:
 
 def _links(told: Told) -> str:
     version = told.version.version
-    links = [f"[run]({_link(told)})"]
-    if told.report is not None:
-        links.insert(0, f"[report]({_link(told, told.report)})")
+    pages = {"report": told.report, "gate's table": GATE_TABLE if told.gate else None}
+    links = [f"[{name}]({_link(told, page)})" for name, page in pages.items() if page is not None]
+    links.append(f"[run]({_link(told)})")
     how = f"promote: `python -m training promote {version}`, make again: `python -m training reproduce {version}`"
     return f"{', '.join(links)}; {how}"
 

@@ -1,6 +1,5 @@
 """Ranking metrics of one list each, their means with bootstrap intervals, and paired differences."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING
+from training.resampling import resampled_means
 
 Floats = npt.NDArray[np.float64]
 
@@ -99,12 +99,6 @@ def bootstrap_mean(values: Floats, seed: int, resamples: int = RESAMPLES) -> Est
     """Return the mean of per-user values (n_users,) with a percentile bootstrap interval over users."""
     if not len(values):
         return Estimate(float("nan"), float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
-    means = np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(resamples)])
+    means = resampled_means(values[:, None], seed, resamples)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(values.mean()), float(low), float(high))
-
-
-def estimates(values: Mapping[str, Floats], seed: int) -> dict[str, Estimate]:
-    """Return mean and interval of each metric's per-user values."""
-    return {name: bootstrap_mean(entry, seed) for name, entry in values.items()}

@@ -1,6 +1,7 @@
 """A model version as a person names it: by its number or by an alias."""
 
-from training.bundle.registry import RegisteredVersion, Registry, RegistryError
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion, RegistryError
 
 
 def named_version(registry: Registry, name: str) -> RegisteredVersion:

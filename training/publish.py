@@ -23,7 +23,8 @@ from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.errors import ContractError
 from features.failpoints import failpoint
 from training.bundle.names import BUNDLE_FOLDER
-from training.bundle.registry import TAG_DIGEST, TAG_RUN, RegisteredVersion, Registry, translated
+from training.bundle.registry import Registry, translated
+from training.bundle.versions import TAG_DIGEST, TAG_RUN, RegisteredVersion
 from training.code_version import ROOT
 from training.datasets import LoggedData
 from training.model_code import copy_code

@@ -20,7 +20,8 @@ from training.batch_folder import BatchError, BatchFolder
 from training.batch_scoring import Population, Scorer, eligible_items
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 from training.frames import read_frame
 from training.progress import Progress, silent
 

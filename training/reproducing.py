@@ -12,7 +12,7 @@ import structlog
 from features.settings import Settings
 from training.bundle.manifest import Manifest
 from training.bundle.read import verify_bundle
-from training.bundle.registry import TAG_RUN, RegisteredVersion, RegistryError
+from training.bundle.versions import TAG_RUN, RegisteredVersion, RegistryError
 from training.code_version import code_version
 from training.steps.frozen import Frozen, hand_over, verify_snapshot
 from training.steps.inputs import BUNDLE

@@ -2,11 +2,10 @@
 
 from datetime import datetime
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from features.admin.part_rewriting import rewrite
+from features.admin.part_rewriting import rewrite, why_unread
 from features.admin.user_parts import part_folders
 from features.contracts.columns import OCCURRED_AT
 from features.contracts.errors import ContractError
@@ -14,8 +13,6 @@ from features.contracts.parts import whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-CANNOT_READ: Final = "not looked at: pyarrow is not installed here; run `python -m features retain` in the batch image"
 
 
 def forget_older(work_dir: Path, before: datetime, at: datetime, *, dry_run: bool = False) -> tuple[int, str]:
@@ -35,8 +32,8 @@ def forget_older(work_dir: Path, before: datetime, at: datetime, *, dry_run: boo
     OSError, pyarrow.ArrowInvalid
         If a part cannot be read or written.
     """
-    if find_spec("pyarrow") is None:
-        return 0, f"{work_dir}: {CANNOT_READ}"
+    if why := why_unread("retain"):
+        return 0, f"{work_dir}: {why}"
     parts, notes = _parts(work_dir)
     old = {part: rows for part in parts if (rows := _older(part, before))}
     if not dry_run:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 _DRAFTS: Final = ".part-*.new"
 """Not `*.parquet`: what reads a folder of parts passes them by."""
+
+
+def why_unread(command: str) -> str:
+    """Return why no parquet file can be read here, and which command of ours reads them; empty where they can be."""
+    if find_spec("pyarrow") is not None:
+        return ""
+    return f"not read: pyarrow is not installed here; run `python -m features {command}` in the batch image"
 
 
 def rewrite(

@@ -7,18 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from features.admin.part_rewriting import why_unread
 from features.admin.user_parts import part_folders, take_out, users_part
 from features.contracts.batch import LISTS, SUCCESS
 from features.contracts.columns import USER
 
 SCAN_TIMEOUT_S: Final = 120.0
-NOT_SCANNED: Final = "not scanned: pyarrow is not installed here; run `python -m features erase` in the batch image"
+_COMMAND: Final = "erase"
 
 
 class FileWithUser(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ def scan(folders: Iterable[Path], user_id: str, erase_at: datetime | None = None
         Aware UTC; the user is taken out of parts of snapshots, and this is noted there as the time. None only looks.
     """
     asked = list(folders)
-    if find_spec("pyarrow") is not None:
+    if not why_unread(_COMMAND):
         return _scan_here(asked, user_id, erase_at)
     wanted = msgspec.json.encode(_Wanted([str(folder) for folder in asked], user_id, erase_at))
     command = [sys.executable, "-m", "features.admin.user_files"]
@@ -86,8 +86,8 @@ def scan(folders: Iterable[Path], user_id: str, erase_at: datetime | None = None
 def main() -> None:
     """Look for what standard input says, and write what was found to standard output."""
     wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=_Wanted)
-    if find_spec("pyarrow") is None:
-        found = Scan(folders=wanted.folders, note=NOT_SCANNED)
+    if why := why_unread(_COMMAND):
+        found = Scan(folders=wanted.folders, note=why)
     else:
         found = _scan_here([Path(folder) for folder in wanted.folders], wanted.user_id, wanted.erase_at)
     sys.stdout.buffer.write(msgspec.json.encode(found))

@@ -1,7 +1,7 @@
 """Airflow by its REST API: what the trigger button does, and what the grid shows."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -78,10 +78,22 @@ class Airflow:
         """Let `dag` run."""
         self._ask("PATCH", f"/api/v2/dags/{dag}", {"is_paused": False})
 
-    def trigger(self, dag: str) -> str:
-        """Return the id of a new run of `dag` with its parameters as they are."""
-        run_id: str = self._ask("POST", f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None})["dag_run_id"]
+    def trigger(self, dag: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Return the id of a new run of `dag` with its parameters as they are, but for those of `conf`."""
+        asked = {"logical_date": None, "conf": dict(conf or {})}
+        run_id: str = self._ask("POST", f"/api/v2/dags/{dag}/dagRuns", asked)["dag_run_id"]
         return run_id
+
+    def state(self, dag: str, run: str) -> str:
+        """Return the state of `run`."""
+        return str(self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"])
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """Return what Airflow knows of each task of `run`."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")[
+            "task_instances"
+        ]
+        return found
 
     def follow(self, dag: str, run: str, within_s: float) -> Iterator[TaskDone]:
         """Yield each task of `run` when it has ended, until the run has.
@@ -94,9 +106,8 @@ class Airflow:
         told: set[str] = set()
         deadline = time.monotonic() + within_s
         while True:
-            state = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"]
-            instances = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
-            ended = [one for one in instances if one["state"] in TASK_FINAL and one["task_id"] not in told]
+            state = self.state(dag, run)
+            ended = [one for one in self.tasks(dag, run) if one["state"] in TASK_FINAL and one["task_id"] not in told]
             for instance in sorted(ended, key=lambda one: one["end_date"] or ""):
                 told.add(instance["task_id"])
                 yield TaskDone(instance["task_id"], instance["state"], _seconds(instance))

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from ops.demo.airflow import Airflow
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 
 DAG = "train_recommender"
 KNOWN_WITHIN_S = 90.0

@@ -18,9 +18,11 @@ from ops.local.ports import LOOPBACK
 
 PROBE_TIMEOUT_S = 3
 PAUSE_S = 0.2
+FIRST_TIMEOUT_S = 90
+"""Airflow makes the routes by which tasks report when they are first asked for: five seconds of a processor."""
 
 
-def get(port: int, path: str) -> tuple[int, bytes]:
+def get(port: int, path: str, timeout_s: float = PROBE_TIMEOUT_S) -> tuple[int, bytes]:
     """Return status and body of ``GET path`` on loopback.
 
     Raises
@@ -28,7 +30,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
     NotReadyError
         Where nothing answers.
     """
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_S)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -47,11 +49,11 @@ def get_json(port: int, path: str) -> Any:
     return json.loads(body)
 
 
-def http_ok(port: int, path: str) -> Callable[[float], None]:
+def http_ok(port: int, path: str, timeout_s: float = PROBE_TIMEOUT_S) -> Callable[[float], None]:
     """Return a probe that wants status 200 of `path`."""
 
     def probe(_started: float) -> None:
-        status, _ = get(port, path)
+        status, _ = get(port, path, timeout_s)
         if status != http.client.OK:
             raise NotReadyError(f"GET http://{LOOPBACK}:{port}{path}: status {status}")
 
@@ -91,6 +93,17 @@ def postgres_answers(url: str) -> Callable[[float], None]:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError as error:
             raise NotReadyError(f"Postgres: {str(error).strip().splitlines()[-1]}") from error
+
+    return probe
+
+
+def airflow_takes_tasks(port: int) -> Callable[[float], None]:
+    """Return a probe that wants Airflow's API to be healthy, and to have answered where tasks report."""
+    healthy, reports = airflow_healthy(port, "metadatabase"), http_ok(port, "/execution/health", FIRST_TIMEOUT_S)
+
+    def probe(started: float) -> None:
+        healthy(started)
+        reports(started)
 
     return probe
 

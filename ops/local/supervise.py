@@ -131,6 +131,10 @@ class Supervisor:
             return False
         return True
 
+    def pid(self) -> int:
+        """Return its process id."""
+        return int(self._call("getPID"))
+
     def processes(self) -> dict[str, ProcessInfo]:
         """Return name -> state of every process."""
         answer = cast("list[dict[str, Any]]", self._call("getAllProcessInfo"))

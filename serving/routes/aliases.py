@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from serving.asks import DEFAULT_K, MAX_K, Ask, Kind
 from serving.auditing import By, by_whom
-from serving.auth import ADMIN_PROBLEMS, Require
+from serving.auth import ADMIN_PROBLEMS, MORE_PROBLEMS, MORE_SECURITY, MaySee, Require
 from serving.direct import DirectRoute, IdempotencyKey
 from serving.forms import OTHER_EVENTS
 from serving.health import Checkup
@@ -56,12 +56,18 @@ _EVENTS: Final[dict[str, Any]] = {
 
 
 def aliases_router(  # noqa: PLR0917  # one for each kind of alias
-    pipeline: Pipeline, poster: Poster, models: Models, model: ModelOperations, checkup: Checkup, admin: Require
+    pipeline: Pipeline,
+    poster: Poster,
+    models: Models,
+    model: ModelOperations,
+    checkup: Checkup,
+    admin: Require,
+    sees: MaySee,
 ) -> APIRouter:
     """Return all aliases; those with fixed names come before the one that takes any id."""
     router = APIRouter(tags=[TAG])
     router.include_router(_experiments())
-    router.include_router(_models(models))
+    router.include_router(_models(models, sees))
     router.include_router(_moves(model, admin))
     router.include_router(_recommendations(pipeline))
     router.include_router(_events(poster))
@@ -138,27 +144,31 @@ def _events(poster: Poster) -> APIRouter:
     return router
 
 
-def _models(models: Models) -> APIRouter:
+def _models(models: Models, sees: MaySee) -> APIRouter:
     router = APIRouter(responses=PROBLEMS)
+    People = Annotated[bool, Depends(sees)]  # noqa: N806  # a type
 
     @router.get(
         "/api/v1/recs/models",
         operation_id="alias_models",
         response_model=ModelVersions,
+        responses=MORE_PROBLEMS,
+        openapi_extra=MORE_SECURITY,
         **_described("GET /api/v1/models"),
     )
-    async def list_models(limit: Limit = 20) -> JsonResponse:
-        return JsonResponse(await models.newest(limit))
+    async def list_models(people: People, limit: Limit = 20) -> JsonResponse:
+        return JsonResponse(await models.newest(limit, people=people))
 
     @router.get(
         "/api/v1/recs/models/{version}",
         operation_id="alias_model",
         response_model=ModelVersion,
         responses=UNKNOWN,
+        openapi_extra=MORE_SECURITY,
         **_described("GET /api/v1/models/{version}"),
     )
-    async def get_model(version: Version) -> JsonResponse:
-        return JsonResponse(await models.one(version))
+    async def get_model(people: People, version: Version) -> JsonResponse:
+        return JsonResponse(await models.one(version, people=people))
 
     return router
 

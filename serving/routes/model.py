@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from features.contracts.times import from_us, zulu
 from serving.auditing import By, by_whom, note_soon
-from serving.auth import ADMIN_PROBLEMS, Require
+from serving.auth import ADMIN_PROBLEMS, MORE_PROBLEMS, MORE_SECURITY, MaySee, Require
 from serving.bundle_slot import Outcome, Refusal
 from serving.keeper import Keeper
 from serving.live import Current
@@ -55,21 +55,33 @@ def model_router(current: Current, keeper: Keeper, operators: Operators, model_n
 
 
 MAX_VERSIONS: Final = 100
-UNKNOWN: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "description": "No such version."}}
+UNKNOWN: Final[dict[int | str, dict[str, Any]]] = {
+    **MORE_PROBLEMS,
+    404: {"model": Problem, "description": "No such version."},
+}
 Limit = Annotated[int, Query(ge=1, le=MAX_VERSIONS, description="Versions wanted.")]
 Version = Annotated[str, Path(pattern="^[0-9]{1,9}$", description="Number of a version.")]
 
 
-def versions_router(models: Models) -> APIRouter:
+def versions_router(models: Models, sees: MaySee) -> APIRouter:
     """Return the routes about all versions that there are."""
     router = APIRouter(tags=["model"], responses=PROBLEMS)
+    People = Annotated[bool, Depends(sees)]  # noqa: N806  # a type
 
     @router.get(
-        "/api/v1/models", operation_id="list_models", summary="Versions of the model", response_model=ModelVersions
+        "/api/v1/models",
+        operation_id="list_models",
+        summary="Versions of the model",
+        response_model=ModelVersions,
+        responses=MORE_PROBLEMS,
+        openapi_extra=MORE_SECURITY,
     )
-    async def list_models(limit: Limit = 20) -> JsonResponse:
-        """Answer with versions, newest first, as the registry has them: aliases, metrics, what the gate decided."""
-        return JsonResponse(await models.newest(limit))
+    async def list_models(people: People, limit: Limit = 20) -> JsonResponse:
+        """Answer with versions, newest first, as the registry has them: aliases, metrics, what the gate decided.
+
+        Who moved or approved them, and why, is told to the admin's token alone.
+        """
+        return JsonResponse(await models.newest(limit, people=people))
 
     @router.get(
         "/api/v1/models/{version}",
@@ -77,10 +89,11 @@ def versions_router(models: Models) -> APIRouter:
         summary="A version of the model",
         response_model=ModelVersion,
         responses=UNKNOWN,
+        openapi_extra=MORE_SECURITY,
     )
-    async def get_model(version: Version) -> JsonResponse:
-        """Answer with one version as the registry has it."""
-        return JsonResponse(await models.one(version))
+    async def get_model(people: People, version: Version) -> JsonResponse:
+        """Answer with one version as the registry has it; who moved or approved it, and why, to the admin alone."""
+        return JsonResponse(await models.one(version, people=people))
 
     return router
 

@@ -39,8 +39,13 @@ def test_each_dag_is_explained_and_bounded(dag_folder: Folder, name: str) -> Non
     assert dag["max_active_runs"] == 1
     [late_after_s] = dag["deadline_s"]
     assert 0 < late_after_s < dag["timeout_s"]
-    # Of runs whose deadline counts from their queueing no task can be cleared (apache-airflow 3.3.2).
-    assert dag["deadline_from"] == ["DagRunLogicalDateDeadline"]
+    # Which every run has. Of runs whose deadline counts from their queueing no task can be cleared (Airflow 3.3.2).
+    assert dag["deadline_from"] == ["RunAfter"]
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_a_run_that_no_tick_made_is_late_as_well_and_can_be_cleared(dag_folder: Folder, name: str) -> None:
+    assert dag_folder["late_after_s"][name] == dag_folder["dags"][name]["deadline_s"][0]
 
 
 @pytest.mark.parametrize("name", SCHEDULED)

@@ -18,7 +18,8 @@ from training.bundle.alias_client import AliasClient
 from training.bundle.aliases import ServedAlias, move_alias, roll_back
 from training.bundle.challenger import refresh_challenger
 from training.bundle.read import open_bundle
-from training.bundle.registry import NotThereError, RegisteredVersion, Registry, RegistryError
+from training.bundle.registry import Registry
+from training.bundle.versions import NotThereError, RegisteredVersion, RegistryError
 from training.datasets import LoggedData
 from training.describing import describe
 from training.publish import EXPERIMENT, Publication, publish

@@ -21,7 +21,8 @@ from tests.support.landing import START, Rig, recreate_topics
 from tests.support.proxy import TOXICS, Proxy
 from tests.support.serving import TOKEN, Api, items_of, publish_tiny, request_loop, without_digest
 from training.bundle.aliases import move_alias
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 
 pytestmark = pytest.mark.integration
 
@@ -370,7 +371,7 @@ def test_a_rollback_is_served_by_all_and_no_request_fails(
     assert newest["correlation_id"] == "going-back"
     where = {"alias": "champion", "model": registry.model_name, "from": bad.version}
     assert newest["details"] == {**where, "reason": "worse"}
-    told = api.client.get(f"/api/v1/models/{good.version}").json()["moves"][0]
+    told = api.client.get(f"/api/v1/models/{good.version}", headers=ADMIN).json()["moves"][0]
     assert (told["by"], told["how"], told["from"], told["reason"]) == ("admin", "rollback", bad.version, "worse")
 
 
@@ -393,16 +394,24 @@ def test_mlflow_that_is_gone_before_a_move_is_read_delays_the_move_and_no_reques
     assert set(loop.versions) <= {old.version, new.version}
 
 
-def test_a_move_in_mlflow_itself_is_served_noted_once_and_can_be_taken_back(
+def move_as_its_page_does(registry: Registry, version: str) -> None:
+    """Move the alias by the request that MLflow's page of a version sends when aliases are saved there."""
+    asked = {"name": registry.model_name, "alias": "champion", "version": version}
+    httpx.post(f"{registry.tracking_uri}/ajax-api/2.0/mlflow/registered-models/alias", json=asked).raise_for_status()
+
+
+def test_a_move_in_mlflows_pages_is_served_noted_once_and_can_be_taken_back(
     api: Api, registry: Registry, new_version: Callable[..., RegisteredVersion], wait_until: WaitUntil
 ) -> None:
     good, bad = new_version(), new_version()
     promote(registry, good, api, wait_until)
     wait_until(lambda: moves(api)[0]["target"] == good.version, 30, "the promotion is noted")
     with request_loop(api) as loop:
-        registry.set_alias("champion", bad.version)  # as its page does
+        move_as_its_page_does(registry, bad.version)
         wait_until(lambda: api.serve(bad.version) == WORKERS, 60, "all serve it")
         wait_until(lambda: moves(api)[0]["target"] == bad.version, 30, "the move is noted")
+        told = api.client.get(f"/api/v1/models/{bad.version}", headers=ADMIN).json()["moves"][0]
+        assert (told["by"], told["from"], told["to"]) == ("MLflow UI (unknown)", good.version, bad.version)
         assert api.client.post("/api/v1/models/rollback", headers=ADMIN).json()["version"] == good.version
         wait_until(lambda: api.serve(good.version) == WORKERS, 60, "all serve the version before")
     assert loop.failures == []

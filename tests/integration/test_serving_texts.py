@@ -24,7 +24,8 @@ from tests.support.serving import TOKEN, Api, items_of
 from tests.support.serving_texts import KINDS, text_of
 from tests.support.text_bundle import write_text_bundle
 from training.bundle.aliases import move_alias
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 from training.publish import Publication, publish
 
 pytestmark = pytest.mark.integration

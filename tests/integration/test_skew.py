@@ -24,7 +24,8 @@ from tests.support.processes import uncounted
 from tests.support.serving import Api
 from tests.support.trained import rated, train
 from training.bundle.bundle import Bundle
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 from training.publish import Publication, publish
 from training.skew.check import Asked, check
 from training.skew.publish import EXPERIMENT, publish_result, write_result

@@ -19,7 +19,7 @@ from ops.local.layout import ROOT, Layout
 from ops.local.ports import free_ports, is_busy, variable
 from ops.local.processes import stack_processes
 from ops.local.services.postgres import admin_url
-from ops.local.stack import Stack, open_stack
+from ops.local.stack import MARKER, Stack, open_stack
 from tests.conftest import WaitUntil
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -121,6 +121,10 @@ def test_it_comes_up_with_its_data_after_anything_was_killed(local: Commands) ->
     consumer = kafka.KafkaConsumer(bootstrap_servers=local.stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"])
     assert consumer.end_offsets([kafka.TopicPartition("kept", 0)]) == {kafka.TopicPartition("kept", 0): 1}
     consumer.close()
+    # As a killed scheduler leaves its workers: the stack's, and nobody's child.
+    left = {**os.environ, MARKER: str(local.layout.run_dir)}
+    subprocess.run(["sh", "-c", "sleep 1000 >/dev/null 2>&1 &"], env=left, check=True)
+    assert "ending 1 processes that no supervisor watched" in local.succeed("down")
 
 
 def _write(local: Commands) -> None:

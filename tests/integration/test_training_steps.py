@@ -29,6 +29,7 @@ from tests.support.taste_events import EVENTS, ITEMS, NEW_ITEMS, taste_events, t
 from training.bundle.read import open_bundle
 from training.bundle.registry import Registry
 from training.describing import describe
+from training.diff.run import data_of
 from training.diff.sides import Side
 from training.reproducing import reproduce
 from training.steps.against_champion import diff_against_champion
@@ -470,9 +471,8 @@ def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
     }
     run, found, trained = folder(small, "week"), registry(small), folder(first, "first")
     served = Side(found.version(versions[0]), open_bundle(trained.path / "bundle", str(one["digest"])))
-    assert (
-        diff_against_champion(StepContext(settings_of(small), run, read_options(run)), found, served) == f"{name}.html"
-    )
+    context = StepContext(settings_of(small), run, read_options(run))
+    assert diff_against_champion(context, found, served, data_of(run)) == f"{name}.html"
     text = describe(registry(small), versions[1], "champion")
     assert f"artifacts/{name}.html" in text
     assert "interactions, snapshot `" in text

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.support.gate_evidence import evidence, with_candidate, with_champion
+from tests.support.gate_evidence import METRICS, evidence, with_candidate, with_champion
 from training.gate import decide
 from training.gating.evidence import Evidence, Held
 from training.gating.power import Margin, users_needed
@@ -30,6 +30,11 @@ SHARES = st.integers(0, 50).map(lambda known: Held(known, 50))
 
 
 SHIPPED = load_rules()
+OF_EVERY_METRIC = {
+    f"{name}, {metric}": SHIPPED.rules[name].model_copy(update={"metric": metric})
+    for name in ("minimum", "popularity", "champion")
+    for metric in METRICS
+}
 WIDE = {**SHIPPED.rules, "champion": SHIPPED.rules["champion"].model_copy(update={"margin": 0.4})}
 
 
@@ -67,6 +72,17 @@ def test_a_better_champion_or_popularity_never_makes_the_outcome_better(
 def many(rng: np.random.Generator, hit: float) -> Floats:
     """Return values of more users than hypothesis draws one by one: a mean that all four verdicts come near to."""
     return np.where(rng.random(MANY) < hit, rng.integers(1, 101, MANY) / 100, 0.0)
+
+
+@given(seed=st.integers(0, 2**32 - 1), hit=st.sampled_from([0.5, 0.8, 0.95]), metric=st.sampled_from(METRICS))
+def test_raising_one_metric_alone_never_makes_the_outcome_worse(seed: int, hit: float, metric: str) -> None:
+    rng = np.random.default_rng(seed)
+    theirs = many(rng, 0.8)
+    ours = {name: np.where(rng.random(MANY) < 0.8, theirs, many(rng, hit)) for name in METRICS}
+    higher = ours | {metric: np.maximum(ours[metric], many(rng, hit))}
+    known, asked = evidence(theirs, theirs, many(rng, 0.1)), rules(rules=OF_EVERY_METRIC)
+    before, after = (outcome(with_candidate(known, values=one), asked, seed % 1000) for one in (ours, higher))
+    assert after >= before
 
 
 @given(

@@ -21,7 +21,8 @@ from serving.bundle_cache import BundleCache, LastGood
 from tests.support.processes import uncounted
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.manifest import manifest_digest
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 from training.publish import Publication, publish
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import numpy as np
@@ -62,8 +62,11 @@ from tests.support.synthetic import trained_on_texts
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.aliases import ServedAlias
 from training.bundle.read import open_bundle, verify_bundle
-from training.bundle.registry import NotThereError, RegisteredVersion, Registry
+from training.bundle.versions import NotThereError, RegisteredVersion
 from training.bundle.write import write_bundle
+
+if TYPE_CHECKING:
+    from training.bundle.registry import Registry
 
 NOWHERE = Settings(
     database_url=SecretStr("postgresql://nobody:x@127.0.0.1:1/nothing"), kafka_bootstrap_servers="127.0.0.1:1"

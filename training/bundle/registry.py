@@ -17,37 +17,15 @@ from mlflow.tracking import MlflowClient
 from features.contracts.errors import MarqueeError
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.versions import (
-    ALIAS_PREVIOUS,
     NOT_THERE,
     TAG_DIGEST,
-    TAG_ENCODER,
-    TAG_GATE,
-    TAG_GATE_REASONS,
     TAG_RUN,
-    TAG_SPEC_HASH,
-    TAG_TRAINED_UNTIL,
     NotThereError,
     RegisteredVersion,
     RegistryError,
     quoted,
     refusal,
 )
-
-__all__ = [
-    "ALIAS_PREVIOUS",
-    "TAG_DIGEST",
-    "TAG_ENCODER",
-    "TAG_GATE",
-    "TAG_GATE_REASONS",
-    "TAG_RUN",
-    "TAG_SPEC_HASH",
-    "TAG_TRAINED_UNTIL",
-    "NotThereError",
-    "RegisteredVersion",
-    "Registry",
-    "RegistryError",
-    "translated",
-]
 
 _PAGE: Final = 200
 

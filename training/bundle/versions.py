@@ -13,6 +13,12 @@ TAG_TRAINED_UNTIL: Final = "trained_until"
 TAG_ENCODER: Final = "encoder"
 TAG_GATE: Final = "gate"
 TAG_GATE_REASONS: Final = "gate_reasons"
+TAG_APPROVED_BY: Final = "approved_by"
+TAG_REJECTED_BY: Final = "rejected_by"
+TAG_APPROVAL_REASON: Final = "approval_reason"
+
+TAGS_OF_PEOPLE: Final = frozenset({TAG_APPROVED_BY, TAG_REJECTED_BY, TAG_APPROVAL_REASON})
+"""Tags that tell who decided on a version, and their words: not for everybody who may ask what serves."""
 
 ALIAS_PREVIOUS: Final = "previous"
 """Alias of the version that was served before the present one: where a rollback goes."""

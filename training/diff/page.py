@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from training.bundle.registry import TAG_GATE, TAG_RUN
+from training.bundle.versions import TAG_GATE, TAG_RUN
 from training.diff.judged import Compared, minute
 from training.diff.plots import plot_agreement, plot_exposure, plot_shifts, plot_speed, plot_verdicts
 from training.diff.result import Diff, Pair, Place

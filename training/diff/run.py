@@ -15,7 +15,8 @@ from features.build.snapshot import ITEMS_FILE, write_snapshot
 from features.contracts.parts import FOLDER
 from features.contracts.weights import ActionWeights
 from features.settings import Settings
-from training.bundle.registry import RegisteredVersion, Registry, translated
+from training.bundle.registry import Registry, translated
+from training.bundle.versions import RegisteredVersion
 from training.diff.compute import USERS, Data, diff_of
 from training.diff.names import ARTIFACTS
 from training.diff.page import page_of

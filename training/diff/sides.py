@@ -13,8 +13,9 @@ from features.contracts.profiles import Options
 from features.items import Categories
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
 from training.bundle.result import Recommendations
+from training.bundle.versions import RegisteredVersion
 from training.data import Interactions
 from training.frames import Loaded
 from training.judging import in_items_of

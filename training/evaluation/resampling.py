@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.metrics import LEVEL, RESAMPLES, Estimate, Floats
+from training.resampling import times_drawn
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -29,16 +30,12 @@ def bootstrap_ratios(
     Returns
     -------
     tuple
-        (n_columns,), and (resamples, n_columns); NaN where `below` sums to 0.
+        (n_columns,), and (resamples, n_columns), NaN where `below` sums to 0.
     """
-    rng = np.random.default_rng(seed)
-    n_users = len(above)
-    drawn = np.full((resamples, above.shape[1]), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        for row in range(resamples if n_users else 0):
-            times = np.bincount(rng.integers(0, n_users, n_users), minlength=n_users).astype(np.float64)
-            drawn[row] = (times @ above) / (times @ below)
-        return above.sum(axis=0) / below.sum(axis=0), drawn
+        drawn = [(times @ above) / (times @ below) for times in times_drawn(len(above), seed, resamples)]
+        means = np.concatenate(drawn) if drawn else np.full((resamples, above.shape[1]), np.nan)
+        return above.sum(axis=0) / below.sum(axis=0), means
 
 
 def bootstrap_columns(values: Floats, seed: int, resamples: int = RESAMPLES) -> tuple[Floats, npt.NDArray[np.float64]]:

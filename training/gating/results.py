@@ -13,6 +13,8 @@ PROMOTE: Final = "python -m training promote VERSION"
 """How a person decides; `Decision.about` puts the number in."""
 ORDER: Final[dict[Outcome, int]] = {"refused": 0, "needs_human": 1, "promoted": 2}
 """From worst to best."""
+COMPARED: Final = frozenset({"better", "not worse", "worse", "too few users"})
+"""Verdicts of rules that hold users' values against the champion's."""
 _FAILED: Final = frozenset({"failed", "worse"})
 _UNDECIDED: Final = frozenset({"undecided", "too few users"})
 
@@ -130,8 +132,7 @@ class Decision:
     @property
     def against_champion(self) -> RuleResult | None:
         """Return the first rule that compared users with the champion, None where none did."""
-        words = {"better", "not worse", "worse", "too few users"}
-        return next((rule for rule in self.rules if rule.verdict in words), None)
+        return next((rule for rule in self.rules if rule.verdict in COMPARED), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the decision as JSON values."""

@@ -25,9 +25,9 @@ from typing import Final, Literal
 import numpy as np
 
 from training.gating.power import LEVEL, Margin, users_needed
-from training.gating.resampling import bounds, resampled_means
 from training.metrics import LEVEL as TWO_SIDED
 from training.metrics import Estimate, Floats
+from training.resampling import bounds, resampled_means
 
 Word = Literal["better", "not worse", "worse", "too few users"]
 WORDS: Final[tuple[Word, ...]] = ("worse", "too few users", "not worse", "better")

@@ -18,7 +18,8 @@ from features.served_sample import Sample, draw_sample
 from features.settings import Settings
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
-from training.bundle.registry import RegisteredVersion, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import RegisteredVersion
 from training.skew.log import IN_FLIGHT_US, KnownLog
 from training.skew.remake import GONE, Outcome, remake
 from training.skew.result import Result, result_of

@@ -9,7 +9,8 @@ from mlflow.entities import Metric, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from training.bundle.registry import RegisteredVersion, Registry, translated
+from training.bundle.registry import Registry, translated
+from training.bundle.versions import RegisteredVersion
 from training.publish import metric_key
 from training.report import write_report
 from training.skew.page import page_of

@@ -6,6 +6,8 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from features.settings import Settings
+from training.bundle.versions import TAG_APPROVAL_REASON, TAG_APPROVED_BY, TAG_REJECTED_BY
+from training.gating.results import COMPARED
 from training.gating.table import WORST_FIRST
 from training.steps.state import RunError, RunFolder
 
@@ -13,7 +15,6 @@ When = Literal["gate", "always", "never"]
 """Whether a person is asked where the gate wants one; before every promotion; never."""
 
 TAG_APPROVAL: Final = "approval"
-TAG_APPROVAL_REASON: Final = "approval_reason"
 _MAX_TAG: Final = 4900
 """MLflow takes tags of model versions up to 5,000 characters."""
 
@@ -45,8 +46,8 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def tags(self) -> dict[str, str]:
         """Return what the model version shows of it."""
-        verdict = "approved" if self.approves else "rejected"
-        tags = {TAG_APPROVAL: verdict, f"{verdict}_by": self.by, f"{verdict}_at": self.at}
+        verdict, tag_by = ("approved", TAG_APPROVED_BY) if self.approves else ("rejected", TAG_REJECTED_BY)
+        tags = {TAG_APPROVAL: verdict, tag_by: self.by, f"{verdict}_at": self.at}
         return tags | {TAG_APPROVAL_REASON: self.reason[:_MAX_TAG]} if self.reason else tags
 
 
@@ -103,17 +104,19 @@ def question(run: RunFolder, settings: Settings, when: str, *, promote: bool) ->
     rules = sorted(gate.results.get("rules", []), key=lambda rule: WORST_FIRST.index(rule["outcome"]))
     place = f"take the place of version {champion}" if champion else "be the first to serve"
     body = [
-        f"Shall version **{version}** of `{settings.model_name}` {place}? {_said(gate.outcome, rules)}",
+        f"Shall version **{version}** of `{settings.model_name}` {place}? {_said(gate.outcome, rules)}{_better(rules)}",
         _links(settings, gate.results, str(run.finished("register").results["mlflow_run"])),
         *_open_points(rules),
         (
-            "**Approve**: servers have it within seconds, and `rollback_model` goes back. **Reject**: nothing moves; "
-            f"`promote_model` with version {version} overrules that later. Without an answer nothing moves."
+            "**Answer** below, with a reason. **Approve**: servers have it within seconds, and `rollback_model` goes "
+            f"back. **Reject**: nothing moves; `promote_model` with version {version} overrules that later. Without an "
+            "answer nothing moves."
         ),
         f"**All {len(rules)} rules of the gate**, on {gate.results.get('users', 0):,} users judged:",
         _table(rules),
     ]
-    return Question(f"Promote version {version} of {settings.model_name}? ({gate.outcome})", "\n\n".join(body))
+    says = "would promote it" if gate.outcome == "promoted" else "leaves it to a person"
+    return Question(f"Promote version {version} of {settings.model_name}? The gate {says}", "\n\n".join(body))
 
 
 def _said(outcome: str, rules: Sequence[Mapping[str, Any]]) -> str:
@@ -122,6 +125,14 @@ def _said(outcome: str, rules: Sequence[Mapping[str, Any]]) -> str:
         return "The gate would **promote** it; this run was started to ask in any case."
     asking = ", ".join(f"`{rule['rule']}`" for rule in rules if rule["outcome"] == outcome)
     return f"The gate leaves it to a **person**, because of {asking}."
+
+
+def _better(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Return what was found against the champion; empty where nothing was, or where just that is open."""
+    found = next((rule for rule in rules if rule["verdict"] in COMPARED), None)
+    if found is None or found["outcome"] != "promoted":
+        return ""
+    return f" Against the champion it is **{found['verdict']}**: {found['reason']}."
 
 
 def _open_points(rules: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,8 +15,11 @@ from features.settings import Settings
 from training.bundle.bundle import Bundle
 from training.bundle.challenger import refresh_challenger
 from training.bundle.read import open_bundle
-from training.bundle.registry import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, Registry, RegistryError
+from training.bundle.registry import Registry
+from training.bundle.versions import TAG_GATE, TAG_GATE_REASONS, RegisteredVersion, RegistryError
 from training.describing import describe
+from training.diff.compute import Data
+from training.diff.run import data_of
 from training.diff.sides import Side
 from training.evaluation.methods import SERVED
 from training.gate import decide
@@ -33,7 +36,7 @@ from training.steps.against_champion import diff_against_champion
 from training.steps.evaluate import LISTS, POPULARITY, read_values
 from training.steps.folders import fresh_folder
 from training.steps.frozen import SnapshotGoneError, verify_snapshot
-from training.steps.inputs import read_bundle, read_inputs, trained_until_us
+from training.steps.inputs import read_bundle, trained_until_us
 from training.steps.register import registry_of
 from training.steps.runner import StepContext, StepResult
 
@@ -52,7 +55,8 @@ def run(context: StepContext) -> StepResult:
     if champion is not None and champion.version == version:
         champion = None
     served, why_not = _open_champion(context, registry, champion)
-    evidence = replace(_evidence(context, champion, served, rules), why_no_champion=why_not)
+    data = data_of(context.run)
+    evidence = replace(_evidence(context, data, champion, served, rules), why_no_champion=why_not)
     decision = decide(evidence, rules, context.options.seed).about(version)
     told = _told(version, champion, decision)
     folder = fresh_folder(context.run.path / FOLDER)
@@ -62,18 +66,18 @@ def run(context: StepContext) -> StepResult:
     registry.set_tags(version, {TAG_GATE: decision.outcome, **reasons, **tags_of(decision)})
     pages: dict[str, Any] = {"experiment": registry.experiment(str(registered["mlflow_run"]))}
     if champion is not None and served is not None:
-        pages["diff"] = diff_against_champion(context, registry, Side(champion, served))
+        pages["diff"] = diff_against_champion(context, registry, Side(champion, served), data)
     refresh_challenger(registry, context.settings.model_alias)
     describe(registry, version, context.settings.model_alias)
     return StepResult(_summary(version, champion, decision), told | pages, decision.outcome)
 
 
 def _evidence(
-    context: StepContext, champion: RegisteredVersion | None, served: Bundle | None, rules: GateRules
+    context: StepContext, data: Data, champion: RegisteredVersion | None, served: Bundle | None, rules: GateRules
 ) -> Evidence:
     erased, changed = _since_taken(context)
     evidence = gather(
-        read_inputs(context).interactions,
+        data.loaded.interactions,
         _candidate(context, erased),
         served,
         include_seen=not context.options.exclude_seen,

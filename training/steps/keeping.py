@@ -10,7 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from training.bundle.registry import TAG_RUN, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import TAG_RUN
 from training.steps.options import FILE as OPTIONS
 from training.steps.state import RunError, RunFolder
 

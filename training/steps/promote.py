@@ -8,7 +8,8 @@ from features.embedding.encoders import keep_only
 from features.moves import Mover, Moves
 from features.settings import Settings
 from training.bundle.aliases import ServedAlias
-from training.bundle.registry import TAG_ENCODER, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import TAG_ENCODER
 from training.nudging import nudge
 from training.steps.approval import Answer
 from training.steps.register import registry_of

@@ -6,7 +6,8 @@ from typing import Any, Final
 from features.contracts.times import zulu
 from training.bundle.bundle import Bundle
 from training.bundle.challenger import refresh_challenger
-from training.bundle.registry import TAG_ENCODER, TAG_SPEC_HASH, TAG_TRAINED_UNTIL, Registry
+from training.bundle.registry import Registry
+from training.bundle.versions import TAG_ENCODER, TAG_SPEC_HASH, TAG_TRAINED_UNTIL
 from training.datasets import LoggedData
 from training.describing import describe
 from training.publish import Publication, allow_long_requests, metric_key, publish

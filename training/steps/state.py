@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from features.contracts.errors import MarqueeError
+
+log = structlog.get_logger(__name__)
 
 STEPS: Final = ("snapshot", "retrieval", "ranker", "evaluate", "register", "gate", "promote")
 """Names of the steps of a training run, in their order."""
@@ -131,22 +134,16 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the run for one process: a retry must not work beside a task that only seems to be dead.
 
-        The kernel drops the lock with the process that holds it, however that ends.
-
-        Raises
-        ------
-        RunError
-            If another process works on this run.
+        It waits for that one to end, and then finds what it has finished. The kernel drops the lock with the process
+        that holds it, however that ends.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunError(
-                    f"run {self.run!r}: another process works on it now (lock {self.path / '.lock'}). "
-                    "Wait for that step to end, or stop it, then try again."
-                ) from None
+                log.warning("another process works on this run: waiting until it ends", lock=str(self.path / ".lock"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from training.metrics import RESAMPLES, Floats
+from training.resampling import resampled_means
 
 CONFIDENCE: Final = 0.9
 """Share of resamples, at least, in which tuned settings must do better than the default."""
@@ -55,6 +54,5 @@ def compare(default: Floats, tuned: Floats, seed: int) -> Verdict:
     gain = tuned - default
     if not len(gain):
         return Verdict(0, 0.0, 0.0, 0.0)
-    rng = np.random.default_rng(seed)
-    resampled = np.array([gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(RESAMPLES)])
+    resampled = resampled_means(gain[:, None], seed, RESAMPLES)
     return Verdict(len(gain), float(default.mean()), float(tuned.mean()), float((resampled > 0).mean()))

@@ -3,22 +3,23 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import version
 
 from ops.local.errors import StackError
 from ops.local.layout import ROOT
 from ops.local.ports import LOOPBACK
-from ops.local.readiness import airflow_healthy
+from ops.local.readiness import airflow_healthy, airflow_takes_tasks
 from ops.local.service import Service
 from ops.local.stack import Stack
 from ops.local.state import write_private
 
 USER = "admin"
-# Each name of the service, the command that runs it, and the name under which Airflow reports its health.
+# Each name of the service, the command that runs it, and how to see that it is ready.
 COMPONENTS = (
-    ("airflow-api", ("api-server",), "metadatabase"),
-    ("airflow-scheduler", ("scheduler", "--skip-serve-logs"), "scheduler"),
-    ("airflow-dag-processor", ("dag-processor",), "dag_processor"),
+    ("airflow-api", ("api-server",), airflow_takes_tasks),
+    ("airflow-scheduler", ("scheduler", "--skip-serve-logs"), partial(airflow_healthy, component="scheduler")),
+    ("airflow-dag-processor", ("dag-processor",), partial(airflow_healthy, component="dag_processor")),
 )
 
 
@@ -32,6 +33,7 @@ def environment(stack: Stack) -> dict[str, str]:
     sections: dict[str, dict[str, str]] = {
         "CORE": {
             "DAGS_FOLDER": str(ROOT / "dags"),
+            "PLUGINS_FOLDER": str(ROOT / "dags" / "plugins"),
             "LOAD_EXAMPLES": "False",
             "EXECUTOR": "LocalExecutor",
             "PARALLELISM": "2",
@@ -50,7 +52,12 @@ def environment(stack: Stack) -> dict[str, str]:
             "WORKERS": "1",
         },
         "API_AUTH": {"JWT_SECRET": secrets.airflow_jwt},
-        "SCHEDULER": {"CATCHUP_BY_DEFAULT": "False"},
+        "SCHEDULER": {
+            "CATCHUP_BY_DEFAULT": "False",
+            # What a killed scheduler left goes on within a minute, not five; a click is seen within half a second.
+            "ORPHANED_TASKS_CHECK_INTERVAL": "30",
+            "SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        },
         # The default sees a new DAG file after five minutes; a newcomer edits one and wants to see it.
         "DAG_PROCESSOR": {"REFRESH_INTERVAL": "10"},
         "LOGGING": {"BASE_LOG_FOLDER": str(home / "logs")},
@@ -69,10 +76,10 @@ def services(stack: Stack) -> list[Service]:
             env=environment(stack),
             port=port if name == "airflow-api" else None,
             depends_on=("airflow-schema",) if name == "airflow-api" else ("airflow-api",),
-            ready=airflow_healthy(port, component),
+            ready=ready(port),
             ready_within_s=180.0,
         )
-        for name, command, component in COMPONENTS
+        for name, command, ready in COMPONENTS
     ]
 
 

@@ -12,7 +12,7 @@ from serving.bundle_loader import BundleLoader
 from serving.bundle_slot import BundleSlot
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import check_golden, open_bundle, verify_bundle
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 
 ALIAS = "champion"
 

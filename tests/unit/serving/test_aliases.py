@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from features.contracts.events import Impression, Interaction, Item
 from serving.guard import Guard
 from serving.models import KnownMoves, Models
 from serving.problems import ProblemError
-from tests.support.serving_parts import Bench, MemoryMoves, OneVersion, bench
+from tests.support.serving_parts import TOKEN, Bench, MemoryMoves, OneVersion, bench
+
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+OF_PEOPLE = {"approved_by": "airflow:ana", "rejected_by": "airflow:bo", "approval_reason": "it is better"}
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +39,8 @@ def ask(parts: Bench, method: str, path: str, **how: Any) -> httpx.Response:
     return asyncio.run(use())
 
 
-def get(parts: Bench, path: str) -> Any:
-    response = ask(parts, "GET", path)
+def get(parts: Bench, path: str, **how: Any) -> Any:
+    response = ask(parts, "GET", path, **how)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -130,7 +134,7 @@ def test_versions_are_as_the_registry_has_them(served: Bench) -> None:
     assert ask(served, "GET", "/api/v1/models/latest").status_code == 422
 
 
-def test_versions_tell_who_moved_the_alias_to_and_from_them_and_why(served: Bench) -> None:
+def test_versions_tell_the_admin_who_moved_the_alias_to_and_from_them_and_why(served: Bench) -> None:
     assert get(served, "/api/v1/models/1")["moves"] == []
     at = datetime(2026, 1, 1, tzinfo=UTC)
     details = {"alias": "champion", "model": "marquee", "from": "1", "reason": "fewer clicks"}
@@ -139,8 +143,8 @@ def test_versions_tell_who_moved_the_alias_to_and_from_them_and_why(served: Benc
         AuditEvent(8, at, "MLflow UI (unknown)", "promote", "1", "", details | {"from": None, "reason": ""}),
         AuditEvent(7, at, "admin", "promote", "3", "", details | {"from": "2"}),
     ]
-    to, from_ = get(served, "/api/v1/models/1")["moves"][::-1]
-    assert get(served, "/api/v1/models")["versions"][0]["moves"] == [from_, to]
+    to, from_ = get(served, "/api/v1/models/1", headers=ADMIN)["moves"][::-1]
+    assert get(served, "/api/v1/models", headers=ADMIN)["versions"][0]["moves"] == [from_, to]
     assert from_ == {
         "at": "2026-01-01T00:00:00Z",
         "by": "airflow:ana",
@@ -152,6 +156,26 @@ def test_versions_tell_who_moved_the_alias_to_and_from_them_and_why(served: Benc
         "correlation_id": "run-1",
     }
     assert (to["by"], to["from"], to["to"]) == ("MLflow UI (unknown)", None, "1")
+
+
+def test_everybody_else_is_told_when_and_where_the_alias_moved_but_of_no_person(tmp_path: Path) -> None:
+    details = {"alias": "champion", "model": "marquee", "from": None, "reason": "ana's words"}
+    with bench(tmp_path) as parts:
+        parts.registry.publish()
+        assert parts.registry.registered is not None
+        parts.registry.registered = replace(parts.registry.registered, tags={**OF_PEOPLE, "run": "r"})
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        parts.moves.events = [AuditEvent(8, at, "airflow:ana", "promote", "1", "x", details)]
+        for path in ("/api/v1/models", "/api/v1/recs/models"):
+            for version in (get(parts, f"{path}/1"), *get(parts, path)["versions"]):
+                where = {"alias": "champion", "from": None, "to": "1"}
+                assert version["moves"] == [{"at": "2026-01-01T00:00:00Z", "how": "promote", **where}]
+                assert version["tags"] == {"run": "r"}
+            for version in (get(parts, f"{path}/1", headers=ADMIN), *get(parts, path, headers=ADMIN)["versions"]):
+                assert version["moves"][0]["by"] == "airflow:ana"
+                assert version["tags"] == {**OF_PEOPLE, "run": "r"}
+            wrong = ask(parts, "GET", path, headers={"Authorization": "Bearer no"})
+            assert (wrong.status_code, "ana" in wrong.text) == (403, False)
 
 
 def test_without_postgres_versions_are_told_without_their_moves(served: Bench) -> None:
@@ -185,6 +209,6 @@ def test_a_registry_that_hangs_is_waited_for_no_longer_than_its_time(tmp_path: P
         known = KnownMoves(MemoryMoves(), Guard("Postgres", timeout_s=5, rest_s=0), executor)
         models = Models("marquee", Hanging(tmp_path), Guard("MLflow", timeout_s=0.05, rest_s=0), executor, known)
         with pytest.raises(ProblemError) as refused:
-            asyncio.run(models.newest(1))
+            asyncio.run(models.newest(1, people=True))
         free.set()
     assert refused.value.status == 503

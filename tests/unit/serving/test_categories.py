@@ -14,7 +14,7 @@ from features.items import Categories
 from features.store import ItemState
 from tests.support.serving_parts import Bench, bench
 from tests.support.tiny_bundle import tiny_parts, write_parts
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 
 N_ITEMS = 30
 NAMES = ("even", "odd", "third")

@@ -59,7 +59,7 @@ def asked_of(work: Path, outcome: str, champion: str | None = "6") -> Question:
 
 def test_a_question_begins_with_why_it_is_asked_and_leads_to_all_that_tells(tmp_path: Path) -> None:
     asked = asked_of(tmp_path, "needs_human")
-    assert asked.subject == "Promote version 7 of marquee? (needs_human)"
+    assert asked.subject == "Promote version 7 of marquee? The gate leaves it to a person"
     assert "take the place of version 6" in asked.body
     assert "leaves it to a **person**, because of `champion`." in asked.body
     assert "* `champion`, **too few users**: ndcg@10 -0.0010 against champion 6. *wait for more users*" in asked.body
@@ -74,6 +74,7 @@ def test_a_question_begins_with_why_it_is_asked_and_leads_to_all_that_tells(tmp_
 
 def test_a_question_about_a_version_that_the_gate_would_promote_says_so(tmp_path: Path) -> None:
     asked = asked_of(tmp_path, "promoted")
+    assert asked.subject.endswith("The gate would promote it")
     assert "The gate would **promote** it" in asked.body
     assert "be the first to serve" in asked_of(tmp_path, "needs_human", None).body
 

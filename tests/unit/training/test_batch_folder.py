@@ -13,7 +13,7 @@ from tests.support.tiny_bundle import CLOSED_AT_US, write_tiny_bundle
 from training.batch_folder import BatchError, BatchFolder
 from training.batch_scoring import SCHEMA, Population, Scorer, eligible_items
 from training.bundle.read import open_bundle
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 from training.recommending import Asked, refuse_other
 
 AS_OF = datetime.fromtimestamp(CLOSED_AT_US / 1e6, UTC) + timedelta(days=1)

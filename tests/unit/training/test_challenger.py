@@ -3,7 +3,7 @@
 import pytest
 
 from training.bundle.challenger import challenger_of
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 
 
 @pytest.mark.parametrize(

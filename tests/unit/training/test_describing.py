@@ -1,6 +1,6 @@
 """A version's description tells what is recorded, stays within what MLflow takes, and leaves out what is not there."""
 
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 from training.describing import LONGEST, Told, markdown
 
 PARAMS = {
@@ -37,6 +37,9 @@ def test_data_metrics_and_gate_are_told() -> None:
     assert "| NDCG@10 | 0.4206 [0.4000, 0.4400] | 0.0600 |" in text
     assert r"| rule 0 | passed | enough \| of them |" in text
     assert "python -m training reproduce 3" in text
+    assert "[gate's table](#/experiments/1/runs/0123/artifacts/gate.json)" in text
+    order = [text.index(word) for word in ("reproduce 3", "NDCG@10", "12,345 interactions", "rule 0")]
+    assert order == sorted(order), "what decides stands first"
 
 
 def test_long_reasons_are_cut_to_what_mlflow_takes() -> None:

@@ -12,7 +12,7 @@ from features.contracts.statistics import DAY_US
 from tests.support.synthetic import SMALL, START_US, make_facts, make_interactions
 from training.als import AlsConfig
 from training.bundle.read import open_bundle
-from training.bundle.registry import RegisteredVersion
+from training.bundle.versions import RegisteredVersion
 from training.bundle.write import write_bundle
 from training.config import TrainingConfig
 from training.diff.agreement import overlap, rank_biased_overlap

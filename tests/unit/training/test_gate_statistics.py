@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.gate_evidence import skewed
 from training.gating.power import Margin, users_needed
-from training.gating.resampling import resampled_means
 from training.gating.verdicts import WORDS, Comparison, Sampling, compare, compare_many
 from training.metrics import Floats
+from training.resampling import resampled_means
 
 MARGIN = Margin(0.05)
 SAMPLING = Sampling(seed=0, resamples=1000)
