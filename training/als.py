@@ -25,13 +25,15 @@ class AlsConfig:
 def fit_als(matrix: sparse.csr_matrix, config: AlsConfig, *, seed: int) -> FoldIn:
     """Return item factors for all items (zeros for those nobody liked) and their Gram matrix.
 
-    `matrix` holds users x items as `confidence_matrix` makes it, with the history limit that holds at serving.
+    `matrix` holds users x items as `confidence_matrix` makes it, with the history limit that holds at serving. Items
+    that nobody liked have no part in the fit: what else is in the catalogue does not change the factors of others.
     """
+    liked = np.unique(matrix.indices)
     with threadpool_limits(1, "blas"):
         model = model_of(config, seed)
-        model.fit(matrix, show_progress=False)
-    factors = np.ascontiguousarray(model.item_factors, dtype=np.float32)
-    factors[np.bincount(matrix.indices, minlength=matrix.shape[1]) == 0] = 0
+        model.fit(matrix[:, liked], show_progress=False)
+    factors = np.zeros((matrix.shape[1], config.factors), dtype=np.float32)
+    factors[liked] = model.item_factors
     return FoldIn(factors, gram_of(factors, config.regularization), config.alpha)
 
 

@@ -15,7 +15,7 @@ _BLOCK: Final = 512
 
 
 def category_table(categories: Categories, count: npt.NDArray[np.int64]) -> NeighbourTable:
-    """Return items by cosine of their categories, weighted by rarity, times a little popularity.
+    """Return items by cosine of their categories, weighted by rarity among liked items, times a little popularity.
 
     Parameters
     ----------
@@ -27,7 +27,9 @@ def category_table(categories: Categories, count: npt.NDArray[np.int64]) -> Neig
     n_items, n_categories = len(count), len(categories.names)
     if not len(categories.index):
         return NeighbourTable.from_matrix(sparse.csr_matrix((n_items, n_items), dtype=np.float32))
-    rarity = np.log1p(n_items / (1 + np.bincount(categories.index, minlength=n_categories))).astype(np.float32)
+    is_liked = np.repeat(count > 0, np.diff(categories.offsets))
+    of_category = np.bincount(categories.index[is_liked], minlength=n_categories)
+    rarity = np.log1p(np.count_nonzero(count) / (1 + of_category)).astype(np.float32)
     shape = (n_items, n_categories)
     rows = sparse.csr_matrix((rarity[categories.index], categories.index, categories.offsets), shape=shape)
     norm = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())

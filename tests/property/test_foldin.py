@@ -27,6 +27,7 @@ def test_fold_in_of_a_training_user_equals_implicits_half_step(
     limit = 12
     fold_in = fit_als(confidence_matrix(interactions, limit), config, seed=seed)
     matrix = confidence_matrix(interactions, limit)
+    matrix = matrix[:, np.unique(matrix.indices)]
     with threadpool_limits(1, "blas"):
         model = model_of(config, seed)
         model.fit(matrix, show_progress=False)
@@ -37,6 +38,18 @@ def test_fold_in_of_a_training_user_equals_implicits_half_step(
         vector = fold_in.vector(profiles.item[events], profiles.weight[events])
         assert vector is not None
         np.testing.assert_allclose(vector, expected[user], rtol=1e-4, atol=1e-4)
+
+
+@given(seed=st.integers(0, 1000), more=st.integers(1, 30))
+@settings(max_examples=15, deadline=None)
+def test_items_that_nobody_liked_change_no_other_factors(seed: int, more: int) -> None:
+    interactions = make_interactions(seed, n_users=15, n_items=40)
+    matrix, config = confidence_matrix(interactions, 12), AlsConfig(factors=4, iterations=3)
+    wider = matrix.copy()
+    wider.resize(matrix.shape[0], matrix.shape[1] + more)
+    found = fit_als(wider, config, seed=seed).factors
+    np.testing.assert_array_equal(found[: matrix.shape[1]], fit_als(matrix, config, seed=seed).factors)
+    assert not found[matrix.shape[1] :].any()
 
 
 @given(st.permutations(list(range(10))))
