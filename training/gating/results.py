@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from training.gating.rules import OnFail
+from training.gating.table import COMPARED
 from training.metrics import Estimate
 
 Outcome = Literal["promoted", "refused", "needs_human"]
@@ -13,8 +14,6 @@ PROMOTE: Final = "python -m training promote VERSION"
 """How a person decides; `Decision.about` puts the number in."""
 ORDER: Final[dict[Outcome, int]] = {"refused": 0, "needs_human": 1, "promoted": 2}
 """From worst to best."""
-COMPARED: Final = frozenset({"better", "not worse", "worse", "too few users"})
-"""Verdicts of rules that hold users' values against the champion's."""
 _FAILED: Final = frozenset({"failed", "worse"})
 _UNDECIDED: Final = frozenset({"undecided", "too few users"})
 

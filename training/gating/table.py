@@ -8,6 +8,8 @@ from typing import Any, Final
 COLUMNS: Final = ("rule", "verdict", "outcome", "reason", "next", "difference", "low", "high", "line", "needed")
 _WIDTH: Final = 150
 WORST_FIRST: Final = ("refused", "needs_human", "promoted")
+COMPARED: Final = frozenset({"better", "not worse", "worse", "too few users"})
+"""Verdicts of rules that hold users' values against the champion's."""
 
 
 def text(decision: Mapping[str, Any]) -> str:

@@ -7,8 +7,7 @@ import msgspec
 
 from features.settings import Settings
 from training.bundle.versions import TAG_APPROVAL_REASON, TAG_APPROVED_BY, TAG_REJECTED_BY
-from training.gating.results import COMPARED
-from training.gating.table import WORST_FIRST
+from training.gating.table import COMPARED, WORST_FIRST
 from training.steps.state import RunError, RunFolder
 
 When = Literal["gate", "always", "never"]

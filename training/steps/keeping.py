@@ -56,7 +56,7 @@ def _runs(work_dir: Path) -> Iterator[Path]:
 
 def _removed(run: RunFolder) -> bool:
     try:
-        with run.locked():
+        with run.locked(wait=False):
             shutil.rmtree(run.path)
     except RunError:
         return False

@@ -131,18 +131,26 @@ class RunFolder:
         write_atomically(self.path / f"{record.step}.json", msgspec.json.format(msgspec.json.encode(record)))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, wait: bool = True) -> Iterator[None]:
         """Hold the run for one process: a retry must not work beside a task that only seems to be dead.
 
         It waits for that one to end, and then finds what it has finished. The kernel drops the lock with the process
         that holds it, however that ends.
+
+        Raises
+        ------
+        RunError
+            If another process works on this run, and `wait` is False.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                log.warning("another process works on this run: waiting until it ends", lock=str(self.path / ".lock"))
+                busy = f"run {self.run!r}: another process works on it (lock {lock.name})"
+                if not wait:
+                    raise RunError(busy) from None
+                log.warning("waiting", reason=busy)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
