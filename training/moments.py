@@ -124,27 +124,29 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     Labels are what happens within a window after a moment: a tenth of the span and at least a day; it is doubled until
     the latest moment has `ENOUGH_USERS`, as long as all slices take at most `MOST_OF_SPAN` of the span. Where that is
     not enough, there are fewer slices of longer windows; then the plan with most users does if they are
-    `FEWEST_USERS`. With fewer still, users are cut by position instead, and that is logged.
+    `FEWEST_USERS`. With fewer still, users are cut by position instead, and that is logged. So they are on a virtual
+    clock (numbers that only order the rows) as soon as windows of the first plans hold too few: how long a window is
+    means nothing there.
 
     What is popular changes from moment to moment, and a ranker that saw few of them would learn these by heart: so a
     slice holds `MOMENTS_OF_SLICE`, a quarter of a window apart. Retrieval learns of what was before the first of them.
     """
     span, best = until_us - int(interactions.at_us[0]), list[Moment]()
-    for slices, window in _plans(span, count):
+    for slices, window in _plans(span, count, FEWEST_SLICES if interactions.has_clock else count):
         moments = _slices(interactions, until_us, window, slices, include_seen=include_seen)
         if moments and len(moments[0].users) >= ENOUGH_USERS:
             return moments
         best = max(best, moments, key=lambda found: len(found[0].users) if found else 0)
-    if best and len(best[0].users) >= FEWEST_USERS:
+    if interactions.has_clock and best and len(best[0].users) >= FEWEST_USERS:
         return best
     fallback = position_moments(interactions, 0.2, count, include_seen=include_seen)
     log.info("moments by position", users=len(fallback[0].users), wanted=FEWEST_USERS, span_days=span / DAY_US)
     return fallback
 
 
-def _plans(span_us: int, count: int) -> Iterator[tuple[int, int]]:
+def _plans(span_us: int, count: int, fewest: int) -> Iterator[tuple[int, int]]:
     """Yield how many slices to make, and windows of which length in microseconds, the best plan first."""
-    for slices in range(count, min(FEWEST_SLICES, count) - 1, -1):
+    for slices in range(count, min(fewest, count) - 1, -1):
         window = max(span_us // 10, DAY_US)
         while _slice_us(window) * slices <= span_us * MOST_OF_SPAN:
             yield slices, window

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,8 @@ def test_fewer_users_lead_to_fewer_slices_of_longer_windows() -> None:
     assert len(moments) == FEWEST_SLICES * MOMENTS_OF_SLICE
     assert all(moment.has_time for moment in moments)
     assert FEWEST_USERS <= len(moments[0].users) < ENOUGH_USERS
+    unclocked = time_moments(replace(interactions, has_clock=False), until, 3)
+    assert not any(moment.has_time for moment in unclocked), "who is in a window of mere numbers says little"
 
 
 def test_too_few_users_lead_to_moments_by_position() -> None:
