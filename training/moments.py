@@ -109,12 +109,18 @@ def newest_us(history: Interactions) -> npt.NDArray[np.int64]:
 def position_moments(
     interactions: Interactions, share: float, count: int, *, include_seen: bool = False
 ) -> list[Moment]:
-    """Return moments that cut each user by position, the latest first: each holds out `share` of what is left."""
-    moments = []
-    for _ in range(count):
-        split = holdout_split(interactions, share)
-        moments.append(moment_of(interactions, split, None, include_seen=include_seen))
-        interactions = moments[-1].history
+    """Return moments that cut each user by position, the latest first: each holds out `share` of what is left.
+
+    There are fewer than `count` where histories are too short to be cut again.
+    """
+    moments = [moment_of(interactions, holdout_split(interactions, share), None, include_seen=include_seen)]
+    while len(moments) < count:
+        known = moments[-1].history
+        try:
+            split = holdout_split(known, share)
+        except ContractError:
+            break
+        moments.append(moment_of(known, split, None, include_seen=include_seen))
     return moments
 
 
