@@ -202,14 +202,15 @@ def _soak(content: dict[str, Any]) -> str:
 
 
 def _training(content: dict[str, Any]) -> str:
-    head = " | ".join(STEPS)
+    steps = [step for step in STEPS if all(step in found["steps"] for found in content["figures"].values())]
+    head = " | ".join(steps)
     rows = [
         f"| interactions | users, items | {head} | together | peak memory |",
-        "|---|---|" + "---|" * (len(STEPS) + 2),
+        "|---|---|" + "---|" * (len(steps) + 2),
     ]
     for size, found in content["figures"].items():
         data = found["data"]
-        seconds = " | ".join(f"{found['steps'][step]['seconds']:.0f} s" for step in STEPS)
+        seconds = " | ".join(f"{found['steps'][step]['seconds']:.0f} s" for step in steps)
         together = f"{found['seconds'] / 60:.1f} min | {found['peak_mib'] / 1024:.1f} GiB"
         where = "" if found["commit"] == content["commit"] else f" (at {found['commit']})"
         rows.append(f"| {int(size):,}{where} | {data['users']:,}, {data['items']:,} | {seconds} | {together} |")
