@@ -22,7 +22,6 @@ from benchmarks.open_loop import OK, OpenLoop, even, get
 from benchmarks.own_stack import airflow_of, own_stack, registry_of
 from benchmarks.record import record
 from benchmarks.serving_rig import wait_until
-from features.contracts.errors import MarqueeError
 from ops.demo import commands
 from ops.demo.airflow import Airflow
 from ops.local.stack import Stack
@@ -37,11 +36,6 @@ LISTS_PER_S: Final = 20.0
 LONGEST_S: Final = 600.0
 ITEMS: Final = 2_000
 USERS: Final = 200
-BAR_S: Final = 5.0
-
-
-class RollbackError(MarqueeError):
-    """A rollback took too long, or a list failed meanwhile."""
 
 
 class Ways:
@@ -95,13 +89,7 @@ class Ways:
 
 
 def run() -> None:
-    """Time them, print and keep what was found.
-
-    Raises
-    ------
-    RollbackError
-        If one took longer than `BAR_S`, or a list failed.
-    """
+    """Time them, print and keep what was found."""
     with own_stack() as stack, airflow_of(stack) as airflow:
         registry = registry_of(stack)
         _publish(registry, stack.settings()["MARQUEE_MODEL_ALIAS"])
@@ -110,9 +98,6 @@ def run() -> None:
         found = measure(stack, Ways(stack, registry, airflow))
     print(f"rollbacks: {found}", flush=True)
     record("rollbacks", found)
-    slow = {name: took for name, took in found["served_after_s"].items() if max(took) >= BAR_S}
-    if slow or found["lists"]["failed"]:
-        raise RollbackError(f"bar {BAR_S:g} s: {slow}; lists that failed: {found['lists']['failed']}")
 
 
 def measure(stack: Stack, ways: Ways) -> dict[str, Any]:
