@@ -44,6 +44,8 @@ VERSIONS: Final = 3
 WORKERS: Final = 2
 WARM_UP: Final = 0.2
 """Share of the time that does not count for slopes: caches fill, the first swaps leave their mark."""
+LEAST_WARM_UP_S: Final = 120.0
+"""So long at least, but half of the time at most: the first four or five swaps raise the level."""
 ACCEPTED: Final = 202
 CONFIDENCE: Final = 0.95
 MOST_MEMORY: Final = 0.1
@@ -215,7 +217,7 @@ def trend(at_s: Floats, values: Floats) -> dict[str, float]:
     `level`, `first`, `last` (medians of all, of the first and of the last fifth), `per_hour`, `low`, `high`, and
     `grown_at_least`: by which share of the level it has grown in this time at the lower end of the interval.
     """
-    counted = at_s >= at_s.max() * WARM_UP
+    counted = at_s >= min(max(at_s.max() * WARM_UP, LEAST_WARM_UP_S), at_s.max() / 2)
     at_s, values = at_s[counted], values[counted]
     fit = stats.linregress(at_s / 3600, values)
     margin = stats.t.ppf((1 + CONFIDENCE) / 2, max(len(values) - 2, 1)) * fit.stderr
