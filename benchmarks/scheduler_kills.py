@@ -156,12 +156,6 @@ class Line:
             time.sleep(LOOK_EVERY_S)
         raise KillsError(f"task {task} of {run} is {found['state']} after {ENDS_WITHIN_S:.0f} s")
 
-    def ended(self, run: str) -> str:
-        """Return how a run has ended, once it has."""
-        for _ in self.airflow.follow(DAG, run, ENDS_WITHIN_S):
-            pass
-        return self.airflow.state(DAG, run)
-
 
 def run() -> None:
     """Kill, print what became of it, and keep that.

@@ -19,7 +19,7 @@ _OPERATORS: Final = (
     *("/api/v1/admin", "/api/v1/users", "/api/v1/features", "/api/v1/recommendations", "/model/reload"),
     *("/api/v1/models", "/api/v1/recs/models", "/api/v1/recs/train"),
 )
-_LISTS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", "/api/v1/items", "/api/v1/onboarding")
+LIST_PATHS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", "/api/v1/items", "/api/v1/onboarding")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 BUSY: Final = "the server has as many requests under way as it can answer in time; try again soon"
@@ -49,7 +49,7 @@ def kind_of(method: str, path: str) -> str | None:
         return OPERATORS
     if _is_below(path, _POSTED):
         return POSTED
-    if not _is_below(path, _LISTS):
+    if not _is_below(path, LIST_PATHS):
         return None
     writes = path.startswith("/api/v1/items") and method not in _READING and not path.endswith("/search")
     return POSTED if writes else LISTS

@@ -15,9 +15,9 @@ import orjson
 from serving.limits import FlightLimit
 from serving.middleware import request_id_of
 from serving.problems import MEDIA_TYPE, RETRY_AFTER_S, problem_document
-from serving.shedding import BUSY, LISTS, kind_of
+from serving.shedding import BUSY, LIST_PATHS, LISTS, kind_of
 
-_FIRST: Final = (b"GET /api/v1/rec", b"GET /recommend", b"GET /api/v1/items", b"GET /api/v1/onboarding")
+_FIRST: Final = tuple(f"GET {path}".encode() for path in LIST_PATHS)
 """How the heads of all GETs begin that may be lists."""
 _HEAD: Final = re.compile(
     rb"GET (?P<path>/[!-\"$->@-~]*)(?:\?[!-\"$-~]*)? HTTP/1\.1\r\n"
