@@ -1,14 +1,16 @@
 """The ranker of new items, and where its scores stand among those of the other: found on the validation slice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 import structlog
 from sklearn.linear_model import LogisticRegression
 
-from training.bundle.fresh import placed
+from training.bundle.fresh import along_taste, own_scores, placed
 from training.bundle.plan import FreshPlan
 from training.bundle.ranker import Ranker
 from training.config import TrainingConfig
@@ -23,6 +25,12 @@ FEWEST_LISTS: Final = 20
 """Lists with something liked that a ranker learns from at least, and by which it is validated."""
 _COMPARED: Final = 400
 """Groups by which scores before and after the last fit are compared."""
+TASTES: Final = (0.0, 0.5, 1.0, 2.0)
+"""Shares of `text_taste` that are tried beside the ranker, both by how far they spread on the validation slice."""
+TASTE: Final = 0.5
+"""Which of them it is unless another is clearly better there; DECISIONS.md."""
+WORTH: Final = 0.02
+"""Share of NDCG@10 that lists may lose by new items on the validation slice: who is never shown is never liked."""
 WITH: Final = "with new items"
 ALONE: Final = "known items alone"
 
@@ -55,6 +63,7 @@ class FreshFit:
             "joins": self.plan.joins,
             "slope": self.plan.slope,
             "offset": self.plan.offset,
+            "taste": self.plan.taste,
             "validation_ndcg@10": self.validation,
         }
 
@@ -82,26 +91,43 @@ def fit_fresh(
         log.info("too few lists for a ranker of new items", learned=lists[0], validated=lists[1], wanted=FEWEST_LISTS)
         return None
     fit = fit_ranker(slices.earlier, later, config, slices.budgets)
-    of_known, of_new = calibration(known, known_scores), calibration(later, fit.scores)
+    taste, sums, tried = with_taste(later, fit.scores)
+    of_known, of_new = calibration(known, known_scores), calibration(later, sums)
     plan = _plan(of_known, of_new)
     values: dict[str, list[float]] = {WITH: [], ALONE: []}
-    for new, own, group, scores, displaced in zip(
-        later, fit.scores, known, known_scores, slices.displaced, strict=True
-    ):
+    for new, own, group, scores, displaced in zip(later, sums, known, known_scores, slices.displaced, strict=True):
         left, kept = group.take(np.flatnonzero(~displaced)), scores[~displaced]
         values[ALONE].append(left.ndcg(kept))
         values[WITH].append(left.joined(new).ndcg(np.concatenate((kept, placed(own, kept, plan)))))
     found = {name: np.array(entry) for name, entry in values.items()}
-    joins = plan.joins and unless_led(found, WITH) == WITH
+    joins = plan.joins and unless_led(found, WITH, WORTH) == WITH
     of_all = len(later) / max(sum(group.relevant > 0 for group in later), 1)
-    validation = {name: value * of_all for name, value in fit.validation.items()}
+    validation = {name: value * of_all for name, value in {**fit.validation, **tried}.items()}
     validation |= {name: float(entry.mean()) for name, entry in found.items()}
-    log.info("new items", joins=joins, ndcg=validation)
+    log.info("new items", joins=joins, taste=taste, ndcg=validation)
     served = _plan(
-        of_known if known_ranker is None else refitted(of_known, known, known_scores, known_ranker),
-        refitted(of_new, later, fit.scores, fit.ranker),
+        of_known if known_ranker is None else refitted(of_known, known, known_scores, known_ranker.scores),
+        refitted(of_new, later, sums, lambda rows: own_scores(fit.ranker, rows, taste)),
     )
-    return FreshFit(fit.ranker, FreshPlan(served.slope, served.offset, joins), validation, slices.budgets)
+    return FreshFit(fit.ranker, msgspec.structs.replace(served, joins=joins, taste=taste), validation, slices.budgets)
+
+
+def with_taste(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float, list[Floats], dict[str, float]]:
+    """Return what a unit of `text_taste` adds to a ranker's scores, the sums, and NDCG@10 of each share tried."""
+    along = [along_taste(group.rows) for group in groups]
+    spread = float(np.concatenate(along).std())
+    unit = float(np.concatenate(list(scores)).std()) / spread if spread else 0.0
+    added = {
+        f"ranker + {share:g} taste": [own + share * unit * more for own, more in zip(scores, along, strict=True)]
+        for share in TASTES
+    }
+    values = {
+        name: np.array([group.ndcg(own) for group, own in zip(groups, found, strict=True)])
+        for name, found in added.items()
+    }
+    chosen = unless_led(values, f"ranker + {TASTE:g} taste")
+    taste = unit * TASTES[list(added).index(chosen)]
+    return taste, added[chosen], {name: float(found.mean()) for name, found in values.items()}
 
 
 def calibration(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float, float]:
@@ -117,15 +143,18 @@ def calibration(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[floa
 
 
 def refitted(
-    found: tuple[float, float], groups: Sequence[Group], scores: Sequence[Floats], ranker: Ranker
+    found: tuple[float, float],
+    groups: Sequence[Group],
+    scores: Sequence[Floats],
+    scored: Callable[[npt.NDArray[np.float32]], Floats],
 ) -> tuple[float, float]:
-    """Return a calibration of a ranker's scores before it learned of some groups for its scores afterwards.
+    """Return a calibration of a ranker's scores before it learned of some groups for how rows are scored afterwards.
 
     Trees that are more or others spread scores wider or less: they are taken to lie as they did, about another mean.
     """
     some = [number for number in range(0, len(groups), max(len(groups) // _COMPARED, 1)) if len(scores[number])]
     before = np.concatenate([scores[number] for number in some])
-    after = np.concatenate([ranker.scores(groups[number].rows) for number in some])
+    after = np.concatenate([scored(groups[number].rows) for number in some])
     narrower = float(before.std()) / max(float(after.std()), 1e-12)
     return found[0] * narrower, found[1] + found[0] * float(before.mean() - narrower * after.mean())
 

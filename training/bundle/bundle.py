@@ -17,6 +17,7 @@ from features.contracts.statistics import ItemStatistics
 from features.contracts.weights import taken_back
 from features.text.search import TextIndex
 from training.bundle.arrivals import Arrivals, grown
+from training.bundle.fresh import own_contributions
 from training.bundle.laps import Lap, unhurried
 from training.bundle.likeness import By, similar_items
 from training.bundle.manifest import Manifest
@@ -131,7 +132,10 @@ class Bundle:
             Whether they are ranked as items that nobody ever met, by a ranker of their own; None where there is none.
         """
         ranker = self.parts.fresh_ranker if unmet else self.parts.ranker
-        return None if ranker is None else ranker.contributions(rows)
+        if ranker is None:
+            return None
+        how = self.parts.plan.fresh if unmet else None
+        return ranker.contributions(rows) if how is None else own_contributions(ranker, rows, how.taste)
 
     @property
     def encoder(self) -> str | None:

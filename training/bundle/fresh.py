@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.items import ItemView
+from training.bundle.content import TASTE
 from training.bundle.offered import SPEC
 from training.bundle.plan import FreshPlan
+from training.bundle.ranker import Ranker
 from training.bundle.result import Trace
 from training.bundle.sources import BY_TEXT
 
@@ -19,6 +21,7 @@ _OF_POOL: Final = np.array(
     + [SPEC.names.index(name) for name in ("offers", "blend_relative")]
 )
 """Columns that compare new items with each other: among few the best is no better than among many."""
+_TASTE: Final = SPEC.names.index(TASTE)
 _AGE_GAPS: Final = np.array([SPEC.names.index(name) for name in ("age_gap", "age_gap_5")])
 
 Doubles = npt.NDArray[np.float64]
@@ -34,6 +37,27 @@ def forget_history(rows: npt.NDArray[np.float32], candidates: npt.NDArray[np.int
     rows[:, _OF_ITEM] = view.unmet_columns[: _OF_ITEM.stop - _OF_ITEM.start]
     rows[:, _POPULARITY_GAPS] -= view.log_count[candidates, None].astype(np.float32)
     rows[:, _AGE_GAPS] = np.nan
+
+
+def along_taste(rows: npt.NDArray[np.float32]) -> Doubles:
+    """Return `text_taste` of feature rows (n, n_features), 0 where it is unknown: float64 (n,)."""
+    return np.nan_to_num(rows[:, _TASTE]).astype(np.float64)
+
+
+def own_scores(ranker: Ranker, rows: npt.NDArray[np.float32], taste: float) -> Doubles:
+    """Return what orders new items among themselves, of feature rows (n, n_features): float64 (n,).
+
+    A ranker learns from known items taken for new ones. What it learned of how these differ from truly new ones is
+    wrong; the map from texts to factors knows of no such difference.
+    """
+    return ranker.scores(rows) + taste * along_taste(rows)
+
+
+def own_contributions(ranker: Ranker, rows: npt.NDArray[np.float32], taste: float) -> Doubles:
+    """Return what each feature adds to `own_scores`, and the base: float64 (n, n_features + 1)."""
+    found = ranker.contributions(rows)
+    found[:, _TASTE] += taste * along_taste(rows)
+    return found
 
 
 def placed(own: Doubles, known: Doubles, how: FreshPlan | None) -> Doubles:

@@ -23,11 +23,14 @@ class FreshPlan(msgspec.Struct, frozen=True):
         of both are liked as often there.
     joins
         Whether they stand where that puts them; else below all known candidates, since lists were better without them.
+    taste
+        What a unit of `text_taste` adds to what their own ranker says.
     """
 
     slope: float
     offset: float
     joins: bool
+    taste: float = 0.0
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from training.bundle.content import Content
 from training.bundle.diversity import Likeness, diversify
 from training.bundle.exploration import with_fresh
 from training.bundle.foldin import FoldIn
-from training.bundle.fresh import forget_history, merged, placed
+from training.bundle.fresh import forget_history, merged, own_scores, placed
 from training.bundle.fusion import order_scores
 from training.bundle.laps import Lap, unhurried
 from training.bundle.offered import offered_columns
@@ -254,7 +254,10 @@ class Recommender:
             return Trace(found.items, _NO_ROWS, found.ranks, scores, unmet, order_by)
         rows = self._rows_of_unmet(ask, found)
         ranker = self.fresh_ranker
-        own = order_scores(found.ranks, BLEND) if ranker is None else ranker.scores(rows)
+        if ranker is None:
+            own = order_scores(found.ranks, BLEND)
+        else:
+            own = own_scores(ranker, rows, 0.0 if how is None else how.taste)
         ask.lap("rank")
         rows = rows if order_by == RANKER else _NO_ROWS
         return Trace(found.items, rows, found.ranks, placed(own, known, how), unmet, order_by)

@@ -8,12 +8,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tests.support.synthetic import SMALL
-from training.bundle.content import PROMISE
-from training.bundle.fresh import placed
+from training.bundle.content import PROMISE, TASTE
+from training.bundle.fresh import along_taste, placed
 from training.bundle.offered import SPEC
 from training.bundle.plan import FreshPlan
 from training.bundle.sources import BY_TEXT, SOURCES
-from training.fresh_fit import ALONE, WITH, FreshFit, calibration, fit_fresh
+from training.fresh_fit import ALONE, WITH, FreshFit, calibration, fit_fresh, with_taste
 from training.fresh_slices import FreshSlices
 from training.group_file import GroupFile
 from training.groups import Group
@@ -64,6 +64,29 @@ def test_where_nobody_likes_new_items_no_ranker_of_them_is_made() -> None:
     fit, scores = fitted([1e-9, 1e-9])
     assert fit is None
     assert placed(np.array([0.2, 0.9]), scores[0], None).max() < scores[0].min()
+
+
+@pytest.mark.parametrize(("tells", "share"), [("ranker", 0.0), ("neither", 0.5), ("both", 1.0), ("taste", 2.0)])
+def test_taste_is_added_as_far_as_it_orders_the_later_slice_better(tells: str, share: float) -> None:
+    rng = np.random.default_rng(5)
+    some, scores = [], []
+    for group in groups([0.5, 0.3, 0.2, 0.1, 0.05, 0.02] * 2, seed=4)[0]:
+        told, noise = (rng.normal(0, 0.1, 12) + shift for shift in (group.hit * 0.1, 0))
+        group.rows[:, SPEC.names.index(TASTE)] = 3 * (noise if tells in {"ranker", "neither"} else told)
+        some.append(group)
+        scores.append(noise if tells in {"taste", "neither"} else group.hit * 0.1 + rng.normal(0, 0.1, 12))
+    taste, sums, tried = with_taste(some, scores)
+    spread = np.concatenate(scores).std() / np.concatenate([along_taste(group.rows) for group in some]).std()
+    assert taste == pytest.approx(share * spread)
+    assert sums[0] == pytest.approx(scores[0] + taste * along_taste(some[0].rows))
+    assert tried[f"ranker + {share:g} taste"] >= max(tried.values()) - 0.02
+
+
+def test_where_no_text_tells_of_taste_nothing_is_added() -> None:
+    some, scores = groups([0.5, 0.3, 0.2], seed=4)
+    taste, sums, _ = with_taste(some, scores)
+    assert taste == 0
+    assert sums[0] == pytest.approx(scores[0])
 
 
 def test_new_items_alone_stand_in_their_order_wherever_they_are_put() -> None:
