@@ -11,7 +11,7 @@ from serving.kept import Basis, Kept, KeptList
 from serving.listed import Listed
 from serving.metrics import Metrics
 
-_NO_PART_OF_A_LIST: Final = frozenset({"experiment_id", "context", "deadline_s", "explain", "history"})
+_NO_PART_OF_A_LIST: Final = frozenset({"experiment_id", "context", "deadline_s", "explain", "in_full", "history"})
 _IN_KEY: Final = tuple(field.name for field in fields(Ask) if field.name not in _NO_PART_OF_A_LIST)
 
 Make = Callable[[], Awaitable[tuple[Listed, Basis | None]]]

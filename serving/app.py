@@ -82,7 +82,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     admin = require_role(Role.ADMIN, parts.admin_token)
     sees = may_see(Role.ADMIN, parts.admin_token)
     checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka_guard, parts.keeper.slot)
-    app.include_router(recommend_router(parts.pipeline))
+    app.include_router(recommend_router(parts.pipeline, sees))
     app.include_router(events_router(parts.poster))
     app.include_router(items_router(parts.reader, parts.search, parts.similar))
     app.include_router(onboarding_router(parts.onboarding))

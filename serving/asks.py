@@ -46,6 +46,8 @@ class Ask:
     seen_actions
         Only what the user's latest events did in one of these ways counts as seen, and stays away; empty = whatever
         the user ever did, as `include_seen` and the served version have it.
+    in_full
+        Whether an explanation also tells feature values and event ids of the user, which are theirs and the operator's.
     diversity
         How much the list avoids items that are like those above them, 0 to 1; None = as the server is set.
     deadline_s
@@ -64,9 +66,15 @@ class Ask:
     seen_actions: Sequence[str] = ()
     experiment_id: str | None = None
     explain: bool = False
+    in_full: bool = False
     diversity: float | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
     deadline_s: float | None = None
+
+    @property
+    def tells_all(self) -> bool:
+        """Return whether its explanation holds nothing back: of an anonymous session the request itself told all."""
+        return self.in_full or self.user_id is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,12 @@ class Principal:
 
 Require = Callable[..., Principal]
 """A dependency that gives the principal, or refuses."""
-MaySee = Callable[..., bool]
-"""A dependency that tells whether who asks is told more than everybody."""
+MaySee = Callable[[HTTPAuthorizationCredentials | None], bool]
+"""Tells whether who shows a token, or none, is told more than everybody; a dependency where that always matters."""
+
+BEARER: Final = HTTPBearer(auto_error=False, description="MARQUEE_ADMIN_TOKEN")
+Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
+"""The token of a request, None where it shows none."""
 
 
 def require_role(role: Role, admin_token: str) -> Require:
@@ -62,9 +66,8 @@ def require_role(role: Role, admin_token: str) -> Require:
     admin_token
         The one token there is; empty = none opens anything.
     """
-    bearer = HTTPBearer(auto_error=False, description="MARQUEE_ADMIN_TOKEN")
 
-    def require(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Principal:
+    def require(given: Shown) -> Principal:
         if given is None:
             detail = "this route needs a token: `Authorization: Bearer TOKEN`"
             raise ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})
@@ -86,10 +89,9 @@ def may_see(role: Role, admin_token: str) -> MaySee:
     role, admin_token
         As of `require_role`.
     """
-    bearer = HTTPBearer(auto_error=False, description="MARQUEE_ADMIN_TOKEN")
     require = require_role(role, admin_token)
 
-    def seen(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> bool:
+    def seen(given: Shown) -> bool:
         return given is not None and role in require(given).roles
 
     return seen

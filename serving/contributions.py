@@ -119,18 +119,35 @@ def strongest(features: Sequence[Feature], row: npt.NDArray[np.float32], contrib
             "meaning": features[place].meaning,
             "value": None if np.isnan(row[place]) else float(row[place]),
             "contribution": float(contributions[place]),
-            "words": in_words(features[place], float(row[place]), float(contributions[place])),
+            "words": in_words(
+                features[place].meaning, float(contributions[place]), _told(features[place], float(row[place]))
+            ),
         }
         for place in sorted(chosen, key=lambda place: (-abs(contributions[place]), place))
     ]
 
 
-def in_words(feature: Feature, value: float, contribution: float) -> str:
-    """Return one contribution as a sentence.
+def in_words(meaning: str, contribution: float, value: str | None = None) -> str:
+    """Return one contribution as a sentence, without the feature's value where none is given.
 
-    >>> in_words(Feature("user_idle", "time since the user's latest event", "days", "history"), 2.5, -0.25)
+    >>> in_words("time since the user's latest event", -0.25, "2.5 (days)")
     "lowers the score by 0.25: time since the user's latest event is 2.5 (days)"
+    >>> in_words("time since the user's latest event", -0.25)
+    "lowers the score by 0.25: time since the user's latest event"
     """
     verb = "raises" if contribution > 0 else "lowers"
-    known = "unknown" if np.isnan(value) else f"{value:.4g} ({feature.unit})"
-    return f"{verb} the score by {abs(contribution):.3g}: {feature.meaning} is {known}"
+    known = "" if value is None else f" is {value}"
+    return f"{verb} the score by {abs(contribution):.3g}: {meaning}{known}"
+
+
+def _told(feature: Feature, value: float) -> str:
+    return "unknown" if np.isnan(value) else f"{value:.4g} ({feature.unit})"
+
+
+def without_values(explanation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item's explanation without feature values: what the ranker knows of a user is not for everyone."""
+    why = [
+        {**one, "value": None, "words": in_words(one["meaning"], one["contribution"])}
+        for one in explanation["contributions"]
+    ]
+    return {**explanation, "features": None, "contributions": why}

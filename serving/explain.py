@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from features.contracts.ids import MISSING
-from serving.contributions import FILLED, POPULAR, Contributions, place_of, told
+from serving.contributions import FILLED, POPULAR, Contributions, place_of, told, without_values
 from serving.live import LiveModel
 from training.bundle.result import Recommendations, Trace
 
@@ -65,6 +65,7 @@ def list_items(
     answer: Recommendations,
     *,
     explain: bool,
+    in_full: bool = False,
     words: Mapping[str, str] = _USUAL,
     contributions: Contributions = _NO_WHY,
     order: Mapping[str, str] | None = None,
@@ -75,6 +76,8 @@ def list_items(
     ----------
     explain
         Whether each item tells how it came into the list.
+    in_full
+        Whether it tells feature values too.
     words
         As in `reason_of`.
     contributions
@@ -101,7 +104,8 @@ def list_items(
     if explain:
         trace = answer.traces[0] if answer.traces else None
         for entry, row in zip(listed, rows.tolist(), strict=True):
-            entry["explanation"] = {**_explanation(live, trace, row, contributions), **(order or {})}
+            why = _explanation(live, trace, row, contributions)
+            entry["explanation"] = {**(why if in_full else without_values(why)), **(order or {})}
     return listed
 
 

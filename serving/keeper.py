@@ -17,6 +17,7 @@ from serving.growing import Grower
 from serving.item_states import table_of
 from serving.live import Current, LiveModel, warm
 from serving.live_statistics import EVER_US, LiveStatistics
+from serving.memory import give_back
 from serving.metrics import Metrics
 from serving.seams import Store
 from serving.text_follower import TextFollower
@@ -163,15 +164,9 @@ class Keeper:
             raise UnavailableError(look.reason or "the registry is away")
 
     async def _swap(self, served: Served) -> None:
-        """Let requests go to a version, once its live state is beside it."""
+        """Let requests go to a version, and let go of the one before."""
         async with self._one_change:
-            before = self._current.live
-            if before is not None and before.served.model is served.model:
-                live = replace(before, served=served)
-            else:
-                live = await self._aligned(served)
-                await asyncio.to_thread(warm, live)
-            self._current.live = live
+            self._current.live = await self._ready(served)
         # The search for garbage passes by what came now, as by what was imported: it holds up every request meanwhile.
         # Nothing of the old version waits for that search (tests/unit/serving/test_hot_swap.py), but what else is
         # garbage would be kept for ever: one search before, over what came since the last time, takes a millisecond.
@@ -181,6 +176,16 @@ class Keeper:
         self._metrics.bundle.show(served.version, served.model.digest, manifest.trained_until_us)
         log.info("serving_version", version=served.version, digest=served.model.digest, items=len(served.model.items))
         await asyncio.to_thread(self.slot.keep, served)
+        await asyncio.to_thread(give_back)
+
+    async def _ready(self, served: Served) -> LiveModel:
+        """Return a version with its live state beside it, warm."""
+        before = self._current.live
+        if before is not None and before.served.model is served.model:
+            return replace(before, served=served)
+        live = await self._aligned(served)
+        await asyncio.to_thread(warm, live)
+        return live
 
     async def _aligned(self, served: Served) -> LiveModel:
         model, states = served.model, self._current.states

@@ -25,7 +25,7 @@ class ListDoor:
     """Answers `GET /api/v1/recommend/{user_id}`, and passes on all other requests and whatever is not well-formed.
 
     So the framework's route says what is wrong with a request, and is what the OpenAPI document describes; both read
-    the same form.
+    the same form. Tokens are for the framework, too.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, pipeline: Pipeline) -> None:
@@ -40,7 +40,7 @@ class ListDoor:
             return
         headers = dict(scope["headers"])
         tags, ask = headers.get(b"if-none-match"), _ask_of(scope, headers)
-        if ask is None or len(tags or b"") > MAX_TAGS:
+        if ask is None or len(tags or b"") > MAX_TAGS or (ask.explain and b"authorization" in headers):
             await self.app(scope, receive, send)
             return
 

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
-from serving.schemas import KIND, SEEN_ACTIONS, ExperimentId, without_nul
+from serving.schemas import EXPLAIN, KIND, SEEN_ACTIONS, ExperimentId, without_nul
 
 _Text = Annotated[str, AfterValidator(without_nul)]
 
@@ -37,7 +37,7 @@ class ListQuery(BaseModel):
         None, ge=0, le=1, description="How much the list avoids items like those above; as the server is set."
     )
     experiment_id: ExperimentId | None = Field(None, description="Echoed, and kept with the impression.")
-    explain: bool = Field(default=False, description="Adds ranks by source and feature values.")
+    explain: bool = Field(default=False, description=EXPLAIN)
 
     def ask(self, user_id: str, deadline_s: float | None) -> Ask:
         """Return the wish that a user's query expresses."""

@@ -99,7 +99,7 @@ class Lister:
         kind = inputs.wish.kind
         order = None if late else kinds.ORDERS.get(kind)
         how: dict[str, Any] = {"words": kinds.WORDS[kind], "contributions": why, "order": order}
-        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain, **how)
+        items = [] if ranked is None else list_items(live, ranked, explain=ask.explain, in_full=ask.tells_all, **how)
         made = self._listed(ask, inputs, ranked, items, late)
         deadline.lap("explain")
         return made
@@ -107,7 +107,7 @@ class Lister:
     def late(self, ask: Ask, inputs: Inputs) -> Listed:
         """Return what there is always time for."""
         ranked = _popular(inputs)
-        items = list_items(inputs.live, ranked, explain=ask.explain)
+        items = list_items(inputs.live, ranked, explain=ask.explain, in_full=ask.tells_all)
         return self._listed(ask, inputs, ranked, items, fallback.LIST_LATE)[0]
 
     async def without_model(self, ask: Ask, deadline: Deadline, now_us: int) -> Listed:
@@ -158,7 +158,7 @@ class Lister:
             full,
             live.version,
             reasons,
-            _made_from(inputs) if ask.explain else None,
+            _made_from(inputs, in_full=ask.tells_all) if ask.explain else None,
             Made(inputs, ranked) if inputs.recorded else None,
         )
         if full is not items or len(items) < ask.k:
@@ -201,12 +201,12 @@ def _missing_state(live: LiveModel) -> tuple[str | None, ...]:
     )
 
 
-def _made_from(inputs: Inputs) -> dict[str, Any]:
-    """Return what identifies the inputs of an answer: enough to compute it again."""
+def _made_from(inputs: Inputs, *, in_full: bool) -> dict[str, Any]:
+    """Return what identifies the inputs of an answer: in full enough to compute it again."""
     return {
         "as_of_us": inputs.as_of_us,
         "statistics_closed_at_us": inputs.statistics.closed_at_us,
         "bundle_digest": inputs.live.model.digest,
         "spec_hash": inputs.live.model.manifest.spec_hash,
-        "history_event_ids": list(inputs.history.event_ids),
+        "history_event_ids": list(inputs.history.event_ids) if in_full else None,
     }

@@ -182,7 +182,7 @@ def served_list(shown: Shown) -> ServedList:
 def _request(ask: Ask, made: Made | None) -> dict[str, Any]:
     """Return what was asked for as plain JSON; of what kind the list was and how it was mixed, as it was applied."""
     asked = asdict(ask)
-    del asked["user_id"]
+    del asked["user_id"], asked["in_full"]
     if made is not None:
         options, wish, model = made.inputs.options, made.inputs.wish, made.inputs.live.model
         asked |= {"diversity": options.diversity, "fresh_share": options.fresh_share}

@@ -52,6 +52,10 @@ KIND: Final = (
     "`feed`: what suits the user. `similar`: what is like an item, `item_id` or else the user's latest liked one. "
     "`trending`: what many like lately. `new`: the newest items. What a kind has too little of is filled up."
 )
+EXPLAIN: Final = (
+    "Adds ranks by source and what moved each item, in words and by how much; of a user's data themselves, feature "
+    "values and event ids, to the admin's token alone: null without it."
+)
 SEEN_ACTIONS: Final = (
     "Only items on which the user's latest events (those that the model reads, 500 as a rule) hold one of these "
     "actions count as seen and stay away; left out, whatever the user ever did counts."
@@ -107,7 +111,7 @@ class RecommendRequest(BaseModel):
         description="How much the list avoids items like those above them; left out, as the server is set.",
     )
     experiment_id: ExperimentId | None = None
-    explain: bool = Field(default=False, description="Adds ranks by source, feature values and what they did.")
+    explain: bool = Field(default=False, description=EXPLAIN)
     context: Annotated[dict[str, Any], AfterValidator(_small)] = Field(
         {}, description="Goes into the impression event as it is."
     )
@@ -137,16 +141,21 @@ class Contribution(BaseModel):
 
     name: str = Field(examples=["user_idle"])
     meaning: str = Field(examples=["time since the user's latest event"])
-    value: float | None = Field(description="Null = unknown.", examples=[2.5])
+    value: float | None = Field(description="Null = unknown, or not told.", examples=[2.5])
     contribution: float = Field(description="What it adds to the ranker's score.", examples=[-0.25])
-    words: str = Field(examples=["lowers the score by 0.25: time since the user's latest event is 2.5 (days)"])
+    words: str = Field(
+        description="With the value where that is told.",
+        examples=["lowers the score by 0.25: time since the user's latest event is 2.5 (days)"],
+    )
 
 
 class ItemExplanation(BaseModel):
     """How one item came into the list."""
 
     ranks: dict[str, int] = Field(description="Rank from 1 by each source that offered it.", examples=[{"als": 3}])
-    features: dict[str, float] = Field(description="What the ranker saw, by name; unknown ones left out.")
+    features: dict[str, float] | None = Field(
+        description="What the ranker saw, by name; unknown ones left out. Null where it is not told."
+    )
     ordered_by: str = Field(
         description="`ranker`, `fresh_ranker` (of items that nobody acted on yet), `blend` of all sources' ranks, a "
         "source, `filler`, `popular`, `trend`, `new`, or `likeness` to an item.",
@@ -175,13 +184,15 @@ class RecommendedItem(BaseModel):
 
 
 class ListExplanation(BaseModel):
-    """What a list was made from: enough to compute it again."""
+    """What a list was made from: with the event ids, enough to compute it again."""
 
     as_of_us: int = Field(description="Moment of the answer, microseconds since 1970 UTC.")
     statistics_closed_at_us: int = Field(description="Bucket edge of the item statistics.")
     bundle_digest: str
     spec_hash: str
-    history_event_ids: list[str] = Field(description="Newest first; `inline-...` are those of the request.")
+    history_event_ids: list[str] | None = Field(
+        description="Newest first; `inline-...` are those of the request. Null where they are not told."
+    )
 
 
 class RecommendAnswer(BaseModel):

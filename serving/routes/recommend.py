@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator
 
+from serving.asks import Ask
+from serving.auth import MORE_PROBLEMS, MORE_SECURITY, MaySee, Shown
 from serving.bodies import read_body
 from serving.deadline import MAX_DEADLINE_MS
 from serving.list_query import ListQuery
@@ -47,9 +49,13 @@ _EXAMPLES: Final[dict[str, Any]] = {
 }
 
 
-def recommend_router(pipeline: Pipeline) -> APIRouter:
-    """Return the routes that recommend."""
-    router = APIRouter(tags=["recommendations"], responses=PROBLEMS)
+def recommend_router(pipeline: Pipeline, sees: MaySee) -> APIRouter:
+    """Return the routes that recommend; explanations in full are for who `sees` more than everybody."""
+    router = APIRouter(tags=["recommendations"], responses={**PROBLEMS, **MORE_PROBLEMS})
+
+    def asked(ask: Ask, token: Shown, deadline_ms: int | None) -> Ask:
+        # A token for someone else's gateway is nothing to us, unless it would open something.
+        return replace(ask, in_full=ask.explain and sees(token), deadline_s=seconds(deadline_ms))
 
     @router.get(
         f"/api/v1/recommend/{{user_id:{ANY}}}",
@@ -57,15 +63,20 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         summary="Recommend items to a user",
         response_model=RecommendAnswer,
         responses=AT_HAND,
+        openapi_extra=MORE_SECURITY,
     )
     async def recommend_for_user(
         user_id: PathId,
         query: Annotated[ListQuery, Query()],
+        token: Shown,
         deadline_ms: DeadlineMs = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        """Answer with a ranked list from the user's latest interactions; what is missing is said, never an error."""
-        return respond(await pipeline.recommend(query.ask(user_id, seconds(deadline_ms))), if_none_match)
+        """Answer with a ranked list from the user's latest interactions; what is missing is said, never an error.
+
+        What `explain` tells of the user's data, feature values and event ids, is for the admin's token alone.
+        """
+        return respond(await pipeline.recommend(asked(query.ask(user_id, None), token, deadline_ms)), if_none_match)
 
     @router.post(
         "/api/v1/recommend",
@@ -73,11 +84,15 @@ def recommend_router(pipeline: Pipeline) -> APIRouter:
         summary="Recommend with inline history, candidates or context",
         response_model=RecommendAnswer,
         responses=BODY_PROBLEMS,
-        openapi_extra=json_body(ref(RecommendRequest), _EXAMPLES),
+        openapi_extra={**json_body(ref(RecommendRequest), _EXAMPLES), **MORE_SECURITY},
     )
-    async def recommend(request: Request, deadline_ms: DeadlineMs = None) -> Response:
-        """Answer with a ranked list for a known user, an anonymous session, or a list to be ranked."""
+    async def recommend(request: Request, token: Shown, deadline_ms: DeadlineMs = None) -> Response:
+        """Answer with a ranked list for a known user, an anonymous session, or a list to be ranked.
+
+        What `explain` tells of a known user's data is for the admin's token alone; of a session without `user_id` it
+        tells all, which came with the request.
+        """
         body = await read_body(request, RecommendRequest)
-        return respond(await pipeline.recommend(replace(body.ask(), deadline_s=seconds(deadline_ms))), None)
+        return respond(await pipeline.recommend(asked(body.ask(), token, deadline_ms)), None)
 
     return router

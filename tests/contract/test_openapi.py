@@ -118,7 +118,9 @@ def test_aliases_say_whose_they_are(document: dict[str, Any]) -> None:
         method, path = found[key]["summary"].removeprefix("Alias of ").split(" ")
         target = found[method.lower(), path]
         assert found[key]["description"].startswith(f"Alias of `{method} {path}`.")
-        assert found[key]["responses"].keys() == target["responses"].keys()
+        # Lists by their other names are not explained, so that no token opens more of them.
+        unexplained = {"403"} if "explain" in str(target.get("parameters")) else set()
+        assert found[key]["responses"].keys() == target["responses"].keys() - unexplained
 
 
 def test_every_route_has_examples_of_its_schema(document: dict[str, Any]) -> None:

@@ -43,8 +43,8 @@ class Line:
         return response.json()
 
     def ask(self, **body: Any) -> dict[str, Any]:
-        """Return an answer once it is recorded."""
-        response = self.api.client.post("/api/v1/recommend", json=body)
+        """Return an answer, in full, once it is recorded."""
+        response = self.api.client.post("/api/v1/recommend", json=body, headers=ADMIN)
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         path = f"/api/v1/recommendations/{answer['recommendation_id']}"

@@ -177,7 +177,8 @@ def _ranker(path: Path, name: str, shares: tuple[float, ...]) -> Ranker | None:
     files = model_files(path, name, len(shares))
     if not files:
         return None
-    ranker = Ranker(tuple(lgb.Booster(model_file=file) for file in files), shares)
+    # As text: to read a file LightGBM takes a buffer of 16 MiB, which glibc keeps for each thread that ever did.
+    ranker = Ranker(tuple(lgb.Booster(model_str=Path(file).read_text(encoding="utf-8")) for file in files), shares)
     ranker.trees  # noqa: B018 - read now, and refused now, rather than at the first request
     return ranker
 

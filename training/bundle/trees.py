@@ -4,6 +4,7 @@ A call of `predict` costs 50 microseconds before the first row, and it walks one
 down a tree side by side, so that the processor waits for none of them. Raw scores are those of `predict`, bit for bit.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import lightgbm as lgb
@@ -15,6 +16,8 @@ from features.contracts.errors import ContractError
 
 _ABREAST: Final = 8
 """Rows that go down a tree side by side."""
+_TOLD_AT_ONCE: Final = 10
+"""Trees that are read from a model at once."""
 
 
 class Trees(NamedTuple):
@@ -56,10 +59,17 @@ def read_trees(model: lgb.Booster) -> Trees:
     nodes: list[_Node] = []
     values: list[float] = []
     roots = []
-    for tree in model.dump_model()["tree_info"]:
+    for tree in _dumped(model):
         roots.append(_room(1, nodes, values))
         _put(tree["tree_structure"], roots[-1], nodes, values)
     return Trees(np.array(nodes, dtype=NODE), np.array(values, dtype=np.float64), np.array(roots, dtype=np.uint32))
+
+
+def _dumped(model: lgb.Booster) -> Iterator[dict[str, Any]]:
+    """Give the trees of a model as LightGBM tells them: a few at a time, for each node is a dictionary of 2 kB."""
+    n_trees = model.best_iteration if model.best_iteration > 0 else model.current_iteration()
+    for first in range(0, n_trees, _TOLD_AT_ONCE):
+        yield from model.dump_model(min(_TOLD_AT_ONCE, n_trees - first), first)["tree_info"]
 
 
 _Node = tuple[np.float32, int, int, bool]

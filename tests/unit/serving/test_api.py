@@ -83,12 +83,26 @@ def test_seen_and_excluded_items_stay_out_and_the_list_is_full(served: Bench) ->
     assert not {"i1", "i2", "i3", "i4", "i5"} & set(got)
 
 
-def test_explain_adds_ranks_features_and_what_the_list_was_made_from(served: Bench) -> None:
+def test_explain_adds_ranks_and_what_the_list_was_made_from(served: Bench) -> None:
     answer = get(served, "/api/v1/recommend/u", explain=True).json()
-    assert answer["explanation"]["history_event_ids"] == ["e1"]
+    assert answer["explanation"]["history_event_ids"] is None
     assert answer["explanation"]["bundle_digest"] == served.registry.registered.digest  # type: ignore[union-attr]
     assert answer["items"][0]["explanation"]["ranks"]
     json.dumps(answer, allow_nan=False)
+
+
+def test_the_admins_token_opens_explanations_and_another_one_is_refused_where_it_matters(served: Bench) -> None:
+    def asked(token: str, **query: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return run(  # type: ignore[no-any-return]
+            served, lambda client: client.get("/api/v1/recommend/u", params=query, headers=headers)
+        )
+
+    answer = asked(TOKEN, explain=True).json()
+    assert answer["explanation"]["history_event_ids"] == ["e1"]
+    assert answer["items"][0]["explanation"]["features"] is not None
+    assert asked("of a gateway", explain=True).status_code == 403
+    assert asked("of a gateway").status_code == 200
 
 
 def test_candidates_are_ranked_and_unknown_ones_left_out(served: Bench) -> None:

@@ -16,16 +16,17 @@ from features.contracts.profiles import Options, UserHistory
 from features.contracts.spec import Feature
 from serving.contributions import STRONGEST, contributions_of, strongest
 from serving.deadline import Deadline
-from tests.support.serving_parts import Bench, bench
+from tests.support.serving_parts import TOKEN, Bench, bench
 from tests.support.synthetic import trained_on_texts
 
 
-def ask(parts: Bench, **body: Any) -> dict[str, Any]:
-    """Return an explained answer."""
+def ask(parts: Bench, token: str | None = TOKEN, **body: Any) -> dict[str, Any]:
+    """Return an explained answer, to the admin or to anyone."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def inside() -> dict[str, Any]:
         async with parts.client() as client:
-            response = await client.post("/api/v1/recommend", json={"explain": True, **body})
+            response = await client.post("/api/v1/recommend", json={"explain": True, **body}, headers=headers)
             assert response.status_code == 200, response.text
             return response.json()  # type: ignore[no-any-return]
 
@@ -60,6 +61,27 @@ def test_what_a_ranker_ordered_tells_contributions_that_add_up(ranked: Bench) ->
             assert found["value"] == why["features"].get(found["name"])
             assert found["meaning"] in found["words"]
             assert found["words"].startswith("raises" if found["contribution"] > 0 else "lowers")
+
+
+def test_without_the_token_nothing_of_the_users_data_is_told(ranked: Bench) -> None:
+    open_to_all, told = ask(ranked, token=None, user_id="u", k=30), ask(ranked, user_id="u", k=30)
+    assert list(open_to_all["explanation"]) == list(told["explanation"])
+    assert open_to_all["explanation"]["history_event_ids"] is None
+    assert told["explanation"]["history_event_ids"] == ["a", "b", "c", "d"]
+    for listed, known in zip(open_to_all["items"], told["items"], strict=True):
+        why, in_full = listed["explanation"], known["explanation"]
+        assert why["features"] is None
+        assert {**why, "features": 0, "contributions": 0} == {**in_full, "features": 0, "contributions": 0}
+        for one, other in zip(why["contributions"], in_full["contributions"], strict=True):
+            assert one == {**other, "value": None, "words": one["words"]}
+            assert other["words"].startswith(f"{one['words']} is ")
+    assert any(item["explanation"]["contributions"] for item in open_to_all["items"])
+
+
+def test_an_anonymous_session_is_told_what_it_told(ranked: Bench) -> None:
+    answer = ask(ranked, token=None, history=[{"item_id": "i5", "action": "like"}], k=3)
+    assert len(answer["explanation"]["history_event_ids"]) == 1
+    assert answer["items"][0]["explanation"]["features"]
 
 
 def test_contributions_and_base_are_the_rankers_score_of_known_and_of_new_items(ranked: Bench) -> None:

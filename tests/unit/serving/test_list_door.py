@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from serving import list_door
 from serving.list_query import ListQuery, read_query
-from tests.support.serving_parts import Bench, bench
+from tests.support.serving_parts import TOKEN, Bench, bench
 
 BY_THE_FRAMEWORK = {"content-length": "0"}
 VALUES = st.one_of(
@@ -23,8 +23,8 @@ VALUES = st.one_of(
 )
 KEYS = st.sampled_from([*ListQuery.model_fields, "other"])
 HEADERS = st.dictionaries(
-    st.sampled_from(["X-Deadline-Ms", "If-None-Match"]),
-    st.sampled_from(["60000", "0", "-1", "1e3", "", "60001", "x", "030000", '"tag"']),
+    st.sampled_from(["X-Deadline-Ms", "If-None-Match", "Authorization"]),
+    st.sampled_from(["60000", "0", "-1", "1e3", "", "60001", "x", "030000", '"tag"', "Bearer x", f"Bearer {TOKEN}"]),
 )
 IDS = st.one_of(st.sampled_from(["u", "u/x", "a b", "\u00e9"]), st.text(max_size=6))
 
