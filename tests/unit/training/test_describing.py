@@ -1,5 +1,7 @@
 """A version's description tells what is recorded, stays within what MLflow takes, and leaves out what is not there."""
 
+from dataclasses import replace
+
 from training.bundle.versions import RegisteredVersion
 from training.describing import LONGEST, Told, markdown
 
@@ -26,7 +28,8 @@ METRICS = {
 
 def told(gate: int = 0, reason: str = "enough | of them") -> Told:
     version = RegisteredVersion("3", "digest", "0123", {"run": "nightly-3", "gate": "promoted"})
-    rules = [{"rule": f"rule {number}", "verdict": "passed", "reason": reason} for number in range(gate)]
+    passed = {"verdict": "passed", "outcome": "promoted", "reason": reason}
+    rules = [{"rule": f"rule {number}", **passed} for number in range(gate)]
     return Told(version, "1", PARAMS, METRICS, rules)
 
 
@@ -40,6 +43,13 @@ def test_data_metrics_and_gate_are_told() -> None:
     assert "[gate's table](#/experiments/1/runs/0123/artifacts/gate.json)" in text
     order = [text.index(word) for word in ("reproduce 3", "NDCG@10", "12,345 interactions", "rule 0")]
     assert order == sorted(order), "what decides stands first"
+
+
+def test_what_stands_in_the_way_comes_first_and_is_marked() -> None:
+    known = told(gate=2)
+    leak = {"rule": "leak", "verdict": "failed", "outcome": "refused", "reason": "learned too much"}
+    text = markdown(replace(known, gate=[*known.gate, leak]))
+    assert text.index("| **leak** | **failed** | learned too much |") < text.index("| rule 0 | passed |")
 
 
 def test_long_reasons_are_cut_to_what_mlflow_takes() -> None:
