@@ -96,6 +96,7 @@ def test_assets_lead_from_landed_data_to_the_version_that_serves(dag_folder: Fol
     assert dags["refresh_item_statistics"]["tasks"]["enough_new_events"]["outlets"] == ["enough_new_events"]
     assert dags["train_recommender"]["started_by"] == ["enough_new_events"]
     assert training["snapshot"]["inlets"] == ["interaction_events", "item_statistics"]
+    assert training["register"]["inlets"] == ["interaction_events", "item_statistics"]
     assert training["register"]["outlets"] == ["recommender_version"]
     assert training["promote"]["outlets"] == ["champion"]
     for name in ("promote_model", "rollback_model"):
