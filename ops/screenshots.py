@@ -32,6 +32,8 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE_MS: Final = 120_000
+"""For a page on a machine that does much else."""
 QUIET: Final = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
 """MLflow opens its assistant beside a browser's first page of a server on this machine; it has no setting for that."""
 Shots = dict[str, Callable[[], None]]
@@ -242,6 +244,7 @@ def main(names: Sequence[str]) -> int:
         )
         context.add_init_script(QUIET)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
         pages = Pages(page)
         pages.log_in()
         for name, show in chosen(pages.shots(), names).items():

@@ -24,6 +24,8 @@ _REASON: Final = 170
 _SHORT_REASON: Final = 40
 """Characters of a rule's reason, and where the whole would be too long; the gate's own page has all of it."""
 _METRICS: Final = ("ndcg@10", "recall@20", "hit_rate@10", "coverage@10")
+_GAP: Final = "&emsp; | "
+"""MLflow shows tables without any room between columns."""
 _NOTE: Final = "mlflow.note.content"
 WHAT_RUNS_ARE: Final = """One run for each training; runs below one are trials of its search for settings. A run names \
 the snapshot that it saw (*Datasets*), what it took of the machine (*System metrics*), and holds among its artifacts a \
@@ -190,10 +192,9 @@ def _link(told: Told, artifact: str | None = None) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in lines
-    )
+    lines = [_GAP.join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in (heads, *rows)]
+    lines.insert(1, " | ".join(["---"] * len(heads)))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _key(name: str) -> str:

@@ -37,8 +37,8 @@ def test_data_metrics_and_gate_are_told() -> None:
     text = markdown(told(gate=1))
     assert text.startswith("**Run `nightly-3`**, gate: **promoted**")
     assert "12,345 interactions, snapshot `abababababab`" in text
-    assert "| NDCG@10 | 0.4206 [0.4000, 0.4400] | 0.0600 |" in text
-    assert r"| rule 0 | passed | enough \| of them |" in text
+    assert "| NDCG@10&emsp; | 0.4206 [0.4000, 0.4400]&emsp; | 0.0600 |" in text
+    assert r"| rule 0&emsp; | passed&emsp; | enough \| of them |" in text
     assert "python -m training reproduce 3" in text
     assert "[gate's table](#/experiments/1/runs/0123/artifacts/gate.json)" in text
     order = [text.index(word) for word in ("reproduce 3", "NDCG@10", "12,345 interactions", "rule 0")]
@@ -49,7 +49,7 @@ def test_what_stands_in_the_way_comes_first_and_is_marked() -> None:
     known = told(gate=2)
     leak = {"rule": "leak", "verdict": "failed", "outcome": "refused", "reason": "learned too much"}
     text = markdown(replace(known, gate=[*known.gate, leak]))
-    assert text.index("| **leak** | **failed** | learned too much |") < text.index("| rule 0 | passed |")
+    assert text.index("| **leak**&emsp; | **failed**&emsp; | learned too much |") < text.index("| rule 0")
 
 
 def test_long_reasons_are_cut_to_what_mlflow_takes() -> None:
