@@ -1,8 +1,9 @@
 """How long after somebody asks for a rollback all workers serve the version before, while lists are asked for.
 
 `python -m benchmarks.rollbacks`: a stack of its own, two made versions; the command, the API, Airflow's DAG and a move
-of the alias by the request that MLflow's page sends, each several times, the first of Airflow's by workers that have
-done nothing yet. Beside the times: the parts that Airflow's own clock tells, and what became of the lists meanwhile.
+of the alias by the request that MLflow's page sends, each several times. The first of all is Airflow's, by workers that
+have done nothing yet, to a version that no server has served: they have fetched it, as they do within seconds. Beside
+the times: the parts that Airflow's own clock tells, and what became of the lists meanwhile.
 """
 
 import re
@@ -61,6 +62,10 @@ class Ways:
         """Return the version that a rollback leads to now."""
         return self._registry.aliases()[ALIAS_PREVIOUS]
 
+    def before_digest(self) -> str:
+        """Return the name of that version's folder on a server's disk."""
+        return str(self._registry.version(self.before()).digest)
+
     def command(self) -> None:
         """Run the command."""
         commands.run(["training", "rollback", "--reason", "timed"], self._settings)
@@ -109,6 +114,8 @@ def measure(stack: Stack, ways: Ways) -> dict[str, Any]:
         return _serving(api, version) == workers
 
     wait_until(lambda: served("2"), "all workers serve version 2")
+    kept = Path(stack.settings()["MARQUEE_CACHE_DIR"]) / ways.before_digest()
+    wait_until(kept.is_dir, "the version before is on the servers' disk")
     asked = [get(f"/api/v1/recommend/u{number}?k=20") for number in range(USERS)]
     load = OpenLoop(stack.state.ports.api, asked, even(LISTS_PER_S, LONGEST_S))
     try:

@@ -26,6 +26,7 @@ from ops.local.supervise import Supervisor
 from tests.support.taste_events import taste_events, taste_items
 from training.bundle.read import verify_bundle
 from training.bundle.registry import Registry
+from training.bundle.versions import TAG_RUN, RegisteredVersion
 
 DAG: Final = "train_recommender"
 CONF: Final = {"factors": 8, "min_events": 300}
@@ -47,8 +48,6 @@ AMID_CPU_S: Final = {
 }
 """Tasks in their order, and the processor time of its command after which each is in the middle of its work."""
 SCHEDULER: Final = "airflow-scheduler"
-_AS_FOLDER: Final = str.maketrans(":+", "--")
-"""As the DAG makes a run's id the name of a folder."""
 
 
 class KillsError(MarqueeError):
@@ -56,7 +55,7 @@ class KillsError(MarqueeError):
 
 
 def scheduler_alone(process: psutil.Process) -> None:
-    """Kill the scheduler; its workers, and the task that they watch, live on."""
+    """Kill the scheduler; the kernel ends its workers with it, and the command of the task lives on."""
     process.kill()
 
 
@@ -109,7 +108,7 @@ class Watch:
 
     def look(self) -> None:
         """Look once."""
-        runs = [version.tags.get("run", "") for version in self.registry.versions()]
+        runs = [version.tags.get(TAG_RUN, "") for version in self.registry.versions()]
         self.wrong += [f"run {run} has {runs.count(run)} versions" for run in set(runs) if runs.count(run) > 1]
         found = self.registry.by_alias(self.alias)
         if found is None or found.version in self.served:
@@ -146,6 +145,11 @@ class Line:
         """Return what Airflow knows of a task of a run."""
         return next(one for one in self.airflow.tasks(DAG, run) if one["task_id"] == task)
 
+    def versions(self, run: str) -> list[RegisteredVersion]:
+        """Return what a run has registered, by the name that its DAG gave it."""
+        name = self.task(run, "register")["rendered_fields"]["env"]["RUN"]
+        return [version for version in self.watch.registry.versions() if version.tags.get(TAG_RUN) == name]
+
     def wait(self, run: str, task: str, states: set[str]) -> dict[str, Any]:
         """Return a task of a run once it is in one of some states, or the run has ended."""
         deadline = time.monotonic() + ENDS_WITHIN_S
@@ -181,7 +185,7 @@ def disturbed(line: Line, kill: Callable[[psutil.Process], None]) -> dict[str, A
     tasks = {task: _killed(line, name, task, kill) for task in AMID_CPU_S}
     while (state := line.airflow.state(DAG, name)) not in FINAL:
         time.sleep(LOOK_EVERY_S)
-    own = [one for one in line.watch.registry.versions() if one.tags.get("run") == name.translate(_AS_FOLDER)]
+    own = line.versions(name)
     return {
         "state": state,
         "took_s": round(time.monotonic() - began_s),

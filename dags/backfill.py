@@ -32,15 +32,15 @@ trigger `train_recommender` to have it now.
 
 PARAMS = {
     "interactions_file": Param(
-        "",
-        type="string",
+        None,
+        type=["null", "string"],
         maxLength=1000,
         title="File of interactions",
         description="Path of a Parquet, CSV or JSONL file with user_id, item_id, action, occurred_at. Empty: none.",
     ),
     "items_file": Param(
-        "",
-        type="string",
+        None,
+        type=["null", "string"],
         maxLength=1000,
         title="File of items",
         description="Path of a file with item_id, title, text, categories. Empty: none.",
@@ -75,8 +75,8 @@ PARAMS = {
 }
 
 ENV = {
-    "INTERACTIONS": "{{ params.interactions_file }}",
-    "ITEMS": "{{ params.items_file }}",
+    "INTERACTIONS": "{{ params.interactions_file or '' }}",
+    "ITEMS": "{{ params.items_file or '' }}",
     "SKIP_BAD": "{{ '--skip-bad' if params.skip_bad else '' }}",
     "DRY_RUN": "{{ '--dry-run' if params.dry_run else '' }}",
     "SINCE": "{{ params.since or '' }}",

@@ -143,15 +143,15 @@ def move(task_id: str, line: str, *, doc: str, retries: int, env: Mapping[str, s
         doc=doc,
         minutes=10,
         retries=retries,
-        env={"REASON": "{{ params.reason }}", "WHO": by, "RUN": "{{ run_id }}", **env},
+        env={"REASON": "{{ params.reason or '' }}", "WHO": by, "RUN": "{{ run_id }}", **env},
         outlets=[CHAMPION],
         **more,
     )
 
 
-def reason(description: str, **limits: Any) -> Param:
-    """Return the form's field for why the alias moves."""
-    return Param(**limits, type="string", maxLength=500, title="Reason", description=description)
+def reason(description: str, **more: Any) -> Param:
+    """Return the form's field for why the alias moves; Airflow's form waits for words unless it may be null."""
+    return Param(**{"type": "string", **more}, maxLength=500, title="Reason", description=description)
 
 
 def _deadline(late_after: timedelta, next_step: str) -> DeadlineAlert:

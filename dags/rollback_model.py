@@ -23,7 +23,11 @@ forth again.
 serve. The next training may promote a newer version again: pause `train_recommender` to keep what serves.
 """
 
-PARAMS = {"reason": reason("Why, in a sentence: kept with the move. May be empty in a hurry.", default="")}
+PARAMS = {
+    "reason": reason(
+        "Why, in a sentence: kept with the move. May be empty in a hurry.", default=None, type=["null", "string"]
+    )
+}
 
 
 @marquee_dag(

@@ -254,6 +254,8 @@ def training_steps() -> list[BaseOperator]:
             doc="Publishes to MLflow; looks for a version of this run first.",
             minutes=60,
             retries=0,
+            # What it was made of, by way of the snapshot: Airflow's graph of assets begins with them.
+            inlets=[INTERACTION_EVENTS, ITEM_STATISTICS],
             outlets=[RECOMMENDER_VERSION],
         ),
         step("gate", doc="Decides, with reasons: see the log and the version's tags.", minutes=60, retries=1),

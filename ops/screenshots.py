@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 from playwright.sync_api import Page, sync_playwright
 
 from features.contracts.errors import MarqueeError
+from training.diff.names import ARTIFACTS as DIFFS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / "docs" / "screenshots"
@@ -30,12 +32,16 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE_MS: Final = 120_000
+"""For a page on a machine that does much else."""
+QUIET: Final = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
+"""MLflow opens its assistant beside a browser's first page of a server on this machine; it has no setting for that."""
 Shots = dict[str, Callable[[], None]]
 SIZE: Final = {"width": 1440, "height": 900}
 
 
-class NobodyAskedError(MarqueeError):
-    """No run waits, or has waited, for a person: there is no such page to show."""
+class NotShownError(MarqueeError):
+    """No run waits, or has waited, for a person; or no version was compared with another: there is no such page."""
 
 
 class Pages:
@@ -57,11 +63,14 @@ class Pages:
             "airflow-assets": self.airflow_assets,
             "airflow-approval": self.airflow_approval,
             "airflow-waiting": self.airflow_waiting,
+            "airflow-rollback": self.airflow_rollback,
             "mlflow-run": self.mlflow_run,
             "mlflow-plots": self.mlflow_plots,
             "mlflow-model": self.mlflow_model,
             "mlflow-version": self.mlflow_version,
+            "mlflow-gate": self.mlflow_gate,
             "report": self.report,
+            "diff": self.diff,
             "api-docs": self.api_docs,
         }
 
@@ -95,6 +104,12 @@ class Pages:
         self._page.goto(self._run_that_asks())
         self._page.get_by_text("approval").first.wait_for()
 
+    def airflow_rollback(self) -> None:
+        """Open the form that goes back to the version before."""
+        self._page.goto(f"{self._airflow}/dags/rollback_model")
+        self._page.get_by_role("button", name="Trigger").first.click()
+        self._page.get_by_text("kept with the move").first.wait_for()
+
     def airflow_run(self) -> None:
         """Open the grid of train_recommender."""
         self._page.goto(f"{self._airflow}/dags/train_recommender")
@@ -127,23 +142,41 @@ class Pages:
         self._page.goto(f"{self._mlflow}/#/models/{self._model}/versions/{version}")
         self._page.get_by_text("gate_reasons").first.wait_for()
 
+    def mlflow_gate(self) -> None:
+        """Open the picture of the gate's decision on the newest version."""
+        run = self._client.get_run(str(self._newest().run_id)).info
+        self._page.goto(f"{self._mlflow}/#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts/gate/gate.png")
+        self._page.locator("img[src*=gate], img[src^=blob]").first.wait_for()
+
     def report(self) -> None:
         """Open the champion's report."""
-        folder = Path(tempfile.mkdtemp())
-        found = self._client.download_artifacts(self._champion_run(), "report", str(folder))
-        self._page.goto((Path(found) / "report.html").as_uri())
+        self._open_file(self._champion_run(), "report", "report.html")
+
+    def diff(self) -> None:
+        """Open the newest version beside the first that it was compared with."""
+        run = str(self._newest().run_id)
+        pages = [file.path for file in self._client.list_artifacts(run, DIFFS) if file.path.endswith(".html")]
+        if not pages:
+            raise NotShownError(f"version {self._newest().version} was compared with none")
+        self._open_file(run, DIFFS, Path(pages[0]).name)
 
     def api_docs(self) -> None:
         """Open the API's documentation."""
         self._page.goto(f"{self._api}/docs")
         self._page.get_by_text("Recommend items to a user").first.wait_for()
 
+    def _open_file(self, run: str, folder: str, name: str) -> None:
+        """Open a page among a run's artifacts as a file, whose pictures lie beside it."""
+        found = self._client.download_artifacts(run, folder, tempfile.mkdtemp())
+        self._page.goto((Path(found) / name).as_uri())
+
+    def _newest(self) -> ModelVersion:
+        found = self._client.search_model_versions(f"name='{self._model}'", order_by=["version_number DESC"])
+        return found[0]
+
     def _open_run(self, tab: str) -> None:
         run = self._client.get_run(self._champion_run()).info
         self._page.goto(f"{self._mlflow}/#/experiments/{run.experiment_id}/runs/{run.run_id}{tab}")
-        assistant = self._page.get_by_role("button", name="Close")
-        if assistant.count():
-            assistant.first.click()
 
     @property
     def _model(self) -> str:
@@ -161,7 +194,7 @@ class Pages:
 
         Raises
         ------
-        NobodyAskedError
+        NotShownError
             If none has.
         """
         runs = f"{self._airflow}/api/v2/dags/{DAG}/dagRuns"
@@ -170,7 +203,7 @@ class Pages:
             asked.raise_for_status()
         details = asked.json()["hitl_details"]
         if not details:
-            raise NobodyAskedError(f"no run of {DAG} has asked anybody: start one with the form's approval on `always`")
+            raise NotShownError(f"no run of {DAG} has asked anybody: start one with the form's approval on `always`")
         return f"{self._airflow}/dags/{DAG}/runs/{details[0]['task_instance']['dag_run_id']}"
 
     def _token(self) -> str:
@@ -209,13 +242,15 @@ def main(names: Sequence[str]) -> int:
             args=list(FLAGS),
             viewport=SIZE,  # type: ignore[arg-type]
         )
+        context.add_init_script(QUIET)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
         pages = Pages(page)
         pages.log_in()
         for name, show in chosen(pages.shots(), names).items():
             try:
                 show()
-            except NobodyAskedError as error:
+            except NotShownError as error:
                 print(f"{name}: left out: {error}")
                 continue
             page.wait_for_timeout(4_000)  # charts are drawn after the data has come, and pages poll without end

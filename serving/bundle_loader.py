@@ -3,7 +3,8 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -79,16 +80,14 @@ class BundleLoader:
             If the registry or the disk is in the way; trying again may succeed.
         """
         digest = _digest_of(version)
-        try:
+        with self._told_of(version):
             return self._open_kept(digest) or self._fetch(version, digest, insist=insist)
-        except UnavailableError:
-            raise
-        except MarqueeError as error:
-            raise RefusedError(f"version {version.version}: {error}") from error
-        except OSError as error:
-            raise UnavailableError(
-                f"version {version.version}: cannot be kept in {self._cache.folder}: {error}"
-            ) from error
+
+    def fetch(self, version: RegisteredVersion) -> None:
+        """Have the bundle of a version on disk, verified and tried, for whoever opens it later; raises as `load`."""
+        digest = _digest_of(version)
+        with self._told_of(version), self._cache.incoming() as folder:
+            self._bring(version, digest, folder, insist=False)
 
     def reopen(self, digest: str) -> Model | None:
         """Return a bundle that was kept earlier, None where it is not there any more or no longer whole."""
@@ -104,16 +103,34 @@ class BundleLoader:
 
     def _fetch(self, version: RegisteredVersion, digest: str, *, insist: bool) -> Model:
         with self._cache.incoming() as folder:
-            if not self._cache.holds(digest):  # else another process was quicker
-                if not insist:
-                    self._believe_refusal(version, digest)
-                files = self._source.download(version.version, folder)
-                self._try_out(files, version, digest)
-                self._cache.install(files, digest)
+            self._bring(version, digest, folder, insist=insist)
             model = self._cache.open_kept(digest, self._open)
         if model is None:
             raise UnavailableError(f"version {version.version}: {self._cache.path(digest)} was removed while opened")
         return model
+
+    def _bring(self, version: RegisteredVersion, digest: str, folder: Path, *, insist: bool) -> None:
+        if self._cache.holds(digest):  # another process was quicker
+            return
+        if not insist:
+            self._believe_refusal(version, digest)
+        files = self._source.download(version.version, folder)
+        self._try_out(files, version, digest)
+        self._cache.install(files, digest)
+
+    @contextmanager
+    def _told_of(self, version: RegisteredVersion) -> Iterator[None]:
+        """Name the version in errors, and tell what is wrong with it from what is in the way."""
+        try:
+            yield
+        except UnavailableError:
+            raise
+        except MarqueeError as error:
+            raise RefusedError(f"version {version.version}: {error}") from error
+        except OSError as error:
+            raise UnavailableError(
+                f"version {version.version}: cannot be kept in {self._cache.folder}: {error}"
+            ) from error
 
     def _try_out(self, files: Path, version: RegisteredVersion, digest: str) -> None:
         try:

@@ -1,6 +1,6 @@
 """Which version is served: follows the alias, step by step, and never gives up a good version for a bad one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -11,7 +11,7 @@ from serving.bundle_cache import BundleCache, LastGood
 from serving.bundle_loader import BundleLoader, RefusedError
 from serving.clock import Clock
 from serving.seams import Model, VersionSource
-from training.bundle.versions import RegisteredVersion
+from training.bundle.versions import ALIAS_PREVIOUS, RegisteredVersion
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +85,7 @@ class BundleSlot:
         self.away: str | None = None
         self.pointed: str | None = None
         self._heard: str | None = None
+        self._unfit: str | None = None
         self._source = source
         self._loader = loader
         self._cache = cache
@@ -138,6 +139,41 @@ class BundleSlot:
         self.refusal = None
         self._cache.remember(LastGood(served.version, digest, served.run_id, previous))
         self._cache.prune({digest, previous or digest})
+
+    def fetch_previous(self) -> LastGood | None:
+        """Return a note of what is served in which the version that a rollback goes to follows; None: it is noted.
+
+        That one is on disk then, whoever served it: a server of today has not, nor one that was away for two moves.
+
+        Raises
+        ------
+        UnavailableError
+            If the registry or the disk is in the way.
+        """
+        good, target = self._last_good(), self._source.by_alias(ALIAS_PREVIOUS)
+        if good is None or target is None or target.digest in {None, good.digest, self._unfit}:
+            return None
+        if target.digest == good.previous and self._cache.holds(good.previous):
+            return None
+        try:
+            self._loader.fetch(target)
+        except RefusedError as error:
+            self._unfit = target.digest
+            log.warning("previous_refused", version=target.version, reason=str(error))
+            return None
+        return replace(good, previous=target.digest)
+
+    def note_previous(self, note: LastGood) -> None:
+        """Let the version that a rollback goes to stay on disk, if what is served is what it was when it was fetched.
+
+        Parameters
+        ----------
+        note
+            As `fetch_previous` returned it.
+        """
+        good = self._last_good()
+        if good is not None and good.digest == note.digest:
+            self._cache.remember(note)
 
     def _previous(self, digest: str) -> str | None:
         """Return the bundle that was served before one, by any process of this machine and whenever that started."""

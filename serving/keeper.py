@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 ALIAS_EVERY_S: Final = 2.0
 NEWS_EVERY_S: Final = 0.25
 """How soon after the first process of a machine the others look too."""
+PREVIOUS_EVERY_S: Final = 10.0
 ITEMS_EVERY_S: Final = 1.0
 STATISTICS_EVERY_S: Final = 5.0
 TEXTS_EVERY_S: Final = 0.5
@@ -91,8 +92,16 @@ class Keeper:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(every(ALIAS_EVERY_S, "alias", self._look_quietly))
             tasks.create_task(every(NEWS_EVERY_S, "news", self._hear))
+            tasks.create_task(every(PREVIOUS_EVERY_S, "previous", self.fetch_previous))
             for name, (period_s, refresh) in refreshes.items():
                 tasks.create_task(every(period_s, name, self._watched(name, refresh)))
+
+    async def fetch_previous(self) -> None:
+        """Have the version that a rollback goes to on disk; looks at the alias go on meanwhile."""
+        note = await asyncio.to_thread(self.slot.fetch_previous)
+        if note is not None:
+            async with self._one_look:
+                await asyncio.to_thread(self.slot.note_previous, note)
 
     async def refresh_items(self) -> None:
         """Take in the item states that changed since the last time."""

@@ -15,6 +15,7 @@ from training.bundle.registry import Registry, translated
 from training.bundle.versions import TAG_GATE, TAG_RUN, RegisteredVersion
 from training.diff.names import ARTIFACTS as DIFFS
 from training.gate_record import TABLE as GATE_TABLE
+from training.gating.table import WORST_FIRST
 from training.plots import metric_title
 
 LONGEST: Final = 4_900
@@ -23,6 +24,8 @@ _REASON: Final = 170
 _SHORT_REASON: Final = 40
 """Characters of a rule's reason, and where the whole would be too long; the gate's own page has all of it."""
 _METRICS: Final = ("ndcg@10", "recall@20", "hit_rate@10", "coverage@10")
+_GAP: Final = "&emsp; | "
+"""MLflow shows tables without any room between columns."""
 _NOTE: Final = "mlflow.note.content"
 WHAT_RUNS_ARE: Final = """One run for each training; runs below one are trials of its search for settings. A run names \
 the snapshot that it saw (*Datasets*), what it took of the machine (*System metrics*), and holds among its artifacts a \
@@ -150,11 +153,16 @@ def _interval(told: Told, name: str) -> str:
 def _gate(told: Told, longest: int) -> str:
     if not told.gate:
         return ""
-    rows = [
-        [str(rule.get("rule", "")), str(rule.get("verdict", "")), _cut(str(rule.get("reason", "")), longest)]
-        for rule in told.gate
-    ]
-    return _table(["gate", "verdict", "reason"], rows)
+    rules = sorted(told.gate, key=lambda rule: WORST_FIRST.index(rule["outcome"]))
+    return _table(["gate", "verdict", "reason"], [_rule(rule, longest) for rule in rules])
+
+
+def _rule(rule: Mapping[str, Any], longest: int) -> list[str]:
+    """Return a rule's row; what stands in the version's way is bold."""
+    told = [str(rule["rule"]), str(rule["verdict"])]
+    if rule["outcome"] != WORST_FIRST[-1]:
+        told = [f"**{cell}**" for cell in told]
+    return [*told, _cut(str(rule["reason"]), longest)]
 
 
 def _diffs(told: Told) -> str:
@@ -184,10 +192,9 @@ def _link(told: Told, artifact: str | None = None) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in lines
-    )
+    lines = [_GAP.join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in (heads, *rows)]
+    lines.insert(1, " | ".join(["---"] * len(heads)))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _key(name: str) -> str:

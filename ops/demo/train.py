@@ -10,7 +10,7 @@ from training.bundle.versions import RegisteredVersion
 
 DAG = "train_recommender"
 KNOWN_WITHIN_S = 90.0
-ENDS_WITHIN_S = 900.0
+ENDS_WITHIN_S = 3_600.0  # of a machine that does much else
 
 
 def train(settings: Mapping[str, str], console: Console) -> str:

@@ -96,6 +96,7 @@ def test_assets_lead_from_landed_data_to_the_version_that_serves(dag_folder: Fol
     assert dags["refresh_item_statistics"]["tasks"]["enough_new_events"]["outlets"] == ["enough_new_events"]
     assert dags["train_recommender"]["started_by"] == ["enough_new_events"]
     assert training["snapshot"]["inlets"] == ["interaction_events", "item_statistics"]
+    assert training["register"]["inlets"] == ["interaction_events", "item_statistics"]
     assert training["register"]["outlets"] == ["recommender_version"]
     assert training["promote"]["outlets"] == ["champion"]
     for name in ("promote_model", "rollback_model"):
@@ -139,3 +140,8 @@ def test_users_to_erase_and_versions_to_promote_must_be_named(dag_folder: Folder
     assert dags["erase_users"]["params"]["user_ids"]["minItems"] == 1
     assert dags["promote_model"]["params"]["version"]["pattern"] == "^[0-9]{1,9}$"
     assert dags["promote_model"]["params"]["reason"]["minLength"] > 0
+
+
+def test_what_may_be_left_empty_does_not_hold_up_a_form(dag_folder: Folder) -> None:
+    for dag, field in (("rollback_model", "reason"), ("backfill", "interactions_file"), ("backfill", "items_file")):
+        assert "null" in dag_folder["dags"][dag]["params"][field]["type"], (dag, field)

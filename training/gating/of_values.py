@@ -52,7 +52,8 @@ def ask_champion(name: str, rule: NotWorseThanChampion, evidence: Evidence, samp
         return RuleResult(name, "too few users", _nobody(evidence), _next_window(), rule.on_fail)
     found = compare(ours, base, _margins(rule), sampling)
     interval = Interval(f"{rule.metric} against the champion", found.difference, -found.allowed, found.bound)
-    needed = int(found.needed) if found.needed < MOST_USERS else None
+    # More users change nothing about a version that is shown to be worse.
+    needed = int(found.needed) if found.word != "worse" and found.needed < MOST_USERS else None
     return RuleResult(name, found.word, _compared(rule, found), _after(found), rule.on_fail, (interval,), needed)
 
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from training.gating.results import Decision, Interval, RuleResult
+from training.gating.results import ORDER, Decision, Interval, RuleResult
 from training.plots import CATALOGUE, OTHERS, OURS, figure_png, metric_title, tidy
 
 _FAILED: Final = "#b3261e"
@@ -15,8 +15,12 @@ _COLOURS: Final = {"refused": _FAILED, "needs_human": _UNDECIDED, "promoted": OU
 
 
 def plot_decision(decision: Decision) -> bytes:
-    """Return a panel per difference, each with a scale of its own, as a PNG; one empty panel where there are none."""
-    rows = [(one, *_told(rule, one)) for rule in decision.rules for one in rule.intervals]
+    """Return a panel per difference as a PNG, each with a scale of its own; one empty panel where there are none.
+
+    What stands in the version's way comes first.
+    """
+    rules = sorted(decision.rules, key=lambda rule: ORDER[rule.outcome])
+    rows = [(one, *_told(rule, one)) for rule in rules for one in rule.intervals]
     figure = Figure(figsize=(9, 0.72 * max(len(rows), 1) + 1.5), layout="constrained")
     panels = figure.subplots(max(len(rows), 1), 1, squeeze=False).ravel()
     for panel, (interval, colour, verdict) in zip(panels, rows, strict=False):
@@ -33,7 +37,9 @@ def plot_decision(decision: Decision) -> bytes:
 
 def _told(rule: RuleResult, interval: Interval) -> tuple[str, str]:
     """Return colour and word of a difference: the rule's, but for those of several that hold by themselves."""
-    return (OURS, "passed") if interval.met else (_COLOURS[rule.outcome], rule.verdict)
+    if not interval.met:
+        return _COLOURS[rule.outcome], rule.verdict
+    return OURS, "passed" if interval.difference.mean >= interval.line else "passed, for it is not clearly below"
 
 
 def _row(panel: Axes, interval: Interval, colour: str, verdict: str) -> None:

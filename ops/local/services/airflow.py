@@ -35,7 +35,7 @@ def environment(stack: Stack) -> dict[str, str]:
             "DAGS_FOLDER": str(ROOT / "dags"),
             "PLUGINS_FOLDER": str(ROOT / "dags" / "plugins"),
             "LOAD_EXAMPLES": "False",
-            "EXECUTOR": "LocalExecutor",
+            "EXECUTOR": "marquee_executor.MarqueeExecutor",  # of the folder above
             "PARALLELISM": "2",
             "DAGS_ARE_PAUSED_AT_CREATION": "True",
             "FERNET_KEY": secrets.airflow_fernet,

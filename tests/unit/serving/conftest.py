@@ -12,7 +12,7 @@ from serving.bundle_loader import BundleLoader
 from serving.bundle_slot import BundleSlot
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import check_golden, open_bundle, verify_bundle
-from training.bundle.versions import RegisteredVersion
+from training.bundle.versions import ALIAS_PREVIOUS, RegisteredVersion
 
 ALIAS = "champion"
 
@@ -24,6 +24,7 @@ class Shelf:
         self.folder = folder
         self.versions: dict[str, RegisteredVersion] = {}
         self.champion: str | None = None
+        self.previous: str | None = None
         self.away = False
         self.downloads: list[str] = []
 
@@ -35,10 +36,11 @@ class Shelf:
         return self.versions[version]
 
     def by_alias(self, alias: str) -> RegisteredVersion | None:
-        """Return the version that the alias points to."""
+        """Return the version that an alias points to."""
         if self.away:
             raise UnavailableError("MLflow is away")
-        return None if alias != ALIAS or self.champion is None else self.versions[self.champion]
+        version = {ALIAS: self.champion, ALIAS_PREVIOUS: self.previous}[alias]
+        return None if version is None else self.versions[version]
 
     def download(self, version: str, folder: Path) -> Path:
         """Return a copy of the files."""

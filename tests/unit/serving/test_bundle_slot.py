@@ -82,6 +82,51 @@ def test_the_previous_bundle_is_at_hand_after_a_restart_and_in_a_process_that_ne
     assert shelf.downloads == ["1", "2"]
 
 
+def test_a_server_that_never_served_it_fetches_the_previous_bundle_before_it_is_asked(
+    shelf: Shelf, new_slot: NewSlot
+) -> None:
+    for version in ("1", "2"):
+        shelf.put(version, seed=int(version))
+    slot, shelf.previous = new_slot(), "1"
+    assert slot.fetch_previous() is None, "nothing is served yet"
+    follow(slot)
+    note = slot.fetch_previous()
+    assert note is not None
+    slot.note_previous(note)
+    assert slot.fetch_previous() is None
+    assert shelf.downloads == ["2", "1"]
+    shelf.champion, shelf.previous = "1", "2"
+    assert follow(slot) is Outcome.LOADED
+    assert slot.fetch_previous() is None
+    assert shelf.downloads == ["2", "1"]
+
+
+def test_a_previous_bundle_is_not_noted_beside_another_than_it_was_fetched_beside(
+    shelf: Shelf, new_slot: NewSlot, tmp_path: Path
+) -> None:
+    digests = [shelf.put(version, seed=int(version)).digest for version in ("1", "2", "3")]
+    slot, shelf.champion, shelf.previous = new_slot(), "2", "1"
+    follow(slot)
+    note = slot.fetch_previous()
+    shelf.champion, shelf.previous = "3", "2"
+    follow(slot)
+    assert note is not None
+    slot.note_previous(note)
+    assert slot.fetch_previous() is None
+    assert {path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()} == set(digests[1:])
+
+
+def test_a_previous_bundle_that_is_bad_is_tried_once(shelf: Shelf, new_slot: NewSlot) -> None:
+    for version in ("1", "2"):
+        shelf.put(version, seed=int(version))
+    flip(shelf.folder / "1" / "gram.npy")
+    slot, shelf.previous = new_slot(), "1"
+    follow(slot)
+    assert slot.fetch_previous() is None
+    assert slot.fetch_previous() is None
+    assert shelf.downloads == ["2", "1"]
+
+
 def test_a_flipped_byte_is_refused_once_and_the_old_version_stays(shelf: Shelf, new_slot: NewSlot) -> None:
     slot = new_slot()
     shelf.put("1")

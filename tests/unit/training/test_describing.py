@@ -1,5 +1,7 @@
 """A version's description tells what is recorded, stays within what MLflow takes, and leaves out what is not there."""
 
+from dataclasses import replace
+
 from training.bundle.versions import RegisteredVersion
 from training.describing import LONGEST, Told, markdown
 
@@ -26,7 +28,8 @@ METRICS = {
 
 def told(gate: int = 0, reason: str = "enough | of them") -> Told:
     version = RegisteredVersion("3", "digest", "0123", {"run": "nightly-3", "gate": "promoted"})
-    rules = [{"rule": f"rule {number}", "verdict": "passed", "reason": reason} for number in range(gate)]
+    passed = {"verdict": "passed", "outcome": "promoted", "reason": reason}
+    rules = [{"rule": f"rule {number}", **passed} for number in range(gate)]
     return Told(version, "1", PARAMS, METRICS, rules)
 
 
@@ -34,12 +37,19 @@ def test_data_metrics_and_gate_are_told() -> None:
     text = markdown(told(gate=1))
     assert text.startswith("**Run `nightly-3`**, gate: **promoted**")
     assert "12,345 interactions, snapshot `abababababab`" in text
-    assert "| NDCG@10 | 0.4206 [0.4000, 0.4400] | 0.0600 |" in text
-    assert r"| rule 0 | passed | enough \| of them |" in text
+    assert "| NDCG@10&emsp; | 0.4206 [0.4000, 0.4400]&emsp; | 0.0600 |" in text
+    assert r"| rule 0&emsp; | passed&emsp; | enough \| of them |" in text
     assert "python -m training reproduce 3" in text
     assert "[gate's table](#/experiments/1/runs/0123/artifacts/gate.json)" in text
     order = [text.index(word) for word in ("reproduce 3", "NDCG@10", "12,345 interactions", "rule 0")]
     assert order == sorted(order), "what decides stands first"
+
+
+def test_what_stands_in_the_way_comes_first_and_is_marked() -> None:
+    known = told(gate=2)
+    leak = {"rule": "leak", "verdict": "failed", "outcome": "refused", "reason": "learned too much"}
+    text = markdown(replace(known, gate=[*known.gate, leak]))
+    assert text.index("| **leak**&emsp; | **failed**&emsp; | learned too much |") < text.index("| rule 0")
 
 
 def test_long_reasons_are_cut_to_what_mlflow_takes() -> None:
