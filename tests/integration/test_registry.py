@@ -146,7 +146,8 @@ def _shows_signature_and_metrics(client: mlflow.MlflowClient, version: Registere
 def _shows_a_description(client: mlflow.MlflowClient, registry: Registry, version: RegisteredVersion) -> None:
     assert "not judged by the gate yet" in describe(registry, version.version, "champion")
     registry.set_tags(version.version, {"gate": "needs_human"})
-    table = {"columns": ["rule", "verdict", "reason"], "data": [["users", "undecided", "30 users | 100 needed"]]}
+    rule = {"rule": "users", "verdict": "undecided", "outcome": "needs_human", "reason": "30 users | 100 needed"}
+    table = {"columns": list(rule), "data": [list(rule.values())]}
     client.log_dict(version.run_id, table, "gate.json")
     numbers = {
         "first": "7",
@@ -160,7 +161,7 @@ def _shows_a_description(client: mlflow.MlflowClient, registry: Registry, versio
     assert client.get_model_version(registry.model_name, version.version).description == text
     assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == text
     assert "gate: **needs human**" in text
-    assert r"| users | undecided | 30 users \| 100 needed |" in text
+    assert r"| **users**&emsp; | **undecided**&emsp; | 30 users \| 100 needed |" in text
     assert f"runs/{version.run_id}/artifacts/diff/7-1.html) | +0.0100 [-0.0100, +0.0300] not disting" in text
     model = client.get_registered_model(registry.model_name)
     assert "move the alias `champion`" in (model.description or "")
