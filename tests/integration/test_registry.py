@@ -162,7 +162,7 @@ def _shows_a_description(client: mlflow.MlflowClient, registry: Registry, versio
     assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == text
     assert "gate: **needs human**" in text
     assert r"| **users**&emsp; | **undecided**&emsp; | 30 users \| 100 needed |" in text
-    assert f"runs/{version.run_id}/artifacts/diff/7-1.html) | +0.0100 [-0.0100, +0.0300] not disting" in text
+    assert f"runs/{version.run_id}/artifacts/diff/7-1.html)&emsp; | +0.0100 [-0.0100, +0.0300] not disting" in text
     model = client.get_registered_model(registry.model_name)
     assert "move the alias `champion`" in (model.description or "")
 
