@@ -13,9 +13,8 @@ _PR_SET_PDEATHSIG: Final = 1
 class MarqueeExecutor(LocalExecutor):
     """Ties its workers to the scheduler, and each task to its worker.
 
-    A scheduler that is killed leaves LocalExecutor's workers to themselves for good. The one that follows begins their
-    tasks anew, while they fail as soon as they write to the log that ended with the first: a task that is not repeated
-    then fails its run. Of a worker that ended nothing is heard, and its task is begun anew whatever its retries.
+    A scheduler that is killed leaves LocalExecutor's workers to themselves for good, and the one that follows begins
+    their tasks anew beside them. Of a worker that ended nothing more is heard, and its task is begun once.
     """
 
     def start(self) -> None:

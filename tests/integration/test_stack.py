@@ -101,6 +101,10 @@ def test_the_whole_stack_comes_up_once_shows_itself_and_goes_down(local: Command
     wait_until(lambda: "DAG train_recommender is paused" in _asked_to_train(local), 120, "Airflow knows the DAG")
     listening = [one for process in stack_processes(local.layout) for one in process.net_connections("tcp")]
     assert {one.laddr[0] for one in listening if one.status == psutil.CONN_LISTEN} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    scheduler = psutil.Process(local.pid("airflow scheduler"))
+    workers = wait_until(scheduler.children, 60, "the scheduler has workers")
+    scheduler.kill()
+    wait_until(lambda: not any(worker.is_running() for worker in workers), 10, "the workers have ended with it")
     assert "no process and no listening port is left" in local.succeed("down")
     assert not local.left()
 
