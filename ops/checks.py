@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 # Each worker has services of its own; most tests wait for them rather than compute.
-WORKERS = "3"
+WORKERS = "4"
 TYPED = ("features", "training", "serving", "dags", "ops", "tests", "benchmarks")
 
 
