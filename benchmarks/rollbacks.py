@@ -6,7 +6,6 @@ have done nothing yet, to a version that no server has served: they have fetched
 the times: the parts that Airflow's own clock tells, and what became of the lists meanwhile.
 """
 
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from benchmarks.serving_rig import wait_until
 from ops.demo import commands
 from ops.demo.airflow import Airflow
 from ops.local.stack import Stack
+from tests.support.serving import workers_on
 from training.bundle.registry import Registry
 from training.bundle.versions import ALIAS_PREVIOUS
 from training.publish import Publication, publish
@@ -111,7 +111,7 @@ def measure(stack: Stack, ways: Ways) -> dict[str, Any]:
     workers = int(stack.settings()["MARQUEE_WORKERS"])
 
     def served(version: str) -> bool:
-        return _serving(api, version) == workers
+        return workers_on(version, api.get("/metrics").text) == workers
 
     wait_until(lambda: served("2"), "all workers serve version 2")
     kept = Path(stack.settings()["MARQUEE_CACHE_DIR"]) / ways.before_digest()
@@ -142,13 +142,6 @@ def _timed(way: Callable[[], None], ways: Ways, served: Callable[[str], bool]) -
     looking.join()
     wait_until(lambda: ways.before() != to, "the move is accounted for, and leads back")
     return round(found[0] - asked_s, 2)
-
-
-def _serving(api: httpx.Client, version: str) -> int:
-    """Return how many workers serve a version."""
-    metrics = api.get("/metrics").text
-    found = re.search(rf'^marquee_bundle_info{{.*version="{version}".*}} (.*)$', metrics, re.MULTILINE)
-    return 0 if found is None else int(float(found[1]))
 
 
 def _publish(registry: Registry, alias: str) -> None:

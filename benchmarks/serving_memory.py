@@ -1,6 +1,5 @@
 """Memory of each server worker, and the time until all of them serve, by size of the catalogue."""
 
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from benchmarks.bundle_server import bundle_server
 from benchmarks.made_up import write_made_up_bundle
 from benchmarks.record import RESULTS, read, record
 from serving.bundle_cache import BundleCache, LastGood
+from tests.support.processes import memory_of
 from training.plots import figure_png, tidy
 
 NAME: Final = "serving_memory"
@@ -57,11 +57,11 @@ def _measure(n_items: int) -> dict[str, Any]:
 def _serve(cache: Path, workers: int) -> dict[str, Any]:
     with bundle_server(cache, workers) as (process, client, start_s):
         _use(client)
-        memory = [_memory(pid) for pid in _serving(process.pid, workers)]
+        memory = [memory_of(pid) for pid in _serving(process.pid, workers)]
     return {
         "start_s": round(start_s, 1),
-        "pss_mib": [entry["Pss"] for entry in memory],
-        "own_mib": [entry["Private_Clean"] + entry["Private_Dirty"] for entry in memory],
+        "pss_mib": [round(entry["Pss"]) for entry in memory],
+        "own_mib": [round(entry["Private_Clean"]) + round(entry["Private_Dirty"]) for entry in memory],
     }
 
 
@@ -79,12 +79,6 @@ def _serving(parent: int, workers: int) -> list[int]:
     if workers == 1:
         return [parent]
     return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()]
-
-
-def _memory(pid: int) -> dict[str, int]:
-    """Return what the kernel says of a process's memory, in MiB: `Pss` is its share of what several use."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return {name: round(int(kib) / 1024) for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
 
 
 def _plot(figures: dict[str, Any]) -> bytes:

@@ -4,12 +4,9 @@ Versions are promoted in MLflow, one after the other, each once the one before i
 of other checkouts follow the same alias at the same time, so that what differs between them is their code.
 """
 
-import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,8 +17,9 @@ import psutil
 from benchmarks.bundles import write_made_bundle
 from benchmarks.record import ROOT
 from benchmarks.serving_rig import ITEMS, USERS, ServingRig, serving_rig, wait_until
-from ops.local.ports import LOOPBACK, free_ports
-from tests.support.processes import uncounted
+from ops.local.ports import free_ports
+from tests.support.processes import memory_of
+from tests.support.serving import Api
 from training.bundle.versions import RegisteredVersion
 
 SWAPS: Final = 50
@@ -31,52 +29,6 @@ VERSIONS: Final = 3
 WORKERS: Final = 2
 LISTS: Final = 60
 """That are asked for between two swaps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server that follows the alias, by the code of a checkout."""
-
-    checkout: Path
-    process: psutil.Process
-    client: httpx.Client
-
-    def serves(self, version: RegisteredVersion) -> bool:
-        """Return whether all workers serve a version."""
-        try:
-            text = self._get("/metrics")
-        except httpx.TransportError:
-            return False
-        serving = [line for line in text.splitlines() if f'version="{version.version}"' in line]
-        return any(line.startswith("marquee_bundle_info{") and line.endswith(f" {WORKERS}.0") for line in serving)
-
-    def use(self) -> None:
-        """Ask for lists."""
-        for number in range(LISTS):
-            self._get(f"/api/v1/recommend/u{number % USERS}")
-
-    def written_mib(self) -> float:
-        """Return the memory that parent and workers wrote to and share with nobody, in MiB.
-
-        Pages of files do not count: whether a library's are shared depends on who else runs.
-        """
-        rollups = (Path(f"/proc/{one.pid}/smaps_rollup").read_text(encoding="ascii") for one in self._processes())
-        return (
-            sum(int(kib) for text in rollups for kib in re.findall(r"^Private_Dirty: +(\d+) kB$", text, re.MULTILINE))
-            / 1024
-        )
-
-    def threads(self) -> int:
-        """Return how many threads they have."""
-        return sum(process.num_threads() for process in self._processes())
-
-    def _processes(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children()]
-
-    def _get(self, path: str) -> str:
-        answer = self.client.get(path)
-        answer.raise_for_status()
-        return answer.text
 
 
 def run(swaps: int = SWAPS, others: Sequence[str] = ()) -> None:
@@ -91,43 +43,47 @@ def run(swaps: int = SWAPS, others: Sequence[str] = ()) -> None:
             _swap(rig, servers, versions[swap % VERSIONS])
             if swap in SHOWN or swap == swaps:
                 for server in servers:
-                    told = f"{server.written_mib():.0f} MiB, {server.threads()} threads"
-                    print(f"swap {swap:3}: {told}, {server.checkout}", flush=True)
+                    print(f"swap {swap:3}: {_told(server)}, {server.checkout}", flush=True)
 
 
-def _swap(rig: ServingRig, servers: Sequence[Server], version: RegisteredVersion) -> None:
+def _swap(rig: ServingRig, servers: Sequence[Api], version: RegisteredVersion) -> None:
     rig.promote(version)
     for server in servers:
-        wait_until(partial(server.serves, version), f"{server.checkout} serves version {version.version}")
-        server.use()
+        _wait(server, version.version)
+        for number in range(LISTS):
+            # A connection of its own, so that workers take turns.
+            answer = httpx.get(f"{server.client.base_url}/api/v1/recommend/u{number % USERS}", timeout=20)
+            answer.raise_for_status()
+
+
+def _wait(server: Api, version: str) -> None:
+    wait_until(lambda: server.serve(version) == WORKERS, f"{server.checkout} serves version {version}")
+
+
+def _told(server: Api) -> str:
+    """Return in words what parent and workers have written to and share with nobody, and how many threads they have.
+
+    Pages of files do not count: whether a library's are shared depends on who else runs.
+    """
+    written = sum(memory_of(pid)["Private_Dirty"] for pid in server.processes())
+    threads = sum(psutil.Process(pid).num_threads() for pid in server.processes())
+    return f"{written:.0f} MiB, {threads} threads"
 
 
 @contextmanager
-def _served(rig: ServingRig, number: int, checkout: Path) -> Iterator[Server]:
-    folder, port = rig.folder / f"checkout-{number}", free_ports().api
+def _served(rig: ServingRig, number: int, checkout: Path) -> Iterator[Api]:
+    """Yield a server by the code of a checkout, with a cache of its own, once it serves the first version."""
+    folder = rig.folder / f"checkout-{number}"
     folder.mkdir()
-    variables = {
-        **uncounted(),
-        **rig.api.settings,
-        "MARQUEE_API_HOST": LOOPBACK,
-        "MARQUEE_API_PORT": str(port),
-        "MARQUEE_CACHE_DIR": str(folder / "cache"),
-        "MARQUEE_WORK_DIR": str(folder / "work"),
-    }
-    command = [sys.executable, "-m", "serving", "--workers", str(WORKERS)]
-    # Each request on a connection of its own, so that workers take turns.
-    limits = httpx.Limits(max_keepalive_connections=0)
-    with (
-        httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=20, limits=limits) as client,
-        (folder / "api.log").open("ab") as log,
-        subprocess.Popen(command, env=variables, cwd=checkout, stdout=log, stderr=log) as process,
-    ):
-        try:
-            server = Server(checkout, psutil.Process(process.pid), client)
-            wait_until(partial(server.serves, RegisteredVersion("1", None, "")), f"{checkout} serves")
-            yield server
-        finally:
-            process.terminate()
+    own = {"MARQUEE_CACHE_DIR": str(folder / "cache"), "MARQUEE_WORK_DIR": str(folder / "work")}
+    command = ("serving", "--workers", str(WORKERS))
+    api = Api(free_ports().api, {**rig.api.settings, **own}, folder / "api.log", command, checkout)
+    try:
+        api.start()
+        _wait(api, "1")
+        yield api
+    finally:
+        api.end()
 
 
 if __name__ == "__main__":

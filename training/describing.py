@@ -15,7 +15,7 @@ from training.bundle.registry import Registry, translated
 from training.bundle.versions import TAG_GATE, TAG_RUN, RegisteredVersion
 from training.diff.names import ARTIFACTS as DIFFS
 from training.gate_record import TABLE as GATE_TABLE
-from training.gating.table import WORST_FIRST
+from training.gating.table import worst_first
 from training.plots import metric_title
 
 LONGEST: Final = 4_900
@@ -153,14 +153,13 @@ def _interval(told: Told, name: str) -> str:
 def _gate(told: Told, longest: int) -> str:
     if not told.gate:
         return ""
-    rules = sorted(told.gate, key=lambda rule: WORST_FIRST.index(rule["outcome"]))
-    return _table(["gate", "verdict", "reason"], [_rule(rule, longest) for rule in rules])
+    return _table(["gate", "verdict", "reason"], [_rule(rule, longest) for rule in worst_first(told.gate)])
 
 
 def _rule(rule: Mapping[str, Any], longest: int) -> list[str]:
     """Return a rule's row; what stands in the version's way is bold."""
     told = [str(rule["rule"]), str(rule["verdict"])]
-    if rule["outcome"] != WORST_FIRST[-1]:
+    if rule["outcome"] != "promoted":
         told = [f"**{cell}**" for cell in told]
     return [*told, _cut(str(rule["reason"]), longest)]
 

@@ -25,10 +25,10 @@ FEWEST_LISTS: Final = 20
 """Lists with something liked that a ranker learns from at least, and by which it is validated."""
 _COMPARED: Final = 400
 """Groups by which scores before and after the last fit are compared."""
-TASTES: Final = (0.0, 0.5, 1.0, 2.0)
-"""Shares of `text_taste` that are tried beside the ranker, both by how far they spread on the validation slice."""
 TASTE: Final = 0.5
-"""Which of them it is unless another is clearly better there; DECISIONS.md."""
+"""Share of `text_taste` beside the ranker, both by how far they spread on the validation slice; DECISIONS.md."""
+OTHER_TASTES: Final = (0.0, 1.0, 2.0)
+"""Shares that it is instead where they are clearly better there."""
 WORTH: Final = 0.02
 """Share of NDCG@10 that lists may lose by new items on the validation slice: who is never shown is never liked."""
 WITH: Final = "with new items"
@@ -93,7 +93,7 @@ def fit_fresh(
     fit = fit_ranker(slices.earlier, later, config, slices.budgets)
     taste, sums, tried = with_taste(later, fit.scores)
     of_known, of_new = calibration(known, known_scores), calibration(later, sums)
-    plan = _plan(of_known, of_new)
+    plan = _plan(of_known, of_new, taste)
     values: dict[str, list[float]] = {WITH: [], ALONE: []}
     for new, own, group, scores, displaced in zip(later, sums, known, known_scores, slices.displaced, strict=True):
         left, kept = group.take(np.flatnonzero(~displaced)), scores[~displaced]
@@ -107,9 +107,10 @@ def fit_fresh(
     log.info("new items", joins=joins, taste=taste, ndcg=validation)
     served = _plan(
         of_known if known_ranker is None else refitted(of_known, known, known_scores, known_ranker.scores),
-        refitted(of_new, later, sums, lambda rows: own_scores(fit.ranker, rows, taste)),
+        refitted(of_new, later, sums, lambda rows: own_scores(fit.ranker, rows, plan)),
+        taste,
     )
-    return FreshFit(fit.ranker, msgspec.structs.replace(served, joins=joins, taste=taste), validation, slices.budgets)
+    return FreshFit(fit.ranker, msgspec.structs.replace(served, joins=joins), validation, slices.budgets)
 
 
 def with_taste(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float, list[Floats], dict[str, float]]:
@@ -117,17 +118,18 @@ def with_taste(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float
     along = [along_taste(group.rows) for group in groups]
     spread = float(np.concatenate(along).std())
     unit = float(np.concatenate(list(scores)).std()) / spread if spread else 0.0
+    named = {f"ranker + {share:g} taste": share for share in (TASTE, *OTHER_TASTES)}
     added = {
-        f"ranker + {share:g} taste": [own + share * unit * more for own, more in zip(scores, along, strict=True)]
-        for share in TASTES
+        name: [own + share * unit * more for own, more in zip(scores, along, strict=True)]
+        for name, share in named.items()
     }
     values = {
         name: np.array([group.ndcg(own) for group, own in zip(groups, found, strict=True)])
         for name, found in added.items()
     }
-    chosen = unless_led(values, f"ranker + {TASTE:g} taste")
-    taste = unit * TASTES[list(added).index(chosen)]
-    return taste, added[chosen], {name: float(found.mean()) for name, found in values.items()}
+    usual, *_ = named
+    chosen = unless_led(values, usual)
+    return unit * named[chosen], added[chosen], {name: float(found.mean()) for name, found in values.items()}
 
 
 def calibration(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float, float]:
@@ -159,8 +161,8 @@ def refitted(
     return found[0] * narrower, found[1] + found[0] * float(before.mean() - narrower * after.mean())
 
 
-def _plan(known: tuple[float, float], new: tuple[float, float]) -> FreshPlan:
+def _plan(known: tuple[float, float], new: tuple[float, float], taste: float) -> FreshPlan:
     """Return where new items stand: an own score is worth the known one whose candidates are liked as often."""
     if known[0] <= 0 or new[0] <= 0:
-        return FreshPlan(1.0, 0.0, joins=False)
-    return FreshPlan(new[0] / known[0], (new[1] - known[1]) / known[0], joins=True)
+        return FreshPlan(1.0, 0.0, joins=False, taste=taste)
+    return FreshPlan(new[0] / known[0], (new[1] - known[1]) / known[0], joins=True, taste=taste)

@@ -1,7 +1,9 @@
-"""Environments of the commands that tests start."""
+"""Environments of the commands that tests start, and what the kernel says of a process."""
 
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 _COVERAGE: Final = "COVERAGE_"
@@ -19,3 +21,9 @@ def uncounted(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 def is_counted(environment: Mapping[str, str]) -> bool:
     """Return whether coverage counts the lines of a command in an environment."""
     return any(name.startswith(_COVERAGE) for name in environment)
+
+
+def memory_of(pid: int | str = "self") -> dict[str, float]:
+    """Return what the kernel says of a process's memory, in MiB: `Pss` is its share of what several use."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return {name: int(kib) / 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}

@@ -39,6 +39,7 @@ class Api:
     settings: Mapping[str, str]
     log: Path
     command: Sequence[str] = ("serving",)
+    checkout: Path = ROOT
     client: httpx.Client = field(init=False)
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -59,7 +60,7 @@ class Api:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *self.command], env=environment, cwd=ROOT, stdout=log, stderr=log
+                [sys.executable, "-m", *self.command], env=environment, cwd=self.checkout, stdout=log, stderr=log
             )
         self._wait_alive()
 
@@ -101,8 +102,7 @@ class Api:
 
     def serve(self, version: str) -> int:
         """Return how many workers serve a version."""
-        found = re.search(rf'^marquee_bundle_info{{.*version="{version}".*}} (.*)$', self.metrics(), re.MULTILINE)
-        return 0 if found is None else int(float(found[1]))
+        return workers_on(version, self.metrics())
 
     def memory(self) -> float:
         """Return the resident bytes of the worker with the most."""
@@ -115,6 +115,11 @@ class Api:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return {int(pid) for pid in children.read_text(encoding="ascii").split()}
 
+    def processes(self) -> set[int]:
+        """Return the process ids of the server and of its workers."""
+        assert self.process is not None
+        return {self.process.pid, *self.workers()}
+
     def metrics(self) -> str:
         """Return what Prometheus would read."""
         return self.client.get("/metrics").text
@@ -122,6 +127,12 @@ class Api:
     def info(self) -> dict[str, Any]:
         """Return what `/model/info` says."""
         return self.client.get("/model/info").json()  # type: ignore[no-any-return]
+
+
+def workers_on(version: str, metrics: str) -> int:
+    """Return how many workers serve a version, by what Prometheus would read."""
+    found = re.search(rf'^marquee_bundle_info{{.*version="{version}".*}} (.*)$', metrics, re.MULTILINE)
+    return 0 if found is None else int(float(found[1]))
 
 
 def items_of(answer: Mapping[str, Any]) -> list[str]:

@@ -134,8 +134,7 @@ class Bundle:
         ranker = self.parts.fresh_ranker if unmet else self.parts.ranker
         if ranker is None:
             return None
-        how = self.parts.plan.fresh if unmet else None
-        return ranker.contributions(rows) if how is None else own_contributions(ranker, rows, how.taste)
+        return own_contributions(ranker, rows, self.parts.plan.fresh) if unmet else ranker.contributions(rows)
 
     @property
     def encoder(self) -> str | None:

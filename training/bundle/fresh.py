@@ -44,19 +44,20 @@ def along_taste(rows: npt.NDArray[np.float32]) -> Doubles:
     return np.nan_to_num(rows[:, _TASTE]).astype(np.float64)
 
 
-def own_scores(ranker: Ranker, rows: npt.NDArray[np.float32], taste: float) -> Doubles:
+def own_scores(ranker: Ranker, rows: npt.NDArray[np.float32], how: FreshPlan | None) -> Doubles:
     """Return what orders new items among themselves, of feature rows (n, n_features): float64 (n,).
 
     A ranker learns from known items taken for new ones. What it learned of how these differ from truly new ones is
     wrong; the map from texts to factors knows of no such difference.
     """
-    return ranker.scores(rows) + taste * along_taste(rows)
+    return ranker.scores(rows) + (0.0 if how is None else how.taste * along_taste(rows))
 
 
-def own_contributions(ranker: Ranker, rows: npt.NDArray[np.float32], taste: float) -> Doubles:
+def own_contributions(ranker: Ranker, rows: npt.NDArray[np.float32], how: FreshPlan | None) -> Doubles:
     """Return what each feature adds to `own_scores`, and the base: float64 (n, n_features + 1)."""
     found = ranker.contributions(rows)
-    found[:, _TASTE] += taste * along_taste(rows)
+    if how is not None:
+        found[:, _TASTE] += how.taste * along_taste(rows)
     return found
 
 

@@ -254,10 +254,7 @@ class Recommender:
             return Trace(found.items, _NO_ROWS, found.ranks, scores, unmet, order_by)
         rows = self._rows_of_unmet(ask, found)
         ranker = self.fresh_ranker
-        if ranker is None:
-            own = order_scores(found.ranks, BLEND)
-        else:
-            own = own_scores(ranker, rows, 0.0 if how is None else how.taste)
+        own = order_scores(found.ranks, BLEND) if ranker is None else own_scores(ranker, rows, how)
         ask.lap("rank")
         rows = rows if order_by == RANKER else _NO_ROWS
         return Trace(found.items, rows, found.ranks, placed(own, known, how), unmet, order_by)

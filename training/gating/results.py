@@ -4,15 +4,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from training.gating.rules import OnFail
-from training.gating.table import COMPARED
+from training.gating.table import COMPARED, WORST_FIRST, Outcome
 from training.metrics import Estimate
 
-Outcome = Literal["promoted", "refused", "needs_human"]
 Verdict = Literal["passed", "failed", "undecided", "better", "not worse", "worse", "too few users"]
 
 PROMOTE: Final = "python -m training promote VERSION"
 """How a person decides; `Decision.about` puts the number in."""
-ORDER: Final[dict[Outcome, int]] = {"refused": 0, "needs_human": 1, "promoted": 2}
+ORDER: Final = {outcome: place for place, outcome in enumerate(WORST_FIRST)}
 """From worst to best."""
 _FAILED: Final = frozenset({"failed", "worse"})
 _UNDECIDED: Final = frozenset({"undecided", "too few users"})

@@ -2,24 +2,31 @@
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+Outcome = Literal["promoted", "refused", "needs_human"]
 
 COLUMNS: Final = ("rule", "verdict", "outcome", "reason", "next", "difference", "low", "high", "line", "needed")
 _WIDTH: Final = 150
-WORST_FIRST: Final = ("refused", "needs_human", "promoted")
+WORST_FIRST: Final[tuple[Outcome, ...]] = ("refused", "needs_human", "promoted")
 COMPARED: Final = frozenset({"better", "not worse", "worse", "too few users"})
 """Verdicts of rules that hold users' values against the champion's."""
 
 
 def text(decision: Mapping[str, Any]) -> str:
     """Return a decision, as the record of the step holds it, as lines of text: what stands in its way comes first."""
-    rules = sorted(decision["rules"], key=lambda rule: WORST_FIRST.index(rule["outcome"]))
+    rules = worst_first(decision["rules"])
     width = max(len(rule["rule"]) for rule in rules)
     lines = [line for rule in rules for line in _lines(rule, width)]
     against = f"champion {decision['champion']}" if decision.get("champion") else "no champion"
     head = f"gate: version {decision['version']} against {against}: {decision['outcome'].upper()}"
     return "\n".join([head, f"{decision['users']:,} users judged", *lines])
+
+
+def worst_first(rules: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return rules, as the record of the step holds them, with what stands in the version's way before the others."""
+    return sorted(rules, key=lambda rule: WORST_FIRST.index(rule["outcome"]))
 
 
 def table(rules: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a server took for a version is free again, and given back, once another one is served."""
 
 import asyncio
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import lightgbm as lgb
 import numpy as np
 
 from serving.bundle_slot import Outcome
+from tests.support.processes import memory_of
 from tests.support.serving_parts import bench
 from tests.support.tiny_bundle import tiny_parts, write_parts
 from training.bundle.offered import SPEC
@@ -24,10 +24,7 @@ MIB = 1 << 20
 
 def written() -> float:
     """Return the memory that this process wrote to and has to itself, in MiB."""
-    text = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
-    found = re.search(r"^Private_Dirty: +(\d+) kB$", text, re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / 1024
+    return memory_of()["Private_Dirty"]
 
 
 def ranked_bundle(folder: Path) -> str:
