@@ -166,14 +166,14 @@ def test_a_changed_event_and_a_lost_one_are_told(line: Line) -> None:
 
 
 def test_statistics_that_were_computed_anew_are_told_by_feature(line: Line) -> None:
-    answer = line.ask(user_id="u6", k=10)
+    # On a busy machine a history may be out of reach for a second, and a list without one has no feature rows.
+    answer = line.wait_until(
+        lambda: (found := line.ask(user_id="u6", k=10))["fallback_reason"] is None and found, 60, "a personal list"
+    )
     line.rig.rows("UPDATE item_statistics SET seen = seen + 1000", fetch=False)
     changed = line.replay(answer)
     line.rig.rows("UPDATE item_statistics SET seen = seen - 1000", fetch=False)
-    # Where no event fell between the bundle's edge and the table's, its own copy served: nothing changes that.
-    own = line.admin("GET", f"/api/v1/recommendations/{answer['recommendation_id']}")["own_statistics"]
-    told = {feature["name"] for feature in changed["feature_rows"]["features"]}
-    assert bool(told & {"item_liked", "item_disliked"}) != own
+    assert {feature["name"] for feature in changed["feature_rows"]["features"]} & {"item_liked", "item_disliked"}
     assert line.replay(answer)["same"]
 
 
