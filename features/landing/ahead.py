@@ -104,9 +104,9 @@ class ReadAhead:
 
     @property
     def ended(self) -> bool:
-        """Return whether no batch will come any more."""
+        """Return whether no batch will come any more; what ended the thread is to be taken first."""
         with self._changed:
-            return self._ended and self._waiting is None
+            return self._ended and self._waiting is None and self._failure is None
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread, which ends when its patience is told to stop."""

@@ -39,7 +39,7 @@ def test_a_topic_made_anew_is_not_read_until_it_is_accepted(rig: Rig) -> None:
 
     refused = rig.command("land", "--until-caught-up", check=False)
 
-    assert refused.returncode == 2
+    assert refused.returncode == 2, refused.stderr
     assert "made anew" in refused.stderr
     assert rig.counters()["stored"] == 5
     assert stopped(rig)[INTERACTIONS] == "made anew"
