@@ -69,7 +69,7 @@ def users_for_budgets(moments: Sequence[Moment], seed: int) -> Iterator[tuple[Mo
 def offered_to(recommender: Recommender, moments: Sequence[Moment], options: Options, seed: int) -> Iterator[Offered]:
     """Yield what the sources offer to users of some moments: items that somebody had met."""
     for moment, chosen in users_for_budgets(moments, seed):
-        may = replace(options, eligible=moment.met())
+        may = replace(options, eligible=moment.met)
         for one in asked(recommender, moment, chosen):
             yield recommender.offers(one.profiles, one.user, one.view, may, MOST), one.labels
 

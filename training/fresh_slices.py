@@ -155,7 +155,7 @@ class FreshMaker:
 
     def _allowed(self, hiding: Hiding, moment: Moment, hidden: Bools | None) -> tuple[Bools, Options]:
         """Return which items are new, and options that allow them."""
-        new = hiding.recommender.is_fresh & moment.published if hidden is None else hidden & moment.met()
+        new = hiding.recommender.is_fresh & moment.published if hidden is None else hidden & moment.met
         return new, replace(self.options, eligible=new)
 
 
@@ -170,7 +170,7 @@ def truly_new(moments: Sequence[Moment]) -> bool:
     """
     if not all(moment.has_time for moment in moments):
         return False
-    labels = [np.empty(0, bool), *(~moment.met()[entry] for moment in moments for entry in moment.labels)]
+    labels = [np.empty(0, bool), *(~moment.met[entry] for moment in moments for entry in moment.labels)]
     return bool(np.concatenate(labels).mean() >= ENOUGH_NEW) if len(labels) > 1 else False
 
 

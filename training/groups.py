@@ -118,7 +118,7 @@ def candidate_groups(recommender: Recommender, moment: Moment, chosen: Rows, opt
     Only items that somebody had met are candidates; labels on others are missed.
     """
     every = np.ones(recommender.n_items, dtype=bool)
-    may = replace(options, eligible=moment.met())
+    may = replace(options, eligible=moment.met)
     for one in asked(recommender, moment, chosen):
         candidates, rows = recommender.candidates(one.profiles, one.user, one.view, may)
         yield one.group(candidates, rows, every)

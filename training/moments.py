@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -67,6 +68,7 @@ class Moment:
         """Return whether it is one time for all its users: else each user has one."""
         return bool(len(self.as_of_us)) and bool((self.as_of_us == self.as_of_us[0]).all())
 
+    @cached_property
     def met(self) -> npt.NDArray[np.bool_]:
         """Return which items somebody had met before, bool (n_items,): the catalogue may hold more."""
         return _met_in(self.history)

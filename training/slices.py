@@ -1,14 +1,17 @@
 """What a ranker learns from and is validated on: groups of users at past moments, a later slice and earlier ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from features.contracts.profiles import Options
 from training.budgets import choose_budgets, offered_to
+from training.bundle.parts import Parts
 from training.bundle.sources import BY_TEXT
 from training.config import TrainingConfig
 from training.fresh_slices import FreshMaker, FreshSlices
@@ -55,11 +58,10 @@ def make_slices(
     has_texts = training.texts is not None
     on = [name for name in config.sources_on(texts=has_texts) if name not in BY_TEXT]
     fresh = FreshMaker.of(training, moments, config, options) if with_fresh and has_texts else None
-    for number, (_, sharing) in enumerate(groupby(moments, key=lambda moment: id(moment.learned))):
-        together = list(sharing)
+    slices = [list(sharing) for _, sharing in groupby(moments, key=lambda moment: id(moment.learned))]
+    for number, (together, parts) in enumerate(_with_retrieval(training, slices, config)):
         n_users = sum(len(moment.users) for moment in together)
         progress(f"slice {number + 1}: {len(together)} moments, {n_users} users")
-        parts = fit_retrieval(at_moment(training, together[0].learned), config)
         recommender = parts.recommender()
         offered = offered_to(recommender, together, options, config.seed)
         budgets = budgets or choose_budgets(offered, on, config.candidates)
@@ -74,3 +76,24 @@ def make_slices(
         return Slices(later, earlier, budgets, None if fresh is None else fresh.slices())
     split = GroupFile(group for number, group in enumerate(later) if number % _VALIDATION_SHARE)
     return Slices(GroupFile(later[::_VALIDATION_SHARE]), split, budgets)
+
+
+def _with_retrieval(
+    training: Training, slices: Sequence[list[Moment]], config: TrainingConfig
+) -> Iterator[tuple[list[Moment], Parts]]:
+    """Yield slices and what retrieval learned before each, which is fitted while the slice before is worked on.
+
+    Fits leave most of the interpreter's time to others, and groups are made by one thread. What both compute depends
+    on how many threads BLAS may use, which is one number for the whole process: so it stays the same all the while.
+    """
+
+    def fitted(together: list[Moment]) -> Parts:
+        return fit_retrieval(at_moment(training, together[0].learned), config)
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(1, "retrieval") as fitting:
+        begun = fitting.submit(fitted, slices[0])
+        for together, following in zip(slices, [*slices[1:], None], strict=True):
+            parts = begun.result()
+            if following is not None:
+                begun = fitting.submit(fitted, following)
+            yield together, parts
