@@ -112,7 +112,9 @@ class FreshMaker:
             draws = max(ENOUGH_LISTS // max(len(chosen) * len(together), 1), 1)
             for one in asked(hiding.recommender, moment, chosen):
                 for draw in range(min(draws, hiding.draws, MOST_DRAWS)):
-                    self._earlier.append(self._group(hiding, moment, one, hiding.hidden(one.user_id, draw)))
+                    hidden = hiding.hidden(one.user_id, draw)
+                    if hidden[one.labels].any():  # of other lists nothing is learned
+                        self._earlier.append(self._group(hiding, moment, one, hidden))
             return
         for one, items in zip(asked(hiding.recommender, moment, chosen), known, strict=True):
             hidden = hiding.hidden(one.user_id) if self.by_hidden else None
