@@ -28,7 +28,7 @@ class RankerConfig:
     truncation: int = 15
     feature_fraction: float = 0.5
     users_per_slice: int = 4_000
-    rows: int = 1_200_000
+    rows: int = 800_000
 
 
 @dataclass(frozen=True, slots=True)
