@@ -66,12 +66,14 @@ def users_for_budgets(moments: Sequence[Moment], seed: int) -> Iterator[tuple[Mo
         yield moment, np.sort(rng.permutation(len(moment.users))[: _USERS // len(moments)])
 
 
-def offered_to(recommender: Recommender, moments: Sequence[Moment], options: Options, seed: int) -> Iterator[Offered]:
-    """Yield what the sources offer to users of some moments: items that somebody had met."""
+def offered_to(
+    recommender: Recommender, moments: Sequence[Moment], options: Options, seed: int, on: Sequence[str]
+) -> Iterator[Offered]:
+    """Yield what the sources that are on offer to users of some moments: items that somebody had met."""
     for moment, chosen in users_for_budgets(moments, seed):
         may = replace(options, eligible=moment.met)
         for one in asked(recommender, moment, chosen):
-            yield recommender.offers(one.profiles, one.user, one.view, may, MOST), one.labels
+            yield recommender.offers(one.profiles, one.user, one.view, may, MOST, only=on), one.labels
 
 
 def _steps(offered: Iterable[Offered], on: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], int]:

@@ -112,9 +112,9 @@ class FreshMaker:
             draws = max(ENOUGH_LISTS // max(len(chosen) * len(together), 1), 1)
             for one in asked(hiding.recommender, moment, chosen):
                 for draw in range(min(draws, hiding.draws, MOST_DRAWS)):
-                    hidden = hiding.hidden(one.user_id, draw)
-                    if hidden[one.labels].any():  # of other lists nothing is learned
-                        self._earlier.append(self._group(hiding, moment, one, hidden))
+                    drawn = hiding.hidden(one.user_id, draw)
+                    if (drawn & moment.met)[one.labels].any():  # of other lists nothing is learned
+                        self._earlier.append(self._group(hiding, moment, one, drawn))
             return
         for one, items in zip(asked(hiding.recommender, moment, chosen), known, strict=True):
             hidden = hiding.hidden(one.user_id) if self.by_hidden else None
@@ -146,7 +146,8 @@ class FreshMaker:
                 hidden = hiding.hidden(one.user_id) if self.by_hidden else None
                 new, may = self._allowed(hiding, moment, hidden)
                 whom = hiding.recommender if hidden is None else hiding.asking(hidden)
-                yield whom.offers(one.profiles, one.user, one.view, may, MOST), one.labels[new[one.labels]]
+                offers = whom.offers(one.profiles, one.user, one.view, may, MOST, only=_on(self.config))
+                yield offers, one.labels[new[one.labels]]
 
     def _group(self, hiding: Hiding, moment: Moment, one: Asked, hidden: Bools | None) -> Group:
         new, may = self._allowed(hiding, moment, hidden)

@@ -63,7 +63,7 @@ def make_slices(
         n_users = sum(len(moment.users) for moment in together)
         progress(f"slice {number + 1}: {len(together)} moments, {n_users} users")
         recommender = parts.recommender()
-        offered = offered_to(recommender, together, options, config.seed)
+        offered = offered_to(recommender, together, options, config.seed, on)
         budgets = budgets or choose_budgets(offered, on, config.candidates)
         recommender = recommender.with_budgets(budgets)
         for moment in together:

@@ -1,6 +1,6 @@
 """The recommender itself: pure, batch-first; training, backtest, batch and serving all call `Recommender.recommend`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Final
@@ -152,12 +152,26 @@ class Recommender:
         shares = {self.categories.names[place]: float(share[place]) for place in found if share is not None}
         return user_row(item, weight, profiles.at_us[events], view), shares
 
-    def offers(self, profiles: Profiles, user: int, view: ItemView, options: Options, limit: int) -> list[Offer]:
-        """Return up to `limit` items of each source alone for the batch's user number `user`, whatever its budget."""
+    def offers(
+        self,
+        profiles: Profiles,
+        user: int,
+        view: ItemView,
+        options: Options,
+        limit: int,
+        *,
+        only: Collection[str] = SOURCES,
+    ) -> list[Offer]:
+        """Return up to `limit` items of each source alone for the batch's user number `user`, whatever its budget.
+
+        Sources that are not among `only` are not asked.
+        """
         ask = self._ask(profiles, user, view, options)
         met = ask.blocked | ~self.is_fresh
         return [
             source.offer(ask.who, view, met if source.name in BY_TEXT else ask.blocked, limit)
+            if source.name in only
+            else NOTHING
             for source in self.sources
         ]
 

@@ -161,9 +161,10 @@ class CategoryTrendSource:
         share = category_shares(user.item, user.weight, view.categories)
         if share is None:
             return NOTHING
-        liked = np.argsort(-share, kind="stable")[:CATEGORIES_READ]
+        known = np.flatnonzero(share > 0)  # a few of perhaps thousands
+        liked = known[np.argsort(-share[known], kind="stable")[:CATEGORIES_READ]]
         found = loops.best_trending(
-            liked[share[liked] > 0].astype(np.int32),
+            liked.astype(np.int32),
             share,
             view.heads,
             view.categories.entries,

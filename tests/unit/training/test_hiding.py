@@ -127,7 +127,9 @@ def test_both_rankers_learn_of_the_same_users_and_each_of_its_own_items(by_hidde
     fresh = slices.fresh
     assert fresh is not None
     assert len(fresh.later) == len(slices.later) == len(fresh.displaced)
-    assert len(fresh.earlier) > len(slices.earlier)
+    assert {group.user for group in fresh.earlier} <= {group.user for group in slices.earlier}
+    assert all(group.relevant for group in fresh.earlier)
+    assert sum(bool(group.hit.any()) for group in fresh.earlier) > 0
     for group, other, displaced in zip(fresh.later, slices.later, fresh.displaced, strict=True):
         assert group.items is not None
         assert other.items is not None

@@ -30,7 +30,7 @@ def test_budgets_start_even_grow_in_steps_and_stop_at_the_mean() -> None:
     moment = position_moments(INTERACTIONS, 0.2, 1)[0]
     recommender = fit_retrieval(at_moment(TRAINING, moment.learned), SMALL).recommender()
     on = TrainingConfig(without=("ease",)).sources_on(texts=False)
-    offered = list(offered_to(recommender, [moment], Options(), seed=0))
+    offered = list(offered_to(recommender, [moment], Options(), 0, SOURCES))
     few = choose_budgets(offered, on, mean_candidates=1)
     assert {few[name] for name in on} == {LEAST}
     assert few["ease"] == few[REPEAT] == 0
