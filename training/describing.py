@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from training.bundle.registry import Registry, translated
-from training.bundle.versions import TAG_GATE, TAG_RUN, RegisteredVersion
+from training.bundle.versions import TAG_APPROVAL, TAG_APPROVAL_REASON, TAG_GATE, TAG_RUN, RegisteredVersion
 from training.diff.names import ARTIFACTS as DIFFS
 from training.gate_record import TABLE as GATE_TABLE
 from training.gating.table import worst_first
@@ -71,7 +71,7 @@ class Told:
 def describe(registry: Registry, version: str, alias: str) -> str:
     """Return the description that a version, its run and the model have from now on; again changes nothing.
 
-    To be called after a version was registered, and whenever its gate or a diff is new.
+    To be called after a version was registered, and whenever its gate, a diff or a person's answer is new.
 
     Parameters
     ----------
@@ -113,7 +113,16 @@ def markdown(told: Told) -> str:
 def _headline(told: Told) -> str:
     gate = told.version.tags.get(TAG_GATE)
     said = "not judged by the gate yet" if gate is None else f"gate: **{gate.replace('_', ' ')}**"
-    return f"**Run `{told.version.tags.get(TAG_RUN, 'unknown')}`**, {said}\n\n{_links(told)}"
+    return f"**Run `{told.version.tags.get(TAG_RUN, 'unknown')}`**, {said}{_answer(told.version)}\n\n{_links(told)}"
+
+
+def _answer(version: RegisteredVersion) -> str:
+    """Return what a person decided; who, and in which words, the tags tell to those who may know."""
+    verdict = version.tags.get(TAG_APPROVAL)
+    if verdict is None:
+        return ""
+    at = version.tags.get(f"{verdict}_at", "")[:16].replace("T", " ")
+    return f"; **{verdict}** by a person at {at} UTC (tags `{verdict}_by`, `{TAG_APPROVAL_REASON}`)"
 
 
 def _data(told: Told) -> str:

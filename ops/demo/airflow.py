@@ -13,6 +13,8 @@ from features.contracts.errors import MarqueeError
 PAUSE_S = 1.0
 FINAL = {"success", "failed"}
 TASK_FINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
+ASKS = "awaiting_input"
+"""State of a task that waits for a person's answer."""
 
 
 class AirflowError(MarqueeError):
@@ -96,7 +98,7 @@ class Airflow:
         return found
 
     def follow(self, dag: str, run: str, within_s: float) -> Iterator[TaskDone]:
-        """Yield each task of `run` when it has ended, until the run has.
+        """Yield each task of `run` when it has ended, until the run has, or asks a person: that task comes last.
 
         Raises
         ------
@@ -106,11 +108,14 @@ class Airflow:
         told: set[str] = set()
         deadline = time.monotonic() + within_s
         while True:
-            state = self.state(dag, run)
-            ended = [one for one in self.tasks(dag, run) if one["state"] in TASK_FINAL and one["task_id"] not in told]
+            state, tasks = self.state(dag, run), self.tasks(dag, run)
+            ended = [one for one in tasks if one["state"] in TASK_FINAL and one["task_id"] not in told]
             for instance in sorted(ended, key=lambda one: one["end_date"] or ""):
                 told.add(instance["task_id"])
                 yield TaskDone(instance["task_id"], instance["state"], _seconds(instance))
+            if asking := [one["task_id"] for one in tasks if one["state"] == ASKS]:
+                yield TaskDone(asking[0], ASKS, None)
+                return
             if state in FINAL:
                 break
             if time.monotonic() > deadline:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from ops.demo.airflow import Airflow
+from ops.demo.airflow import ASKS, Airflow
 from training.bundle.registry import Registry
 from training.bundle.versions import RegisteredVersion
 
@@ -14,7 +14,7 @@ ENDS_WITHIN_S = 3_600.0  # of a machine that does much else
 
 
 def train(settings: Mapping[str, str], console: Console) -> str:
-    """Return the id of a training run that has ended well, its tasks printed as they finished."""
+    """Return the id of a training run that has ended well or asks a person, its tasks printed as they finished."""
     url, user = settings["MARQUEE_AIRFLOW_URL"], settings["MARQUEE_AIRFLOW_USERNAME"]
     with Airflow(url, user, settings["MARQUEE_AIRFLOW_PASSWORD"]) as airflow:
         airflow.wait_for_dag(DAG, KNOWN_WITHIN_S)
@@ -25,6 +25,13 @@ def train(settings: Mapping[str, str], console: Console) -> str:
             for done in airflow.follow(DAG, run, ENDS_WITHIN_S):
                 lasted = "" if done.seconds is None else f"{done.seconds:6.1f} s"
                 console.print(f"  {done.task:<12} {done.state:<10} {lasted}")
+                if done.state == ASKS:
+                    answer = f"{url}/dags/{DAG}/runs/{run}/tasks/{done.task}/required_actions"
+                    console.print(
+                        f"  The gate leaves the new version to a person, who answers in Airflow:\n  {answer}\n"
+                        "  Until then the version before goes on serving.",
+                        soft_wrap=True,
+                    )
     return run
 
 

@@ -6,14 +6,13 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from features.settings import Settings
-from training.bundle.versions import TAG_APPROVAL_REASON, TAG_APPROVED_BY, TAG_REJECTED_BY
+from training.bundle.versions import TAG_APPROVAL, TAG_APPROVAL_REASON, TAG_APPROVED_BY, TAG_REJECTED_BY
 from training.gating.table import COMPARED, WORST_FIRST
 from training.steps.state import RunError, RunFolder
 
 When = Literal["gate", "always", "never"]
 """Whether a person is asked where the gate wants one; before every promotion; never."""
 
-TAG_APPROVAL: Final = "approval"
 _MAX_TAG: Final = 4900
 """MLflow takes tags of model versions up to 5,000 characters."""
 

@@ -10,6 +10,7 @@ from features.settings import Settings
 from training.bundle.aliases import ServedAlias
 from training.bundle.registry import Registry
 from training.bundle.versions import TAG_ENCODER
+from training.describing import describe
 from training.nudging import nudge
 from training.steps.approval import Answer
 from training.steps.register import registry_of
@@ -24,6 +25,7 @@ def run(context: StepContext) -> StepResult:
     registry = registry_of(context)
     if context.answer is not None:
         registry.set_tags(version, context.answer.tags())
+        describe(registry, version, context.settings.model_alias)
     if (why := _refusal(context, gate, version)) is not None:
         return _stays(context, version, why)
     pointer = ServedAlias(registry, context.settings.model_alias)

@@ -52,6 +52,15 @@ def test_what_stands_in_the_way_comes_first_and_is_marked() -> None:
     assert text.index("| **leak**&emsp; | **failed**&emsp; | learned too much |") < text.index("| rule 0")
 
 
+def test_what_a_person_answered_is_told_and_not_who() -> None:
+    known = told(gate=1)
+    answer = {"approval": "rejected", "rejected_by": "airflow:ana", "rejected_at": "2026-01-01T10:11:12Z"}
+    version = replace(known.version, tags={**known.version.tags, **answer})
+    text = markdown(replace(known, version=version))
+    assert "gate: **promoted**; **rejected** by a person at 2026-01-01 10:11 UTC (tags `rejected_by`" in text
+    assert "ana" not in text
+
+
 def test_long_reasons_are_cut_to_what_mlflow_takes() -> None:
     text = markdown(told(gate=30, reason="so many words " * 40))
     assert len(text) <= LONGEST
