@@ -62,7 +62,6 @@ class Pages:
             "airflow-form": self.airflow_form,
             "airflow-assets": self.airflow_assets,
             "airflow-approval": self.airflow_approval,
-            "airflow-waiting": self.airflow_waiting,
             "airflow-rollback": self.airflow_rollback,
             "mlflow-run": self.mlflow_run,
             "mlflow-plots": self.mlflow_plots,
@@ -98,11 +97,6 @@ class Pages:
         """Open the question of the latest run that asked a person, answered or not."""
         self._page.goto(f"{self._run_that_asks()}/tasks/approval/required_actions")
         self._page.get_by_text("Promote version").first.wait_for()
-
-    def airflow_waiting(self) -> None:
-        """Open the graph of the same run."""
-        self._page.goto(self._run_that_asks())
-        self._page.get_by_text("approval").first.wait_for()
 
     def airflow_rollback(self) -> None:
         """Open the form that goes back to the version before."""
