@@ -185,16 +185,22 @@ def compare_metrics(
 ) -> list[MetricCompared]:
     """Return the metrics of the served line that have an interval.
 
-    Where rows were erased, a metric may come out anywhere within half the width of its recorded interval; one of all
-    lists together, which has no width, says nothing then.
+    Where rows were erased, trees begin otherwise, which moves a metric as much as other users would: its interval may
+    just touch the recorded one. A metric of all lists together, which has no width, says nothing then.
     """
     found = []
-    for name in recorded:
-        low, high = recorded.get(f"{name}_low"), recorded.get(f"{name}_high")
-        if low is not None and high is not None and not (erased and low == high):
-            allowed = max(tolerance, (high - low) / 2) if erased else tolerance
-            found.append(MetricCompared(name, recorded[name], now.get(name, float("nan")), allowed))
+    for name, value in recorded.items():
+        width = _half_width(recorded, name)
+        if width is not None and (width or not erased):
+            allowed = max(tolerance, width + (_half_width(now, name) or 0.0)) if erased else tolerance
+            found.append(MetricCompared(name, value, now.get(name, float("nan")), allowed))
     return found
+
+
+def _half_width(metrics: Mapping[str, float], name: str) -> float | None:
+    """Return half the width of a metric's interval, None where it has none."""
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return None if low is None or high is None else (high - low) / 2
 
 
 def _different(folder: Path, other: Path, name: str) -> FileCompared:

@@ -142,6 +142,9 @@ def test_erasures_widen_what_a_metric_may_differ_by() -> None:
     [strict] = compare_metrics(recorded, now, 0.002, erased=False)
     [wide] = compare_metrics(recorded, now, 0.002, erased=True)
     assert (strict.holds, wide.holds) == (False, True)
+    for value, touches in ((0.58, True), (0.6, False)):
+        interval = {"ndcg@10": value, "ndcg@10_low": value - 0.04, "ndcg@10_high": value + 0.04}
+        assert [found.holds for found in compare_metrics(recorded, interval, 0.002, erased=True)] == [touches]
     assert compare_metrics({"c": 0.5, "c_low": 0.5, "c_high": 0.5}, {"c": 0.6}, 0.002, erased=True) == []
     [missing] = compare_metrics(recorded, {}, 0.002, erased=True)
     assert not missing.holds
