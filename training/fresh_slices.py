@@ -113,7 +113,7 @@ class FreshMaker:
             for one in asked(hiding.recommender, moment, chosen):
                 for draw in range(min(draws, hiding.draws, MOST_DRAWS)):
                     drawn = hiding.hidden(one.user_id, draw)
-                    if (drawn & moment.met)[one.labels].any():  # of other lists nothing is learned
+                    if _new(hiding, moment, drawn)[one.labels].any():  # of other lists nothing is learned
                         self._earlier.append(self._group(hiding, moment, one, drawn))
             return
         for one, items in zip(asked(hiding.recommender, moment, chosen), known, strict=True):
@@ -158,8 +158,13 @@ class FreshMaker:
 
     def _allowed(self, hiding: Hiding, moment: Moment, hidden: Bools | None) -> tuple[Bools, Options]:
         """Return which items are new, and options that allow them."""
-        new = hiding.recommender.is_fresh & moment.published if hidden is None else hidden & moment.met
+        new = _new(hiding, moment, hidden)
         return new, replace(self.options, eligible=new)
+
+
+def _new(hiding: Hiding, moment: Moment, hidden: Bools | None) -> Bools:
+    """Return which items are new at a moment: those hidden, of the known ones; without any, such as nobody had met."""
+    return hiding.recommender.is_fresh & moment.published if hidden is None else hidden & moment.met
 
 
 def _on(config: TrainingConfig) -> list[str]:

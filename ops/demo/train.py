@@ -29,7 +29,7 @@ def train(settings: Mapping[str, str], console: Console) -> str:
                     answer = f"{url}/dags/{DAG}/runs/{run}/tasks/{done.task}/required_actions"
                     console.print(
                         f"  The gate leaves the new version to a person, who answers in Airflow:\n  {answer}\n"
-                        "  Until then the version before goes on serving.",
+                        "  Until then nothing moves.",
                         soft_wrap=True,
                     )
     return run

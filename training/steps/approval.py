@@ -7,7 +7,7 @@ import msgspec
 
 from features.settings import Settings
 from training.bundle.versions import TAG_APPROVAL, TAG_APPROVAL_REASON, TAG_APPROVED_BY, TAG_REJECTED_BY
-from training.gating.table import COMPARED, WORST_FIRST
+from training.gating.table import COMPARED, worst_first
 from training.steps.state import RunError, RunFolder
 
 When = Literal["gate", "always", "never"]
@@ -99,7 +99,7 @@ def question(run: RunFolder, settings: Settings, when: str, *, promote: bool) ->
     if not promote or gate.outcome not in asks[when]:
         return None
     version, champion = str(gate.results["version"]), gate.results.get("champion")
-    rules = sorted(gate.results.get("rules", []), key=lambda rule: WORST_FIRST.index(rule["outcome"]))
+    rules = worst_first(gate.results.get("rules", []))
     place = f"take the place of version {champion}" if champion else "be the first to serve"
     body = [
         f"Shall version **{version}** of `{settings.model_name}` {place}? {_said(gate.outcome, rules)}{_better(rules)}",

@@ -128,6 +128,7 @@ def test_both_rankers_learn_of_the_same_users_and_each_of_its_own_items(by_hidde
     assert fresh is not None
     assert len(fresh.later) == len(slices.later) == len(fresh.displaced)
     assert {group.user for group in fresh.earlier} <= {group.user for group in slices.earlier}
+    assert len(fresh.earlier) > len({group.user for group in fresh.earlier}), "items are drawn several times for a user"
     assert all(group.relevant for group in fresh.earlier)
     assert sum(bool(group.hit.any()) for group in fresh.earlier) > 0
     for group, other, displaced in zip(fresh.later, slices.later, fresh.displaced, strict=True):
