@@ -1,16 +1,15 @@
 """The ranker of new items, and where its scores stand among those of the other: found on the validation slice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import structlog
 from sklearn.linear_model import LogisticRegression
 
-from training.bundle.fresh import along_taste, own_scores, placed
+from training.bundle.fresh import along_taste, placed
 from training.bundle.plan import FreshPlan
 from training.bundle.ranker import Ranker
 from training.config import TrainingConfig
@@ -42,7 +41,7 @@ class FreshFit:
     Attributes
     ----------
     ranker
-        Fitted on all groups.
+        As it was validated: fitted on the earlier groups.
     plan
         Where its scores stand.
     validation
@@ -77,6 +76,9 @@ def fit_fresh(
 ) -> FreshFit | None:
     """Return the ranker of new items and where they stand, None where there is too little to learn from.
 
+    It learns nothing of the slice that says where its scores stand: after one more fit they would stand elsewhere, by
+    rows that it knows by heart nobody could say where, and new items filled lists, or never came into any.
+
     Parameters
     ----------
     known, known_scores
@@ -90,7 +92,7 @@ def fit_fresh(
     if min(lists) < FEWEST_LISTS:
         log.info("too few lists for a ranker of new items", learned=lists[0], validated=lists[1], wanted=FEWEST_LISTS)
         return None
-    fit = fit_ranker(slices.earlier, later, config, slices.budgets)
+    fit = fit_ranker(slices.earlier, later, config, slices.budgets, refit=False)
     taste, sums, tried = with_taste(later, fit.scores)
     of_known, of_new = calibration(known, known_scores), calibration(later, sums)
     plan = _plan(of_known, of_new, taste)
@@ -105,12 +107,9 @@ def fit_fresh(
     validation = {name: value * of_all for name, value in {**fit.validation, **tried}.items()}
     validation |= {name: float(entry.mean()) for name, entry in found.items()}
     log.info("new items", joins=joins, taste=taste, ndcg=validation)
-    served = _plan(
-        of_known if known_ranker is None else refitted(of_known, known, known_scores, known_ranker.scores),
-        refitted(of_new, later, sums, lambda rows: own_scores(fit.ranker, rows, plan)),
-        taste,
-    )
-    return FreshFit(fit.ranker, msgspec.structs.replace(served, joins=joins), validation, slices.budgets)
+    if known_ranker is not None:
+        plan = _plan(refitted(of_known, known, known_scores, known_ranker), of_new, taste)
+    return FreshFit(fit.ranker, msgspec.structs.replace(plan, joins=joins), validation, slices.budgets)
 
 
 def with_taste(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float, list[Floats], dict[str, float]]:
@@ -145,18 +144,15 @@ def calibration(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[floa
 
 
 def refitted(
-    found: tuple[float, float],
-    groups: Sequence[Group],
-    scores: Sequence[Floats],
-    scored: Callable[[npt.NDArray[np.float32]], Floats],
+    found: tuple[float, float], groups: Sequence[Group], scores: Sequence[Floats], ranker: Ranker
 ) -> tuple[float, float]:
-    """Return a calibration of a ranker's scores before it learned of some groups for how rows are scored afterwards.
+    """Return a calibration of scores before a ranker learned of some groups for those that it gives afterwards.
 
     Trees that are more or others spread scores wider or less: they are taken to lie as they did, about another mean.
     """
     some = [number for number in range(0, len(groups), max(len(groups) // _COMPARED, 1)) if len(scores[number])]
     before = np.concatenate([scores[number] for number in some])
-    after = np.concatenate([scored(groups[number].rows) for number in some])
+    after = np.concatenate([ranker.scores(groups[number].rows) for number in some])
     narrower = float(before.std()) / max(float(after.std()), 1e-12)
     return found[0] * narrower, found[1] + found[0] * float(before.mean() - narrower * after.mean())
 

@@ -55,7 +55,7 @@ class RankerFit:
     Attributes
     ----------
     ranker
-        Fitted on all groups.
+        Fitted on all groups, or as it was validated.
     validation
         NDCG@10 on the later slice, by method: "ranker", what it was made of ("lambdarank", "lambdarank + binary" ...),
         each source that offers anything, and "blend"; all fitted on earlier slices only.
@@ -93,8 +93,10 @@ def fit_ranker(
     config: TrainingConfig,
     budgets: Mapping[str, int],
     spec: FeatureSpec = SPEC,
+    *,
+    refit: bool = True,
 ) -> RankerFit:
-    """Return the objective, or blend of objectives, that did best on the validation slice, fitted on everything.
+    """Return the objective, or blend of objectives, that did best on the validation slice.
 
     Parameters
     ----------
@@ -104,14 +106,16 @@ def fit_ranker(
         Candidates of each source, as the groups were made.
     spec
         Names of the groups' columns.
+    refit
+        Whether it is fitted on everything in the end, or stays as it was validated.
     """
-    return fit_on(ranker_data(fit, validation, config, budgets, spec), config)
+    return fit_on(ranker_data(fit, validation, config, budgets, spec), config, refit=refit)
 
 
 def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:
     """Return the objective, or blend of objectives, that did best on the later slice.
 
-    It is fitted on everything in the end; with `refit` False it stays as it was validated, which is enough to compare.
+    It is fitted on everything in the end; with `refit` False it stays as it was validated.
     """
     settings = config.ranker
     rules = _parameters(config) | column_rules(made)

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.support.synthetic import SMALL
 from training.bundle.content import PROMISE, TASTE
-from training.bundle.fresh import along_taste, placed
+from training.bundle.fresh import along_taste, own_scores, placed
 from training.bundle.offered import SPEC
 from training.bundle.plan import FreshPlan
 from training.bundle.sources import BY_TEXT, SOURCES
@@ -58,6 +58,20 @@ def test_new_items_stand_where_known_ones_are_liked_as_often() -> None:
     assert fit.plan.joins
     assert chances == pytest.approx([0.25, 0.1, 0.04], rel=0.35)
     assert fit.validation[WITH] > fit.validation[ALONE]
+
+
+def test_the_ranker_that_serves_is_the_one_whose_place_was_found() -> None:
+    """Once it was fitted again on what it had been validated on: the scale was of other scores than those served."""
+    slices = replace(of_new([0.25, 0.1, 0.04]), displaced=[np.zeros(6, bool)] * N_USERS)
+    known, scores = groups([0.5, 0.3, 0.2, 0.1, 0.05, 0.02], seed=0)
+    fit = fit_fresh(slices, known, scores, None, SMALL)
+    assert fit is not None
+    own = [own_scores(fit.ranker, group.rows, fit.plan) for group in slices.later]
+    liked = [group.ndcg(score) for group, score in zip(slices.later, own, strict=True) if group.hit.any()]
+    assert np.mean(liked) == pytest.approx(fit.validation["ranker + 0.5 taste"])
+    of_known, of_new_ones = calibration(known, scores), calibration(slices.later, own)
+    assert fit.plan.slope == pytest.approx(of_new_ones[0] / of_known[0])
+    assert fit.plan.offset == pytest.approx((of_new_ones[1] - of_known[1]) / of_known[0])
 
 
 def test_where_nobody_likes_new_items_no_ranker_of_them_is_made() -> None:
