@@ -105,6 +105,18 @@ def test_a_partial_version_of_an_unknown_item_makes_it(catalogue: Catalogue) -> 
     assert (catalogue.item()["title"], catalogue.item()["text"]) == ("Alone", "told later")
 
 
+def test_what_comes_again_under_a_new_time_undoes_nothing(catalogue: Catalogue) -> None:
+    """As a file without times that is imported again, or a request that is sent again with its `Idempotency-Key`."""
+    catalogue.write(version(0, title="Heat"), version(0, "user", attributes={"plan": "free"}))
+    catalogue.write(version(1, title="Heat", hidden=True))
+    catalogue.write(stamp_event({"type": "user", "user_id": "u"}, now=DAY_0 + timedelta(days=1), event_id="v1u"))
+    later = DAY_0 + timedelta(days=2)
+    for said in ({"type": "item", "item_id": "i", "title": "Heat"}, {"type": "user", "user_id": "u", "attributes": {}}):
+        catalogue.write(stamp_event(said, now=later, event_id="v0"))
+    assert catalogue.item()["hidden"]
+    assert catalogue.attributes("u") == {}
+
+
 def test_users_attributes_are_merged_the_same_way(catalogue: Catalogue) -> None:
     catalogue.write(version(0, "user", attributes={"age": 30, "plan": "free"}))
     catalogue.write(version(2, "user", partial=True, attributes={"plan": None}))

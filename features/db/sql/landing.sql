@@ -148,18 +148,19 @@ LOCK TABLE items, users IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: keep_newest_items(landed_at)!
 -- Let each item be what its latest version by (occurred_at, event_id) says, in whatever order the versions come; those
--- with partial versions are left to `merge_items`.
+-- with partial versions are left to `merge_items`. Versions count as they were kept: one that comes again, stamped with
+-- another time, is the one that came first.
 INSERT INTO items AS current (
     item_id, event_id, occurred_at, changed_at, title, text, categories, attributes, hidden, deleted, stock,
     published_at, expires_at
 )
-SELECT DISTINCT ON (staged.item_id) staged.item_id, staged.event_id, staged.occurred_at, :landed_at, said.*
-FROM staged_items AS staged
+SELECT DISTINCT ON (kept.item_id) kept.item_id, kept.event_id, kept.occurred_at, :landed_at, said.*
+FROM item_versions AS kept
 LEFT JOIN items AS known USING (item_id)
-CROSS JOIN LATERAL item_columns(staged.fields) AS said
-WHERE known.patched IS NOT TRUE
-    AND NOT EXISTS (SELECT FROM staged_items AS other WHERE other.item_id = staged.item_id AND other.partial)
-ORDER BY staged.item_id, staged.occurred_at DESC, staged.event_id DESC
+CROSS JOIN LATERAL item_columns(kept.fields) AS said
+WHERE kept.event_id IN (SELECT event_id FROM staged_items) AND NOT kept.partial AND known.patched IS NOT TRUE
+    AND NOT EXISTS (SELECT FROM staged_items AS other WHERE other.item_id = kept.item_id AND other.partial)
+ORDER BY kept.item_id, kept.occurred_at DESC, kept.event_id DESC
 ON CONFLICT (item_id) DO UPDATE
 SET event_id = excluded.event_id, occurred_at = excluded.occurred_at, changed_at = excluded.changed_at,
     title = excluded.title, text = excluded.text, categories = excluded.categories, attributes = excluded.attributes,
@@ -194,14 +195,14 @@ SET event_id = excluded.event_id, occurred_at = excluded.occurred_at, changed_at
     published_at = excluded.published_at, expires_at = excluded.expires_at;
 
 -- name: keep_newest_users(landed_at)!
--- Let each user be what their latest version by (occurred_at, event_id) says, partial ones aside.
+-- Let each user be what their latest version by (occurred_at, event_id) says, as `keep_newest_items` does.
 INSERT INTO users AS current (user_id, event_id, attributes, occurred_at, changed_at)
-SELECT DISTINCT ON (staged.user_id) staged.user_id, staged.event_id, staged.attributes, staged.occurred_at, :landed_at
-FROM staged_users AS staged
+SELECT DISTINCT ON (kept.user_id) kept.user_id, kept.event_id, kept.attributes, kept.occurred_at, :landed_at
+FROM user_versions AS kept
 LEFT JOIN users AS known USING (user_id)
-WHERE known.patched IS NOT TRUE
-    AND NOT EXISTS (SELECT FROM staged_users AS other WHERE other.user_id = staged.user_id AND other.partial)
-ORDER BY staged.user_id, staged.occurred_at DESC, staged.event_id DESC
+WHERE kept.event_id IN (SELECT event_id FROM staged_users) AND NOT kept.partial AND known.patched IS NOT TRUE
+    AND NOT EXISTS (SELECT FROM staged_users AS other WHERE other.user_id = kept.user_id AND other.partial)
+ORDER BY kept.user_id, kept.occurred_at DESC, kept.event_id DESC
 ON CONFLICT (user_id) DO UPDATE
 SET event_id = excluded.event_id, attributes = excluded.attributes, occurred_at = excluded.occurred_at,
     changed_at = excluded.changed_at
