@@ -91,6 +91,13 @@ def latest_moves(connection: Connection, model: str, alias: str, at_most: int) -
         return [AuditEvent(*row) for row in rows]
 
 
+def run_has_moved(connection: Connection, model: str, alias: str, correlation_id: str) -> bool:
+    """Return whether a run has moved an alias."""
+    with database_errors("reading the audit"), connection.transaction():
+        found = queries.run_has_moved(connection, model=model, alias=alias, correlation_id=correlation_id)
+        return bool(found)
+
+
 def lock_moves(connection: Connection, model: str, alias: str) -> None:
     """Return once no other session moves the alias; it is this one's turn until its connection is closed.
 

@@ -31,7 +31,7 @@ EMBEDDING: Final = ("after_claim", "after_encode", "after_vectors", "after_texts
 """One after each step of a batch of texts; `after_vectors` is the last moment before its commit."""
 ERASURE: Final = ("after_part", "after_ledger")
 """While a user is taken out of a snapshot: its new part is written; the ledger tells of it."""
-TRAINING: Final = ("after_step", "after_upload", "after_version", "after_previous", "after_alias")
+TRAINING: Final = ("after_step", "after_upload", "after_version", "after_previous", "after_back", "after_alias")
 """Before a step's record; between a version's files, its registration and its tags; around the move of the alias."""
 FAILPOINTS: Final = (*LANDING, *EMBEDDING, *ERASURE, *TRAINING)
 

@@ -7,7 +7,7 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
-from features.audit import AuditEvent, Deed, latest_moves, lock_moves, note
+from features.audit import AuditEvent, Deed, latest_moves, lock_moves, note, run_has_moved
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.moves import Moved
 from features.db.connection import Connection, connect
@@ -66,7 +66,9 @@ class Moves:
         self._settings = settings
         self._pointer = pointer
 
-    def make(self, way: Way, move: Callable[[], Moved], by: Mover, *, wanted: str | None = None) -> Moved:
+    def make(
+        self, way: Way, move: Callable[[], Moved], by: Mover, *, wanted: str | None = None, once: bool = False
+    ) -> Moved:
         """Return where the alias went by a move, noted with who made it.
 
         Parameters
@@ -74,6 +76,9 @@ class Moves:
         wanted
             Where it is to go, if that is known: found there without an entry, it is the mover's own doing, who was
             killed before it was noted.
+        once
+            Whether the mover is a run that may be tried again: what it has done is not done anew, since by now somebody
+            may have moved the alias elsewhere. Where it points is returned then, as if nothing had moved.
 
         Raises
         ------
@@ -86,6 +91,9 @@ class Moves:
         with closing(connection):
             with _logged(way):
                 self._account_for(connection, but=wanted)
+                if once and self._has_moved(connection, by) and (now := self._pointer.version()) is not None:
+                    log.info("moved_before", run=by.correlation_id, version=now)
+                    return Moved(now, now)
             moved = move()
             failpoint("after_alias")
             with _logged(way):
@@ -151,6 +159,11 @@ class Moves:
             self._note(connection, way, moved, by)
         elif (known := self._known(connection)) != moved.after:
             self._note(connection, way, Moved(known, moved.after), by)
+
+    def _has_moved(self, connection: Connection, by: Mover) -> bool:
+        """Return whether a run has an entry."""
+        name, alias = self._settings.model_name, self._settings.model_alias
+        return bool(by.correlation_id) and run_has_moved(connection, name, alias, by.correlation_id)
 
     def _known(self, connection: Connection) -> str | None:
         """Return where the alias went by its latest entry."""

@@ -100,6 +100,17 @@ def test_who_was_killed_before_noting_a_move_notes_it_when_trying_again(settings
     assert told(moves)[1:] == [("airflow:ana", "promote", "1", "2")]
 
 
+def test_a_run_that_is_tried_again_does_not_undo_what_a_person_did_since(settings: Settings, pointer: Pointer) -> None:
+    moves, ben = Moves(settings, pointer), Mover("airflow:ben", "a bad one", "run 2")
+    moves.make("promote", pointer.to("1"), Mover("ana"))
+    moves.make("promote", pointer.to("2"), ANA, wanted="2", once=True)
+    moves.make("rollback", pointer.to("1"), ben, once=True)
+    assert moves.make("promote", pointer.to("2"), ANA, wanted="2", once=True) == Moved("1", "1")
+    assert moves.make("rollback", pointer.to("2"), ben, once=True) == Moved("1", "1")  # it would go forth again
+    assert moves.make("promote", pointer.to("2"), Mover("ana"), wanted="2") == Moved("1", "2")  # no run: as often as told
+    assert [one[2:] for one in told(moves)] == [(None, "1"), ("1", "2"), ("2", "1"), ("1", "2")]
+
+
 def test_moves_at_the_same_time_take_turns(settings: Settings, pointer: Pointer) -> None:
     with ThreadPoolExecutor(6) as threads:
         versions = [str(number) for number in range(6)]

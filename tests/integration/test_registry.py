@@ -203,6 +203,24 @@ def test_rollback_without_a_version_before_says_so(registry: Registry, tmp_path:
         roll_back(registry, "champion")
 
 
+def test_a_run_goes_back_once_however_often_it_is_tried(registry: Registry, tmp_path: Path) -> None:
+    publish_some(tmp_path, registry, 2)
+    with AliasClient(registry.tracking_uri, registry.model_name) as client:
+        served = ServedAlias(client, "champion")
+        for version in ("1", "2"):
+            served.promote(version)
+        assert served.roll_back("run 1") == Moved("2", "1")
+        assert registry.version("2").tags["gone_back_by"] == "run 1"
+        assert served.went_back("run 1") == "1"
+        client.set_alias("previous", "1")  # as killed between the two
+        for _ in range(2):
+            assert served.roll_back("run 1") == Moved("1", "1")
+            assert client.aliases() == {"champion": "1", "previous": "2", "challenger": "2"}
+        assert served.went_back("run 2") is None
+        assert served.roll_back("run 2") == Moved("1", "2")  # another run goes forth again
+        assert served.roll_back() == Moved("2", "1")
+
+
 def test_a_version_without_digest_is_not_promoted(registry: Registry, tmp_path: Path) -> None:
     published = publish(registry, publication(tmp_path, registry))
     known = mlflow.MlflowClient(registry.tracking_uri).get_model_version(registry.model_name, published.version)

@@ -393,7 +393,20 @@ def test_whenever_a_late_step_is_killed_there_is_one_version_and_the_alias_is_wh
             (version.version,),
         ).fetchall()
     assert entries == [(account(), "promote", "killed-late", champion)]
-    assert command(uncounted(first), "training", "rollback").returncode == 0
+    back = ("training", "rollback", "--run", "r 2")
+    for place in ("after_back", "after_alias"):
+        killed = command({**uncounted(first), "MARQUEE_FAILPOINTS": f"{place}=kill"}, *back)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert found.aliases()["champion"] == champion
+    for _ in range(2):
+        assert command(uncounted(first), *back).returncode == 0
+        assert {name: found.aliases()[name] for name in ("champion", "previous")} == {
+            "champion": champion,
+            "previous": version.version,
+        }
+    run.path.joinpath("promote.json").unlink()  # as killed after the alias moved, and tried again now
+    assert step(first, "promote", "killed-late").returncode == 99
+    assert found.aliases()["champion"] == champion
 
 
 def test_a_version_is_not_promoted_over_one_that_the_gate_did_not_see(first: Environment) -> None:

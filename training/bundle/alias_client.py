@@ -82,6 +82,11 @@ class AliasClient:
                 return found
             wanted["page_token"] = page["next_page_token"]
 
+    def set_tags(self, version: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version; tags that are not named stay."""
+        for key, value in tags.items():
+            self._ask("POST", "model-versions/set-tag", {**self._name, "version": version, "key": key, "value": value})
+
     def set_alias(self, alias: str, version: str) -> None:
         """Let an alias point to a version."""
         self._ask("POST", "registered-models/alias", {**self._name, "alias": alias, "version": version})

@@ -8,7 +8,7 @@ from features.contracts.errors import MarqueeError
 from features.contracts.moves import Moved
 from features.failpoints import failpoint
 from training.bundle.challenger import refresh_challenger
-from training.bundle.versions import ALIAS_PREVIOUS, Aliased, RegistryError
+from training.bundle.versions import ALIAS_PREVIOUS, TAG_GONE_BACK, Aliased, RegistryError
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +37,15 @@ def move_alias(registry: Aliased, alias: str, version: str) -> str | None:
     return current
 
 
-def roll_back(registry: Aliased, alias: str) -> Moved:
+def roll_back(registry: Aliased, alias: str, run: str = "") -> Moved:
     """Return the move of the alias back to `previous`; a second roll-back goes forth again.
 
     The alias moves first: what is served is what matters, and where to go back to is not forgotten before.
+
+    Parameters
+    ----------
+    run
+        Goes back once, however often it is tried: killed in between, it goes on.
 
     Raises
     ------
@@ -49,17 +54,31 @@ def roll_back(registry: Aliased, alias: str) -> Moved:
     """
     aliases = registry.aliases()
     current, previous = aliases.get(alias), aliases.get(ALIAS_PREVIOUS)
+    if current is not None and (left := gone_back_from(registry, run)) not in {None, current}:
+        registry.set_alias(ALIAS_PREVIOUS, str(left))
+        log.info("alias moved back before", alias=alias, version=current, was=left, run=run)
+        return Moved(current, current)
     if previous is None or previous == current:
         raise RegistryError(
             f"model {registry.model_name!r}: no version before {current!r} to go back to (aliases "
             f"{aliases}). `python -m training versions` lists all; `python -m training promote VERSION` names one."
         )
     _refuse_without_digest(registry, previous)
+    if current is not None and run:
+        registry.set_tags(current, {TAG_GONE_BACK: run})
     registry.set_alias(alias, previous)
+    failpoint("after_back")
     if current is not None:
         registry.set_alias(ALIAS_PREVIOUS, current)
     log.info("alias moved back", alias=alias, version=previous, was=current)
     return Moved(current, previous)
+
+
+def gone_back_from(registry: Aliased, run: str) -> str | None:
+    """Return the version that a run went back from, or was about to; None where there is no such."""
+    if not run:
+        return None
+    return next((one.version for one in registry.versions() if one.tags.get(TAG_GONE_BACK) == run), None)
 
 
 def _refuse_without_digest(registry: Aliased, version: str) -> None:
@@ -88,6 +107,15 @@ class ServedAlias:
         """Return the version that the alias points to."""
         return self._registry.aliases().get(self._alias)
 
+    def previous(self) -> str | None:
+        """Return the version that a rollback goes to."""
+        return self._registry.aliases().get(ALIAS_PREVIOUS)
+
+    def went_back(self, run: str) -> str | None:
+        """Return the version that serves because a run went back to it; None where it did not."""
+        now, left = self.version(), gone_back_from(self._registry, run)
+        return None if left in {None, now} else now
+
     def remember(self, version: str) -> None:
         """Let a version be the one that a rollback goes to."""
         self._registry.set_alias(ALIAS_PREVIOUS, version)
@@ -99,9 +127,9 @@ class ServedAlias:
         self._name_challenger()
         return Moved(before, version)
 
-    def roll_back(self) -> Moved:
+    def roll_back(self, run: str = "") -> Moved:
         """Let the alias point to the version before; see `roll_back`."""
-        moved = roll_back(self._registry, self._alias)
+        moved = roll_back(self._registry, self._alias, run)
         self._tell()
         self._name_challenger()
         return moved

@@ -17,6 +17,8 @@ TAG_APPROVAL: Final = "approval"
 TAG_APPROVED_BY: Final = "approved_by"
 TAG_REJECTED_BY: Final = "rejected_by"
 TAG_APPROVAL_REASON: Final = "approval_reason"
+TAG_GONE_BACK: Final = "gone_back_by"
+"""The run that went back from a version, set before the alias moves: a run that is tried again knows what it did."""
 
 TAGS_OF_PEOPLE: Final = frozenset({TAG_APPROVED_BY, TAG_REJECTED_BY, TAG_APPROVAL_REASON})
 """Tags that tell who decided on a version, and their words: not for everybody who may ask what serves."""
@@ -71,6 +73,10 @@ class Aliased(Protocol):
 
     def versions(self) -> list[RegisteredVersion]:
         """Return all versions, newest first."""
+        ...
+
+    def set_tags(self, version: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version; tags that are not named stay."""
         ...
 
     def set_alias(self, alias: str, version: str) -> None:

@@ -47,13 +47,22 @@ def promote(
 ) -> None:
     """Let a version serve, whatever the gate said; the one before it is kept for `rollback`."""
     pointer, moves = _moves()
-    _say(moves.make("promote", lambda: pointer.promote(version), _mover(by, reason, run), wanted=version))
+    mover = _mover(by, reason, run)
+    moved = moves.make("promote", lambda: pointer.promote(version), mover, wanted=version, once=bool(run))
+    if moved.after != version:
+        typer.echo(f"run {run} let version {version} serve before; version {moved.after} does since, and stays")
+    else:
+        _say(moved)
 
 
 def rollback(*, reason: Reason = "", by: By = None, run: CorrelationId = "") -> None:
-    """Let the version before the present one serve again; a second rollback goes forth again."""
+    """Let the version before the present one serve again; a second rollback goes forth again.
+
+    A run in Airflow goes back once, however often it is tried.
+    """
     pointer, moves = _moves()
-    _say(moves.make("rollback", pointer.roll_back, _mover(by, reason, run)))
+    mover, done = _mover(by, reason, run), pointer.went_back(run) if run else None
+    _say(moves.make("rollback", lambda: pointer.roll_back(run), mover, wanted=done, once=bool(run)))
 
 
 def history(limit: Annotated[int, typer.Option(min=1, max=10_000, help="Moves to show.")] = 20) -> None:

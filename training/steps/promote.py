@@ -32,8 +32,10 @@ def run(context: StepContext) -> StepResult:
     judged_beside = gate.results.get("champion")
     try:
         moved = Moves(context.settings, pointer).make(
-            "promote", lambda: _move(pointer, version, judged_beside), _mover(context), wanted=version
+            "promote", lambda: _move(pointer, version, judged_beside), _mover(context), wanted=version, once=True
         )
+        if moved.after != version:
+            raise _OvertakenError(_since(version, moved.after))
     except _OvertakenError as error:
         return _stays(context, version, str(error))
     nudge(context.settings)
@@ -65,12 +67,22 @@ def _refusal(context: StepContext, gate: StepRecord, version: str) -> str | None
 def _move(pointer: ServedAlias, version: str, judged_beside: str | None) -> Moved:
     """Return the move, made where the version that serves is the one that the gate, and who approved, looked at."""
     now = pointer.version()
+    if now is not None and now != version == pointer.previous():
+        raise _OvertakenError(_since(version, now))
     if now not in {version, judged_beside}:
         raise _OvertakenError(
             f"version {now} serves by now, and the gate judged beside {judged_beside or 'none'}. Train again, or "
             f"decide by hand: `python -m training promote {version}`"
         )
     return pointer.promote(version)
+
+
+def _since(version: str, now: str) -> str:
+    """Return what is said where a run is tried again after somebody has moved the alias on from its version."""
+    return (
+        f"version {version} has served, and somebody let version {now} serve since. If it shall serve again: "
+        f"`python -m training promote {version}`"
+    )
 
 
 def _mover(context: StepContext) -> Mover:

@@ -20,6 +20,14 @@ WHERE action IN ('promote', 'rollback') AND details ->> 'model' = :model AND det
 ORDER BY audit_event_id DESC
 LIMIT :at_most;
 
+-- name: run_has_moved(model, alias, correlation_id)$
+-- Whether a run has moved an alias.
+SELECT EXISTS (
+    SELECT FROM audit_events
+    WHERE action IN ('promote', 'rollback') AND details ->> 'model' = :model AND details ->> 'alias' = :alias
+        AND correlation_id = :correlation_id
+);
+
 -- name: lock_moves(model, alias)$
 -- Take the lock of an alias for as long as the session lives, waiting for who has it.
 SELECT pg_advisory_lock(hashtext('moves of an alias'), hashtext(:alias || '@' || :model));
