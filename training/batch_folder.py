@@ -12,7 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.contracts.batch import LISTS, RUN, SUCCESS, BatchDone, BatchRun, part_name
+from features.contracts.batch import ANNOUNCED, LISTS, RUN, SUCCESS, BatchDone, BatchRun, part_name
 from features.contracts.errors import ContractError
 from training.steps.folders import fresh_folder
 from training.steps.state import write_atomically
@@ -74,9 +74,18 @@ class BatchFolder:
                 f"{self.path / name}: {error}. Choose another folder, or replace it by --restart."
             ) from error
 
+    @property
+    def announced(self) -> bool:
+        """Return whether the lists here were announced."""
+        return (self.path / ANNOUNCED).exists()
+
+    def note_announced(self) -> None:
+        """Note that they were: asked for them again, they are not announced again."""
+        (self.path / ANNOUNCED).touch()
+
     def clear(self) -> None:
         """Remove all that a batch wrote here, its records first: what is left then counts for nothing."""
-        for record in (SUCCESS, RUN):
+        for record in (ANNOUNCED, SUCCESS, RUN):
             (self.path / record).unlink(missing_ok=True)
         shutil.rmtree(self.lists, ignore_errors=True)
         self.drop_inputs()

@@ -251,7 +251,7 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
     require(frame, path, *_REQUIRED)
     if frame.empty:
         raise ContractError(f"{path}: no rows; at least one interaction is needed")
-    for column in _REQUIRED:
+    for column in (*_REQUIRED, *(name for name in (KNOWN_AT,) if name in frame)):
         missing = int(frame[column].isna().sum())
         if missing:
             row = int(np.flatnonzero(frame[column].isna())[0])

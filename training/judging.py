@@ -19,11 +19,11 @@ _WIDEST_SHARE: Final = 4
 """The window takes at most one part of so many of the whole span: the rest is for learning."""
 
 
-def judging_start(interactions: Interactions, wanted_users: int = WANTED_USERS) -> int:
+def judging_start(interactions: Interactions, wanted_users: int = WANTED_USERS, *, include_seen: bool = False) -> int:
     """Return where the judging window begins, microseconds since 1970 UTC: nothing may be fitted on what follows.
 
     The window is the last day of the data, doubled until `wanted_users` have labels in it, at most a quarter of the
-    span.
+    span. With `include_seen` items that a user had are labels too.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def judging_start(interactions: Interactions, wanted_users: int = WANTED_USERS) 
     first, end = int(interactions.at_us[0]), int(interactions.at_us[-1]) + 1
     widest = (end - first) // _WIDEST_SHARE
     window = min(DAY_US, widest)
-    while window < widest and _users_with_labels(interactions, end - window) < wanted_users:
+    while window < widest and _users_with_labels(interactions, end - window, include_seen) < wanted_users:
         window = min(2 * window, widest)
     start = bucket_edge(end - window, interactions.bucket_us)
     if start <= first:
@@ -68,5 +68,6 @@ def in_items_of(interactions: Interactions, items: IdMap) -> Interactions:
     return replace(kept, items=items, item=position[kept.item])
 
 
-def _users_with_labels(interactions: Interactions, start_us: int) -> int:
-    return len(moment_of(interactions, cutoff_split(interactions, start_us), start_us).users)
+def _users_with_labels(interactions: Interactions, start_us: int, include_seen: bool) -> int:  # noqa: FBT001
+    split = cutoff_split(interactions, start_us)
+    return len(moment_of(interactions, split, start_us, include_seen=include_seen).users)

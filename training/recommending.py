@@ -60,6 +60,7 @@ class Asked:
     fresh_share: float = 0.0
     diversity: float = 0.0
     part_users: int | None = None
+    publish: bool = False
 
     @property
     def users_file(self) -> str | None:
@@ -146,7 +147,8 @@ def recommend_batch(
 
 def refuse_other(folder: BatchFolder, begun: BatchRun, asked: Asked, version: RegisteredVersion) -> None:
     """Raise where a folder's lists are made of something else than what is asked for now."""
-    finished = folder.done() is not None
+    # What is to be announced and was not goes on, too.
+    finished = folder.done() is not None and (folder.announced or not asked.publish)
     as_of = asked.as_of if finished else asked.as_of or begun.as_of  # what is not finished goes on at its own moment
     differing = []
     if begun.digest != version.digest:

@@ -79,7 +79,7 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
         trained_until_us=training.until_us,
         bucket_us=known.bucket_us,
         has_clock=known.has_clock,
-        n_users=len(known.users),
+        n_users=len(np.unique(known.user)),
         n_interactions=len(known),
         fresh=fresh,
         content=content,

@@ -17,8 +17,14 @@ class Split:
     later: Rows
 
 
+def known_before(interactions: Interactions, at_us: int) -> Rows:
+    """Return the rows that had happened and become known before a time: what one could have learned of then."""
+    position = int(np.searchsorted(interactions.at_us, at_us, side="left"))
+    return np.flatnonzero(interactions.known_us[:position] < at_us)
+
+
 def cutoff_split(interactions: Interactions, cutoff_us: int) -> Split:
-    """Return the split history < cutoff <= later.
+    """Return the split history < cutoff <= later; what happened before and became known after it is in neither.
 
     Raises
     ------
@@ -26,7 +32,10 @@ def cutoff_split(interactions: Interactions, cutoff_us: int) -> Split:
         If one side is empty.
     """
     position = int(np.searchsorted(interactions.at_us, cutoff_us, side="left"))
-    return _checked(interactions, np.arange(position), np.arange(position, len(interactions)), f"cutoff {cutoff_us}")
+    history, what = known_before(interactions, cutoff_us), f"cutoff {cutoff_us}"
+    if position and not len(history):
+        what += f" (before which {position} happened, but became known later; history comes with `backfill: 1`)"
+    return _checked(interactions, history, np.arange(position, len(interactions)), what)
 
 
 def holdout_split(interactions: Interactions, share: float) -> Split:

@@ -16,6 +16,8 @@ LISTS: Final = "recommendations.parquet"
 """The folder of the parts: dataset readers take it, or the folder around it, as one table."""
 RUN: Final = "_run.json"
 SUCCESS: Final = "_SUCCESS"
+ANNOUNCED: Final = "_ANNOUNCED"
+"""Beside it once the lists were announced."""
 WRITTEN: Final = "batch_folders.txt"
 """In the work folder: a line for each folder that lists were written into, wherever it lies; erasures look there."""
 

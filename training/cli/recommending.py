@@ -57,6 +57,7 @@ def recommend(
         fresh_share=settings.fresh_share,
         diversity=settings.diversity,
         part_users=part_users,
+        publish=publish,
     )
     folder = BatchFolder(out)
     with folder.locked():
@@ -67,7 +68,10 @@ def recommend(
     if publish:
         # Another process, for this package does not know Kafka.
         command = [sys.executable, "-m", "features", "announce", "refreshed", "--lists", str(out)]
-        raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # our own command
+        code = subprocess.run(command, check=False).returncode  # noqa: S603  # our own command
+        if code == 0:
+            folder.note_announced()
+        raise typer.Exit(code)
 
 
 def _aware(at: datetime | None) -> datetime | None:

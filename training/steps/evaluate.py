@@ -15,7 +15,7 @@ from training.evaluation.examples import Example, examples
 from training.evaluation.methods import SERVED
 from training.frames import load_titles
 from training.judging import judged_after
-from training.metrics import Floats, bootstrap_mean
+from training.metrics import Estimate, Floats, bootstrap_mean
 from training.report import Report, write_report
 from training.report_sections import evaluation_sections, metric_rows, tiles
 from training.steps.folders import fresh_folder
@@ -30,6 +30,7 @@ POPULARITY: Final = "popularity"
 LISTS: Final = FOLDER / "lists.npy"
 """Lists of the judged users, int32 (n_users, K) in the bundle's items."""
 _VALUES: Final = FOLDER / "values"
+NOBODY: Final = "Nobody in the judging window has both a history and a new liked item: nothing was measured."
 
 
 def run(context: StepContext) -> StepResult:
@@ -53,16 +54,20 @@ def run(context: StepContext) -> StepResult:
     write_report(_report(context, bundle, evaluation, load_titles(inputs.items_file)), context.run.path / REPORT)
     served = {row.metric: row for row in rows if row.model == SERVED}
     ndcg = served["ndcg@10"]
+    metrics = {f"{row.model}/{row.metric}" if row.model != SERVED else row.metric: row.mean for row in rows}
+    metrics |= {"candidate_recall": recall_of(evaluation).mean, "judged_users": evaluation.n_users}
+    metrics |= {f"{name}_low": row.low for name, row in served.items()}
+    metrics |= {f"{name}_high": row.high for name, row in served.items()}
+    told = f"{evaluation.n_users} users: NDCG@10 {ndcg.mean:.4f} [{ndcg.low:.4f}, {ndcg.high:.4f}]"
     return StepResult(
-        f"{evaluation.n_users} users: NDCG@10 {ndcg.mean:.4f} [{ndcg.low:.4f}, {ndcg.high:.4f}]",
-        {
-            "users": evaluation.n_users,
-            "metrics": {f"{row.model}/{row.metric}" if row.model != SERVED else row.metric: row.mean for row in rows}
-            | {"candidate_recall": float(evaluation.candidate_recall.mean()), "judged_users": evaluation.n_users}
-            | {f"{name}_low": row.low for name, row in served.items()}
-            | {f"{name}_high": row.high for name, row in served.items()},
-        },
+        told if evaluation.n_users else NOBODY,
+        {"users": evaluation.n_users, "metrics": {name: one for name, one in metrics.items() if np.isfinite(one)}},
     )
+
+
+def recall_of(evaluation: Evaluation) -> Estimate:
+    """Return which share of the labels is among the candidates."""
+    return bootstrap_mean(evaluation.candidate_recall, evaluation.seed)
 
 
 def write_values(run_folder: Path, method: str, values: dict[str, Floats]) -> None:
@@ -80,7 +85,7 @@ def read_values(run_folder: Path, method: str) -> dict[str, Floats]:
 
 
 def _report(context: StepContext, bundle: Bundle, evaluation: Evaluation, titles: Mapping[str, str]) -> Report:
-    recall = bootstrap_mean(evaluation.candidate_recall, evaluation.seed)
+    recall = recall_of(evaluation)
     facts = {
         "Run": context.run.run,
         "Data": context.run.finished("snapshot").summary,
@@ -115,5 +120,5 @@ def _notes(bundle: Bundle, evaluation: Evaluation) -> list[str]:
         order = bundle.manifest.plan.order_by
         notes.append(f"The ranker did not beat {order!r} on the validation slice: lists are ordered by {order!r}.")
     if not evaluation.n_users:
-        notes.append("Nobody in the judging window has both a history and a new liked item: nothing was measured.")
+        notes.append(NOBODY)
     return notes

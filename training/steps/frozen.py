@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from features.contracts.errors import ContractError
 from features.contracts.hashes import sha256_of
 from features.contracts.parts import FOLDER, LEDGER, Rewriting, digest_of, read_ledger
-from training.steps.inputs import DIGEST, FILES, ROWS, SNAPSHOT
+from training.steps.inputs import DIGEST, FILES, JUDGED_FROM, ROWS, SNAPSHOT, TRAINED_UNTIL
 from training.steps.options import FILE as OPTIONS
 from training.steps.state import RunFolder
 
@@ -75,17 +75,21 @@ def verify_snapshot(run: RunFolder) -> Frozen:
 
 
 def hand_over(run: RunFolder, frozen: Frozen, to: RunFolder) -> None:
-    """Give a new run the snapshot, options and trials of another, as if it had done its first step.
+    """Give a new run the snapshot, options, judging window and trials of another, as if it had done its first step.
 
+    Trials of rows that were erased since are not handed over: the search begins anew.
     Files are linked where the disk can: nothing ever writes into them, an erasure puts new ones in their place.
     """
     to.path.mkdir(parents=True)
     _link(run.path / SNAPSHOT, to.path / SNAPSHOT)
-    if (run.path / _TUNING).is_dir():
+    if (run.path / _TUNING).is_dir() and not frozen.erased_rows:  # trials of other data are refused
         shutil.copytree(run.path / _TUNING, to.path / _TUNING)
     shutil.copyfile(run.path / OPTIONS, to.path / OPTIONS)
     record = run.finished("snapshot")
     now: dict[str, Any] = {FILES: dict(frozen.files), ROWS: dict(frozen.rows), DIGEST: digest_of(frozen.files)}
+    fitted = run.record("retrieval")
+    if fitted is not None:
+        now[JUDGED_FROM] = fitted.results[TRAINED_UNTIL]
     to.finish(msgspec.structs.replace(record, results=record.results | now))
 
 

@@ -19,6 +19,7 @@ from training.data import Interactions
 from training.frames import catalogue_ids, load_categories, load_interactions
 from training.judging import in_items_of
 from training.retrieval import Training
+from training.split import known_before
 from training.steps.runner import StepContext
 from training.texts import ItemTexts, exported_texts, load_documents
 from training.tuning.settings import with_values
@@ -38,6 +39,10 @@ FILES: Final = "files"
 ROWS: Final = "rows"
 """Names, in that record, of the digest over all files of the snapshot, of the SHA-256 of each by its path, and of the
 rows of each part of the interactions."""
+TRAINED_UNTIL: Final = "trained_until_us"
+"""Name of where fitting ends, in the record of the step `retrieval`."""
+JUDGED_FROM: Final = "judged_from_us"
+"""Name of where it is to end, in the record of the step `snapshot`: of a run that does again what another has done."""
 TUNED: Final = "tuned"
 """Name of the settings that were found, by path, in the record of the step `retrieval`."""
 
@@ -62,8 +67,7 @@ class Inputs:
         The items are those that they touch and, where texts are read, all others of the catalogue; or those given,
         that another step has chosen. An erasure between the two may have taken an item's last rows away.
         """
-        rows = self.interactions.at_us < until_us
-        known = self.interactions.take(rows.nonzero()[0])
+        known = self.interactions.take(known_before(self.interactions, until_us))
         if items is not None:
             known = in_items_of(known, items)
         elif self.encoder is None:
@@ -107,7 +111,7 @@ def training_config(context: StepContext, weights: ActionWeights) -> TrainingCon
 
 def trained_until_us(context: StepContext) -> int:
     """Return where fitting ended in this run: the start of its judging window."""
-    return int(context.run.finished("retrieval").results["trained_until_us"])
+    return int(context.run.finished("retrieval").results[TRAINED_UNTIL])
 
 
 def read_bundle(context: StepContext) -> Bundle:

@@ -78,6 +78,11 @@ def write_options(run: RunFolder, options: RunOptions) -> None:
     write_atomically(run.path / FILE, msgspec.json.format(msgspec.json.encode(options)))
 
 
+def has_options(run: RunFolder) -> bool:
+    """Return whether the run's options are written down."""
+    return (run.path / FILE).exists()
+
+
 def read_options(run: RunFolder) -> RunOptions:
     """Return the options that the run's first step wrote.
 

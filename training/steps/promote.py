@@ -34,10 +34,10 @@ def run(context: StepContext) -> StepResult:
         moved = Moves(context.settings, pointer).make(
             "promote", lambda: _move(pointer, version, judged_beside), _mover(context), wanted=version, once=True
         )
-        if moved.after != version:
-            raise _OvertakenError(_since(version, moved.after))
     except _OvertakenError as error:
         return _stays(context, version, str(error))
+    if moved.after != version:
+        return _stays(context, version, _since(version, moved.after))
     nudge(context.settings)
     _keep_encoders(context.settings, registry)
     was = f", was {moved.before}" if moved.before is not None else ""

@@ -11,7 +11,7 @@ from training.gating.rules_file import load_rules
 from training.judging import judging_start
 from training.retrieval import fit_retrieval
 from training.steps.folders import fresh_folder
-from training.steps.inputs import TUNED, read_inputs
+from training.steps.inputs import JUDGED_FROM, TRAINED_UNTIL, TUNED, read_inputs
 from training.steps.runner import StepContext, StepResult
 from training.steps.tuning import RESULTS, search_settings
 
@@ -21,7 +21,10 @@ FOLDER: Final = Path("retrieval")
 def run(context: StepContext) -> StepResult:
     """Search settings if the run asks for it, and write a bundle without a ranker, which the next step reads."""
     rules, inputs = load_rules(context.settings.gate), read_inputs(context)
-    until_us = judging_start(inputs.interactions, rules.window_users)
+    fixed = context.run.finished("snapshot").results.get(JUDGED_FROM)
+    until_us = fixed or judging_start(
+        inputs.interactions, rules.window_users, include_seen=not context.options.exclude_seen
+    )
     training = inputs.training(until_us)
     training = replace(training, texts=inputs.texts(training.interactions.items))
     search = search_settings(context, training, inputs.config)
@@ -40,7 +43,7 @@ def run(context: StepContext) -> StepResult:
         {
             "digest": digest,
             "trained_until": trained_until,
-            "trained_until_us": until_us,
+            TRAINED_UNTIL: until_us,
             "judged_until_us": int(inputs.interactions.at_us[-1]) + 1,
             "interactions": len(training.interactions),
             TUNED: {} if search is None else search.values,

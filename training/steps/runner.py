@@ -11,7 +11,7 @@ import structlog
 from features.failpoints import failpoint
 from features.settings import Settings
 from training.steps.approval import Answer
-from training.steps.options import RunOptions, read_options, write_options
+from training.steps.options import RunOptions, has_options, read_options, write_options
 from training.steps.state import DONE, SKIPPED, STEPS, RunError, RunFolder, StepRecord
 from training.system_metrics import watched
 
@@ -56,7 +56,8 @@ def run_step(
     name
         One of `STEPS`.
     options
-        Of the run; given to the first step only, which writes them down.
+        Of the run; given to the first step only, which writes them down. Where none are given, a run that broke off
+        goes on with its own.
     answer
         What a person said of the version; given to the last step only.
 
@@ -73,6 +74,8 @@ def run_step(
     with run.locked(), structlog.contextvars.bound_contextvars(run=run.run, step=name):
         known = run.record(name)
         if known is not None:
+            if options not in {None, read_options(run)}:
+                raise _too_late(name, run)
             log.info("finished before, nothing to do", finished_at=known.finished_at, summary=known.summary)
             return known
         record = _record(name, run, settings, options, answer)
@@ -107,14 +110,18 @@ def _skipped_before(name: str, run: RunFolder) -> StepResult | None:
 
 
 def _options(name: str, run: RunFolder, options: RunOptions | None) -> RunOptions:
-    if name == STEPS[0]:
+    if name != STEPS[0] and options is not None:
+        raise _too_late(name, run)
+    if name == STEPS[0] and (options is not None or not has_options(run)):  # what broke off goes on with its own
         write_options(run, options or RunOptions())
-    elif options is not None:
-        raise RunError(
-            f"step {name!r} takes no options: those of run {run.run!r} were fixed by its step {STEPS[0]!r}. "
-            "Start another run to change them."
-        )
     return read_options(run)
+
+
+def _too_late(name: str, run: RunFolder) -> RunError:
+    return RunError(
+        f"step {name!r} takes no other options: those of run {run.run!r} were fixed by its step {STEPS[0]!r}. "
+        "Start another run to change them."
+    )
 
 
 def _work(name: str, context: StepContext) -> StepResult:

@@ -1,5 +1,6 @@
 """The search of settings in a training run: part of the step `retrieval`, since everything after it rests on it."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,14 +31,24 @@ def search_settings(context: StepContext, training: Training, config: TrainingCo
     options = context.options
     if not options.tune_trials:
         return None
-    from training.tuning.tune import Budget, tune  # noqa: PLC0415  # Optuna loads slowly, and few runs ask for it
+    from training.tuning.search import OtherOriginError  # noqa: PLC0415  # Optuna loads slowly, and few ask for it
+    from training.tuning.tune import Budget, tune  # noqa: PLC0415
 
     moments = time_moments(
         training.interactions, training.until_us, config.moments, include_seen=not config.exclude_seen
     )
     tell = _runs(context).record_if_up
     budget = Budget(options.tune_trials, context.run.path / FOLDER, options.tune_minutes, tell)
-    return tune(training, moments, config, budget, lambda what: log.info("tuning", what=what))
+
+    def search() -> "Tuned":
+        return tune(training, moments, config, budget, lambda what: log.info("tuning", what=what))
+
+    try:
+        return search()
+    except OtherOriginError as error:  # users were erased between a kill and this try
+        log.warning("search_begins_anew", error=str(error))
+        shutil.rmtree(budget.folder)
+        return search()
 
 
 def record_trials(context: StepContext) -> None:

@@ -30,6 +30,10 @@ RANDOM_TRIALS: Final = 5
 _ORIGIN: Final = "origin"
 
 
+class OtherOriginError(ContractError):
+    """A journal holds trials of other data, seed or settings."""
+
+
 def _ignore(_: Trial) -> None:
     """Do without."""
 
@@ -89,7 +93,7 @@ class Searcher:
         if known is None:
             study.set_user_attr(_ORIGIN, self.origin)
         elif known != self.origin:
-            raise ContractError(
+            raise OtherOriginError(
                 f"search {stage!r}: its journal holds trials of other data, seed or settings ({known}; now "
                 f"{self.origin}). Choose another folder, or remove the journal."
             )

@@ -98,6 +98,12 @@ def test_what_is_begun_goes_on_at_its_own_moment_with_its_own_bundle(tmp_path: P
     folder.finish(run_of(), AS_OF)
     with pytest.raises(BatchError, match=r"finished.*not now"):
         refuse_other(folder, run_of(), Asked(k=4), VERSION)
+    refuse_other(folder, run_of(), Asked(k=4, publish=True), VERSION)  # killed before all of them were announced
+    folder.note_announced()
+    with pytest.raises(BatchError, match=r"finished.*not now"):
+        refuse_other(folder, run_of(), Asked(k=4, publish=True), VERSION)
+    folder.clear()
+    assert not folder.announced
 
 
 def test_ids_of_lists_follow_from_what_they_are_made_of() -> None:

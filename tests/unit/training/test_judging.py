@@ -19,6 +19,13 @@ def test_the_window_is_doubled_until_as_many_users_have_labels_as_are_wanted() -
     assert users_from(starts[0]) < 150 <= users_from(starts[1]) < 200 <= users_from(starts[2])
 
 
+def test_where_items_may_come_back_those_that_a_user_had_are_labels_too() -> None:
+    few = make_interactions(n_users=300, n_items=12, per_user=40)  # people who come back for the same few things
+    end_us = int(few.at_us[-1]) + 1
+    days = [round((end_us - judging_start(few, 100, include_seen=again)) / DAY_US) for again in (False, True)]
+    assert days == [8, 1]
+
+
 def test_the_window_takes_a_quarter_of_the_data_at_most() -> None:
     start_us = judging_start(EVENTS, 10_000)
     window_us = int(EVENTS.at_us[-1]) + 1 - start_us

@@ -53,6 +53,16 @@ def test_cutoff_is_the_first_later_time() -> None:
     assert split.later.tolist() == [1, 2, 3]
 
 
+def test_what_became_known_after_a_cut_is_on_neither_side_of_it() -> None:
+    known = rows((0, 0, 1, 1.0), (0, 1, 4, 1.0), (1, 2, 5, 1.0), (1, 2, 9, 1.0))
+    late = replace(known, known_us=np.array([1, 7, 12, 9]))
+    split = cutoff_split(late, 5)
+    assert split.history.tolist() == [0]
+    assert split.later.tolist() == [2, 3]
+    with pytest.raises(ContractError, match="2 happened, but became known later; history comes with `backfill: 1`"):
+        cutoff_split(replace(known, known_us=np.full(4, 100)), 5)
+
+
 @pytest.mark.parametrize("cutoff", [0, 100])
 def test_a_cut_outside_the_data_is_refused(cutoff: int) -> None:
     with pytest.raises(ContractError, match="choose a cut inside the data"):
