@@ -21,8 +21,8 @@ from features.db.queries import async_queries
 from features.db.statistics_rows import state_of_rows
 
 OVERLAP: Final = timedelta(seconds=60)
-"""A change shows only when its transaction commits, up to a statement's timeout after its time was taken: reading
-again from a little earlier misses none."""
+"""Changes of items are committed in the order of their times (`_DATED` in `features/landing/write.py`): reading again
+from a little earlier is for a clock that was set back."""
 
 
 class ItemState(msgspec.Struct, frozen=True, gc=False):
@@ -82,10 +82,15 @@ class StatisticsRows:
 
 
 def history_of(user_id: str, row: Sequence[Any] | None) -> UserHistory:
-    """Return a history from what the query `user_history` gives; empty for users never seen."""
-    if row is None or row[0] is None:
+    """Return a history from what the query `user_history` gives; empty for users never seen.
+
+    Where retention has taken all events, the set of seen items is still there.
+    """
+    if row is None:
         return UserHistory(user_id)
     event_ids, item_ids, actions, values, at, seen, digest = row
+    if event_ids is None:
+        return UserHistory(user_id, seen_item_ids=seen or ())
     at_us = [to_us(one) for one in at]
     return UserHistory(user_id, event_ids, item_ids, actions, values, at_us, seen or (), digest)
 

@@ -9,6 +9,7 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.errors import ContractError
 from features.contracts.spec import FeatureSpec
 from training.config import TrainingConfig
 from training.group_file import GroupFile, RowBatches
@@ -77,9 +78,20 @@ def ranker_data(
     budgets: Mapping[str, int],
     spec: FeatureSpec,
 ) -> RankerData:
-    """Return what rankers of any settings are fitted on; only `rows` and the seed of a configuration matter here."""
+    """Return what rankers of any settings are fitted on; only `rows` and the seed of a configuration matter here.
+
+    Raises
+    ------
+    ContractError
+        If no group of the earlier moments, or none of the later one, holds anything that was liked.
+    """
     rng = np.random.default_rng(config.seed)
     earlier, later = _bounded(fit, config.ranker.rows, rng), _bounded(validation, config.ranker.rows, rng)
+    if not (len(earlier) and len(later)):
+        raise ContractError(
+            f"of {len(fit)} lists that a ranker learns from {len(earlier)} hold anything that was liked next, and of "
+            f"{len(validation)} that validate it {len(later)}: both need some. Train on more interactions."
+        )
     return RankerData(earlier, later, validation, budgets, spec)
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import structlog
 
 from features.build.replay import final_state
+from features.contracts.errors import ContractError
 from features.contracts.facts import ItemFacts
 from features.contracts.statistics import bucket_edge
 from features.items import Categories
@@ -44,8 +45,19 @@ class Training:
 
 
 def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
-    """Return the parts of a bundle that orders candidates by rank fusion; a ranker may be added to them."""
+    """Return the parts of a bundle that orders candidates by rank fusion; a ranker may be added to them.
+
+    Raises
+    ------
+    ContractError
+        If no interaction shows that anything was liked.
+    """
     known = training.interactions
+    if not (known.weight > 0).any():
+        raise ContractError(
+            f"none of {len(known)} interactions shows that an item was liked: all weights are 0 or less. Give the "
+            "actions that do a weight in the file of MARQUEE_ACTION_WEIGHTS, or train on more interactions."
+        )
     confidence = confidence_matrix(known, config.history_limit)
     fold_in, fresh, content = with_fresh_items(fit_als(confidence, config.als, seed=config.seed), training, config)
     index, index_info = build_index(fold_in.factors, user_vectors(fold_in, confidence, config.seed))

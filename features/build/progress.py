@@ -1,16 +1,20 @@
 """How far live statistics have come, what the data were like until then, and the weights that this leads to."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
-from features.contracts.found_weights import DataShape, weights_for
+from features.contracts.found_weights import RATINGS_TO_ONE, DataShape, weights_for
 from features.contracts.times import EPOCH
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
 from features.db.connection import Connection
 from features.db.queries import queries
+
+RATING: Final = "rating"
+FEW_RATINGS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,12 @@ class Progress:
     ) -> tuple[DataShape, ActionWeights]:
         """Return the shape of everything that landed before a time, and the weights for it; reads only what is new."""
         rows = list(queries.landed_shape(connection, since=self.read_until, until=read_until))
-        events = {action: count for action, count, _ in rows}
-        largest = max((value for action, _, value in rows if action == "rating"), default=0.0)
-        shape = self.shape + DataShape(events, largest)
+        shape = self.shape + DataShape({action: count for action, count, _ in rows})
+        largest = max((value for action, _, value in rows if action == RATING), default=0.0)
+        # Few ratings say little of their scale: it is looked for in all of them until they are many.
+        if largest > self.shape.largest_rating or (largest and shape.events[RATING] <= FEW_RATINGS):
+            usual = queries.usual_rating(connection, until=read_until, share=1 - 1 / RATINGS_TO_ONE)
+            shape = replace(shape, largest_rating=usual or 0.0)
         return shape, weights_for(shape, said, before=self.weights)
 
 

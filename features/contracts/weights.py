@@ -95,8 +95,7 @@ class ActionWeights:
         """Return the rating that each event gave as a share of the scale, float32 (n,); NaN where it gave none."""
         rated = {name for name, weight in self.actions.items() if weight.rule == "rating"}
         is_rating = np.fromiter((action in rated for action in actions), dtype=bool, count=len(actions))
-        share = np.asarray(values, dtype=np.float64) / self.rating_scale
-        return np.where(is_rating, share, np.nan).astype(np.float32)
+        return np.where(is_rating, self._share(np.asarray(values, dtype=np.float64)), np.nan).astype(np.float32)
 
     def _weigh_one(self, action: str, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         weight = self.actions.get(action)
@@ -108,10 +107,14 @@ class ActionWeights:
             case "share":
                 strength = np.clip(np.nan_to_num(value, nan=1.0), 0.0, 1.0)
             case "rating":
-                strength = self._strength(value / self.rating_scale)
+                strength = self._strength(self._share(value))
             case "signed":
                 strength = np.sign(np.nan_to_num(value, nan=1.0))
         return (weight.base * strength).astype(np.float32)
+
+    def _share(self, rating: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return ratings as shares of the scale; what is beyond it stands at its end."""
+        return np.clip(rating / self.rating_scale, -1.0, 1.0)
 
     def _strength(self, share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return how much liking ratings show, by their share of the scale; NaN shows none.

@@ -168,18 +168,27 @@ def test_a_late_event_takes_the_place_of_the_one_that_came_first(settings: Setti
     ]
 
 
-def test_a_larger_rating_moves_all_rows_to_its_scale(settings: Settings) -> None:
-    events = events_of(5, 200, ratings=True)
+def act(number: int, value: float) -> Event:
+    """Return a rating of an item of its own."""
+    said = {"user_id": "u", "item_id": f"i{number}", "action": "rating", "value": value}
+    return stamp_event(said, now=START, event_id=f"n{number}")
+
+
+def test_larger_ratings_move_all_rows_to_their_scale_and_one_alone_does_not(settings: Settings) -> None:
+    events = events_of(5, 600, ratings=True)
     until = START + timedelta(days=3)
     fill(settings, events, datetime.now(UTC), backfill=True)
     refresh_statistics(settings, until=until)
-    ten = stamp_event({"user_id": "u", "item_id": "i1", "action": "rating", "value": 9.0}, now=START, event_id="ten")
-    fill(settings, [ten], datetime.now(UTC), backfill=True)
+    values = [1e300, *[9.0] * 9]
+    nines = [act(number, value) for number, value in enumerate(values)]
+    fill(settings, nines[:1], datetime.now(UTC), backfill=True)
+    assert refresh_statistics(settings, until=until).weights.rating_scale == 5.0, "anyone may send a rating like that"
+    fill(settings, nines[1:], datetime.now(UTC), backfill=True)
 
     done = refresh_statistics(settings, until=until)
 
     assert done.weights.rating_scale == 10.0
-    known = [(event.occurred_at, event) for event in (*events, ten)]
+    known = [(event.occurred_at, event) for event in (*events, *nines)]
     assert stored(settings) == replayed(known, until, done.weights)
 
 

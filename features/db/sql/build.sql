@@ -42,6 +42,11 @@ SELECT action, count(*), coalesce(max(value), 0) FROM interactions
 WHERE landed_at >= :since AND landed_at < :until AND item_id IS NOT NULL
 GROUP BY action;
 
+-- name: usual_rating(until, share)$
+-- The smallest rating, of all that landed before an instant, that a share of them does not exceed.
+SELECT percentile_disc(:share) WITHIN GROUP (ORDER BY value) FROM interactions
+WHERE action = 'rating' AND item_id IS NOT NULL AND landed_at < :until;
+
 -- name: late_items(read_since, read_until, closed_at)
 -- Items with rows landed in [read_since, read_until) that belong to buckets already closed.
 SELECT DISTINCT item_id FROM interactions

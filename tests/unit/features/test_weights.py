@@ -47,6 +47,12 @@ def test_a_low_rating_is_a_dislike_and_leaves_a_look_alone() -> None:
     np.testing.assert_array_equal(taken_back(np.array([7, 7, 7]), history), history)
 
 
+def test_what_is_beyond_the_scale_stands_at_its_end() -> None:
+    weights = ActionWeights()
+    assert weights.weigh(["rating"] * 3, [1e308, -1e308, 5.0]).tolist() == pytest.approx([1.0, -1.0, 1.0])
+    assert weights.ratings(["rating", "view"], [1e308, np.nan])[0] == 1.0
+
+
 def test_weights_of_a_time_before_dislikes_have_none() -> None:
     stored = ActionWeights().to_json()
     del stored["rating_dislike"]
