@@ -1,5 +1,6 @@
 """What a version of the registered model is, by which tags and aliases: all without MLflow's client, slow to import."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -26,6 +27,7 @@ TAGS_OF_PEOPLE: Final = frozenset({TAG_APPROVED_BY, TAG_REJECTED_BY, TAG_APPROVA
 ALIAS_PREVIOUS: Final = "previous"
 """Alias of the version that was served before the present one: where a rollback goes."""
 
+_LOGIN: Final = re.compile(r"//[^/@\s]+@")
 NOT_THERE: Final = "RESOURCE_DOES_NOT_EXIST"
 AWAY_CODES: Final = frozenset(
     {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
@@ -89,7 +91,11 @@ class Aliased(Protocol):
 
 
 def refusal(subject: str, code: str | None, words: object) -> MarqueeError:
-    """Return our error for what MLflow answered about a subject; `code` is None where no answer can be used."""
+    """Return our error for what MLflow answered about a subject; `code` is None where no answer can be used.
+
+    Logins in addresses are left out: the error is told to whoever asks a server what it serves.
+    """
+    subject, words = (_LOGIN.sub("//", str(told)) for told in (subject, words))
     if code == NOT_THERE:
         return NotThereError(f"{subject}: {words}. `python -m training versions` lists what is there.")
     if code is None or code in AWAY_CODES:

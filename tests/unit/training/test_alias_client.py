@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.processes import uncounted
 from training.bundle.alias_client import speaks_plainly
+from training.bundle.versions import refusal
 
 ROOT = Path(__file__).resolve().parents[3]
 LOGINS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH")
@@ -43,3 +44,11 @@ def test_a_rollback_imports_neither_mlflow_nor_what_computes() -> None:
     imported = set(re.findall(r"\| +(\w+)$", done.stderr, re.MULTILINE))
     assert "requests" in imported
     assert not imported & {"mlflow", "pandas", "numpy", "lightgbm", "faiss", "sklearn"}
+
+
+def test_an_error_holds_no_login() -> None:
+    at = "http://ana:secret@mlflow:5000"
+    for code in (None, "RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        told = str(refusal(f"model 'm' in MLflow at {at}", code, f"API request to {at}/api/2.0 failed"))
+        assert "secret" not in told
+        assert told.count("http://mlflow:5000") == 2
