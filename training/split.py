@@ -93,6 +93,6 @@ def liked_weights(
     pairs, first = np.unique(pair[order], return_index=True)
     largest = later.weight[liked][order][first]
     return [
-        largest[np.searchsorted(pairs, user * width + entry)]
+        largest[np.searchsorted(pairs, user * width + entry.astype(np.int64))]
         for user, entry in zip(users.astype(np.int64).tolist(), labels, strict=True)
     ]

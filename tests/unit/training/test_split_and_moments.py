@@ -17,7 +17,7 @@ from training.moments import (
     position_moments,
     time_moments,
 )
-from training.split import cutoff_split, holdout_split, new_liked_items
+from training.split import cutoff_split, holdout_split, liked_weights, new_liked_items
 
 
 def rows(*entries: tuple[int, int, int, float]) -> Interactions:
@@ -81,6 +81,17 @@ def test_labels_are_new_liked_and_distinct() -> None:
     assert [entry.tolist() for entry in new_liked_items(history, later, np.array([0, 1]))] == [[2], []]
     again = new_liked_items(history, later, np.array([0, 1]), include_seen=True)
     assert [entry.tolist() for entry in again] == [[0, 2], [3]]
+
+
+def test_pairs_of_many_users_and_items_are_told_apart() -> None:
+    """More pairs than an int32 has: three million interactions of a hundred thousand users."""
+    few = rows((0, 0, 1, 1.0), (1, 1, 2, 1.0), (1, 2, 3, 0.5))
+    many = replace(few, items=IdMap([f"i{number}" for number in range(60_000)]), user=few.user + np.int32(70_000))
+    many = replace(many, item=few.item + np.int32(50_000))
+    users = np.array([70_000, 70_001])
+    labels = new_liked_items(many.take(np.array([], dtype=int)), many, users)
+    assert [entry.tolist() for entry in labels] == [[50_000], [50_001, 50_002]]
+    assert [entry.tolist() for entry in liked_weights(many, users, labels)] == [[1.0], [1.0, 0.5]]
 
 
 def test_each_users_moment_is_just_after_the_newest_history_row() -> None:
