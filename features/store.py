@@ -150,12 +150,14 @@ class Store:
             The newest edge read so far, microseconds since 1970 UTC; `NEVER_US` for all. Statistics that were rebuilt
             (new weights, late events) have new rows before it: read all of them from time to time.
         """
-        after = from_us(max(0, after_us))
-        async with self._connection("reading item statistics") as connection:
+        async with self._connection("reading item statistics") as connection, connection.transaction():
+            await async_queries.patient(connection)
             progress = await async_queries.statistics_progress(connection)
-            cursor = await connection.execute(
-                async_queries.newest_item_statistics.sql, {"closed_after": after}, binary=True
-            )
+            if after_us == NEVER_US:
+                cursor = await connection.execute(async_queries.all_newest_item_statistics.sql, binary=True)
+            else:
+                after = {"closed_after": from_us(max(0, after_us))}
+                cursor = await connection.execute(async_queries.newest_item_statistics.sql, after, binary=True)
             rows = await cursor.fetchall()
         return _statistics_rows(rows, progress)
 
