@@ -215,7 +215,7 @@ def test_a_run_goes_back_once_however_often_it_is_tried(registry: Registry, tmp_
         client.set_alias("previous", "1")  # as killed between the two
         for _ in range(2):
             assert served.roll_back("run 1") == Moved("1", "1")
-            assert client.aliases() == {"champion": "1", "previous": "2", "challenger": "2"}
+            assert (client.aliases()["champion"], client.aliases()["previous"]) == ("1", "2")
         assert served.went_back("run 2") is None
         assert served.roll_back("run 2") == Moved("1", "2")  # another run goes forth again
         assert served.roll_back() == Moved("2", "1")
