@@ -45,7 +45,9 @@ TOLERANCE_S: Final = 0.02
 ALONE_S: Final = 8.0
 TOGETHER_S: Final = 8.0
 TOGETHER: Final = 16
-STEP_S: Final = 6.0
+STEP_S: Final = 4.0
+STEP_ROUNDS: Final = 5
+"""All rates one after the other, so often: a virtual core is a third slower for some seconds, and a third faster."""
 LOADS: Final = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Rates that are offered, times the capacity."""
 AGAIN: Final = 200
@@ -137,7 +139,9 @@ def _several_workers(settings: Settings, bundle: Path, n_users: int) -> dict[str
         print(f"serving, {workers} workers, {TOGETHER} connections, computed: {_shown(computed)}", flush=True)
         unchanged = load_of(port, stand.requests(AGAIN), connections=TOGETHER, seconds=TOGETHER_S)
         print(f"serving, {workers} workers, {TOGETHER} connections, unchanged: {_shown(unchanged)}", flush=True)
-        knee = [_offered(stand, capacity.requests_per_s, times) for times in LOADS]
+        rounds = [[_offered(stand, capacity.requests_per_s, times) for times in LOADS] for _ in range(STEP_ROUNDS)]
+        knee = [_together(steps) for steps in zip(*rounds, strict=True)]
+        print(f"serving, what becomes of them: {knee}", flush=True)
         clicks = _clicks(stand, capacity.requests_per_s)
     peak = max(step["goodput_per_s"] for step in knee)
     return {
@@ -162,6 +166,27 @@ def _offered(stand: Stand, capacity: float, times: float) -> dict[str, Any]:
     }
     print(f"serving, {times} x capacity: {found}", flush=True)
     return found
+
+
+def _together(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median of each figure of the same rate in several rounds, and how many answers had each status."""
+    found: dict[str, Any] = {}
+    for name, first in steps[0].items():
+        if name == "by_status":
+            codes = sorted({code for step in steps for code in step[name]})
+            found[name] = {code: sum(step[name].get(code, 0) for step in steps) for code in codes}
+        elif isinstance(first, dict):
+            found[name] = {key: _middle([step[name][key] for step in steps]) for key in first}
+        else:
+            found[name] = _middle([step[name] for step in steps])
+    found["requests"] = sum(step["requests"] for step in steps)
+    return found
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    """Return the median of the values that there are, None where there are none."""
+    known = [value for value in values if value is not None]
+    return round(float(np.median(known)), 4) if known else None
 
 
 def _taken(shots: Shots) -> Shots:
