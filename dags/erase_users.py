@@ -11,8 +11,8 @@ DOC = """
 ### Erase users
 
 Takes users out of all tables, empties dead letters that hold them, and leaves a keyed digest of their ids, so that
-nothing of theirs lands again (`python -m features erase`). Enter their ids, one a line, and trigger the run. With the
-box ticked it only counts.
+nothing of theirs lands again (`python -m features erase`). Enter their ids, one a line and to the letter: spaces
+count. Then trigger the run; with the box ticked it only counts.
 
 **The receipt** of each user stands in the log and, without the id, in the table `erasures`: rows by table, dead
 letters, training snapshots and exports that hold the user (delete those files), Kafka topics that hold their events
@@ -27,10 +27,11 @@ PARAMS = {
     "user_ids": Param(
         [],
         type="array",
-        items={"type": "string", "minLength": 1, "maxLength": 256},
+        # They reach the command one a line.
+        items={"type": "string", "minLength": 1, "maxLength": 256, "not": {"pattern": "[\r\n]"}},
         minItems=1,
         title="User ids",
-        description="Users to erase, one a line, as events name them.",
+        description="Users to erase, one a line, to the letter as events name them: spaces count.",
     ),
     "dry_run": Param(
         False,  # noqa: FBT003  # the form's default

@@ -1,6 +1,7 @@
 """The data doctor: named checks of what has landed, before training goes by it."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -9,6 +10,8 @@ import msgspec
 from features.admin.doctor_checks import CHECKS, Check, Found, Sample
 from features.admin.doctor_config import CheckConfig, DoctorConfig
 from features.contracts.errors import UnavailableError
+from features.contracts.found_weights import DataShape, weights_for
+from features.contracts.weights_file import SaidWeights
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
 
@@ -74,7 +77,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[Finding]
 
 
-def diagnose(connection: Connection, config: DoctorConfig, now: datetime) -> Diagnosis:
+def diagnose(connection: Connection, config: DoctorConfig, said: SaidWeights, now: datetime) -> Diagnosis:
     """Return what the checks came to.
 
     Parameters
@@ -83,6 +86,8 @@ def diagnose(connection: Connection, config: DoctorConfig, now: datetime) -> Dia
         In no transaction.
     config
         Severities, thresholds and bounds.
+    said
+        What the file of action weights says: training goes by it, too.
     now
         Aware UTC.
 
@@ -97,9 +102,8 @@ def diagnose(connection: Connection, config: DoctorConfig, now: datetime) -> Dia
         percent = 100.0 if estimate <= config.sample_rows else max(0.001, 100 * config.sample_rows / estimate)
         sampled = queries.sampled_rows(connection, percent=percent)
         queries.limit_statements(connection, milliseconds=int(config.check_seconds * 1_000))
-        findings = [
-            _finding(check, config.checks[check.name], Sample(connection, percent, sampled, now, 0)) for check in CHECKS
-        ]
+        sample = Sample(connection, percent, sampled, now, weights_for(DataShape(), said).actions, threshold=0)
+        findings = [_finding(check, config.checks[check.name], sample) for check in CHECKS]
     return Diagnosis(
         blocked=any(finding.outcome == "block" for finding in findings),
         rows=sampled if percent == 100.0 else estimate,
@@ -128,7 +132,7 @@ def _finding(check: Check, config: CheckConfig, sample: Sample) -> Finding:
 
 def _run(check: Check, config: CheckConfig, sample: Sample) -> tuple[Found, Outcome]:
     """Return what a check found and what that means; one that takes too long says so, and the others go on."""
-    judged = Sample(sample.connection, sample.percent, sample.rows, sample.now, config.threshold)
+    judged = replace(sample, threshold=config.threshold)
     try:
         with database_errors(check.name), sample.connection.transaction():
             found = check.run(judged)

@@ -1,12 +1,12 @@
 """The checks of the data doctor: each counts what is odd, gives examples, and says what to do next."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Final
 
-from features.contracts.weights import DEFAULT_ACTIONS
+from features.contracts.weights import ActionWeight
 from features.db.connection import Connection
 from features.db.queries import queries
 
@@ -32,6 +32,8 @@ class Sample:
         Interactions in the sample.
     now
         Aware UTC.
+    weights
+        Of the actions that training knows, by name.
     threshold
         Of the check under way.
     """
@@ -40,6 +42,7 @@ class Sample:
     percent: float
     rows: int
     now: datetime
+    weights: Mapping[str, ActionWeight]
     threshold: float
 
     @property
@@ -110,7 +113,7 @@ def one_action(sample: Sample) -> Found:
     rows = list(queries.actions_taken(sample.connection, percent=sample.percent))
     of = sum(count for _, count in rows)
     action, count = rows[0] if rows else ("", 0)
-    weight = DEFAULT_ACTIONS.get(action)
+    weight = sample.weights.get(action)
     share = _share(count, of)
     told = f"{share:.1%} of interactions are of the action {action!r}" if rows else "there are no interactions"
     flat = weight is not None and weight.rule == "constant"
@@ -121,7 +124,7 @@ def one_action(sample: Sample) -> Found:
 def unweighted_actions(sample: Sample) -> Found:
     """Return interactions whose action weighs nothing."""
     rows = list(queries.actions_taken(sample.connection, percent=sample.percent))
-    odd = [(action, count) for action, count in rows if action not in DEFAULT_ACTIONS]
+    odd = [(action, count) for action, count in rows if action not in sample.weights]
     count, of = sum(number for _, number in odd), sum(number for _, number in rows)
     told = f"{_share(count, of):.1%} of interactions are of actions without a weight: training ignores them"
     examples = [f"{action}: {number} interactions" for action, number in odd[:10]]
@@ -242,7 +245,7 @@ def _checks() -> Iterable[Check]:
         "unweighted_actions",
         "actions without a weight",
         unweighted_actions,
-        "send actions that have a weight, or give them one in features/contracts/weights.py",
+        "send actions that have a weight, or give them one in the file that MARQUEE_ACTION_WEIGHTS names",
     )
     yield Check(
         "items_without_text",

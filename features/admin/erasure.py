@@ -11,10 +11,11 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
+from features.admin.erasure_secret import refuse_another_secret
 from features.admin.user_files import Scan, scan
 from features.admin.user_letters import letters_of
 from features.contracts.batch import written_folders
-from features.contracts.erasure import ErasureSecretError, erased_name, secret_check, user_key
+from features.contracts.erasure import erased_name, secret_check, user_key
 from features.contracts.errors import ContractError, UnavailableError
 from features.db.connection import Connection, database_errors
 from features.db.gate import GATE, landed_before
@@ -172,7 +173,8 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
         snapshots = scan([settings.work_dir], user_id, erase_at)
         exports = scan(_export_folders(connection), user_id)
         lists = scan(written_folders(settings.work_dir), user_id, erase_at)
-        _refuse_foreign(connection, check)
+        with connection.transaction():
+            refuse_another_secret(connection, secret)
         # Looking through letters takes a while, and landing need not wait: those up to here are looked at now.
         looked_until = landed_before(connection)
         with connection.transaction():
@@ -214,16 +216,6 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
 def erased_target(settings: Settings, user_id: str) -> str:
     """Return how the audit names a user who was erased: not by the id."""
     return erased_name(user_key(settings.erasure_secret.get_secret_value().encode(), user_id))
-
-
-def _refuse_foreign(connection: Connection, check: str) -> None:
-    with connection.transaction():
-        foreign = queries.foreign_erasures(connection, secret_check=check)
-    if foreign:
-        raise ErasureSecretError(
-            f"MARQUEE_ERASURE_SECRET is not the one under which {foreign} users were erased before: with another one "
-            "they would come back. Set it to the former value."
-        )
 
 
 def _recommendations(connection: Connection, user_id: str) -> list[str]:

@@ -39,7 +39,7 @@ def letters_of(
     """
     keys = [user_id.encode(), *(shown.encode() for shown in recommendation_ids)]
     since, until = span
-    chosen = {"keys": keys, "needles": spellings(user_id), "since": since, "until": until, "at_most": LETTERS_AT_ONCE}
+    chosen = {"keys": keys, "needles": needles(user_id), "since": since, "until": until, "at_most": LETTERS_AT_ONCE}
     found: list[int] = []
     after_id = 0
     while rows := list(queries.letters_that_may_hold(connection, **chosen, after_id=after_id)):
@@ -49,17 +49,19 @@ def letters_of(
 
 
 def holds_user(raw: bytes, user_id: str) -> bool:
-    """Return whether some bytes hold a user's id: as a text of their JSON, or as a word where they are none.
+    r"""Return whether some bytes hold a user's id: as a text of their JSON, or as a word where they are none.
 
     >>> holds_user(b'{"user_id": 7, "value": 8}', "7"), holds_user(b'{"user_id": 7, "value": 8}', "8")
     (True, False)
     >>> holds_user(b'{"user_id": "anna", "val', "anna"), holds_user(b'{"user_id": "annabel", "val', "anna")
     (True, False)
+    >>> holds_user(b'{"user_id": "a\\u002Fb", "val', "a/b"), holds_user(b'{"user_id": "a\\/b", "val', "a/b")
+    (True, True)
     """
     try:
         content = msgspec.json.decode(without_registry_header(raw))
     except UNREADABLE:
-        return any(_word(spelling).search(raw) for spelling in spellings(user_id))
+        return _word(user_id).search(raw) is not None
     return any(_is_user(name, value, user_id) for name, value in _values(content, ""))
 
 
@@ -72,24 +74,35 @@ def _holds(letter: tuple[Any, ...], user_id: str, keys: Collection[bytes]) -> bo
     return holds_user(raw, user_id) or (fixed_raw is not None and holds_user(fixed_raw, user_id))
 
 
-def spellings(user_id: str) -> list[bytes]:
-    """Return an id as JSON may hold it: its characters, and those beyond ASCII escaped in either case."""
+def needles(user_id: str) -> list[bytes]:
+    """Return byte strings one of which is in every letter that holds an id: where one is, the letter may hold it.
+
+    They are the id as JSON may hold it, its characters beyond ASCII escaped in either case; and the beginnings of
+    escapes that no character needs, as PHP makes them of "/" and .NET of "+".
+    """
     inside = msgspec.json.encode(user_id)[1:-1].decode()
-    forms = (user_id, inside, _escaped(inside, "04x"), _escaped(inside, "04X"))
+    forms = [user_id, inside, _ascii(inside, "04x"), _ascii(inside, "04X"), "\\u00"]
+    forms += ["\\/"] if "/" in user_id else []
     return [form.encode() for form in dict.fromkeys(forms)]
 
 
-def _escaped(text: str, hexadecimal: str) -> str:
-    return "".join(
-        character
-        if character.isascii()
-        else "".join(f"\\u{unit:{hexadecimal}}" for (unit,) in struct.iter_unpack(">H", character.encode("utf-16-be")))
-        for character in text
-    )
+def _ascii(text: str, hexadecimal: str) -> str:
+    return "".join(character if character.isascii() else _escaped(character, hexadecimal) for character in text)
 
 
-def _word(spelling: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"(?<![\w-])" + re.escape(spelling) + rb"(?![\w-])")
+def _escaped(character: str, hexadecimal: str) -> str:
+    return "".join(f"\\u{unit:{hexadecimal}}" for (unit,) in struct.iter_unpack(">H", character.encode("utf-16-be")))
+
+
+def _word(user_id: str) -> re.Pattern[bytes]:
+    """Return what finds an id as a word, each of its characters as it is or escaped."""
+    return re.compile(rb"(?<![\w-])" + b"".join(map(_written, user_id)) + rb"(?![\w-])")
+
+
+def _written(character: str) -> bytes:
+    short = {character.encode(), msgspec.json.encode(character)[1:-1], *([b"\\/"] if character == "/" else [])}
+    long = _escaped(character, "04x").encode()
+    return b"(?:" + b"|".join(map(re.escape, sorted(short))) + b"|(?i:" + re.escape(long) + b"))"
 
 
 def _values(content: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from features.admin import doctor as data
 from features.admin.doctor import Diagnosis
 from features.admin.doctor_config import load_config
+from features.contracts.weights_file import load_weights
 from features.db.connection import connect
 from features.settings import load_settings
 
@@ -28,9 +29,9 @@ def doctor(
 ) -> None:
     """Check what has landed before training goes by it; exit code 1 if a check that blocks has failed."""
     settings = load_settings()
-    chosen = load_config(config or settings.doctor)
+    chosen, said = load_config(config or settings.doctor), load_weights(settings.action_weights)
     with connect(settings, name="doctor", statement_timeout_s=600) as connection:
-        found = data.diagnose(connection, chosen, datetime.now(UTC))
+        found = data.diagnose(connection, chosen, said, datetime.now(UTC))
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:

@@ -23,14 +23,17 @@ def erase(
     listed: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="FILE", help="A file of user ids, one a line; - reads them from standard input."
+            "--from",
+            metavar="FILE",
+            help="A file of user ids, one a line, to the letter: spaces count. Empty lines are skipped; - reads them "
+            "from standard input.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be erased.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the receipts as JSON, one a line.")] = False,
 ) -> None:
     """Erase users: their rows, letters, and whatever of them arrives later; prints a receipt for each."""
-    wanted = [*(user_ids or ()), *(_read(listed) if listed else ())]
+    wanted = [*(user_ids or ()), *(read_ids(listed) if listed else ())]
     if not wanted:
         raise typer.BadParameter("name at least one user")
     settings = load_settings()
@@ -43,9 +46,12 @@ def erase(
             typer.echo(msgspec.json.encode(receipt).decode() if json else "\n".join(_lines(user_id, receipt)))
 
 
-def _read(listed: str) -> Sequence[str]:
-    text = sys.stdin.read() if listed == "-" else Path(listed).read_text(encoding="utf-8")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def read_ids(listed: str) -> Sequence[str]:
+    """Return the ids that a file lists, one a line; `-` is standard input."""
+    # As bytes: a text file would take a lone \r for the end of a line, and an id may hold any character.
+    raw = sys.stdin.buffer.read() if listed == "-" else Path(listed).read_bytes()
+    lines = (line.removesuffix("\r") for line in raw.decode().split("\n"))
+    return [line for line in lines if line]
 
 
 def _lines(user_id: str, receipt: Receipt) -> Iterator[str]:

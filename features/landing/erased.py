@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from features.admin.erasure_secret import refuse_another_secret
 from features.contracts.erasure import user_key
 from features.contracts.events import BaseEvent, Feedback, Impression, Interaction, User
 from features.db.connection import Connection
@@ -32,8 +33,16 @@ class Erased:
         self._seen = 0
 
     def refresh(self, connection: Connection) -> None:
-        """Learn of new erasures, inside the gate: none can come before the transaction under way ends."""
+        """Learn of new erasures, inside the gate: none can come before the transaction under way ends.
+
+        Raises
+        ------
+        ErasureSecretError
+            If the secret is empty, or not the one under which users were erased: nobody would be known.
+        """
         if fresh := list(queries.erasures_after(connection, erasure_id=self._seen)):
+            if not self._seen:  # once: each later erasure is held to the secret of the first ones
+                refuse_another_secret(connection, self._secret)
             self._keys.update(key for _, key in fresh)
             self._seen = fresh[-1][0]
             self._known.clear()

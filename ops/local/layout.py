@@ -63,5 +63,5 @@ class Layout:
 
 
 def chosen_layout() -> Layout:
-    """Return the layout of the stack that ``MARQUEE_RUN_DIR`` names (default ``.run`` in the checkout)."""
-    return Layout((ROOT / os.environ.get("MARQUEE_RUN_DIR", ".run")).resolve())
+    """Return the layout of the stack that ``MARQUEE_RUN_DIR`` names; unset or empty: ``.run`` in the checkout."""
+    return Layout((ROOT / (os.environ.get("MARQUEE_RUN_DIR") or ".run")).resolve())

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from features.settings import Settings
 from ops.local.layout import ROOT, Layout
 from ops.local.ports import LOOPBACK, choose_ports
 from ops.local.state import Secrets, State, read_state, write_private, write_state
@@ -29,9 +30,13 @@ class Stack:
         return f"{scheme}://{role}:{password}@{LOOPBACK}:{self.state.ports.postgres}/{role}"
 
     def settings(self) -> dict[str, str]:
-        """Return the ``MARQUEE_*`` variables of this stack, and the two that keep numeric libraries from spinning."""
+        """Return the ``MARQUEE_*`` variables of this stack, and the two that keep numeric libraries from spinning.
+
+        Settings that the stack leaves open are the caller's.
+        """
         ports = self.state.ports
         return {
+            **_given(),
             "MARQUEE_RUN_DIR": str(self.layout.run_dir),
             "MARQUEE_DATABASE_URL": self.database_url("marquee"),
             "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{ports.kafka}",
@@ -44,7 +49,7 @@ class Stack:
             "MARQUEE_API_URL": f"http://{LOOPBACK}:{ports.api}",
             "MARQUEE_API_HOST": LOOPBACK,
             "MARQUEE_API_PORT": str(ports.api),
-            "MARQUEE_WORKERS": os.environ.get("MARQUEE_WORKERS", API_WORKERS),
+            "MARQUEE_WORKERS": os.environ.get("MARQUEE_WORKERS") or API_WORKERS,
             "MARQUEE_MODEL_NAME": "marquee",
             "MARQUEE_MODEL_ALIAS": "champion",
             "MARQUEE_ADMIN_TOKEN": self.state.secrets.admin_token,
@@ -71,6 +76,12 @@ class Stack:
         """Write `.run/env`, so that ``. .run/env`` gives any command this stack."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.settings().items()]
         write_private(self.layout.env_file, "\n".join(lines) + "\n")
+
+
+def _given() -> dict[str, str]:
+    """Return the settings that our environment gives; an empty one counts as unset."""
+    names = [f"MARQUEE_{field.upper()}" for field in Settings.model_fields]
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def open_stack(layout: Layout) -> Stack | None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from features.settings import Settings
 from ops.compose.__main__ import variables
 from ops.local import plan
 from ops.local.layout import ROOT, Layout
@@ -89,9 +90,17 @@ def test_it_runs_the_command_of_the_local_stack(compose: dict[str, Any], local: 
 
 
 @pytest.mark.parametrize("name", ["landing", "embedder", "api", *(name for name, _, _ in airflow.COMPONENTS)])
-def test_it_gives_the_settings_of_the_local_stack(compose: dict[str, Any], stack: Stack, name: str) -> None:
-    given = {key for key in compose["services"][name]["environment"] if not key.startswith("AIRFLOW_")}
-    assert given == set(stack.settings()) - {"MARQUEE_RUN_DIR"}
+def test_it_gives_the_settings_of_the_local_stack_and_the_hosts_where_that_leaves_them_open(
+    compose: dict[str, Any], stack: Stack, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    every = {f"MARQUEE_{field.upper()}" for field in Settings.model_fields}
+    for setting in every:
+        monkeypatch.delenv(setting, raising=False)
+    ours = set(stack.settings())
+    given = {key: text for key, text in compose["services"][name]["environment"].items() if key[:8] != "AIRFLOW_"}
+    assert set(given) == (ours | every) - {"MARQUEE_RUN_DIR"}
+    # A variable without a value is the host's, and is not set in the container where the host does not set it.
+    assert {key for key, text in given.items() if text is None} == every - ours
 
 
 def test_airflow_and_mlflow_are_configured_as_locally(compose: dict[str, Any], stack: Stack) -> None:

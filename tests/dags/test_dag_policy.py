@@ -1,5 +1,6 @@
 """What every DAG of ours keeps to, and the shape of those with more than one task or a form."""
 
+import re
 from typing import Any
 
 import pytest
@@ -138,6 +139,9 @@ def test_what_changes_things_at_once_is_started_by_a_form_only(dag_folder: Folde
 def test_users_to_erase_and_versions_to_promote_must_be_named(dag_folder: Folder) -> None:
     dags = dag_folder["dags"]
     assert dags["erase_users"]["params"]["user_ids"]["minItems"] == 1
+    # Of an id that holds a line break the command would make two.
+    refused = dags["erase_users"]["params"]["user_ids"]["items"]["not"]["pattern"]
+    assert [bool(re.search(refused, user)) for user in ("ann\ncarl", "ann\r", " ann ")] == [True, True, False]
     assert dags["promote_model"]["params"]["version"]["pattern"] == "^[0-9]{1,9}$"
     assert dags["promote_model"]["params"]["reason"]["minLength"] > 0
 

@@ -13,9 +13,11 @@ from features.admin.doctor import Finding, diagnose
 from features.admin.doctor_checks import CHECKS
 from features.admin.doctor_config import DEFAULTS, load_config
 from features.contracts.errors import ContractError
+from features.contracts.weights_file import SaidWeights
 from features.db.connection import connect
 from features.settings import Settings
 from tests.support.landing import Rig
+from training.steps import gate
 
 pytestmark = pytest.mark.integration
 
@@ -72,7 +74,7 @@ def put(rig: Rig, acts: Sequence[Act]) -> None:
 def diagnosed(rig: Rig, config: Path | None = None) -> dict[str, Finding]:
     """Return what each check came to."""
     with connect(rig.settings, name="test") as connection:
-        found = diagnose(connection, load_config(config), NOW)
+        found = diagnose(connection, load_config(config), SaidWeights(), NOW)
     return {finding.name: finding for finding in found.findings}
 
 
@@ -108,6 +110,24 @@ def test_one_user_with_thousands_of_events_is_a_bot(rig: Rig) -> None:
 def test_actions_that_teach_little_are_found(rig: Rig, action: str, check: str, outcome: str) -> None:
     put(rig, [act(n, NOW - timedelta(hours=n), action=action) for n in range(200)])
     assert failed(rig)[check] == outcome
+
+
+def test_actions_that_the_file_of_weights_names_have_a_weight(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(rig, [act(n, NOW - timedelta(hours=n), action="listen") for n in range(200)])
+    refused = rig.command("doctor", check=False)
+    assert refused.returncode == 1
+    assert "MARQUEE_ACTION_WEIGHTS" in refused.stderr
+    assert gate._doctor(rig.settings).blocked
+
+    weights = tmp_path / "weights.yaml"
+    weights.write_text("actions: {listen: {rule: constant, base: 2}}", encoding="utf-8")
+    monkeypatch.setenv("MARQUEE_ACTION_WEIGHTS", str(weights))
+    found = json.loads(rig.command("doctor", "--json").stdout)["findings"]
+    outcomes = {finding["name"]: finding["outcome"] for finding in found}
+    assert (outcomes["unweighted_actions"], outcomes["one_action"]) == ("ok", "warn")
+    assert not gate._doctor(rig.settings.model_copy(update={"action_weights": weights})).blocked
 
 
 def test_items_without_text_are_found(rig: Rig) -> None:
@@ -180,7 +200,7 @@ def test_every_check_has_defaults_and_more_rows_than_the_sample_are_sampled(rig:
     rig.rows("ANALYZE interactions", fetch=False)
     (tmp_path / "doctor.yaml").write_text("sample_rows: 5000", encoding="utf-8")
     with connect(rig.settings, name="test") as connection:
-        found = diagnose(connection, load_config(tmp_path / "doctor.yaml"), NOW)
+        found = diagnose(connection, load_config(tmp_path / "doctor.yaml"), SaidWeights(), NOW)
     assert found.rows == DAYS * A_DAY
     assert 1_000 < found.sampled < 12_000
     assert not found.blocked

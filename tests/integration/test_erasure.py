@@ -186,6 +186,32 @@ def test_another_secret_is_refused_and_none_too(rig: Rig) -> None:
     assert rig.rows("SELECT count(*)::int FROM erasures") == [(1,)]
 
 
+def test_under_another_secret_nothing_lands(rig: Rig, tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text(f"user_id,item_id,occurred_at\nanna,i1,{START.isoformat()}\n", encoding="utf-8")
+    rig.command("erase", "anna")
+    rig.produce(life("anna"))
+    other = Rig(rig.settings.model_copy(update={"erasure_secret": SecretStr("another")}))
+
+    for command in (("land", "--until-caught-up"), ("import", "--interactions", str(file))):
+        refused = other.command(*command, check=False)
+        assert refused.returncode != 0
+        assert "not the one under which 1 users were erased before" in refused.stderr
+    assert held(rig, "anna") == {}
+    rig.land_all()
+    assert held(rig, "anna") in ({}, {"feedback": 1})  # what came without a user names a list that nobody knows
+    assert rig.counters()["skipped"] == 23
+
+
+def test_letters_are_emptied_however_their_producer_escapes(rig: Rig) -> None:
+    rig.produce_raw(
+        [rb'{"user_id": "a\/b+c"}', rb'{"user_id": "a/b\u002Bc"}', rb'{"user_id": "a\/b+c', rb'{"user_id": "a\/b+d"}']
+    )
+    rig.land_all()
+    assert erased(rig, "a/b+c")["dead_letters"] == 3
+    assert rig.rows("SELECT raw FROM dead_letters WHERE erased_at IS NULL") == [(rb'{"user_id": "a\/b+d"}',)]
+
+
 def test_a_broker_that_is_away_is_said_and_stops_nothing(rig: Rig) -> None:
     rig.produce(life("anna"))
     rig.land_all()

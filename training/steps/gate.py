@@ -10,6 +10,7 @@ import numpy as np
 from features.admin.doctor import Diagnosis, diagnose
 from features.admin.doctor_config import load_config
 from features.contracts.errors import ContractError
+from features.contracts.weights_file import load_weights
 from features.db.connection import connect
 from features.settings import Settings
 from training.bundle.bundle import Bundle
@@ -133,8 +134,9 @@ def _serving_path(settings: Settings, champion: RegisteredVersion, rules: GateRu
 
 
 def _doctor(settings: Settings) -> Diagnosis:
+    config, said = load_config(settings.doctor), load_weights(settings.action_weights)
     with connect(settings, name="gate", statement_timeout_s=600) as connection:
-        return diagnose(connection, load_config(settings.doctor), datetime.now(UTC))
+        return diagnose(connection, config, said, datetime.now(UTC))
 
 
 def _told(version: str, champion: RegisteredVersion | None, decision: Decision) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import pytest
 
 from ops.compose.__main__ import complete
 from ops.local.errors import StackError
-from ops.local.layout import ROOT, SOCKET_PATH_LIMIT, Layout
+from ops.local.layout import ROOT, SOCKET_PATH_LIMIT, Layout, chosen_layout
 from ops.local.ports import Ports
-from ops.local.stack import open_stack, prepare_stack
+from ops.local.stack import API_WORKERS, open_stack, prepare_stack
 from ops.local.state import Secrets, State, read_state, write_state
 
 
@@ -53,6 +53,25 @@ def test_a_stack_keeps_ports_and_secrets_and_its_env_file_gives_them(tmp_path: P
     assert mode(layout.env_file) == 0o600
 
 
+def test_settings_that_the_stack_leaves_open_are_the_callers_also_in_its_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARQUEE_RETENTION_DAYS", "30")
+    monkeypatch.setenv("MARQUEE_DIVERSITY", "")  # as unset: empty is no number
+    monkeypatch.setenv("MARQUEE_WORKERS", "")
+    monkeypatch.setenv("MARQUEE_WORK_DIR", "/elsewhere")
+    monkeypatch.setenv("MARQUEE_FAILPOINTS", "after_commit:exit")  # no setting
+    layout = Layout(tmp_path / "run", tmp_path / "mlruns")
+
+    given = prepare_stack(layout, {}).process_environment()
+
+    assert given["MARQUEE_RETENTION_DAYS"] == "30"
+    assert given["MARQUEE_WORKERS"] == API_WORKERS
+    assert given["MARQUEE_WORK_DIR"] == str(layout.run_dir / "work")
+    assert not {"MARQUEE_DIVERSITY", "MARQUEE_FAILPOINTS"} & set(given)
+    assert "export MARQUEE_RETENTION_DAYS=30\n" in layout.env_file.read_text(encoding="utf-8")
+
+
 def test_a_state_older_than_a_secret_gets_it_once_and_keeps_it(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "run", tmp_path / "mlruns")
     made = prepare_stack(layout, {})
@@ -72,6 +91,17 @@ def test_an_env_file_of_compose_gets_the_secrets_that_it_lacks() -> None:
     assert whole.startswith("ADMIN_TOKEN=mine\n")
     assert "ERASURE_SECRET=" in whole
     assert complete(whole) == whole
+
+
+@pytest.mark.parametrize("named", [None, "", ".run"])
+def test_a_run_folder_that_is_unset_or_empty_is_the_default_and_never_the_checkout(
+    monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    if named is None:
+        monkeypatch.delenv("MARQUEE_RUN_DIR", raising=False)
+    else:
+        monkeypatch.setenv("MARQUEE_RUN_DIR", named)
+    assert chosen_layout().run_dir == ROOT / ".run"
 
 
 def test_a_stack_is_named_by_its_folder_and_never_like_another() -> None:
