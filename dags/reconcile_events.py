@@ -5,8 +5,8 @@ from datetime import timedelta
 from marquee_tasks import command, every, marquee_dag
 
 NEXT_STEP = (
-    "the end of the log names partitions and offsets; `python -m features offsets` reads events again that were not "
-    "landed."
+    "the end of the log names partitions and offsets; `python -m features offsets accept` lets those go on that are "
+    "stopped, and events that landing has passed by are to be sent again."
 )
 
 DOC = """
@@ -18,8 +18,10 @@ that is gone was erased or has expired. The log shows the account, and what land
 
 **When it fails.** An event is not accounted for, or a topic was made anew. The end of the log says for each partition
 what is wrong and which offsets are concerned. Nothing is changed by this DAG. Exit code 1 is a finding; 2 means that
-Postgres or Kafka was away, and the next hour tells more. Events that were not landed are read again after
-`python -m features offsets`; see ARCHITECTURE.md for the account's two identities.
+Postgres or Kafka was away, and the next hour tells more. `python -m features offsets show` names the partitions that
+are stopped, since their topic was made anew or they stand past its end; `offsets accept` lets these go on. What landing
+has passed by it does not read again: send those events again, each lands once by its `event_id`. The account's two
+identities stand in `features/admin/balance.py`.
 
 **Beside it.** `python -m features reconcile --prometheus-file F` writes the same as metrics.
 """

@@ -241,10 +241,11 @@ class EventProducer:
         Raises
         ------
         UnavailableError
-            If the producer is not connected; none was handed over.
+            If the producer is not connected, or was closed meanwhile, of which `done` may then hear too.
         """
         bulk = self._bulk
-        if bulk is None:
+        # One made anew, after a send timed out, knows only topics that it was asked for since.
+        if bulk is None or not all(bulk.knows(topic) for topic in {message.topic for message in messages}):
             raise UnavailableError("Kafka, sending: the producer is not connected")
         try:
             bulk.send(messages, partial(self._heard, self._producer, done))

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.structs import MemberState
 
 from features.contracts.errors import UnavailableError
 from features.db.connection import Connection
@@ -46,7 +47,7 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         log.info("partitions revoked", partitions=len(list(revoked)))
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Note that partitions came: every rebalance ends with it."""
+        """Note that partitions came; a rebalance that brings none ends without a word."""
         self.changed = True
         self.joining_since = None
         log.info("partitions assigned", partitions=len(list(assigned)))
@@ -135,9 +136,10 @@ class Reader:
         """
         if time.monotonic() - self._copied_s > COPY_AGAIN_S:
             self.copy_offsets(())
-        if time.monotonic() - self._looked_at_topics_s > LOOK_AGAIN_S:
+        # What went away cannot be stopped; placing partitions looks at topics, too.
+        if not self._assignment.changed and time.monotonic() - self._looked_at_topics_s > LOOK_AGAIN_S:
             self._look_at_topics()
-        wait_ms = (IDLE_POLL_MS if self._assignment.joining_since is None else self._join_ms()) if wait else 0
+        wait_ms = self._poll_ms() if wait else 0
         with kafka_errors("polling"):
             polled = self._consumer.poll(timeout_ms=wait_ms, max_records=max(1, self._batch_size - self._size))
         if self._assignment.changed:
@@ -178,14 +180,23 @@ class Reader:
         self._consumer.unsubscribe()
         self._subscribe()
 
-    def _join_ms(self) -> int:
-        """Return how long to poll while joining the group; a group that was not joined for long is joined anew.
+    def _poll_ms(self) -> int:
+        """Return how long to poll for the first message; a group that was not joined for long is joined anew.
 
         kafka-python 3.0.12 loses an assignment that comes after the poll which asked for it if it asked because a
         topic had changed: polls longer than a join usually takes make that rare, joining anew mends it.
         """
+        is_member = self._consumer.group_metadata().state is MemberState.STABLE
         joining_since = self._assignment.joining_since
-        if joining_since is not None and time.monotonic() - joining_since > JOIN_ANEW_S:
+        if joining_since is None:
+            if is_member:
+                return IDLE_POLL_MS
+            joining_since = self._assignment.joining_since = time.monotonic()
+        if time.monotonic() - joining_since > JOIN_ANEW_S:
+            if is_member and self._consumer.assignment():
+                # It has joined, and kept what it has: of a rebalance that brings nothing the listener is not told.
+                self._assignment.joining_since = None
+                return IDLE_POLL_MS
             log.warning("no assignment came, joining the group anew")
             self._consumer.unsubscribe()
             self._subscribe()
@@ -193,11 +204,11 @@ class Reader:
 
     def keep_membership(self) -> None:
         """Tell the group that this process is alive, without reading on."""
-        partitions = self._consumer.assignment()
-        self._consumer.pause(*partitions)
+        self._consumer.pause(*self._consumer.assignment())
         with kafka_errors("polling"):
             self._consumer.poll(timeout_ms=0)
-        self._consumer.resume(*(partitions - self._halted.keys()))
+        # Asked again: a rebalance that ended in this poll may have taken some away.
+        self._consumer.resume(*(self._consumer.assignment() - self._halted.keys()))
 
     def take(self) -> list[Span]:
         """Return what was collected, as far as it can be landed; collecting begins anew.
@@ -318,12 +329,17 @@ class Reader:
 
     def close(self) -> None:
         """Leave the group, so that others take over at once."""
-        try:
-            with kafka_errors("leaving the group"):
-                self._consumer.close(autocommit=False, timeout_ms=3_000)
-        except UnavailableError as error:
-            log.warning("left without a word, others take over when the session ends", reason=str(error))
+        leave(self._consumer)
         self._admin.close()
+
+
+def leave(consumer: KafkaConsumer) -> None:
+    """Close a consumer, which leaves its group if it is in one."""
+    try:
+        with kafka_errors("leaving the group"):
+            consumer.close(autocommit=False, timeout_ms=3_000)
+    except UnavailableError as error:
+        log.warning("left without a word, others take over when the session ends", reason=str(error))
 
 
 def _copied(_: object, response: object) -> None:

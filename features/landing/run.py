@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import structlog
@@ -11,9 +12,9 @@ from features.contracts.mappings import load_mappings
 from features.failpoints import failpoint
 from features.kafka import Admin, EventProducer, landed_topics, open_consumer
 from features.landing.ahead import ReadAhead
-from features.landing.dead_letters import publish_dead_letters
+from features.landing.dead_letters import UnpublishedError, publish_dead_letters
 from features.landing.protocol import Batch, FenceError, Lander
-from features.landing.reader import Reader
+from features.landing.reader import Reader, leave
 from features.landing.sessions import Session
 from features.landing.telemetry import Telemetry
 from features.patience import Patience
@@ -25,6 +26,11 @@ IDLE_S = 0.5
 """How long to wait for a batch before looking at anything else."""
 PUBLISH_AGAIN_S = 5.0
 """Seconds after which dead letters that could not be published are tried again: good events do not wait for them."""
+PUBLISH_FOR_S = 3.0
+"""Seconds after which a failure to publish ends the attempt: topics that were not tried yet come first in the next."""
+LOOK_AGAIN_S = 60.0
+"""Seconds between two looks for dead letters of which nobody told: left by another process, or by a commit whose answer
+was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,8 @@ class Landing:
         self._session = Session(settings, "landing")
         self._lander = Lander(settings.erasure_secret.get_secret_value().encode())
         self._unpublished = True
-        self._publish_after_s = 0.0
+        self._publish_after_s = self._look_after_s = 0.0
+        self._passed_over: set[str] = set()
         self._telemetry = Telemetry(options.metrics_host, options.metrics_port)
         decoders = {topic: mapping.decode for topic, mapping in load_mappings(settings.mappings).items()}
         self._ahead = ReadAhead(
@@ -133,24 +140,40 @@ class Landing:
 
     def _publish(self) -> None:
         """Publish dead letters if some may be waiting; landing goes on when that fails, and it is tried again."""
-        if not self._unpublished or time.monotonic() < self._publish_after_s:
+        if time.monotonic() < (self._publish_after_s if self._unpublished else self._look_after_s):
             return
         try:
-            while publish_dead_letters(self._session.connection(), self._producer):
-                failpoint("after_publish")
+            self._unpublished = self._publish_by_topic()
         except UnavailableError as error:
             log.warning("dead letters stay unpublished for now", reason=str(error))
-            self._publish_after_s = time.monotonic() + PUBLISH_AGAIN_S
+            self._unpublished = True
             self._session.close()
-        else:
-            self._unpublished = False
+        ended_s = time.monotonic()
+        self._look_after_s = ended_s + LOOK_AGAIN_S
+        if self._unpublished:
+            self._publish_after_s = ended_s + PUBLISH_AGAIN_S
+
+    def _publish_by_topic(self) -> bool:
+        """Return whether dead letters are left, after publishing those of the topics that take them."""
+        give_up_s = time.monotonic() + PUBLISH_FOR_S
+        while True:
+            try:
+                if not publish_dead_letters(self._session.connection(), self._producer, self._passed_over):
+                    left, self._passed_over = bool(self._passed_over), set()
+                    return left
+                failpoint("after_publish")
+            except UnpublishedError as error:
+                log.warning("dead letters of a topic stay unpublished for now", reason=str(error))
+                self._passed_over.add(error.topic)
+                if time.monotonic() > give_up_s:
+                    return True
 
     def _open_reader(self) -> Reader:
-        topics = landed_topics(self._settings)
-        admin = Admin(self._settings)
-        try:
-            consumer = open_consumer(self._settings, slot=self._options.slot)
-            return Reader(consumer, admin, topics, batch_size=self._options.batch_size, slot=self._options.slot)
-        except UnavailableError:
-            admin.close()
-            raise
+        topics, slot = landed_topics(self._settings), self._options.slot
+        with ExitStack() as opened:
+            admin = opened.enter_context(Admin(self._settings))
+            consumer = open_consumer(self._settings, slot=slot)
+            opened.callback(leave, consumer)
+            reader = Reader(consumer, admin, topics, batch_size=self._options.batch_size, slot=slot)
+            opened.pop_all()  # from here on the reader closes both
+            return reader

@@ -70,7 +70,8 @@ STAGED: Final[Mapping[type[BaseEvent], _Table]] = {
     ),
 }
 _DATED: Final = frozenset({"keep_newest_items", "merge_items", "keep_newest_users", "merge_users"})
-"""Upkeep that writes down when it was done."""
+"""Upkeep that writes down when it was done, after `lock_catalogue`: changes are committed in the order of these times,
+and who asks for what is later than all that they have read misses none, however long a transaction takes."""
 
 
 _event_id: Final = itemgetter(0)
@@ -206,7 +207,7 @@ def _staged(connection: Connection, table: _Table, rows: Iterable[Row], landed_a
     for topic, partition, count in getattr(queries, table.store)(connection, landed_at=landed_at):
         stored[topic, partition] += count
     for upkeep in table.upkeep:
-        parameters = {"landed_at": landed_at} if upkeep in _DATED else {}
+        parameters = {"landed_at": queries.clock(connection)} if upkeep in _DATED else {}
         getattr(queries, upkeep)(connection, **parameters)
     return stored
 
@@ -241,10 +242,8 @@ def _halve(connection: Connection, kind: type[BaseEvent], rows: Sequence[Row], r
 def _refusal(connection: Connection, kind: type[BaseEvent], rows: Sequence[Row]) -> str | None:
     """Return why the database refuses some rows, or None; either way nothing stays written."""
     try:
-        with database_errors("finding the row that it refuses"):
+        with database_errors("finding the row that it refuses"), connection.transaction(force_rollback=True):
             write_rows(connection, {kind: rows}, enter_gate(connection))
     except RefusedError as error:
         return str(error)
-    finally:
-        connection.rollback()
     return None

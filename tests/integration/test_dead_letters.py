@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
 from features.contracts.events import encode_event
-from features.kafka import INTERACTIONS
+from features.kafka import IMPRESSIONS, INTERACTIONS, dead_letter_topic
 from features.settings import Settings
 from tests.support.landing import Rig, interaction, recreate_topics
 
@@ -105,3 +106,26 @@ def test_discarded_letters_are_kept_and_counted_but_never_sent(rig: Rig) -> None
     rig.land_all()
     assert rig.counters()["dead"] == 5  # what was forced is refused again
     assert rig.command("reconcile", check=False).returncode == 0
+
+
+def test_a_missing_topic_of_dead_letters_is_named_and_holds_up_no_other(rig: Rig) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=rig.settings.kafka_bootstrap_servers)
+    try:
+        admin.delete_topics([dead_letter_topic(IMPRESSIONS)])
+    finally:
+        admin.close()
+    rig.produce_raw([b"{"], IMPRESSIONS)
+    rig.produce_raw([b"{"] * 3)
+
+    landed = rig.command("land", "--until-caught-up")
+
+    assert dead_letter_topic(IMPRESSIONS) in landed.stderr
+    assert "`python -m features topics` creates it" in landed.stderr
+    assert len(rig.messages(dead_letter_topic(INTERACTIONS))) == 3
+    assert rig.rows("SELECT DISTINCT topic FROM dead_letters WHERE published_at IS NULL") == [(IMPRESSIONS,)]
+
+    rig.command("topics")
+    rig.land_all()
+
+    assert len(rig.messages(dead_letter_topic(IMPRESSIONS))) == 1
+    assert len(rig.messages(dead_letter_topic(INTERACTIONS))) == 3

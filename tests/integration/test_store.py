@@ -14,14 +14,17 @@ from pydantic import SecretStr
 
 from features.build.live_statistics import refresh_statistics
 from features.contracts.errors import UnavailableError
-from features.contracts.events import Event, stamp_event
+from features.contracts.events import Event, Item, stamp_event
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import NEVER_US
 from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
-from features.db.connection import open_pool
+from features.db.connection import connect, open_pool
+from features.db.gate import enter_gate
+from features.landing.rows import ROWS
+from features.landing.write import prepare, write_rows
 from features.settings import Settings
-from features.store import Store
+from features.store import OVERLAP, Store
 from tests.support.pools import connected_pool
 from tests.support.tables import fill
 
@@ -117,9 +120,11 @@ def test_item_states_are_all_or_those_that_changed(settings: Settings) -> None:
     def item(item_id: str, **fields: object) -> Event:
         return stamp_event({"type": "item", "item_id": item_id, **fields}, now=START, event_id=item_id)
 
+    fill(settings, [item("a", title="A", categories=["x", "y"]), item("b", hidden=True)], START)
+    fill(settings, [item("c", expires_at="2026-02-01T00:00:00Z"), item("d", stock=0), item("e", stock=1)], START)
     early, late = START, START + timedelta(hours=1)
-    fill(settings, [item("a", title="A", categories=["x", "y"]), item("b", hidden=True)], early)
-    fill(settings, [item("c", expires_at="2026-02-01T00:00:00Z"), item("d", stock=0), item("e", stock=1)], late)
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        connection.execute("UPDATE items SET changed_at = CASE WHEN item_id < 'c' THEN %s ELSE %s END", (early, late))
 
     everything = ask(settings, lambda store: store.item_states(None))
     changed = ask(settings, lambda store: store.item_states(early + timedelta(minutes=30)))
@@ -135,6 +140,21 @@ def test_item_states_are_all_or_those_that_changed(settings: Settings) -> None:
         ("d", None, late),
         ("e", None, late),
     ]
+
+
+def test_what_is_committed_later_has_changed_later_however_long_it_took(settings: Settings) -> None:
+    def item(item_id: str) -> Event:
+        return stamp_event({"type": "item", "item_id": item_id}, now=START, event_id=item_id)
+
+    with connect(settings, name="import") as slow:
+        prepare(slow)
+        landed_at = enter_gate(slow)
+        fill(settings, [item("quick")], datetime.now(UTC))
+        [quick] = ask(settings, lambda store: store.item_states(None))
+        write_rows(slow, {Item: [ROWS[Item](item("slow"), None, "test", 0, 0)]}, landed_at)
+
+    asked_again = quick.changed_at + OVERLAP + timedelta(microseconds=1)  # what `item_states` takes off
+    assert [state.item_id for state in ask(settings, lambda store: store.item_states(asked_again))] == ["slow"]
 
 
 def test_item_statistics_are_each_items_newest_row_after_an_edge(settings: Settings) -> None:

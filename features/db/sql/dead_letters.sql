@@ -12,11 +12,11 @@ JOIN unnest(:topics::text[], :topic_ids::text[], :partitions::integer[], :offset
     AS wanted (topic, topic_id, partition, kafka_offset) USING (topic, topic_id, partition, kafka_offset)
 WHERE known.cluster_id = :cluster_id;
 
--- name: unpublished_dead_letters(at_most)
--- The oldest dead letters that are not in their topic yet, locked against a second publisher.
+-- name: unpublished_dead_letters(but_not, at_most)
+-- The oldest dead letters that are not in their topic yet, those of some topics aside, locked against a second publisher.
 SELECT dead_letter_id, cluster_id, topic, partition, kafka_offset, reason, message, raw
 FROM dead_letters
-WHERE published_at IS NULL
+WHERE published_at IS NULL AND topic <> ALL(:but_not::text[])
 ORDER BY dead_letter_id
 LIMIT :at_most
 FOR NO KEY UPDATE SKIP LOCKED;

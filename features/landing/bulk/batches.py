@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contracts.event_problems import SCHEMA_VERSION, diagnose_fields
+from features.contracts.event_problems import SCHEMA_VERSION, EventError, diagnose_fields, holds_nul
 from features.contracts.events import EVENT_TYPES, BaseEvent, Interaction, Item, User
+from features.contracts.plausible import check_time
 from features.landing.bulk import reading, row_ids
 from features.landing.bulk.columns import FIELDS, ColumnError
 from features.landing.bulk.files import Chunk, Table
@@ -166,15 +167,22 @@ def _catalogue(chunk: Chunk, report: Report, kind: type[BaseEvent], now: datetim
             fields = FIELDS[kind](values)
             own_id = values.get("event_id") or None
             whole = {**stamp, **fields, **({} if own_id is None else {"event_id": own_id})}
-            msgspec.convert(whole, kind)
+            check_time(msgspec.convert(whole, kind).occurred_at, now)
         except ColumnError as problem:
             report.add(problem.column, f"expected {problem.expected}", [(number, problem.value)], 1)
         except msgspec.ValidationError:
             _tell(report, kind, number, whole, values)
+        except EventError as error:
+            message = reading.BEFORE_1970 if error.code == "far_past" else reading.after_now(now)
+            report.add("occurred_at", message, [(number, values["occurred_at"])], 1)
         else:
+            spelt = _spelt(fields)
+            if "\0" in (own_id or "") or _holds_nul(spelt):
+                _tell(report, kind, number, whole, values)
+                continue
             complete.append(whole)
             own.append(own_id)
-            contents.append(_spelt(fields))
+            contents.append(spelt)
     lanes = row_ids.start(len(contents))
     row_ids.take_text(lanes, pa.array(contents, pa.string()))
     return lanes, pa.array(own, pa.string()), Catalogue(kind, complete)
@@ -184,7 +192,14 @@ def _tell(report: Report, kind: type[BaseEvent], number: int, whole: dict[str, A
     """Tell the report of every field that is wrong, by the name of its column."""
     tagged = {**whole, "type": kind.__struct_config__.tag}
     for path, message in diagnose_fields(tagged, EVENT_TYPES).problems:
-        report.add(path, message, [(number, values.get(path.partition("[")[0]))], 1)
+        column = path.partition("[")[0]
+        value = values.get(column, whole["attributes"].get(column.removeprefix("attributes.")))
+        report.add(path, message, [(number, value)], 1)
+
+
+def _holds_nul(spelt: str) -> bool:
+    """Return whether fields hold U+0000; after a backslash, JSON's spelling of it may be harmless."""
+    return "\\u0000" in spelt and holds_nul(spelt.encode())
 
 
 def _spelt(fields: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from features.landing.bulk.report import EXAMPLES, Report
 
 Mask = npt.NDArray[np.bool_]
 
+BEFORE_1970: Final = "lies before 1970; is it counted in another unit?"
 _LONGEST_ID: Final = 256
 _LONGEST_EVENT_ID: Final = 64
 _ACTION: Final = r"\A[a-z_]{1,32}\z"
@@ -180,10 +181,15 @@ def read_instants(found: Findings, name: str, now: datetime) -> npt.NDArray[np.i
     expected = "expected a timestamp, ISO 8601 text or whole seconds since 1970"
     found.refuse(is_other & ~missing, name, expected)
     told = ~(missing | is_other)
-    found.refuse(told & (at_us < to_us(EARLIEST)), name, "lies before 1970; is it counted in another unit?")
+    found.refuse(told & (at_us < to_us(EARLIEST)), name, BEFORE_1970)
     latest = to_us(now + FUTURE_LIMIT)
-    found.refuse(told & (at_us > latest), name, f"lies more than a day after now, {now:%Y-%m-%d %H:%M} UTC")
+    found.refuse(told & (at_us > latest), name, after_now(now))
     return np.where(told & (at_us <= latest), at_us, 0)
+
+
+def after_now(now: datetime) -> str:
+    """Return what is wrong with instants too far ahead, in the same words for all of them."""
+    return f"lies more than a day after now, {now:%Y-%m-%d %H:%M} UTC"
 
 
 def _instants(column: Column) -> tuple[npt.NDArray[np.int64], Mask]:
