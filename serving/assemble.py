@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
@@ -76,11 +76,12 @@ class _Threads:
         self.searches = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
         self.registry = ThreadPoolExecutor(1, thread_name_prefix="registry")
         self.moves = ThreadPoolExecutor(1, thread_name_prefix="moves")
+        self.history = ThreadPoolExecutor(1, thread_name_prefix="history")
         self.airflow = ThreadPoolExecutor(1, thread_name_prefix="airflow")
 
     def end(self) -> None:
         """Wait for what they do."""
-        for threads in (self.explanations, self.searches, self.registry, self.moves, self.airflow):
+        for threads in (self.explanations, self.searches, self.registry, self.moves, self.history, self.airflow):
             threads.shutdown()
 
 
@@ -191,7 +192,7 @@ def _onboarding(base: _Base) -> Onboarding:
 def _models(base: _Base) -> Models:
     guard = Guard("MLflow", timeout_s=REGISTRY_TIMEOUT_S, rest_s=REST_S)
     known = Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S, failures=1)
-    moves = KnownMoves(Moves(base.settings, _alias(base.settings)), known, base.threads.moves)
+    moves = KnownMoves(Moves(base.settings, _alias(base.settings)), known, base.threads.history)
     return Models(base.settings.model_name, _registry(base.settings), guard, base.threads.registry, moves)
 
 
@@ -229,21 +230,18 @@ def _users(base: _Base) -> UserFeatures:
 async def _running(
     base: _Base, keeper: Keeper, moves: AliasMoves, writers: Sequence[Impressions | Records]
 ) -> AsyncIterator[None]:
-    """Run a server's loops, and end all that it holds open when they are to end."""
-    await base.pool.open()
-    await keeper.resume()
-    tasks = [asyncio.create_task(each.run()) for each in (keeper, moves, *writers)]
-    try:
+    """Run a server's loops, and end all that it holds open when they are to end, whatever becomes of each."""
+    async with AsyncExitStack() as ending:  # the last one first
+        ending.callback(base.operators.close)
+        ending.callback(base.threads.end)
+        ending.push_async_callback(base.pool.close)
+        ending.push_async_callback(base.sink.close)
+        await base.pool.open()
+        await keeper.resume()
+        ending.push_async_callback(_flush, writers)
+        tasks = [asyncio.create_task(each.run()) for each in (keeper, moves, *writers)]
+        ending.push_async_callback(_cancel, tasks)
         yield
-    finally:
-        await _cancel(tasks)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_S):
-                await asyncio.gather(*(writer.flush() for writer in writers))
-        await base.sink.close()
-        await base.pool.close()
-        base.threads.end()
-        base.operators.close()
 
 
 def _registry(settings: Settings) -> Registry:
@@ -267,6 +265,15 @@ def _encoders(settings: Settings) -> LoadEncoder:
         return load_encoder(settings, digest, folder)
 
     return load
+
+
+async def _flush(writers: Sequence[Impressions | Records]) -> None:
+    """Let each write what still waits, as far as there is time; what fails in one is raised after all of them."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FLUSH_S):
+            for failure in await asyncio.gather(*(writer.flush() for writer in writers), return_exceptions=True):
+                if failure is not None:
+                    raise failure
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from features.contracts.errors import MarqueeError, UnavailableError
 from serving.bundle_cache import BundleCache, Refused
 from serving.clock import Clock
 from serving.seams import Model, VersionSource
 from training.bundle.versions import RegisteredVersion
+
+log = structlog.get_logger(__name__)
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -90,8 +94,12 @@ class BundleLoader:
             self._bring(version, digest, folder, insist=False)
 
     def reopen(self, digest: str) -> Model | None:
-        """Return a bundle that was kept earlier, None where it is not there any more or no longer whole."""
-        return self._open_kept(digest)
+        """Return a bundle that was kept earlier, None where it is not there, whole and readable any more."""
+        try:
+            return self._open_kept(digest)
+        except OSError as error:
+            log.warning("kept_bundle_unreadable", digest=digest, error=str(error))
+            return None
 
     def _open_kept(self, digest: str) -> Model | None:
         try:

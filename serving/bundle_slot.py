@@ -1,5 +1,7 @@
 """Which version is served: follows the alias, step by step, and never gives up a good version for a bad one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -85,6 +87,7 @@ class BundleSlot:
         self.away: str | None = None
         self.pointed: str | None = None
         self._heard: str | None = None
+        self._not_replaced: LastGood | None = None
         self._unfit: str | None = None
         self._source = source
         self._loader = loader
@@ -133,12 +136,20 @@ class BundleSlot:
         return look
 
     def keep(self, served: Served) -> None:
-        """Note that requests go to a version now; older bundles but the one before go from disk."""
-        digest, previous = served.model.digest, self._previous(served.model.digest)
+        """Note that requests go to a version now; older bundles but the one before go from disk.
+
+        Where the disk is full or read-only the log says so, and what is served stays so.
+        """
+        good, digest = self._last_good(), served.model.digest
+        previous = _previous(good, digest)
         self.served = served
         self.refusal = None
-        self._cache.remember(LastGood(served.version, digest, served.run_id, previous))
-        self._cache.prune({digest, previous or digest})
+        self._not_replaced = good
+        with self._said("note"):
+            self._cache.remember(LastGood(served.version, digest, served.run_id, previous))
+            self._not_replaced = None
+        with self._said("prune"):
+            self._cache.prune({digest, previous or digest})
 
     def fetch_previous(self) -> LastGood | None:
         """Return a note of what is served in which the version that a rollback goes to follows; None: it is noted.
@@ -175,24 +186,32 @@ class BundleSlot:
         if good is not None and good.digest == note.digest:
             self._cache.remember(note)
 
-    def _previous(self, digest: str) -> str | None:
-        """Return the bundle that was served before one, by any process of this machine and whenever that started."""
-        good = self._last_good()
-        if good is None:
-            return None
-        return good.previous if good.digest == digest else good.digest
+    @contextmanager
+    def _said(self, step: str) -> Iterator[None]:
+        """Let a step fail for the sake of the disk, with a word in the log."""
+        try:
+            yield
+        except OSError as error:
+            do = (
+                f"make {self._cache.folder} writable, with room for three bundles, and restart: until then a start "
+                "without MLflow serves the version that was noted before"
+            )
+            log.warning("bundle_not_kept", step=step, error=str(error), do=do)
 
     def _last_good(self) -> LastGood | None:
         try:
             return self._cache.last_good()
-        except MarqueeError as error:
+        except (MarqueeError, OSError) as error:
             log.warning("last_good_unreadable", error=str(error))
             return None
 
     def _of_others(self) -> Look | None:
-        """Return the version that another process went over to before the registry was away, None where none did."""
+        """Return the version that another process went over to before the registry was away, None where none did.
+
+        A note that this process could not replace is nobody's news.
+        """
         good = self._last_good()
-        if good is None or self.served is None or good.digest == self.served.model.digest:
+        if good is None or good == self._not_replaced or self.served is None or good.digest == self.served.model.digest:
             return None
         served = self.resume()
         return None if served is None else Look(Outcome.LOADED, served)
@@ -222,6 +241,13 @@ class BundleSlot:
             log.warning("version_refused", version=target.version, reason=str(error))
             return Look(Outcome.REFUSED, reason=str(error))
         return Look(Outcome.LOADED, Served(target.version, target.run_id, model, self._clock()))
+
+
+def _previous(good: LastGood | None, digest: str) -> str | None:
+    """Return the bundle that was served before one, by any process of this machine, as the last good version tells."""
+    if good is None:
+        return None
+    return good.previous if good.digest == digest else good.digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,19 @@
 """The event loop's way to Kafka: what comes while a load is under way leaves together, and nobody waits in a thread."""
 
 import asyncio
-from collections import deque
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
+import structlog
+
 from features.contracts.errors import UnavailableError
 from features.kafka_bulk import Message
+
+log = structlog.get_logger(__name__)
 
 Done = Callable[[Sequence[int], BaseException | None], None]
 
@@ -76,7 +80,8 @@ class ProducerSink:
         self._waiting = 0
         self._loads = 0
         self._patience: asyncio.TimerHandle | None = None
-        self._news: deque[tuple[_Load, Sequence[int], BaseException | None]] = deque()
+        self._news: list[tuple[_Load, Sequence[int], BaseException | None]] = []
+        self._news_lock = threading.Lock()
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Return once every message is acknowledged by all in-sync replicas.
@@ -138,6 +143,9 @@ class ProducerSink:
             self._producer.send_many(messages, partial(self._tell, asyncio.get_running_loop(), load))
         except UnavailableError as error:
             self._hear(load, range(len(messages)), error)
+        except Exception as error:  # a defect must show, and must not leave callers and their places waiting for ever
+            log.exception("hand_over_defect", messages=len(messages))
+            self._hear(load, range(len(messages)), error)
 
     def _tell(
         self,
@@ -146,20 +154,29 @@ class ProducerSink:
         places: Sequence[int],
         error: BaseException | None,
     ) -> None:
-        """Bring news from the producer's thread into the loop, which is woken once for all that come together."""
-        self._news.append((load, places, error))
-        if len(self._news) == 1 and not loop.is_closed():
+        """Bring news from a producer's thread into the loop, which is woken once for all that come together.
+
+        There may be two such threads for a while: of a producer that is being closed, and of the one that follows it.
+        """
+        with self._news_lock:
+            wakes = not self._news
+            self._news.append((load, places, error))
+        if wakes and not loop.is_closed():
             loop.call_soon_threadsafe(self._hear_all)
 
     def _hear_all(self) -> None:
-        while self._news:
-            # The last one is taken out after it was heard: until then nobody needs to wake the loop.
+        with self._news_lock:
+            # From here on what comes wakes the loop again.
+            news, self._news = self._news, []
+        for load, places, error in news:
             try:
-                self._hear(*self._news[0])
-            finally:
-                self._news.popleft()
+                self._hear(load, places, error)
+            except Exception:  # a defect must show, and must not keep the others from hearing
+                log.exception("acknowledgement_defect")
 
     def _hear(self, load: "_Load", places: Sequence[int], error: BaseException | None) -> None:
+        if not load.left:  # all of it has failed before; some of its messages were on their way
+            return
         for place in places:
             load.owners[place].hear(error)
         self._waiting -= len(places)

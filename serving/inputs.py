@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from features.contracts.profiles import Options, UserHistory
 from features.contracts.statistics import ItemStatistics
+from serving.kept import Basis
 from serving.kinds import Wish
 from serving.live import LiveModel
 
@@ -14,6 +15,8 @@ class Inputs:
 
     Attributes
     ----------
+    basis
+        What tells whether a list would be computed from other inputs later.
     missing
         Why the stored history is not in it, None where it is.
     recorded
@@ -26,5 +29,6 @@ class Inputs:
     as_of_us: int
     options: Options
     wish: Wish
+    basis: Basis
     missing: str | None
     recorded: bool

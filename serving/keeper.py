@@ -121,7 +121,8 @@ class Keeper:
         news = await self._store.item_statistics(live.statistics.closed_at_us)
         if live.statistics.is_news(news):
             await self._take_in(await self._store.item_statistics(EVER_US))
-        self._metrics.bundle.statistics_of_other_weights.set(live.statistics.other_weights)
+        now = self._current.live or live
+        self._metrics.bundle.statistics_of_other_weights.set(now.statistics.other_weights)
 
     async def refresh_texts(self) -> None:
         """Take in the texts that were embedded since the last time."""
@@ -149,9 +150,12 @@ class Keeper:
         async with self._one_change:
             live = self._current.live
             if live is not None and live.statistics.is_news(rows):
-                await asyncio.to_thread(live.statistics.apply, rows)
-                await asyncio.to_thread(warm, live)
-                self._metrics.bundle.statistics_closed_at.set(live.statistics.current.closed_at_us / 1e6)
+                statistics = await asyncio.to_thread(live.statistics.with_rows, rows)
+                # Lists go by what was until the model has seen what is: the first look at all items takes long.
+                await asyncio.to_thread(warm, replace(live, statistics=statistics))
+                # What was read of texts meanwhile is kept.
+                self._current.live = replace(self._current.live or live, statistics=statistics)
+                self._metrics.bundle.statistics_closed_at.set(statistics.current.closed_at_us / 1e6)
 
     async def _bare(self, texts: Texts | None) -> Texts | None:
         """Return the texts by the newest encoder as they are now."""

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
+from weakref import ref
 
 from features.contracts.ids import MISSING
 from serving.asks import Ask
@@ -26,7 +27,8 @@ class Basis:
     Attributes
     ----------
     parts
-        Objects that are replaced when what they say changes, and never written to.
+        Objects that are replaced when what they say changes, and never written to. Statistics and masks, which are
+        large, by weak references, of which each object has one: kept lists do not hold on to those of earlier moments.
     states
         Of all items.
     places, told
@@ -44,7 +46,8 @@ class Basis:
         """Return what a list for a request would be made from at a moment."""
         states = live.items.states
         grouping = states.grouping if ask.categories else None
-        return cls((live.version, live.items, live.statistics.current, live.items.visible(as_of_us), grouping), states)
+        statistics, visible = ref(live.statistics.current), ref(live.items.visible(as_of_us))
+        return cls((live.version, live.items, statistics, visible, grouping), states)
 
     def with_told(self, live: "LiveModel", ranked: Recommendations | None) -> "Basis":
         """Return the basis of a list that was made: with the states of the items that it speaks of."""

@@ -204,7 +204,7 @@ def _alike(
     model: Model, item: int, k: int, free: Mask
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int8]]:
     """Return items like one, ascending, the sums of their reciprocal ranks, and what ranks each best."""
-    found = [model.similar(item, min(2 * k, NEAREST), free, by)[0] for by in _SOURCES]
+    found = [model.similar(item, min(2 * k, NEAREST), free, by, soon=True)[0] for by in _SOURCES]
     items = np.unique(np.concatenate(found))
     places = np.array([_places(items, one) for one in found])
     names = np.array([model.source_names.index(name) for name in _SOURCES.values()], dtype=np.int8)

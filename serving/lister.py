@@ -83,8 +83,10 @@ class Lister:
         statistics = live.statistics.current
         as_of_us = moment_of(history, statistics.closed_at_us, now_us)
         options, wish = options_of(ask, live, as_of_us, self._mixing), kinds.wish_of(ask, live)
+        # Of this moment, as the rest: by the time that the list is made there may be other statistics and item states.
+        basis = Basis.of(ask, live, as_of_us)
         deadline.lap("rules")
-        return Inputs(live, history, statistics, as_of_us, options, wish, missing, recorded), stored.digest
+        return Inputs(live, history, statistics, as_of_us, options, wish, basis, missing, recorded), stored.digest
 
     async def make(self, ask: Ask, inputs: Inputs, deadline: Deadline) -> tuple[Listed, Basis | None]:
         """Return a list from its inputs, and what it was made from; None where more went into it than that tells."""
@@ -163,7 +165,7 @@ class Lister:
         )
         if full is not items or len(items) < ask.k:
             return listed, None
-        return listed, Basis.of(ask, live, inputs.as_of_us).with_told(live, ranked)
+        return listed, inputs.basis.with_told(live, ranked)
 
 
 def _ranked(inputs: Inputs, trace: bool, deadline: Deadline) -> Recommendations | None:  # noqa: FBT001  # of a partial

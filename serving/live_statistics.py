@@ -1,5 +1,6 @@
 """Item statistics as Postgres has them now, in arrays aligned with a bundle."""
 
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -87,6 +88,12 @@ class LiveStatistics:
             log.warning("statistics_of_other_weights", do="train again: the bundle's own statistics serve until then")
         elif self._own.has_clock and newest_us >= self._own.closed_at_us:
             self.current = self._state_of(rows).at(newest_us)
+
+    def with_rows(self, rows: StatisticsRows) -> "LiveStatistics":
+        """Return these statistics after they took in the rows of all items; they themselves stay as they are."""
+        taken = copy(self)  # `apply` replaces arrays, and writes to none
+        taken.apply(rows)
+        return taken
 
     def _are_of_other_weights(self, rows: StatisticsRows) -> bool:
         """Return whether rows do not go with the bundle; before the first refresh there are none to do so."""

@@ -109,17 +109,16 @@ class Pipeline:
     ) -> Listed:
         # What is recorded is computed: its feature rows are kept with it.
         key = None if recorded else self._answers.key_of(ask)
-        wanted = None if key is None else Wanted(key, Basis.of(ask, live, now_us), live.kept)
-        kept = None if wanted is None else live.kept.find(wanted.key, wanted.now)
+        kept = None if key is None else live.kept.find(key, Basis.of(ask, live, now_us))
         if kept is not None and await self._same_history(ask.user_id, kept, deadline):
             return self._answers.reused(kept)
         inputs, digest = await self._lister.inputs(ask, live, now_us, deadline, recorded=recorded)
         make = partial(self._lister.make, ask, inputs, deadline)
-        if wanted is None or inputs.missing is not None:
+        if key is None or inputs.missing is not None:
             listed, _ = await make()
             return listed
         try:
-            return await self._answers.once(wanted, digest, deadline, make)
+            return await self._answers.once(Wanted(key, inputs.basis, live.kept), digest, deadline, make)
         except LateError:
             return self._lister.late(ask, inputs)
 

@@ -14,6 +14,10 @@ MAX_HEAD_BYTES: Final = 65_536
 """What may have come of a head before it is whole; common proxies allow 8 to 64 kB."""
 LINGER_S: Final = 1.0
 """How long a connection without a request stays when the server ends: who asks all the time asks within this."""
+UNREAD_TIMEOUT_S: Final = 10.0
+"""What was not read of answers holds the next one up for as long, and with it a place among requests under way."""
+LEAST_READ_BYTES: Final = 65_536
+"""Of an answer larger than that, who reads so much within the time gets the rest: 6.5 kB/s; slow phones read more."""
 
 
 _PROBLEM: Final = (
@@ -27,7 +31,7 @@ _NO_HTTP: Final = (
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Closes connections whose request does not begin, or whose head does not end, in time.
+    """Closes connections whose request does not begin, whose head does not end, or whose answers are not read, in time.
 
     When the server ends, a connection that is kept alive gets its next answer with `Connection: close`: to close it at
     once would cut off a request that is on its way.
@@ -35,6 +39,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     head_timeout_s: float = HEAD_TIMEOUT_S
     linger_s: float = LINGER_S
+    unread_timeout_s: float = UNREAD_TIMEOUT_S
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP with a problem document, as everything else that is refused."""
@@ -47,6 +52,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._in_message = False
         self.leaving = False
         self._turning_away: TurningAway | None = getattr(getattr(self.app, "state", None), "turning_away", None)
@@ -60,6 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Wait no longer."""
         self._in_head = False
         self._watch()
+        self._stop_waiting_for_reader()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -102,6 +109,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_message = False
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Wait for the client to read, but not for ever."""
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        """Go on: the client has read."""
+        self._stop_waiting_for_reader()
+        super().resume_writing()
+
     def shutdown(self) -> None:
         """Answer what is asked, once more at most, and close."""
         self.leaving = True
@@ -142,3 +159,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self.transport.close()
+
+    def _wait_for_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(self.unread_timeout_s, self._not_read, unread)
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _not_read(self, unread: int) -> None:
+        """Drop the connection, unless much was read since so many bytes were unread."""
+        self._unread_timer = None
+        if unread - self.transport.get_write_buffer_size() >= LEAST_READ_BYTES:
+            self._wait_for_reader()
+        else:
+            # To close would wait for what is unread.
+            self.transport.abort()

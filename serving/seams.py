@@ -96,7 +96,13 @@ class Model(Protocol):
         ...
 
     def similar(
-        self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None, by: By = "behaviour"
+        self,
+        item: int,
+        k: int,
+        eligible: npt.NDArray[np.bool_] | None = None,
+        by: By = "behaviour",
+        *,
+        soon: bool = False,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return the items most like one by behaviour or by content, best first, and their scores."""
         ...

@@ -12,12 +12,16 @@ from serving.problems import RETRY_AFTER_S, problem_response
 
 LISTS: Final = "lists"
 POSTED: Final = "posted"
+VERSIONS: Final = "versions"
 OPERATORS: Final = "operators"
 
 _POSTED: Final = ("/api/v1/events", "/events", "/api/v1/feedback")
+_USERS: Final = ("/api/v1/users",)
+_MODELS: Final = ("/api/v1/models", "/api/v1/recs/models")
+_TRAIN: Final = ("/api/v1/recs/train",)
 _OPERATORS: Final = (
-    *("/api/v1/admin", "/api/v1/users", "/api/v1/features", "/api/v1/recommendations", "/model/reload"),
-    *("/api/v1/models", "/api/v1/recs/models", "/api/v1/recs/train"),
+    *("/api/v1/admin", "/api/v1/features", "/api/v1/recommendations", "/model/reload"),
+    *(*_USERS, *_MODELS, *_TRAIN),
 )
 LIST_PATHS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", "/api/v1/items", "/api/v1/onboarding")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -33,6 +37,8 @@ FIRST_LISTS: Final = 16
 ACKNOWLEDGE_S: Final = 1.0
 """How long Kafka should take for what is posted; it batches, so that many may wait together."""
 MOST_POSTED: Final = 1024
+MOST_VERSIONS: Final = 4
+"""Anybody may ask which versions there are: while MLflow hangs, operators still have places of their own."""
 MOST_OPERATORS: Final = 4
 """What operators ask is heavy and can wait; lists keep nine tenths of the server and more."""
 
@@ -43,15 +49,21 @@ def kind_of(method: str, path: str) -> str | None:
     >>> kind_of("GET", "/api/v1/recommend/u1"), kind_of("POST", "/api/v1/items"), kind_of("GET", "/health/ready")
     ('lists', 'posted', None)
     >>> kind_of("GET", "/api/v1/recs/models/7"), kind_of("GET", "/api/v1/recs/models-fan"), kind_of("POST", "/events")
-    ('operators', 'lists', 'posted')
+    ('versions', 'lists', 'posted')
+    >>> kind_of("POST", "/api/v1/models/rollback"), kind_of("DELETE", "/api/v1/users/u")
+    ('operators', 'operators')
     """
-    if _is_below(path, _OPERATORS):
-        return OPERATORS
-    if _is_below(path, _POSTED):
+    # What is open to everybody must not take the places of operators.
+    reads = method in _READING
+    if reads and _is_below(path, _MODELS):
+        return VERSIONS
+    if _is_below(path, _POSTED) or (not reads and method != "DELETE" and _is_below(path, _USERS)):
         return POSTED
+    if _is_below(path, _OPERATORS) and not (reads and _is_below(path, _TRAIN)):  # the list of a user of that name
+        return OPERATORS
     if not _is_below(path, LIST_PATHS):
         return None
-    writes = path.startswith("/api/v1/items") and method not in _READING and not path.endswith("/search")
+    writes = path.startswith("/api/v1/items") and not reads and not path.endswith("/search")
     return POSTED if writes else LISTS
 
 
@@ -62,10 +74,11 @@ def _is_below(path: str, roots: tuple[str, ...]) -> bool:
 
 def limits_of(metrics: Metrics, deadline_s: float) -> dict[str, FlightLimit]:
     """Return the limits on requests under way by kind, of a server whose lists may take so many seconds."""
-    show = {kind: metrics.limits.flight_limit.labels(kind).set for kind in (LISTS, POSTED, OPERATORS)}
+    show = {kind: metrics.limits.flight_limit.labels(kind).set for kind in (LISTS, POSTED, VERSIONS, OPERATORS)}
     return {
         LISTS: FlightLimit(deadline_s * ANSWER_SHARE, lowest=FEWEST_LISTS, first=FIRST_LISTS, show=show[LISTS]),
         POSTED: FlightLimit(ACKNOWLEDGE_S, lowest=64, highest=MOST_POSTED, show=show[POSTED]),
+        VERSIONS: FlightLimit(ACKNOWLEDGE_S, lowest=MOST_VERSIONS, highest=MOST_VERSIONS, show=show[VERSIONS]),
         OPERATORS: FlightLimit(ACKNOWLEDGE_S, lowest=MOST_OPERATORS, highest=MOST_OPERATORS, show=show[OPERATORS]),
     }
 

@@ -156,7 +156,13 @@ class Bundle:
         return Bundle(self.path, self.digest, self.manifest, grown(self.parts, arrivals))
 
     def similar(
-        self, item: int, k: int, eligible: npt.NDArray[np.bool_] | None = None, by: By = "behaviour"
+        self,
+        item: int,
+        k: int,
+        eligible: npt.NDArray[np.bool_] | None = None,
+        by: By = "behaviour",
+        *,
+        soon: bool = False,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return up to k items that are like one, best first, int32, and their scores, float32.
 
@@ -168,8 +174,10 @@ class Bundle:
             bool (n_items,), which items may come back; None for all.
         by
             "behaviour": who likes it likes them. "content": their texts are near.
+        soon
+            Whether fewer will do where more would take long to find.
         """
-        return similar_items(self.parts, item, k, eligible, by)
+        return similar_items(self.parts, item, k, eligible, by, soon=soon)
 
     def _events(
         self, history: UserHistory, limit: int

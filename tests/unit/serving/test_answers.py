@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from features.contracts.profiles import UserHistory
 from features.store import ItemState
+from serving.clock import now_us
 from serving.digests import Digests
 from serving.item_states import ItemStates
 from serving.kept import Basis, Kept, KeptList
@@ -146,6 +147,52 @@ def test_statistics_and_versions_end_what_was_made_from_them(served: Bench) -> N
             assert made() is None, "what a version made goes with it"
             await listed(client)
             assert counts(served) == {"made": 3}
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("what", ["hidden", "statistics"])
+def test_a_list_that_waited_for_its_turn_while_something_changed_is_not_given_again(served: Bench, what: str) -> None:
+    async def use() -> None:
+        async with served.client() as client:
+            live = served.parts.current.live
+            assert live is not None
+            top = (await listed(client, k=1))["items"][0]["item_id"]
+            async with served.turns.busy:
+                under_way = asyncio.create_task(listed(client, k=5))
+                while not served.turns._waiting:  # noqa: ASYNC110  # nothing tells of it
+                    await asyncio.sleep(0)
+                if what == "hidden":
+                    served.store.states = [state(top, hidden=True)]
+                    await served.parts.keeper.refresh_items()
+                else:
+                    live.statistics.current = replace(live.statistics.current)
+            before = {item["item_id"] for item in (await under_way)["items"]}
+            after = [{item["item_id"] for item in (await listed(client, k=5))["items"]} for _ in range(2)]
+        assert top in before, "it was under way already"
+        assert [top in ids for ids in after] == [what != "hidden"] * 2
+        assert counts(served) == {"made": 3, "reused": 1}
+
+    asyncio.run(use())
+
+
+def test_kept_lists_hold_on_to_no_earlier_statistics_and_masks(served: Bench) -> None:
+    async def use() -> None:
+        seen: list[weakref.ref[Any]] = []
+        async with served.client() as client:
+            live = served.parts.current.live
+            assert live is not None
+            for number in range(4):
+                live.statistics.current = replace(live.statistics.current)
+                changed_at = T0 + timedelta(seconds=number)
+                served.store.states = [state("i1", hidden=number % 2 == 0, changed_at=changed_at)]
+                await served.parts.keeper.refresh_items()
+                assert (await client.get(f"/api/v1/recommend/user{number}")).status_code == 200
+                seen += [weakref.ref(live.statistics.current), weakref.ref(live.items.visible(now_us()))]
+        assert len(live.kept) == 4
+        gc.collect()
+        # The recommender has its views of the latest two statistics.
+        assert [one() is not None for one in seen] == [False, False, False, False, True, False, True, True]
 
     asyncio.run(use())
 

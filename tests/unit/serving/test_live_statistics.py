@@ -49,6 +49,24 @@ def test_the_bundles_own_copy_stays_while_it_is_newer() -> None:
     assert live.loaded
 
 
+def test_statistics_that_take_in_rows_beside_others_leave_these_as_they_are() -> None:
+    state, own = StatisticsState.empty(2), ItemStatistics.empty(3, 0)
+    state.add(liked([0, 1], BUCKET_US), BUCKET_US)
+    rows = rows_of(state, ["a", "stranger"], BUCKET_US)
+    live, other = (LiveStatistics(IDS, own, WEIGHTS) for _ in range(2))
+    other.apply(rows)
+
+    taken = live.with_rows(rows)
+
+    assert (live.loaded, live.closed_at_us) == (False, EVER_US)
+    assert live.current is own
+    assert (taken.loaded, taken.closed_at_us) == (other.loaded, other.closed_at_us) == (True, BUCKET_US)
+    np.testing.assert_array_equal(taken.current.decayed, other.current.decayed)
+    more = IdMap([*"abc", "stranger"])
+    assert live.grown(more, ItemStatistics.empty(4, 0)).current.count.sum() == 0
+    assert taken.grown(more, ItemStatistics.empty(4, 0)).current.count.tolist() == [1, 0, 0, 1]
+
+
 def test_a_virtual_clock_takes_no_live_statistics() -> None:
     own = ItemStatistics.empty(3, 0, has_clock=False)
     live = LiveStatistics(IDS, own, WEIGHTS)
