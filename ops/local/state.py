@@ -71,7 +71,9 @@ def read_state(path: Path) -> State | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise StackError(f"{path} is damaged ({error}): restore it, or `make clean` to begin anew") from error
+        raise StackError(
+            f"{path} is damaged ({error}): restore it, or stop what still runs and delete {path.parent}"
+        ) from error
 
 
 def write_state(path: Path, state: State) -> None:

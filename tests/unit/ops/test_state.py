@@ -38,7 +38,7 @@ def test_every_secret_is_random_and_none_shows_in_a_traceback() -> None:
 
 def test_a_damaged_state_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{", encoding="utf-8")
-    with pytest.raises(StackError, match="make clean"):
+    with pytest.raises(StackError, match=f"restore it, or stop what still runs and delete {tmp_path}"):
         read_state(tmp_path / "state.json")
 
 
