@@ -2,17 +2,12 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import closing, suppress
 
 import pytest
 from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
-from features.contracts.errors import UnavailableError
-from features.db.connection import Connection, connect
-from features.kafka import INTERACTIONS, Admin, landed_topics, open_consumer
-from features.landing import reader
-from features.landing.reader import Reader
+from features.kafka import INTERACTIONS, landed_topics
 from features.settings import Settings
 from tests.conftest import WaitUntil
 from tests.support.faults import FaultRig, Process, assert_clean, fault_rig, frozen, seconds_until, wake
@@ -133,35 +128,3 @@ def test_a_slot_that_comes_back_reads_partitions_that_were_added(rig: FaultRig, 
     wait_until(lambda: rig.landed(ends), timeout=60, what="all partitions were landed")
     assert len(ends) == PARTITIONS * len(landed_topics(rig.settings)) + 2
     assert rig.counters()["stored"] == 200
-
-
-def test_partitions_that_the_client_was_given_and_forgot_are_asked_for_again(
-    rig: FaultRig, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "JOIN_ANEW_S", 3.0)
-    admin, consumer = Admin(rig.settings), open_consumer(rig.settings, slot="one")
-    reading = Reader(consumer, admin, landed_topics(rig.settings), batch_size=10)
-
-    def held(connection: Connection, *, wait: bool) -> int:
-        with suppress(UnavailableError):  # the group has no coordinator at first
-            if reading.displaced:
-                reading.place(connection)
-            reading.collect(wait=wait)
-        return len(consumer.assignment())
-
-    def shared_out() -> int:
-        return len(admin.shared() or ())
-
-    wanted = PARTITIONS * len(landed_topics(rig.settings))
-    with connect(rig.settings, name="test") as connection, closing(reading):
-        wait_until(lambda: held(connection, wait=True) == wanted, timeout=60, what="all partitions are held")
-
-        add_partitions(rig)
-        consumer._cluster.request_update()  # which comes by itself within five minutes
-        # Only polls that do not wait, as while a batch is written: none of them takes what the group shares out.
-        wait_until(
-            lambda: held(connection, wait=False) and shared_out() == wanted + 2, timeout=30, what="all are shared out"
-        )
-        assert held(connection, wait=False) == wanted
-
-        wait_until(lambda: held(connection, wait=True) == wanted + 2, timeout=30, what="those that came are held, too")
