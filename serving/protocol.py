@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from serving.turning_away import TurningAway
@@ -53,6 +53,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._answered: RequestResponseCycle | None = None
         self._in_message = False
         self.leaving = False
         self._turning_away: TurningAway | None = getattr(getattr(self.app, "state", None), "turning_away", None)
@@ -67,6 +68,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._watch()
         self._stop_waiting_for_reader()
+        if self._answered is not None:
+            # Of requests that came together uvicorn tells the last one only; the one whose turn it is would write on.
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -108,6 +113,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """Note that all of a request has come: what was refused early may leave its body behind."""
         self._in_message = False
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Note which request is being answered."""
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         """Wait for the client to read, but not for ever."""

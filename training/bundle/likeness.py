@@ -14,7 +14,7 @@ Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
 
 SOON_LOOKED_THROUGH: Final = 5_000
-"""Texts that are compared within a thousandth of a second."""
+"""Texts that are compared within 2 ms where vectors have 128 dimensions, within 4 ms where they have 384."""
 
 
 def similar_items(parts: Parts, item: int, k: int, eligible: Bools | None, by: By, *, soon: bool = False) -> Found:

@@ -1,12 +1,18 @@
 """What is handed over in bulk is what kafka-python itself would have written: partitions, records, ends of batches."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.cluster import ClusterMetadata
 from kafka.partitioner.default import murmur2 as reference
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
-from features.kafka_bulk import MAGIC, BulkRecords, Message, murmur2
+from features.contracts.errors import UnavailableError
+from features.kafka import EventProducer
+from features.kafka_bulk import MAGIC, BulkRecords, BulkSender, Message, murmur2
 
 AT_MS = 1_767_225_600_000
 messages = st.lists(st.builds(Message, st.just("t"), st.binary(max_size=300), st.binary(max_size=3_000)), max_size=30)
@@ -62,3 +68,11 @@ def test_a_batch_takes_what_the_library_would_put_into_one(given_messages: list[
             break
         taken += 1
     assert bulk.extend(given_messages, AT_MS) == taken > 0
+
+
+def test_a_producer_made_anew_takes_nothing_to_topics_that_it_has_not_looked_up() -> None:
+    producer, sender = EventProducer(cast("Any", None)), SimpleNamespace(wakeup=lambda: None)
+    client: Any = SimpleNamespace(_accumulator=None, _metadata=ClusterMetadata(), _sender=sender)
+    producer._bulk = BulkSender(client)
+    with pytest.raises(UnavailableError, match="not connected"):
+        producer.send_many([Message("t", b"", b"")], lambda _places, _error: None)

@@ -1,10 +1,13 @@
 """The slot follows the alias and never gives up a good version for a bad one."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from serving.bundle_cache import BundleCache
 from serving.bundle_loader import RefusedError, check_in_child
 from serving.bundle_slot import BundleSlot, Outcome
 from tests.support.tiny_bundle import write_tiny_bundle
@@ -268,3 +271,83 @@ def test_the_child_process_passes_a_sound_bundle_and_names_the_fault_of_another(
     check_in_child(tmp_path / "bundle", digest)
     with pytest.raises(RefusedError, match=r"exit code 2: .*its manifest has digest"):
         check_in_child(tmp_path / "bundle", "0" * 64)
+
+
+def unwritable(tmp_path: Path) -> Path:
+    """Let no note be written any more, as on a disk that is full or read-only, and return what is in the way."""
+    in_the_way = tmp_path / "cache" / f"last_good.json.{os.getpid()}"
+    in_the_way.mkdir()
+    return in_the_way
+
+
+def test_a_version_that_cannot_be_noted_is_served(shelf: Shelf, new_slot: NewSlot, tmp_path: Path) -> None:
+    slot = new_slot()
+    shelf.put("1")
+    follow(slot)
+    in_the_way = unwritable(tmp_path)
+    shelf.put("2", seed=2)
+    assert follow(slot) is Outcome.LOADED
+    assert version_of(slot) == "2"
+    assert follow(slot) is Outcome.UNCHANGED
+
+    restarted = new_slot()
+    served = restarted.resume()
+    assert served is not None
+    restarted.keep(served)
+    assert version_of(restarted) == "1"
+    in_the_way.rmdir()
+    assert follow(restarted) is Outcome.LOADED
+    shelf.away = True
+    resumed = new_slot().resume()
+    assert resumed is not None
+    assert resumed.version == "2"
+
+
+def test_a_note_that_could_not_be_replaced_undoes_no_rollback(
+    shelf: Shelf, hand: Hand, new_slot: NewSlot, tmp_path: Path
+) -> None:
+    slot, other = new_slot(), new_slot()
+    for version in ("1", "2"):
+        shelf.put(version, seed=int(version))
+        follow(slot)
+    in_the_way = unwritable(tmp_path)
+    shelf.champion = "1"
+    assert follow(slot) is Outcome.LOADED
+    shelf.away = True
+    assert follow(slot) is Outcome.AWAY
+    assert version_of(slot) == "1"
+
+    # What another process notes later is news.
+    in_the_way.rmdir()
+    shelf.away = False
+    shelf.put("3", seed=3)
+    follow(other)
+    shelf.away, hand.now_us = True, hand.now_us + 10_000_000
+    assert follow(slot) is Outcome.LOADED
+    assert version_of(slot) == "3"
+
+
+def test_old_bundles_that_cannot_be_removed_are_no_harm(
+    shelf: Shelf, new_slot: NewSlot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(cache: BundleCache, keep: object) -> list[str]:
+        raise OSError(errno.EROFS, f"{cache.folder} is read-only, whatever is kept: {keep}")
+
+    monkeypatch.setattr(BundleCache, "prune", read_only)
+    slot = new_slot()
+    shelf.put("1")
+    assert follow(slot) is Outcome.LOADED
+    assert version_of(slot) == "1"
+
+
+def test_a_kept_bundle_that_the_disk_does_not_give_stops_no_start(
+    shelf: Shelf, new_slot: NewSlot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.put("1")
+    follow(new_slot())
+
+    def broken(cache: BundleCache, digest: str, open_bundle: object) -> None:
+        raise OSError(errno.EIO, f"{cache.path(digest)} cannot be read by {open_bundle}")
+
+    monkeypatch.setattr(BundleCache, "open_kept", broken)
+    assert new_slot().resume() is None

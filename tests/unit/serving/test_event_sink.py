@@ -2,8 +2,11 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 
@@ -19,6 +22,7 @@ class HandProducer:
     away: bool = False
     known: bool = True
     connects: int = 0
+    defect: Exception | None = None
     loads: list[tuple[Sequence[Message], Done]] = field(default_factory=list)
     came: threading.Event = field(default_factory=threading.Event)
 
@@ -36,8 +40,10 @@ class HandProducer:
         return self.known
 
     def send_many(self, messages: Sequence[Message], done: Done) -> None:
-        """Keep a load until it is acknowledged."""
+        """Keep a load until it is acknowledged, or fail after it was handed over."""
         self.loads.append((messages, done))
+        if self.defect is not None:
+            raise self.defect
         self.came.set()
 
     def acknowledge(self, places: Iterable[int] | None = None, error: BaseException | None = None) -> None:
@@ -160,6 +166,84 @@ def test_memory_is_bounded_while_nothing_is_acknowledged() -> None:
         await turns()
         producer.acknowledge()
         await second
+        await sink.close()
+
+    asyncio.run(use())
+
+
+class Meeting(deque[Any]):
+    """News that two threads bring at the same moment, if nothing keeps one of them from coming in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = threading.Barrier(2)
+
+    def append(self, news: Any) -> None:
+        """Wait for the other one, but not for ever."""
+        super().append(news)
+        with suppress(threading.BrokenBarrierError):
+            self.both.wait(0.5)
+
+
+def test_two_producers_that_acknowledge_at_the_same_moment_are_both_heard() -> None:
+    async def use() -> None:
+        producer = HandProducer()
+        sink = ProducerSink(producer)
+        callers = []
+        for _ in range(LOADS):
+            callers.append(asyncio.create_task(sink.send(some(1))))
+            await turns()
+        sink._news = cast("Any", Meeting())
+        threads = [threading.Thread(target=done, args=([0], None)) for _, done in producer.loads]
+        for thread in threads:
+            thread.start()
+        await asyncio.wait_for(asyncio.gather(*callers), 5)
+        for thread in threads:
+            thread.join()
+        producer.loads.clear()
+        later = asyncio.create_task(sink.send(some(1)))
+        await turns()
+        producer.acknowledge()
+        await asyncio.wait_for(later, 5)
+        await sink.close()
+
+    asyncio.run(use())
+
+
+def test_news_that_make_no_sense_keep_nobody_else_from_hearing() -> None:
+    async def use() -> None:
+        producer = HandProducer()
+        sink = ProducerSink(producer)
+        caller = asyncio.create_task(sink.send(some(1)))
+        await turns()
+        [(_, done)] = producer.loads
+        done([99], None)
+        done([0], None)
+        await asyncio.wait_for(caller, 5)
+        await sink.close()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), UnavailableError("closed meanwhile")])
+def test_what_cannot_be_handed_over_is_said_and_takes_no_place(error: Exception) -> None:
+    async def use() -> None:
+        producer = HandProducer(defect=error)
+        sink = ProducerSink(producer)
+        for _ in range(LOADS + 1):
+            with pytest.raises(UnavailableError, match="Kafka did not take it"):
+                await asyncio.wait_for(sink.send(some(1)), 5)
+        # Its messages were on their way, and what became of them is told all the same.
+        while producer.loads:
+            producer.acknowledge()
+        await turns()
+        producer.defect = None
+        full = asyncio.create_task(sink.send(some(MOST_WAITING)))
+        await turns()
+        with pytest.raises(UnavailableError, match="wait for it already"):
+            await asyncio.wait_for(sink.send(some(1)), 5)
+        producer.acknowledge()
+        await asyncio.wait_for(full, 5)
         await sink.close()
 
     asyncio.run(use())

@@ -2,11 +2,14 @@
 
 import asyncio
 import gc
+import os
 import weakref
 from pathlib import Path
 
+import httpx
+
 from serving.bundle_slot import Outcome
-from tests.support.serving_parts import Bench, bench
+from tests.support.serving_parts import TOKEN, Bench, bench
 
 
 def publish(served: Bench, seed: int) -> None:
@@ -87,3 +90,25 @@ def test_a_swap_keeps_no_garbage_for_ever(tmp_path: Path) -> None:
         assert asyncio.run(inside())
     finally:
         gc.enable()
+
+
+def test_a_disk_that_takes_nothing_keeps_no_server_from_serving(tmp_path: Path) -> None:
+    async def inside() -> None:
+        with bench(tmp_path) as served:
+            publish(served, 0)
+            keeper = served.parts.keeper
+            assert (await keeper.look()).outcome is Outcome.LOADED
+            (tmp_path / "cache" / f"last_good.json.{os.getpid()}").mkdir()  # where notes are written first
+
+            served.parts.current.live = keeper.slot.served = None
+            await keeper.resume()
+            assert served.parts.current.live is not None
+
+            served.parts.current.live = keeper.slot.served = None
+            transport = httpx.ASGITransport(served.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+                reloaded = await client.post("/model/reload", headers={"Authorization": f"Bearer {TOKEN}"})
+                assert (reloaded.status_code, reloaded.json()["version"]) == (200, "1")
+                assert (await client.get("/api/v1/recommend/u")).status_code == 200
+
+    asyncio.run(inside())

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Iterator
+from dataclasses import replace as replaced
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from features.contracts.profiles import UserHistory
 from features.contracts.statistics import DAY_US
 from features.text.documents import Document
 from serving.newest import Appearances
+from serving.seams import Model
 from tests.support.serving_parts import Bench, bench
 from tests.support.serving_texts import T0, state_of
 from tests.support.tiny_bundle import CLOSED_AT_US
+from training.bundle import likeness
+from training.bundle.read import open_bundle
+from training.bundle.tables import NeighbourTable
 
 US = 1_700_000_000_000_000
 HISTORY = UserHistory(
@@ -94,6 +99,29 @@ def test_similar_items_are_of_the_item_or_else_of_the_latest_liked_one(served: B
     assert ids(of_item) != ids(ask(served, "stranger", type="similar", item_id="i7", k=5))
     explained = ask(served, type="similar", k=2, explain=True)
     assert all(item["explanation"]["ranks"] for item in explained["items"])
+
+
+def without_nearest_texts(path: Path, digest: str) -> Model:
+    """Open a bundle that holds no neighbours by text, as filters may leave none of them."""
+    bundle = open_bundle(path, digest)
+    tables = {**bundle.parts.tables, "content": NeighbourTable.none(len(bundle.items))}
+    return replaced(bundle, parts=replaced(bundle.parts, tables=tables))
+
+
+@pytest.mark.parametrize("at_once", [0, 5_000])
+def test_lists_compare_few_texts_or_none_and_as_many_items_come_as_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(likeness, "SOON_LOOKED_THROUGH", at_once)
+    with bench(tmp_path, without_nearest_texts) as parts:
+        parts.registry.publish_trained()
+        everything = ask(parts, "stranger", type="similar", item_id="i1", k=500)
+        assert len(ids(everything)) == len(set(ids(everything))) == 79
+        assert ("content" in {item["source"] for item in everything["items"]}) == (at_once > 0)
+        for left in (3, 20, 60):
+            nearest, others = ids(everything)[:-left], ids(everything)[-left:]
+            answer = ask(parts, "stranger", type="similar", item_id="i1", k=60, exclude=",".join(nearest))
+            assert sorted(ids(answer)) == sorted(others)
 
 
 def test_similar_to_nothing_is_the_feed_and_said(served: Bench) -> None:

@@ -1,7 +1,8 @@
 """The limit on requests under way: it settles where answers take the time that they should, and refuses the rest."""
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.kafka_bulk import Message
 from serving.limits import Flight, FlightLimit
-from serving.shedding import kind_of
-from tests.support.serving_parts import Bench, bench
+from serving.shedding import MOST_OPERATORS, MOST_VERSIONS, kind_of
+from tests.support.serving_parts import TOKEN, Bench, bench
+from training.bundle.versions import RegisteredVersion
 
 
 class Server:
@@ -93,6 +96,7 @@ def test_a_limit_shows_itself_when_it_changes() -> None:
         ("GET", "/api/v1/recs/models/7", "versions"),
         ("POST", "/api/v1/models/rollback", "operators"),
         ("POST", "/api/v1/recs/train", "operators"),
+        ("GET", "/api/v1/recs/train", "lists"),
         ("GET", "/api/v1/recs/u", "lists"),
         ("GET", "/api/v1/recs/models-fan", "lists"),
         ("GET", "/recommend", "lists"),
@@ -150,3 +154,54 @@ def test_places_are_free_again_after_answers_of_every_kind(served: Bench) -> Non
             return found
 
     assert asyncio.run(use()) == {200, 404, 422}
+
+
+def test_users_are_posted_by_as_many_at_once_as_items(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The front door's writers are not held to the few places that operators have."""
+    send, together = served.sink.send, asyncio.Event()
+
+    async def slow(messages: Sequence[Message]) -> None:
+        await together.wait()
+        await send(messages)
+
+    monkeypatch.setattr(served.sink, "send", slow)
+
+    async def use() -> list[int]:
+        async with served.client() as client:
+            user = {"user_id": "u", "attributes": {"city": "Graz"}}
+            posted = [client.post("/api/v1/users", json=user) for _ in range(4 * MOST_OPERATORS)]
+            patched = [client.patch("/api/v1/users/u", json={"attributes": {}}) for _ in range(4 * MOST_OPERATORS)]
+            asked = [asyncio.create_task(request) for request in (*posted, *patched)]
+            await asyncio.sleep(0.2)
+            together.set()
+            return [response.status_code for response in await asyncio.gather(*asked)]
+
+    assert set(asyncio.run(use())) == {202}
+
+
+def test_open_reads_that_hang_leave_operators_their_places(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions are for everybody to read, and to roll back is for the admin, while MLflow hangs too."""
+    answers, versions = threading.Event(), served.registry.versions
+
+    def hung() -> list[RegisteredVersion]:
+        answers.wait(30)
+        return versions()
+
+    monkeypatch.setattr(served.registry, "versions", hung)
+
+    async def use() -> tuple[httpx.Response, httpx.Response]:
+        async with served.client() as client:
+            reads = [asyncio.create_task(client.get("/api/v1/models")) for _ in range(MOST_VERSIONS)]
+            await asyncio.sleep(0.2)
+            one_more = await client.get("/api/v1/recs/models")
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            moves = asyncio.create_task(client.post("/api/v1/models/rollback", headers=headers))
+            await asyncio.sleep(0.2)
+            answers.set()
+            await asyncio.gather(*reads)
+            return one_more, await moves
+
+    one_more, moved = asyncio.run(use())
+    assert one_more.status_code == 503
+    # It was let in: there is nothing to go back to.
+    assert (moved.status_code, "no version before" in moved.json()["detail"]) == (409, True)

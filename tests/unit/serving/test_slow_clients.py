@@ -4,10 +4,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
 import uvicorn
+from starlette.responses import Response
 
 from ops.local.ports import LOOPBACK, free_ports
 from serving.app import create_app
@@ -27,6 +29,7 @@ class Impatient(GuardedProtocol):
     """With a limit that a test can wait for."""
 
     head_timeout_s = LIMIT_S
+    unread_timeout_s = LIMIT_S
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +185,49 @@ def test_a_client_that_leaves_in_the_middle_is_no_error(port: int, wait_until: W
         return 'route="/api/v1/events",status="499"' in text and 'status="500"' not in text
 
     wait_until(counted, 5, "the request is counted")
+
+
+def under_way(port: int) -> int:
+    """Return how many requests are being answered, but for the one that asks."""
+    text = httpx.get(f"http://{LOOPBACK}:{port}/metrics").text
+    return int(float(text.split("\nmarquee_http_requests_in_flight ", 1)[1].split("\n", 1)[0])) - 1
+
+
+def test_who_asks_and_does_not_read_is_under_way_for_a_while_only(
+    port: int, wait_until: WaitUntil, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200
+    with ExitStack() as connected:
+        connections = [connected.enter_context(socket.socket()) for _ in range(4)]
+        for connection in connections:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.settimeout(10)
+            connection.connect((LOOPBACK, port))
+            connection.sendall(asked)
+        wait_until(lambda: under_way(port) == len(connections), 10, "all of them wait for their clients")
+        wait_until(lambda: under_way(port) == 0, LIMIT_S + 9, "nothing is under way any more")
+        for connection in connections:
+            assert answer(connection).count(b"HTTP/1.1 200 ") < asked.count(b"GET")
+    assert "Exception in ASGI application" not in caplog.text
+
+
+def test_who_reads_slowly_gets_all_of_an_answer(wait_until: WaitUntil) -> None:
+    port, size, seconds = free_ports().api, 24_000_000, 3 * LIMIT_S
+    # Far more than the kernel takes on the way, so that it is still unread after the time.
+    config = uvicorn.Config(Response(bytes(size)), host=LOOPBACK, port=port, loop="uvloop", http=Impatient)
+    config.lifespan, config.log_config = "off", None
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, 20, "the server is up")
+        with open_socket(port) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            got, started = 0, time.monotonic()
+            while part := connection.recv(65_536):
+                got += len(part)
+                time.sleep(max(got / size * seconds - (time.monotonic() - started), 0))
+        assert got > size
+    finally:
+        server.should_exit = True
+        thread.join(20)
