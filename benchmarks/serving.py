@@ -175,11 +175,12 @@ def _together(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if name == "by_status":
             codes = sorted({code for step in steps for code in step[name]})
             found[name] = {code: sum(step[name].get(code, 0) for step in steps) for code in codes}
+        elif name == "requests":
+            found[name] = sum(step[name] for step in steps)
         elif isinstance(first, dict):
             found[name] = {key: _middle([step[name][key] for step in steps]) for key in first}
         else:
             found[name] = _middle([step[name] for step in steps])
-    found["requests"] = sum(step["requests"] for step in steps)
     return found
 
 

@@ -28,7 +28,7 @@ from features.contracts.columns import (
     VALUE,
 )
 from features.contracts.errors import ContractError
-from features.contracts.found_weights import RATINGS_TO_ONE, DataShape, weights_for
+from features.contracts.found_weights import USUAL, DataShape, weights_for
 from features.contracts.ids import MISSING, IdMap
 from features.contracts.parts import whole
 from features.contracts.weights import ActionWeights
@@ -284,5 +284,5 @@ def shape_of(actions: Sequence[str], values: npt.NDArray[np.float64]) -> DataSha
     """Return how often each action occurs, and the largest usual rating."""
     is_rating = np.fromiter((action == "rating" for action in actions), dtype=bool, count=len(actions))
     rated = values[is_rating & ~np.isnan(values)]
-    usual = np.quantile(rated, 1 - 1 / RATINGS_TO_ONE, method="inverted_cdf") if len(rated) else 0.0
+    usual = np.quantile(rated, USUAL, method="inverted_cdf") if len(rated) else 0.0
     return DataShape(dict(Counter(actions)), max(float(usual), 0.0))

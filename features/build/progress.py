@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from features.contracts.found_weights import RATINGS_TO_ONE, DataShape, weights_for
+from features.contracts.found_weights import USUAL, DataShape, weights_for
 from features.contracts.times import EPOCH
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
@@ -47,7 +47,7 @@ class Progress:
         largest = max((value for action, _, value in rows if action == RATING), default=0.0)
         # Few ratings say little of their scale: it is looked for in all of them until they are many.
         if largest > self.shape.largest_rating or (largest and shape.events[RATING] <= FEW_RATINGS):
-            usual = queries.usual_rating(connection, until=read_until, share=1 - 1 / RATINGS_TO_ONE)
+            usual = queries.usual_rating(connection, until=read_until, share=USUAL)
             shape = replace(shape, largest_rating=usual or 0.0)
         return shape, weights_for(shape, said, before=self.weights)
 

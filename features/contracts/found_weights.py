@@ -2,8 +2,7 @@
 
 Found from two things that every table of events tells cheaply: how often each action occurs, and the largest rating.
 
-- *Scale of ratings*: the smallest common scale that holds all ratings but the largest of each `RATINGS_TO_ONE`: anyone
-  may send a rating of a million.
+- *Scale of ratings*: the smallest common scale that holds `USUAL` of them: anyone may send a rating of a million.
 - *Rare actions weigh more*: people look often and commit seldom. Where the most frequent action is n times as frequent
   as a strong one (cart, purchase, favorite, rating, watch ...), the strong one weighs sqrt(n) times what it weighs
   alone, as a power of two and at most `LARGEST_FACTOR`. A look (view, click) never weighs more than it does alone.
@@ -24,8 +23,8 @@ from features.contracts.weights_file import SaidWeights
 LARGEST_FACTOR: Final = 8.0
 """How many times as much as alone a rare action may weigh."""
 
-RATINGS_TO_ONE: Final = 50
-"""Of so many ratings one may be beyond the scale."""
+USUAL: Final = 0.98
+"""Share of ratings that the scale holds: one of fifty may be beyond it."""
 
 _STAY: Final = 0.65
 """A factor stays while its logarithm to base 2 is this near; above 0.5, so that it does not flicker at a bound."""
@@ -35,7 +34,7 @@ _STAY: Final = 0.65
 class DataShape:
     """What is counted of events: how many there are of each action, and the largest usual rating, 0 without any.
 
-    That is the smallest one which all but one in `RATINGS_TO_ONE` do not exceed.
+    That is the smallest one which a share of `USUAL` do not exceed.
     """
 
     events: Mapping[str, int] = field(default_factory=dict)

@@ -51,11 +51,12 @@ def run(context: StepContext) -> StepResult:
         write_values(context.run.path, method, evaluation.values[method])
     np.save(context.run.path / LISTS, evaluation.lists[SERVED], allow_pickle=False)
     rows = metric_rows(evaluation)
-    write_report(_report(context, bundle, evaluation, load_titles(inputs.items_file)), context.run.path / REPORT)
+    recall, titles = bootstrap_mean(evaluation.candidate_recall, evaluation.seed), load_titles(inputs.items_file)
+    write_report(_report(context, bundle, evaluation, recall, titles), context.run.path / REPORT)
     served = {row.metric: row for row in rows if row.model == SERVED}
     ndcg = served["ndcg@10"]
     metrics = {f"{row.model}/{row.metric}" if row.model != SERVED else row.metric: row.mean for row in rows}
-    metrics |= {"candidate_recall": recall_of(evaluation).mean, "judged_users": evaluation.n_users}
+    metrics |= {"candidate_recall": recall.mean, "judged_users": evaluation.n_users}
     metrics |= {f"{name}_low": row.low for name, row in served.items()}
     metrics |= {f"{name}_high": row.high for name, row in served.items()}
     told = f"{evaluation.n_users} users: NDCG@10 {ndcg.mean:.4f} [{ndcg.low:.4f}, {ndcg.high:.4f}]"
@@ -63,11 +64,6 @@ def run(context: StepContext) -> StepResult:
         told if evaluation.n_users else NOBODY,
         {"users": evaluation.n_users, "metrics": {name: one for name, one in metrics.items() if np.isfinite(one)}},
     )
-
-
-def recall_of(evaluation: Evaluation) -> Estimate:
-    """Return which share of the labels is among the candidates."""
-    return bootstrap_mean(evaluation.candidate_recall, evaluation.seed)
 
 
 def write_values(run_folder: Path, method: str, values: dict[str, Floats]) -> None:
@@ -84,8 +80,9 @@ def read_values(run_folder: Path, method: str) -> dict[str, Floats]:
     return {file.stem: np.load(file, allow_pickle=False) for file in files}
 
 
-def _report(context: StepContext, bundle: Bundle, evaluation: Evaluation, titles: Mapping[str, str]) -> Report:
-    recall = recall_of(evaluation)
+def _report(
+    context: StepContext, bundle: Bundle, evaluation: Evaluation, recall: Estimate, titles: Mapping[str, str]
+) -> Report:
     facts = {
         "Run": context.run.run,
         "Data": context.run.finished("snapshot").summary,

@@ -74,7 +74,7 @@ def run_step(
     with run.locked(), structlog.contextvars.bound_contextvars(run=run.run, step=name):
         known = run.record(name)
         if known is not None:
-            if options not in {None, read_options(run)}:
+            if options is not None and options != read_options(run):
                 raise _too_late(name, run)
             log.info("finished before, nothing to do", finished_at=known.finished_at, summary=known.summary)
             return known
@@ -110,9 +110,10 @@ def _skipped_before(name: str, run: RunFolder) -> StepResult | None:
 
 
 def _options(name: str, run: RunFolder, options: RunOptions | None) -> RunOptions:
-    if name != STEPS[0] and options is not None:
-        raise _too_late(name, run)
-    if name == STEPS[0] and (options is not None or not has_options(run)):  # what broke off goes on with its own
+    if name != STEPS[0]:
+        if options is not None:
+            raise _too_late(name, run)
+    elif options is not None or not has_options(run):  # what broke off goes on with its own
         write_options(run, options or RunOptions())
     return read_options(run)
 
