@@ -1,4 +1,4 @@
-"""The FAISS index over item factors: exact, or a graph whose recall is measured with vectors of real users."""
+"""The FAISS index over item factors: all are looked at, or a graph whose recall is measured with vectors of users."""
 
 from typing import Final
 
@@ -12,6 +12,8 @@ from training.bundle.manifest import IndexInfo
 
 EXACT_LIMIT: Final = 30_000
 """Items up to which search is exact; DECISIONS.md."""
+HALVES_LIMIT: Final = 100_000
+"""Items up to which all are looked at, in half precision; above it a graph is quicker."""
 SEARCH_WIDTHS: Final = (128, 256, 512)
 """HNSW's efSearch: the first that finds enough is taken, else the last."""
 ENOUGH: Final = 0.95
@@ -23,17 +25,23 @@ _QUERIES: Final = 100
 Floats = npt.NDArray[np.float32]
 
 
-def build_index(factors: Floats, queries: Floats, exact_limit: int = EXACT_LIMIT) -> tuple[faiss.Index, IndexInfo]:
+def build_index(
+    factors: Floats, queries: Floats, exact_limit: int = EXACT_LIMIT, halves_limit: int = HALVES_LIMIT
+) -> tuple[faiss.Index, IndexInfo]:
     """Return an index over item factors (n_items, n_factors) and its kind with its recall.
 
-    Exact up to `exact_limit` items; above it an HNSW graph, searched as widely as the queries, vectors of users
-    (n_queries, n_factors), need.
+    Exact up to `exact_limit` items, and up to `halves_limit` but for factors of half precision; above it an HNSW graph,
+    searched as widely as the queries, vectors of users (n_queries, n_factors), need.
     """
     n_items, n_factors = factors.shape
     exact = faiss.IndexFlatIP(n_factors)
     exact.add(factors)
     if n_items <= exact_limit:
         return exact, IndexInfo("flat", 1.0)
+    if n_items <= halves_limit:
+        halves = faiss.IndexScalarQuantizer(n_factors, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        halves.add(factors)
+        return halves, IndexInfo("fp16", _recall(halves, exact, queries))
     graph = faiss.IndexHNSWFlat(n_factors, 32, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction = 80
     _add_in_order(graph, factors)

@@ -14,13 +14,14 @@ from pydantic import SecretStr
 
 from features.build.live_statistics import refresh_statistics
 from features.contracts.errors import UnavailableError
-from features.contracts.events import Event, Item, stamp_event
+from features.contracts.events import MAX_ID, Event, Item, stamp_event
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import NEVER_US
 from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
 from features.db.connection import connect, open_pool
 from features.db.gate import enter_gate
+from features.db.queries import async_queries
 from features.landing.rows import ROWS
 from features.landing.write import prepare, write_rows
 from features.settings import Settings
@@ -92,6 +93,27 @@ def test_a_history_is_newest_first_and_seen_items_are_complete(settings: Setting
     # An event that claims to lie in our future counts from when it was known.
     assert list(history.at_us) == [to_us(landed_at)] * 3
     assert sorted(history.seen_item_ids) == ["ahead", "old", "rated", "tie"]
+
+
+def test_a_history_comes_from_its_index_alone_and_the_longest_ids_fit_into_it(settings: Settings) -> None:
+    rng = np.random.default_rng(0)
+
+    def longest(size: int) -> str:
+        """Return characters of four bytes each that nothing compresses."""
+        return "".join(chr(0x20000 + int(number)) for number in rng.integers(0xA000, size=size))
+
+    user, acts = longest(MAX_ID), range(200)
+    rows = [replace(act(longest(64), minute, longest(MAX_ID), "a" * 32), user_id=user) for minute in acts]
+    fill(settings, rows, START + timedelta(days=1))
+
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE interactions")
+        asked = {"user_id": user, "at_most": 5}
+        explained = connection.execute(f"EXPLAIN {async_queries.user_history.sql}", asked).fetchall()
+
+    plan = "\n".join(line for [line] in explained)
+    assert "Index Only Scan using interactions_of_user" in plan
+    assert list(ask(settings, lambda store: store.history(user, 5)).event_ids) == [row.event_id for row in rows[:-6:-1]]
 
 
 def test_a_user_never_seen_has_an_empty_history(settings: Settings) -> None:

@@ -24,6 +24,8 @@ PROMISED: Final = "fresh_popular"
 BY_TEXT: Final = (CONTENT, FRESH, PROMISED)
 """Sources that read texts: asked for items without a history alone. Of others, who liked them tells more."""
 REPEAT_DECAY: Final = 0.98
+LEFT_OUT_AFTERWARDS: Final = 256
+"""Blocked items, at most, that a search may find: to ask of each item whether it is one takes as long."""
 
 # One thread-independent kernel for one query and for many: a batch gives the same floats as one by one.
 faiss.cvar.distance_compute_blas_threshold = 1 << 30
@@ -85,17 +87,25 @@ class AlsSource:
     name: str = "als"
 
     def offer(self, user: User, view: ItemView, blocked: Blocked, limit: int) -> Offer:
-        """Return the items of largest inner product; blocked ones are left out inside the search."""
+        """Return the items of largest inner product.
+
+        A few blocked ones are found and left out, which is quicker; many are left out inside the search.
+        """
         del view
         if user.vector is None or not limit:
             return NOTHING
         of_index = self.index.ntotal
-        selector = faiss.IDSelectorBitmap(np.packbits(~blocked[:of_index], bitorder="little"))
-        scores, items = self.index.search(user.vector[None], min(limit, of_index), params=self._parameters(selector))
-        found = items[0] >= 0
-        return Offer(items[0][found].astype(np.int32), scores[0][found].astype(np.float64))
+        blocked = blocked[:of_index]
+        n_blocked = int(np.count_nonzero(blocked))
+        selector = None
+        if n_blocked > LEFT_OUT_AFTERWARDS:
+            selector, n_blocked = faiss.IDSelectorBitmap(np.packbits(~blocked, bitorder="little")), 0
+        size = min(limit + n_blocked, of_index)
+        [scores], [items] = self.index.search(user.vector[None], size, params=self._parameters(selector))
+        found = np.flatnonzero((items >= 0) & ~blocked[items])[:limit]
+        return Offer(items[found].astype(np.int32), scores[found].astype(np.float64))
 
-    def _parameters(self, selector: faiss.IDSelector) -> faiss.SearchParameters:
+    def _parameters(self, selector: faiss.IDSelector | None) -> faiss.SearchParameters:
         if isinstance(self.index, faiss.IndexHNSW):
             return faiss.SearchParametersHNSW(sel=selector, efSearch=self.index.hnsw.efSearch)
         if isinstance(self.index, faiss.IndexIVF):
