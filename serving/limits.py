@@ -97,12 +97,15 @@ class FlightLimit:
 class Flight:
     """A request under way."""
 
-    __slots__ = ("_limit", "begun_s")
+    __slots__ = ("_limit", "_over", "begun_s")
 
     def __init__(self, limit: FlightLimit, begun_s: float) -> None:
         self._limit = limit
+        self._over = False
         self.begun_s = begun_s
 
     def end(self) -> None:
-        """Let another one take its place."""
-        self._limit.end(self)
+        """Let another one take its place, if that has not happened yet."""
+        if not self._over:
+            self._over = True
+            self._limit.end(self)

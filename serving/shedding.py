@@ -86,7 +86,8 @@ def limits_of(metrics: Metrics, deadline_s: float) -> dict[str, FlightLimit]:
 class SheddingMiddleware:
     """Counts requests under way by kind and refuses what is over the limit of its kind.
 
-    A request counts from the moment when all of it has come: a slow client takes nothing from the others.
+    A request counts from the moment when all of it has come until its answer is there: a client that sends slowly, or
+    does not read, takes nothing from the others.
 
     Parameters
     ----------
@@ -122,8 +123,13 @@ class SheddingMiddleware:
                 flight = limit.begin()
             return message
 
+        async def send_answer(message: Message) -> None:
+            if flight is not None:
+                flight.end()
+            await send(message)
+
         try:
-            await self.app(scope, receive_whole, send)
+            await self.app(scope, receive_whole, send_answer)
         finally:
             if flight is not None:
                 flight.end()

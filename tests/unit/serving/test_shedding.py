@@ -9,10 +9,14 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.responses import Response
+from starlette.types import Message as AsgiMessage
+from starlette.types import Receive, Scope, Send
 
 from features.kafka_bulk import Message
 from serving.limits import Flight, FlightLimit
-from serving.shedding import MOST_OPERATORS, MOST_VERSIONS, kind_of
+from serving.metrics import Metrics
+from serving.shedding import LISTS, MOST_OPERATORS, MOST_VERSIONS, SheddingMiddleware, kind_of, limits_of
 from tests.support.serving_parts import TOKEN, Bench, bench
 from training.bundle.versions import RegisteredVersion
 
@@ -154,6 +158,37 @@ def test_places_are_free_again_after_answers_of_every_kind(served: Bench) -> Non
             return found
 
     assert asyncio.run(use()) == {200, 404, 422}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_answer_that_is_not_read_holds_no_place(method: str) -> None:
+    limits = limits_of(Metrics(), 0.15)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await Response(b"[]")(scope, receive, send)
+
+    middleware = SheddingMiddleware(app, Metrics(), limits)
+    scope: Scope = {"type": "http", "method": method, "path": "/api/v1/recommend", "headers": []}
+
+    async def receive() -> AsgiMessage:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def use() -> list[int]:
+        read, under_way = asyncio.Event(), []
+
+        async def send(message: AsgiMessage) -> None:
+            if message["type"] == "http.response.start":
+                await read.wait()  # as uvicorn's does while what came before is unread
+
+        answers = [asyncio.create_task(middleware(scope, receive, send)) for _ in range(3)]
+        await asyncio.sleep(0)
+        under_way.append(limits[LISTS].under_way)
+        read.set()
+        await asyncio.gather(*answers)
+        return [*under_way, limits[LISTS].under_way]
+
+    assert asyncio.run(use()) == [0, 0]
 
 
 def test_users_are_posted_by_as_many_at_once_as_items(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
