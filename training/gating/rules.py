@@ -176,6 +176,12 @@ class GateRules(_Strict):
     resamples: Annotated[int, Field(ge=200, le=100_000)]
     rules: Annotated[dict[Name, Annotated[Rule, Field(discriminator="kind")]], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _can_tell_what_is_better(self) -> Self:
+        if self.promote == "better" and not self.of_kind(NotWorseThanChampion):
+            raise ValueError("promote: better needs a rule of kind not_worse_than_champion, which alone says what is")
+        return self
+
     def of_kind(self, kind: type[_Kind]) -> list[_Kind]:
         """Return the rules of a kind."""
         return [rule for rule in self.rules.values() if isinstance(rule, kind)]

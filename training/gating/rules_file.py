@@ -65,6 +65,6 @@ def _told(path: Path, error: ValidationError) -> str:
 def _place(location: tuple[int | str, ...]) -> str:
     """Return where in the file something is: what pydantic puts behind a rule's name, such as its kind, is left out."""
     parts = [str(part) for part in location]
-    if parts[0] == "rules" and len(parts) > 2:
+    if parts[:1] == ["rules"] and len(parts) > 2:
         del parts[2]
-    return ".".join(parts)
+    return ".".join(parts) or "all in all"

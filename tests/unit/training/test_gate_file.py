@@ -58,6 +58,7 @@ def test_a_file_may_add_rules_and_an_empty_one_adds_none(file: Path) -> None:
         ("rules: {size: {kind: coverage}}", "rules.size.min_ratio: Field required"),
         ("rules: {Mine!: {kind: no_leak}}", "String should match pattern"),
         ("promote: always", "promote: Input should be 'not_worse' or 'better', found 'always'"),
+        ("{promote: better, rules: {champion: null}}", "promote: better needs a rule of kind not_worse_than_champion"),
         ("min_user: 5", "min_user: Extra inputs are not permitted, found 5"),
         ("rules: [1]", "holds {'rules': [1]}; expected YAML such as"),
         ("just words", "holds 'just words'; expected YAML such as"),
