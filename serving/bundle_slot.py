@@ -177,6 +177,8 @@ class BundleSlot:
     def note_previous(self, note: LastGood) -> None:
         """Let the version that a rollback goes to stay on disk, if what is served is what it was when it was fetched.
 
+        Where the disk is full or read-only the log says so.
+
         Parameters
         ----------
         note
@@ -184,7 +186,8 @@ class BundleSlot:
         """
         good = self._last_good()
         if good is not None and good.digest == note.digest:
-            self._cache.remember(note)
+            with self._said("note_previous"):
+                self._cache.remember(note)
 
     @contextmanager
     def _said(self, step: str) -> Iterator[None]:

@@ -119,6 +119,28 @@ def test_a_previous_bundle_is_not_noted_beside_another_than_it_was_fetched_besid
     assert {path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()} == set(digests[1:])
 
 
+def test_a_previous_bundle_that_a_full_disk_does_not_note_is_tried_again(
+    shelf: Shelf, new_slot: NewSlot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1", "2"):
+        shelf.put(version, seed=int(version))
+    slot, shelf.previous = new_slot(), "1"
+    follow(slot)
+    note = slot.fetch_previous()
+    assert note is not None
+
+    def full(cache: BundleCache, good: object) -> None:
+        raise OSError(errno.ENOSPC, f"no room in {cache.folder} for {good}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BundleCache, "remember", full)
+        slot.note_previous(note)
+    assert slot.fetch_previous() == note
+    slot.note_previous(note)
+    assert slot.fetch_previous() is None
+    assert shelf.downloads == ["2", "1"]
+
+
 def test_a_previous_bundle_that_is_bad_is_tried_once(shelf: Shelf, new_slot: NewSlot) -> None:
     for version in ("1", "2"):
         shelf.put(version, seed=int(version))
