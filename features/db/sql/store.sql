@@ -49,20 +49,9 @@ WHERE closed_at > :closed_after
 ORDER BY item_id, closed_at DESC;
 
 -- name: all_newest_item_statistics()
--- The newest statistics row of each item. One step of the index from item to item: rows grow by one an item and bucket,
--- and to look at all of them takes seconds where they are millions.
-WITH RECURSIVE known AS (
-    (SELECT item_id FROM item_statistics ORDER BY item_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT item_id FROM item_statistics WHERE item_id > known.item_id ORDER BY item_id LIMIT 1)
-    FROM known WHERE known.item_id IS NOT NULL
-)
-SELECT newest.*
-FROM known CROSS JOIN LATERAL (
-    SELECT item_id, closed_at, count, decayed, first_at, seen, disliked, strong, rating_count, rating_sum
-    FROM item_statistics WHERE item_statistics.item_id = known.item_id
-    ORDER BY closed_at DESC LIMIT 1
-) AS newest;
+-- The newest statistics row of each item.
+SELECT item_id, closed_at, count, decayed, first_at, seen, disliked, strong, rating_count, rating_sum
+FROM newest_item_statistics;
 
 -- name: patient()!
 -- Let statements take longer until the transaction ends: for what nobody's request waits for.
@@ -74,22 +63,12 @@ SELECT closed_at, read_until, largest_rating, weights, events FROM statistics_pr
 
 -- name: popular_items(at_most)
 -- Items by their decayed sum at the half-life of 60 days, brought to one moment; only those that may be shown.
-WITH RECURSIVE known AS (
-    (SELECT item_id FROM item_statistics ORDER BY item_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT item_id FROM item_statistics WHERE item_id > known.item_id ORDER BY item_id LIMIT 1)
-    FROM known WHERE known.item_id IS NOT NULL
-)
 SELECT newest.item_id
-FROM known CROSS JOIN LATERAL (
-    SELECT item_id, closed_at, decayed[6] AS decayed
-    FROM item_statistics WHERE item_statistics.item_id = known.item_id
-    ORDER BY closed_at DESC LIMIT 1
-) AS newest
+FROM newest_item_statistics AS newest
 LEFT JOIN items ON items.item_id = newest.item_id
 WHERE NOT coalesce(items.hidden OR items.deleted OR coalesce(items.stock = 0, false), false)
     AND coalesce(items.expires_at > now(), true) AND coalesce(items.published_at <= now(), true)
-ORDER BY newest.decayed * power(2, -extract(epoch FROM now() - newest.closed_at)::double precision / 5184000) DESC,
+ORDER BY newest.decayed[6] * power(2, -extract(epoch FROM now() - newest.closed_at)::double precision / 5184000) DESC,
     newest.item_id
 LIMIT :at_most;
 
