@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import faiss
@@ -20,12 +21,27 @@ from training.bundle.offered import SPEC
 
 CANDIDATES: Final = 250
 HISTORY: Final = 500
+HISTORY_QUERY: Final = "history query"
 
 
-def bare_parts_ms(
-    settings: Settings, bundle: Bundle, users: Sequence[str], answer: Mapping[str, Any]
-) -> dict[str, float]:
-    """Return the median time of each part in milliseconds, one after the other, on one core as servers have it.
+@dataclass(frozen=True, slots=True)
+class BareParts:
+    """Median time of each part in milliseconds.
+
+    Attributes
+    ----------
+    alone
+        Each part over and over, for one user after the other: caches hold it, and the processor is awake.
+    in_turn
+        All parts for a user before those for the next: what a request would take that did nothing else.
+    """
+
+    alone: dict[str, float]
+    in_turn: dict[str, float]
+
+
+def bare_parts_ms(settings: Settings, bundle: Bundle, users: Sequence[str], answer: Mapping[str, Any]) -> BareParts:
+    """Return what the parts take, on one core as servers have it.
 
     Parameters
     ----------
@@ -36,10 +52,41 @@ def bare_parts_ms(
     answer
         What is turned into JSON.
     """
-    histories, history_ms = asyncio.run(_histories(settings, users))
+    return asyncio.run(_measured(settings, bundle, users, answer))
+
+
+async def _measured(
+    settings: Settings, bundle: Bundle, users: Sequence[str], answer: Mapping[str, Any]
+) -> BareParts:
+    url = settings.database_url.get_secret_value()
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+
+        async def history(user: int) -> UserHistory:
+            asked = {"user_id": users[user], "at_most": HISTORY}
+            cursor = await connection.execute(async_queries.user_history.sql, asked, prepare=True, binary=True)
+            return history_of(users[user], await cursor.fetchone())
+
+        histories = [await history(user) for user in range(len(users))]
+        parts = _parts(bundle, histories, answer)
+        with threadpool_limits(1):
+            faiss.omp_set_num_threads(1)
+            alone = {HISTORY_QUERY: [await _timed(history(user)) for user in range(len(users))]}
+            alone |= {name: [_took_s(part, user) for user in range(len(users))] for name, part in parts.items()}
+            in_turn: dict[str, list[float]] = {name: [] for name in alone}
+            for user in range(len(users)):
+                in_turn[HISTORY_QUERY].append(await _timed(history(user)))
+                for name, part in parts.items():
+                    in_turn[name].append(_took_s(part, user))
+    return BareParts(_medians_ms(alone), _medians_ms(in_turn))
+
+
+def _parts(
+    bundle: Bundle, histories: Sequence[UserHistory], answer: Mapping[str, Any]
+) -> dict[str, Callable[[int], object]]:
+    """Return what is done for a user after the history is there, by name."""
     profiles = bundle.encode(histories)
     view = bundle.recommender.view(bundle.statistics)
-    offered = [bundle.recommender.candidates(profiles, user, view, Options()) for user in range(len(users))]
+    offered = [bundle.recommender.candidates(profiles, user, view, Options()) for user in range(len(histories))]
     table = np.random.default_rng(0).random((len(bundle.items), len(SPEC.names)), dtype=np.float32)
 
     def search(user: int) -> object:
@@ -47,30 +94,12 @@ def bare_parts_ms(
         vector = bundle.parts.fold_in.vector(profiles.item[events], profiles.weight[events])
         return None if vector is None else bundle.parts.index.search(vector[None], CANDIDATES)
 
-    with threadpool_limits(1):
-        faiss.omp_set_num_threads(1)
-        return {
-            "history query": history_ms,
-            "fold-in and search": _median_ms(search, len(users)),
-            "feature gather": _median_ms(lambda user: table[offered[user][0].items], len(users)),
-            "Booster.predict": _median_ms(lambda user: _predict(bundle, offered[user][1]), len(users)),
-            "JSON": _median_ms(lambda _: msgspec.json.encode(answer), len(users)),
-        }
-
-
-async def _histories(settings: Settings, users: Sequence[str]) -> tuple[list[UserHistory], float]:
-    """Return the history of each user, and the median time of a prepared query on an open connection."""
-    found, took_s = list[UserHistory](), list[float]()
-    url = settings.database_url.get_secret_value()
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        for user in users:
-            started = time.perf_counter()
-            asked = {"user_id": user, "at_most": HISTORY}
-            cursor = await connection.execute(async_queries.user_history.sql, asked, prepare=True, binary=True)
-            row = await cursor.fetchone()
-            took_s.append(time.perf_counter() - started)
-            found.append(history_of(user, row))
-    return found, float(np.median(took_s)) * 1000
+    return {
+        "fold-in and search": search,
+        "feature gather": lambda user: table[offered[user][0].items],
+        "Booster.predict": lambda user: _predict(bundle, offered[user][1]),
+        "JSON": lambda _: msgspec.json.encode(answer),
+    }
 
 
 def _predict(bundle: Bundle, rows: np.ndarray) -> Any:
@@ -78,11 +107,17 @@ def _predict(bundle: Bundle, rows: np.ndarray) -> Any:
     return None if ranker is None else [model.predict(rows, num_threads=1) for model in ranker.models]
 
 
-def _median_ms(work: Callable[[int], object], times: int) -> float:
-    work(0)
-    took_s = []
-    for at in range(times):
-        started = time.perf_counter()
-        work(at)
-        took_s.append(time.perf_counter() - started)
-    return float(np.median(took_s)) * 1000
+async def _timed(work: Awaitable[object]) -> float:
+    started = time.perf_counter()
+    await work
+    return time.perf_counter() - started
+
+
+def _took_s(work: Callable[[int], object], user: int) -> float:
+    started = time.perf_counter()
+    work(user)
+    return time.perf_counter() - started
+
+
+def _medians_ms(took_s: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: float(np.median(times)) * 1000 for name, times in took_s.items()}

@@ -18,7 +18,7 @@ import matplotlib as mpl
 import msgspec
 import numpy as np
 
-from benchmarks.bare_parts import bare_parts_ms
+from benchmarks.bare_parts import BareParts, bare_parts_ms
 from benchmarks.bundles import LARGE_LEAVES, bundle_of, digest_of, serve_from_disk
 from benchmarks.click_to_answer import click_to_answer
 from benchmarks.filling import fill, made_up_histories
@@ -102,16 +102,20 @@ def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any
         stand, opened = Stand(settings, port, n_users, count()), open_bundle(bundle, digest_of(bundle))
         answer = httpx.get(f"http://{LOOPBACK}:{port}/api/v1/recommend/{stand.users(1)[0]}").json()
         rounds = [_round(stand, opened, answer) for _ in range(ROUNDS)]
-        alone, bare = (_median(column) for column in zip(*rounds, strict=True))
+        alone = _median([whole for whole, _ in rounds])
+        bare, in_turn = (_median(column) for column in zip(*((b.alone, b.in_turn) for _, b in rounds), strict=True))
         steps = _steps(port)
         unchanged = load_of(port, stand.requests(AGAIN), connections=1, seconds=ALONE_S)
-    bare_ms = sum(bare.values())
+    bare_ms, in_turn_ms = sum(bare.values()), sum(in_turn.values())
     found = {
         "ranker": {"trees": 0 if opened.parts.ranker is None else opened.parts.ranker.n_trees, "leaves": LARGE_LEAVES},
         "alone": alone,
         "bare_parts_ms": bare,
         "bare_together_ms": round(bare_ms, 2),
         "to_bare_parts": round(alone["p50_ms"] / bare_ms, 2),
+        "bare_parts_in_turn_ms": in_turn,
+        "bare_in_turn_together_ms": round(in_turn_ms, 2),
+        "to_bare_parts_in_turn": round(alone["p50_ms"] / in_turn_ms, 2),
         "steps_ms": steps,
         "unchanged_alone": _shown(unchanged),
     }
@@ -119,7 +123,7 @@ def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any
     return found
 
 
-def _round(stand: Stand, bundle: Bundle, answer: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+def _round(stand: Stand, bundle: Bundle, answer: dict[str, Any]) -> tuple[dict[str, float], BareParts]:
     """Return a load of single requests and the bare parts, one after the other, so that both see the same machine."""
     whole = _shown(load_of(stand.port, stand.requests(4_000), connections=1, seconds=ALONE_S / ROUNDS))
     return whole, bare_parts_ms(stand.settings, bundle, stand.users(300), answer)

@@ -10,7 +10,7 @@ def serving(content: dict[str, Any]) -> str:
     found = content["figures"]
     alone, workers = found["one_worker"], f"{found['workers']} worker" + "s" * (found["workers"] > 1)
     rows = ["| lists over HTTP | p50 | p99 | requests/s | |", "|---|---|---|---|---|"]
-    ratio = f"{alone['to_bare_parts']} x its bare parts"
+    ratio = f"{alone['to_bare_parts']} x its bare parts, {alone['to_bare_parts_in_turn']} x these in turn"
     rows.append(_load("one worker, one at a time, each computed", alone["alone"], ratio))
     rows.append(_load("the same users again, nothing changed", alone["unchanged_alone"], ""))
     for name, key in ((", each computed", "together"), (", the same users again", "unchanged_together")):
