@@ -55,9 +55,7 @@ def bare_parts_ms(settings: Settings, bundle: Bundle, users: Sequence[str], answ
     return asyncio.run(_measured(settings, bundle, users, answer))
 
 
-async def _measured(
-    settings: Settings, bundle: Bundle, users: Sequence[str], answer: Mapping[str, Any]
-) -> BareParts:
+async def _measured(settings: Settings, bundle: Bundle, users: Sequence[str], answer: Mapping[str, Any]) -> BareParts:
     url = settings.database_url.get_secret_value()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
 
