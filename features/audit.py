@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
 
-Action = Literal["refresh", "replay", "erase", "promote", "rollback", "reload", "train"]
+Action = Literal["refresh", "replay", "erase", "promote", "rollback", "reload", "train", "fix", "discard", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Deed:
     actor
         Who: "admin" for the token of the API, "airflow:NAME" for a user of Airflow, else the name of the account.
     action, target
-        What, and to what: a user, a list, a model version.
+        What, and to what: a user, an item, a list, a model version, dead letters.
     correlation_id
         The request (`X-Request-Id`) or the run in Airflow that did it; empty for a command by hand.
     details

@@ -86,7 +86,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     app.include_router(events_router(parts.poster))
     app.include_router(items_router(parts.reader, parts.search, parts.similar))
     app.include_router(onboarding_router(parts.onboarding))
-    app.include_router(catalogue_router(parts.poster, admin))
+    app.include_router(catalogue_router(parts.poster, parts.operators, admin))
     app.include_router(model_router(parts.current, parts.keeper, parts.operators, parts.model_name, admin))
     model = ModelOperations(parts.moves, parts.trainings, parts.keeper, parts.operators)
     app.include_router(moves_router(model, admin))

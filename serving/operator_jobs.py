@@ -37,11 +37,18 @@ def show_letter(connection: Connection, dead_letter_id: int) -> dict[str, Any]:
 
 
 def fix_letter(
-    settings: Settings, connection: Connection, dead_letter_id: int, raw: bytes | None, changes: dict[str, Any] | None
+    settings: Settings,
+    connection: Connection,
+    dead_letter_id: int,
+    raw: bytes | None,
+    changes: dict[str, Any] | None,
+    *,
+    deed: Callable[..., Deed],
 ) -> dict[str, Any]:
     """Return a dead letter after it was mended."""
-    mappings = load_mappings(settings.mappings)
-    return plain_letter(dead_letters.fix(connection, dead_letter_id, raw, changes, mappings))
+    letter = dead_letters.fix(connection, dead_letter_id, raw, changes, load_mappings(settings.mappings))
+    note(connection, deed("fix", f"dead letter {dead_letter_id}"))
+    return plain_letter(letter)
 
 
 def replay_letters(
@@ -50,6 +57,7 @@ def replay_letters(
     ids: Sequence[int] | None,
     chosen: Filter,
     *,
+    deed: Callable[..., Deed],
     force: bool,
     dry_run: bool,
 ) -> dict[str, Any]:
@@ -66,14 +74,17 @@ def replay_letters(
         )
     finally:
         producer.close()
+    note(connection, deed("replay", dead_letters.AUDITED, force=force, **dead_letters.told(ids, chosen, sent)))
     return {"replayed": sent, "still_refused": list(map(asdict, refused)), "dry_run": False}
 
 
 def discard_letters(
-    connection: Connection, ids: Sequence[int] | None, chosen: Filter, *, dry_run: bool
+    connection: Connection, ids: Sequence[int] | None, chosen: Filter, *, deed: Callable[..., Deed], dry_run: bool
 ) -> dict[str, Any]:
     """Return how many dead letters were (or would be) put aside."""
     count = (dead_letters.count_open if dry_run else dead_letters.discard)(connection, ids, chosen)
+    if not dry_run:
+        note(connection, deed("discard", dead_letters.AUDITED, **dead_letters.told(ids, chosen, count)))
     return {"discarded": count, "dry_run": dry_run}
 
 

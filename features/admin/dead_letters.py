@@ -49,6 +49,18 @@ class Filter:
     until: datetime | None = None
 
 
+AUDITED: Final = "dead letters"
+"""What the audit calls what was done to several."""
+IDS_AUDITED: Final = 100
+
+
+def told(ids: Sequence[int] | None, chosen: Filter, count: int) -> dict[str, Any]:
+    """Return for the audit which letters were meant, of ids the first `IDS_AUDITED`, and how many there were."""
+    narrowed = {name: str(value) for name, value in asdict(chosen).items() if value is not None}
+    named = {} if ids is None else {"ids": list(ids[:IDS_AUDITED]), "ids_given": len(ids)}
+    return {"count": count, **named, **narrowed}
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A dead letter without its bytes; instants are aware UTC, `state` is one of `STATES`."""

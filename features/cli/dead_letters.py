@@ -13,7 +13,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from features.admin import dead_letters
-from features.admin.dead_letters import Filter, Letter, StillRefused
+from features.admin.dead_letters import AUDITED, Filter, Letter, StillRefused, told
+from features.audit import Deed, account, note
 from features.contracts.errors import ContractError
 from features.contracts.event_problems import REASONS
 from features.contracts.mappings import load_mappings
@@ -102,6 +103,7 @@ def fix(
     mappings = load_mappings(settings.mappings)
     with connect(settings, name="dead-letters") as connection:
         letter = dead_letters.fix(connection, dead_letter_id, whole, dict(map(_change, changes or ())), mappings)
+        note(connection, Deed(account(), "fix", f"dead letter {dead_letter_id}"))
     typer.echo(f"dead letter {letter.dead_letter_id} is fixed; `dead-letters replay {letter.dead_letter_id}` sends it")
 
 
@@ -140,6 +142,8 @@ def replay(
             typer.echo(f"{waiting - count} dead letters would be replayed")
         else:
             sent = _send(settings, connection, ids, chosen, waiting=waiting, refused=refused, force=force)
+            details = {"force": force, **told(ids, chosen, sent)}
+            note(connection, Deed(account(), "replay", AUDITED, details=details))
             typer.echo(f"{sent} dead letters replayed")
     _report(refused, done=not dry_run)
 
@@ -204,4 +208,6 @@ def discard(
         if dry_run:
             typer.echo(f"{dead_letters.count_open(connection, ids, chosen)} dead letters would be discarded")
         else:
-            typer.echo(f"{dead_letters.discard(connection, ids, chosen)} dead letters discarded")
+            count = dead_letters.discard(connection, ids, chosen)
+            note(connection, Deed(account(), "discard", AUDITED, details=told(ids, chosen, count)))
+            typer.echo(f"{count} dead letters discarded")

@@ -90,7 +90,7 @@ def admin_router(operators: Operators, admin: Require) -> APIRouter:
     """Return the routes that only operators may use."""
     router = APIRouter(tags=["admin"], dependencies=[Depends(admin)], responses={**PROBLEMS, **ADMIN_PROBLEMS})
     router.include_router(_letters_router(operators))
-    router.include_router(_letter_jobs_router(operators))
+    router.include_router(_letter_jobs_router(operators, admin))
 
     @router.get("/api/v1/admin/reconcile", operation_id="reconcile", summary="Is every event accounted for?")
     async def reconcile(
@@ -147,8 +147,9 @@ def _letters_router(operators: Operators) -> APIRouter:
     return router
 
 
-def _letter_jobs_router(operators: Operators) -> APIRouter:
+def _letter_jobs_router(operators: Operators, admin: Require) -> APIRouter:
     router, settings = APIRouter(prefix="/api/v1/admin/dead-letters"), operators.settings
+    whom = Depends(by_whom(admin))
 
     @router.post(
         "/{dead_letter_id}/fix",
@@ -157,12 +158,14 @@ def _letter_jobs_router(operators: Operators) -> APIRouter:
         responses={**_MISSING, **_DONE_WITH, **BODY_PROBLEMS},
         openapi_extra=json_body(ref(Fix), _FIXES),
     )
-    async def fix_dead_letter(request: Request, dead_letter_id: LetterId) -> JsonResponse:
+    async def fix_dead_letter(request: Request, dead_letter_id: LetterId, by: Annotated[By, whom]) -> JsonResponse:
         """Keep other bytes for the next replay; refused, with every problem, while landing would refuse them."""
         fix = await read_body(request, Fix)
         raw = None if fix.raw is None else fix.raw.encode()
         return JsonResponse(
-            await operators.run(lambda c: jobs.fix_letter(settings, c, dead_letter_id, raw, fix.set), timeout_s=QUICK_S)
+            await operators.run(
+                lambda c: jobs.fix_letter(settings, c, dead_letter_id, raw, fix.set, deed=by.deed), timeout_s=QUICK_S
+            )
         )
 
     @router.post(
@@ -172,12 +175,14 @@ def _letter_jobs_router(operators: Operators) -> APIRouter:
         responses=BODY_PROBLEMS,
         openapi_extra=json_body(ref(Replay), _CHOICES),
     )
-    async def replay_dead_letters(request: Request) -> JsonResponse:
+    async def replay_dead_letters(request: Request, by: Annotated[By, whom]) -> JsonResponse:
         """Send open dead letters to their topics, mended ones as mended; an event lands once, however often sent."""
         wanted = await read_body(request, Replay)
         chosen, how = wanted.filter(), {"force": wanted.force, "dry_run": wanted.dry_run}
         return JsonResponse(
-            await operators.run(lambda c: jobs.replay_letters(settings, c, wanted.ids, chosen, **how), timeout_s=LONG_S)
+            await operators.run(
+                lambda c: jobs.replay_letters(settings, c, wanted.ids, chosen, deed=by.deed, **how), timeout_s=LONG_S
+            )
         )
 
     @router.post(
@@ -187,13 +192,14 @@ def _letter_jobs_router(operators: Operators) -> APIRouter:
         responses=BODY_PROBLEMS,
         openapi_extra=json_body(ref(Chosen), _CHOICES),
     )
-    async def discard_dead_letters(request: Request) -> JsonResponse:
+    async def discard_dead_letters(request: Request, by: Annotated[By, whom]) -> JsonResponse:
         """Put open dead letters aside: they are kept and counted, but no replay sends them."""
         wanted = await read_body(request, Chosen)
         chosen = wanted.filter()
         return JsonResponse(
             await operators.run(
-                lambda c: jobs.discard_letters(c, wanted.ids, chosen, dry_run=wanted.dry_run), timeout_s=LONG_S
+                lambda c: jobs.discard_letters(c, wanted.ids, chosen, deed=by.deed, dry_run=wanted.dry_run),
+                timeout_s=LONG_S,
             )
         )
 

@@ -1,13 +1,15 @@
 """Changes of items and users, all by the way of events: the latest by `occurred_at` holds, the history is kept."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 
+from serving.auditing import By, by_whom, note_soon
 from serving.auth import ADMIN_PROBLEMS, Require
 from serving.direct import DirectRoute, IdempotencyKey
 from serving.forms import ITEMS, USERS, item_deletion, item_patch, user_patch
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, bodies_of, json_body, ref
+from serving.operators import Operators
 from serving.path_ids import ANY
 from serving.posted import EVENTS_PROBLEM, ItemChange, PostedItem, PostedItems, PostedUser, PostedUsers, UserChange
 from serving.posting import Poster
@@ -36,7 +38,7 @@ _ACCEPTED: Final[dict[str, Any]] = {
 }
 
 
-def catalogue_router(poster: Poster, admin: Require) -> APIRouter:
+def catalogue_router(poster: Poster, operators: Operators, admin: Require) -> APIRouter:
     """Return the routes that change items and users."""
     router = APIRouter(responses=PROBLEMS)
     router.include_router(_items(poster))
@@ -50,11 +52,14 @@ def catalogue_router(poster: Poster, admin: Require) -> APIRouter:
         status_code=202,
         response_model=EventsAnswer,
         responses={**ADMIN_PROBLEMS, **EVENTS_PROBLEM},
-        dependencies=[Depends(admin)],
     )
-    async def delete_item(item_id: PathId, idempotency_key: IdempotencyKey = None) -> JsonResponse:
+    async def delete_item(
+        item_id: PathId, by: Annotated[By, Depends(by_whom(admin))], idempotency_key: IdempotencyKey = None
+    ) -> JsonResponse:
         """Mark the item as deleted until a whole version of it comes; its history stays."""
-        return accepted(await poster.post(b"{}", idempotency_key, item_deletion(item_id)))
+        posted = await poster.post(b"{}", idempotency_key, item_deletion(item_id))
+        await note_soon(operators, by.deed("delete", item_id))
+        return accepted(posted)
 
     return router
 

@@ -65,6 +65,16 @@ def test_a_mended_letter_lands_once_under_its_own_id(rig: Rig, tmp_path: Path) -
     assert raw == without(1, "user_id")  # what came is kept beside what was sent
     keys = {message.key for message in rig.messages(INTERACTIONS)[3:]}
     assert keys == {b"u1", b"u2"}
+    assert audit(rig) == [
+        ("fix", f"dead letter {first}", {}),
+        ("fix", f"dead letter {second}", {}),
+        ("replay", "dead letters", {"count": 2, "force": False}),
+    ]
+
+
+def audit(rig: Rig) -> list[tuple[object, ...]]:
+    """Return what was done, to what, and what came of it, as the audit holds it."""
+    return rig.rows("SELECT action, target, details FROM audit_events ORDER BY audit_event_id")
 
 
 def test_a_fix_that_landing_would_refuse_is_refused_with_every_problem(rig: Rig) -> None:
@@ -102,6 +112,10 @@ def test_discarded_letters_are_kept_and_counted_but_never_sent(rig: Rig) -> None
     assert letters(rig) == {first: "replayed", second: "discarded", third: "replayed"}
     assert letters(rig, "--open") == {}
     assert "2 replayed, 1 discarded" in rig.command("dead-letters", "list").stdout
+    assert audit(rig) == [
+        ("discard", "dead letters", {"count": 1, "reason": "not_json"}),
+        ("replay", "dead letters", {"count": 2, "force": True}),
+    ]
 
     rig.land_all()
     assert rig.counters()["dead"] == 5  # what was forced is refused again

@@ -171,8 +171,15 @@ def test_items_are_posted_patched_hidden_and_deleted(api: Api, rig: Rig, wait_un
     assert api.client.delete(path).status_code == 401
     assert api.client.delete(path, headers=ADMIN).status_code == 202
     wait_until(lambda: state() == ("Heat", ["Crime"], 0, False, True), 60, "the item is deleted")
+    assert latest_deed(api) == ("admin", "delete", "a/b ☃", {})
     post(api, "/api/v1/items", {"item_id": "a/b ☃", "title": "Heat"})
     wait_until(lambda: state() == ("Heat", [], None, False, False), 60, "a whole version brings it back")
+
+
+def latest_deed(api: Api) -> tuple[Any, ...]:
+    """Return who did what last, to what, and what came of it."""
+    [entry] = api.client.get("/api/v1/admin/audit?limit=1", headers=ADMIN).json()["events"]
+    return entry["actor"], entry["action"], entry["target"], entry["details"]
 
 
 def test_a_dead_letter_is_found_mended_and_replayed_by_api(api: Api, rig: Rig, wait_until: WaitUntil) -> None:
@@ -198,10 +205,13 @@ def test_a_dead_letter_is_found_mended_and_replayed_by_api(api: Api, rig: Rig, w
     wanted = {"ids": [letter["dead_letter_id"]]}
     assert ask("POST", f"{route}/replay", json={**wanted, "dry_run": True})["replayed"] == 1
     assert ask("POST", f"{route}/replay", json=wanted)["replayed"] == 1
+    told = {**wanted, "ids_given": 1, "count": 1, "force": False}
+    assert latest_deed(api) == ("admin", "replay", "dead letters", told)
     wait_until(
         lambda: rig.rows("SELECT 1 FROM interactions WHERE event_id = 'poison-1' AND action = 'view'"), 60, "landed"
     )
     assert ask("POST", f"{route}/discard", json=wanted)["discarded"] == 0
+    assert latest_deed(api) == ("admin", "discard", "dead letters", {**wanted, "ids_given": 1, "count": 0})
     assert ask("GET", route)["counts"]["replayed"] == 1
 
 
