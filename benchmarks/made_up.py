@@ -22,7 +22,7 @@ from training.bundle.plan import Plan, default_budgets
 from training.bundle.ranker import Ranker
 from training.bundle.tables import NeighbourTable
 from training.bundle.write import write_bundle
-from training.index import EXACT_LIMIT
+from training.index import HALVES_LIMIT, build_index
 
 N_FACTORS: Final = 64
 NEIGHBOURS: Final = 20
@@ -69,14 +69,13 @@ def write_bundle_around(folder: Path, fold_in: FoldIn, index: faiss.Index, info:
 
 
 def _index(factors: npt.NDArray[np.float32]) -> tuple[faiss.Index, IndexInfo]:
-    """Return an index of the kind that training would build; a graph in haste, which finds less and weighs as much."""
-    if len(factors) <= EXACT_LIMIT:
-        index, info = faiss.IndexFlatIP(N_FACTORS), IndexInfo("flat", 1.0)
-    else:
-        index, info = faiss.IndexHNSWFlat(N_FACTORS, 32, faiss.METRIC_INNER_PRODUCT), IndexInfo("hnsw32", 0.0)
-        index.hnsw.efConstruction = 16
+    """Return an index as training would build it; a graph in haste, which finds less and weighs as much."""
+    if len(factors) <= HALVES_LIMIT:
+        return build_index(factors, factors[:1])
+    index = faiss.IndexHNSWFlat(N_FACTORS, 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 16
     index.add(factors)
-    return index, info
+    return index, IndexInfo("hnsw32", 0.0)
 
 
 def _neighbours(rng: np.random.Generator, n_items: int) -> NeighbourTable:
