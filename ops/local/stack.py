@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from features.settings import Settings
+from ops.local.errors import StackError
 from ops.local.layout import ROOT, Layout
 from ops.local.ports import LOOPBACK, choose_ports
 from ops.local.state import Secrets, State, read_state, write_private, write_state
 
 MARKER = "MARQUEE_STACK_PROCESS"
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "JAVA_HOME", "XDG_CACHE_HOME")
+
+_LEFT_BY_A_START = {"lock", "logs"}
+"""What a start that ended early leaves behind."""
 
 API_WORKERS = "2"
 """Two workers and their parent take some 140 MB more than one process (measured), and outlive the death of one."""
@@ -90,9 +94,31 @@ def open_stack(layout: Layout) -> Stack | None:
     return None if state is None else Stack(layout, state)
 
 
+def _refuse_others(layout: Layout) -> None:
+    """Raise StackError where a folder holds what is no stack's: `make clean` would remove it with the stack."""
+    if (
+        not layout.run_dir.exists() or layout.run_dir.parent == ROOT
+    ):  # `.run` and its like also keep what benchmarks make
+        return
+    others = sorted({entry.name for entry in layout.run_dir.iterdir()} - _LEFT_BY_A_START)
+    if others:
+        raise StackError(
+            f"no stack is started in {layout.run_dir}: it holds {', '.join(map(repr, others[:3]))}, which `make clean` "
+            "would remove with the stack. Let MARQUEE_RUN_DIR name a new or an empty folder"
+        )
+
+
 def prepare_stack(layout: Layout, environment: Mapping[str, str]) -> Stack:
-    """Return the stack of `layout` with its folders, ports and secrets, made and kept where they are new."""
+    """Return the stack of `layout` with its folders, ports and secrets, made and kept where they are new.
+
+    Raises
+    ------
+    StackError
+        Where the folder of a new stack holds something else.
+    """
     kept = read_state(layout.state_file)
+    if kept is None:
+        _refuse_others(layout)
     ports = choose_ports(environment, kept.ports if kept else None)
     state = State(ports, kept.secrets if kept else Secrets())
     for folder in (layout.run_dir, layout.logs, layout.artifacts):

@@ -11,6 +11,7 @@ from ops.local.clean import clean
 from ops.local.errors import StackError
 from ops.local.layout import Layout
 from ops.local.ports import free_ports
+from ops.local.stack import prepare_stack
 from ops.local.state import Secrets, State, write_state
 
 QUIET = Console(file=StringIO())
@@ -38,6 +39,20 @@ def test_a_folder_in_which_no_stack_was_started_stays(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"photos is not removed.* state\.json.* by hand"):
         clean(Layout(folder, tmp_path / "artifacts"), QUIET)
     assert [path.name for path in folder.iterdir()] == ["one.jpg"]
+
+
+def test_no_stack_is_started_among_other_things_which_cleaning_would_remove(tmp_path: Path) -> None:
+    (folder := tmp_path / "home").mkdir()
+    layout = Layout(folder, tmp_path / "artifacts")
+    (folder / "lock").touch()
+    (photo := folder / "one.jpg").touch()
+    with pytest.raises(StackError, match=r"no stack is started in .*home: it holds 'one\.jpg'.* an empty folder"):
+        prepare_stack(layout, {})
+    assert not layout.state_file.exists()
+    photo.unlink()
+    prepare_stack(layout, {})
+    photo.touch()
+    prepare_stack(layout, {})
 
 
 @pytest.mark.parametrize("inside", [".", "main", "main/deeper"])
