@@ -138,6 +138,20 @@ def test_a_digest_tells_whether_a_history_is_what_it_was(settings: Settings) -> 
     assert len(set(digests)) == 3, "another event, and another item seen long ago"
 
 
+def test_what_every_request_asks_is_not_planned_each_time(settings: Settings) -> None:
+    fill(settings, [act("a", 1, "i"), act("b", 2, "j")], START)
+    asked = {
+        async_queries.user_history.sql: {"user_id": "u", "at_most": 500},
+        async_queries.history_digests.sql: {"user_ids": ["u"], "at_most": 500},
+    }
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        for query, values in asked.items():
+            for _ in range(12):
+                connection.execute(query, values, prepare=True, binary=True)
+        planned = connection.execute("SELECT custom_plans, generic_plans FROM pg_prepared_statements").fetchall()
+    assert planned == [(5, 7), (5, 7)]
+
+
 def test_item_states_are_all_or_those_that_changed(settings: Settings) -> None:
     def item(item_id: str, **fields: object) -> Event:
         return stamp_event({"type": "item", "item_id": item_id, **fields}, now=START, event_id=item_id)
