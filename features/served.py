@@ -9,7 +9,7 @@ import numpy.typing as npt
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from features.contracts.erasure import user_key
+from features.contracts.erasure import secret_check, user_key
 from features.contracts.profiles import UserHistory
 from features.contracts.times import from_us, to_us
 from features.db.connection import AsyncPool, Connection, database_errors
@@ -178,11 +178,13 @@ class ServedStore:
                 return len(kept)
 
     async def _erased(self, connection: AsyncConnection[tuple[Any, ...]], user_ids: set[str]) -> set[str]:
-        """Return those of some users who were erased; without the secret nobody can tell, so all if anyone was."""
+        """Return those of some users who were erased; without the secret of then nobody can tell, so all if any was."""
         if not user_ids:
             return set()
         if not self._secret:
             return user_ids if await async_queries.any_erased(connection) else set()
+        if await async_queries.foreign_erasures(connection, secret_check=secret_check(self._secret)):
+            return user_ids
         users = {user_key(self._secret, user_id): user_id for user_id in user_ids}
         return {users[bytes(key)] async for (key,) in async_queries.erased_among(connection, user_keys=[*users])}
 
