@@ -5,7 +5,7 @@ Load makers, server and Postgres share the machine's cores. `MARQUEE_BENCH_SCALE
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -53,9 +53,6 @@ LOADS: Final = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
 AGAIN: Final = 200
 """Users who are asked for again and again where nothing changes meanwhile."""
 ROUNDS: Final = 3
-DEFAULT: Final[Mapping[str, str]] = {}
-PINNED: Final = {"MARQUEE_PIN_WORKERS": "true"}
-"""Settings of servers."""
 PROBES: Final = 150
 
 
@@ -100,19 +97,12 @@ def run() -> None:
 
 
 def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any]:
-    """Return one request at a time, its ratio to its bare parts, and the same users asked again.
-
-    And the same of a worker that stays on one core, in turn with one that does not.
-    """
-    with _server(settings, bundle, 1) as port, _server(settings, bundle, 1, PINNED) as pinned_port:
+    """Return one request at a time, its ratio to its bare parts, and the same users asked again."""
+    with _server(settings, bundle, 1) as port:
         stand, opened = Stand(settings, port, n_users, count()), open_bundle(bundle, digest_of(bundle))
         answer = httpx.get(f"http://{LOOPBACK}:{port}/api/v1/recommend/{stand.users(1)[0]}").json()
-        pinned_stand = Stand(settings, pinned_port, n_users, stand.numbers)
-        rounds, pinned = list[tuple[dict[str, float], BareParts]](), list[dict[str, float]]()
-        for _ in range(ROUNDS):
-            rounds.append(_round(stand, opened, answer))
-            pinned.append(_alone(pinned_stand))
-        alone, on_a_core = _median([whole for whole, _ in rounds]), _median(pinned)
+        rounds = [_round(stand, opened, answer) for _ in range(ROUNDS)]
+        alone = _median([whole for whole, _ in rounds])
         bare, in_turn = (_median(column) for column in zip(*((b.alone, b.in_turn) for _, b in rounds), strict=True))
         steps = _steps(port)
         unchanged = load_of(port, stand.requests(AGAIN), connections=1, seconds=ALONE_S)
@@ -126,8 +116,6 @@ def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any
         "bare_parts_in_turn_ms": in_turn,
         "bare_in_turn_together_ms": round(in_turn_ms, 2),
         "to_bare_parts_in_turn": round(alone["p50_ms"] / in_turn_ms, 2),
-        "on_a_core": on_a_core,
-        "on_a_core_to_bare_parts": round(on_a_core["p50_ms"] / bare_ms, 2),
         "steps_ms": steps,
         "unchanged_alone": _shown(unchanged),
     }
@@ -137,11 +125,8 @@ def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any
 
 def _round(stand: Stand, bundle: Bundle, answer: dict[str, Any]) -> tuple[dict[str, float], BareParts]:
     """Return a load of single requests and the bare parts, one after the other, so that both see the same machine."""
-    return _alone(stand), bare_parts_ms(stand.settings, bundle, stand.users(300), answer)
-
-
-def _alone(stand: Stand) -> dict[str, float]:
-    return _shown(load_of(stand.port, stand.requests(4_000), connections=1, seconds=ALONE_S / ROUNDS))
+    whole = _shown(load_of(stand.port, stand.requests(4_000), connections=1, seconds=ALONE_S / ROUNDS))
+    return whole, bare_parts_ms(stand.settings, bundle, stand.users(300), answer)
 
 
 def _several_workers(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any]:
@@ -154,8 +139,8 @@ def _several_workers(settings: Settings, bundle: Path, n_users: int) -> dict[str
         # As many at once as the server never refuses: whoever is refused comes again at once here, which costs, too.
         capacity = load_of(port, stand.requests(10_000), connections=4 * workers, seconds=TOGETHER_S)
         print(f"serving, {workers} workers, {4 * workers} connections, computed: {_shown(capacity)}", flush=True)
-        computed, on_cores = _in_turn(stand, settings, bundle, workers)
-        print(f"serving, {workers} workers, {TOGETHER} connections, computed: {computed}, {on_cores}", flush=True)
+        computed = load_of(port, stand.requests(10_000), connections=TOGETHER, seconds=TOGETHER_S)
+        print(f"serving, {workers} workers, {TOGETHER} connections, computed: {_shown(computed)}", flush=True)
         unchanged = load_of(port, stand.requests(AGAIN), connections=TOGETHER, seconds=TOGETHER_S)
         print(f"serving, {workers} workers, {TOGETHER} connections, unchanged: {_shown(unchanged)}", flush=True)
         rounds = [[_offered(stand, capacity.requests_per_s, times) for times in LOADS] for _ in range(STEP_ROUNDS)]
@@ -166,25 +151,11 @@ def _several_workers(settings: Settings, bundle: Path, n_users: int) -> dict[str
     return {
         "workers": workers,
         "capacity": {"connections": 4 * workers, **_shown(capacity)},
-        "together": computed,
-        "together_on_cores": on_cores,
+        "together": _shown(computed),
         "unchanged_together": _shown(unchanged),
         "knee": [step | {"goodput_to_peak": round(step["goodput_per_s"] / peak, 2)} for step in knee],
         "click_to_answer": clicks,
     }
-
-
-def _in_turn(stand: Stand, settings: Settings, bundle: Path, workers: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return many requests at once, and the same of workers that stay on cores, each the median of some rounds."""
-    with _server(settings, bundle, workers, PINNED) as port:
-        both = stand, Stand(settings, port, stand.n_users, stand.numbers)
-        rounds = [[_crowd(one) for one in both] for _ in range(ROUNDS)]
-    free, pinned = (_median(column) for column in zip(*rounds, strict=True))
-    return free, pinned
-
-
-def _crowd(stand: Stand) -> dict[str, float]:
-    return _shown(load_of(stand.port, stand.requests(10_000), connections=TOGETHER, seconds=TOGETHER_S / ROUNDS))
 
 
 def _offered(stand: Stand, capacity: float, times: float) -> dict[str, Any]:
@@ -253,7 +224,7 @@ def _clicks(stand: Stand, capacity: float) -> dict[str, Any]:
 
 
 @contextmanager
-def _server(settings: Settings, bundle: Path, workers: int, more: Mapping[str, str] = DEFAULT) -> Iterator[int]:
+def _server(settings: Settings, bundle: Path, workers: int) -> Iterator[int]:
     """Yield the port of a server that has a bundle."""
     with TemporaryDirectory(prefix="marquee-bench-api-") as name:
         folder, port = Path(name), free_ports().api
@@ -263,7 +234,6 @@ def _server(settings: Settings, bundle: Path, workers: int, more: Mapping[str, s
             "MARQUEE_MLFLOW_TRACKING_URI": NOWHERE,
             "MARQUEE_CACHE_DIR": str(folder / "cache"),
             "MARQUEE_DEADLINE_MS": str(round(DEADLINE_S * 1000)),
-            **more,
         }
         command = ("serving",) if workers == 1 else ("serving", "--workers", str(workers))
         api = Api(port, variables, folder / "api.log", command)

@@ -12,15 +12,8 @@ def serving(content: dict[str, Any]) -> str:
     rows = ["| lists over HTTP | p50 | p99 | requests/s | |", "|---|---|---|---|---|"]
     ratio = f"{alone['to_bare_parts']} x its bare parts, {alone['to_bare_parts_in_turn']} x these in turn"
     rows.append(_load("one worker, one at a time, each computed", alone["alone"], ratio))
-    on_a_core = f"{alone['on_a_core_to_bare_parts']} x its bare parts"
-    rows.append(_load("the same, its loop on one core (`MARQUEE_PIN_WORKERS`)", alone["on_a_core"], on_a_core))
     rows.append(_load("the same users again, nothing changed", alone["unchanged_alone"], ""))
-    crowds = {
-        ", each computed": "together",
-        ", the same, each loop on one core": "together_on_cores",
-        ", the same users again": "unchanged_together",
-    }
-    for name, key in crowds.items():
+    for name, key in ((", each computed", "together"), (", the same users again", "unchanged_together")):
         load = found[key]
         rows.append(_load(f"{workers}, 16 connections{name}", load, f"{load['failed']:.0f} refused"))
     clicks = found["click_to_answer"]

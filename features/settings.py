@@ -36,7 +36,6 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="Address that the API binds.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API binds.")
     workers: int = Field(1, ge=1, le=64, description="Processes that serve the API.")
-    pin_workers: bool = Field(default=False, description="Keep each worker's event loop on one core of its own.")
     model_name: str = Field("marquee", min_length=1, description="Registered model in MLflow.")
     model_alias: str = Field("champion", min_length=1, description="Alias of the model version that is served.")
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token of admin routes; empty closes them.")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,6 @@ from serving.bundle_cache import BundleCache
 from serving.bundle_loader import BundleLoader, check_in_child
 from serving.bundle_slot import BundleSlot
 from serving.clock import now_us
-from serving.cores import roaming
 from serving.event_sink import ProducerSink
 from serving.guard import Guard
 from serving.impressions import Impressions
@@ -64,8 +64,6 @@ REGISTRY_TIMEOUT_S: Final = 5.0
 """Aliases, versions and their metrics are a few calls; MLflow answers each in a tenth of a second or less."""
 REST_S: Final = 1.0
 FLUSH_S: Final = 5.0
-OTHER_THREADS: Final = 8
-"""For what the loops of a server hand to `asyncio.to_thread`."""
 SEARCH_THREADS: Final = 2
 """A search looks at every text, and recommendations must not wait behind it."""
 
@@ -74,18 +72,16 @@ class _Threads:
     """Threads for what would hold up the event loop: of their own for each kind, so that none waits for another."""
 
     def __init__(self) -> None:
-        self.explanations = roaming(1, "explain")
-        self.searches = roaming(SEARCH_THREADS, "search")
-        self.registry = roaming(1, "registry")
-        self.moves = roaming(1, "moves")
-        self.history = roaming(1, "history")
-        self.airflow = roaming(1, "airflow")
-        self.others = roaming(OTHER_THREADS, "others")
+        self.explanations = ThreadPoolExecutor(1, thread_name_prefix="explain")
+        self.searches = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
+        self.registry = ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self.moves = ThreadPoolExecutor(1, thread_name_prefix="moves")
+        self.history = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self.airflow = ThreadPoolExecutor(1, thread_name_prefix="airflow")
 
     def end(self) -> None:
         """Wait for what they do."""
-        own = (self.explanations, self.searches, self.registry, self.moves, self.history, self.airflow)
-        for threads in (*own, self.others):
+        for threads in (self.explanations, self.searches, self.registry, self.moves, self.history, self.airflow):
             threads.shutdown()
 
 
@@ -240,7 +236,6 @@ async def _running(
         ending.callback(base.threads.end)
         ending.push_async_callback(base.pool.close)
         ending.push_async_callback(base.sink.close)
-        asyncio.get_running_loop().set_default_executor(base.threads.others)
         await base.pool.open()
         await keeper.resume()
         ending.push_async_callback(_flush, writers)

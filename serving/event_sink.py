@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -11,7 +12,6 @@ import structlog
 
 from features.contracts.errors import UnavailableError
 from features.kafka_bulk import Message
-from serving.cores import roaming
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +74,7 @@ class ProducerSink:
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
-        self._executor = roaming(1, "kafka-connect")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="kafka-connect")
         self._connecting: asyncio.Task[None] | None = None
         self._gathered: list[tuple[Sequence[Message], _Waiting]] = []
         self._waiting = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -11,7 +12,6 @@ from features.contracts.errors import ContractError, MarqueeError, UnavailableEr
 from features.contracts.event_problems import EventError
 from features.db.connection import Connection, RefusedError, connect
 from features.settings import Settings
-from serving.cores import roaming
 from serving.problems import ProblemError, unavailable
 from serving.replaying import NotRecordedError
 
@@ -35,7 +35,7 @@ class Operators:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._executor = roaming(AT_ONCE, "operators")
+        self._executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="operators")
         self._under_way = 0
 
     async def run(self, job: Job[Answer], *, timeout_s: float) -> Answer:

@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from features.settings import Settings
 from serving.app import create_app
 from serving.assemble import FLUSH_S, assemble
-from serving.cores import stay_on_one
 from serving.metrics import Metrics
 from serving.protocol import GuardedProtocol
 
@@ -64,8 +63,6 @@ class DrainingServer(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests that have begun are answered first."""
-    if settings.pin_workers:
-        stay_on_one(0)
     config = configure(create_app(assemble(settings, Metrics())), settings.api_host, settings.api_port)
     settle()
     DrainingServer(config).run()

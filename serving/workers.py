@@ -17,7 +17,6 @@ from serving.accepting import Acceptor, Held
 from serving.app import create_app
 from serving.assemble import assemble
 from serving.board import Board
-from serving.cores import stay_on_one
 from serving.metrics import Metrics
 from serving.protocol import GuardedProtocol
 from serving.server import END_S, DrainingServer, configure, settle
@@ -128,8 +127,6 @@ def _work(settings: Settings, shared: Shared, place: int, ready_to: int) -> NoRe
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         os.close(shared.alive[1])
         shared.board.enter(place, os.getpid())
-        if settings.pin_workers:
-            stay_on_one(place)
         server = WorkerServer(settings, shared, place, ready_to)
         settle()
         server.run()

@@ -86,7 +86,6 @@ def api(  # noqa: PLR0917  # the parts of a stack
             "MARQUEE_MODEL_NAME": registry.model_name,
             "MARQUEE_CACHE_DIR": str(folder / "bundles"),
             "MARQUEE_WORKERS": str(WORKERS),
-            "MARQUEE_PIN_WORKERS": "true",
         },
         folder / "api.log",
     )
@@ -309,16 +308,6 @@ def answered(api: Api) -> float:
     """Return how many lists were answered, by all workers."""
     series = re.findall(r"^marquee_recommendations_total{.*} (.*)$", api.metrics(), re.MULTILINE)
     return sum(map(float, series))
-
-
-def test_each_workers_loop_stays_on_a_core_of_its_own_and_its_threads_go_anywhere(api: Api) -> None:
-    allowed = os.sched_getaffinity(0)
-    loops = {frozenset(os.sched_getaffinity(pid)) for pid in api.workers()}
-    assert {len(cores) for cores in loops} == {1}
-    assert len(loops) == min(WORKERS, len(allowed))
-    for pid in api.workers():
-        threads = {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()} - {pid}
-        assert any(os.sched_getaffinity(thread) == allowed for thread in threads)
 
 
 def test_one_scrape_counts_for_all_workers(api: Api) -> None:
