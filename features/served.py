@@ -156,6 +156,7 @@ class ServedStore:
     def __init__(self, pool: AsyncPool, erasure_secret: bytes) -> None:
         self._pool = pool
         self._secret = erasure_secret
+        self._is_theirs = False
 
     async def add(self, lists: Sequence[ServedList]) -> int:
         """Keep lists, without those of erased users, and return how many were kept, in one transaction.
@@ -183,8 +184,11 @@ class ServedStore:
             return set()
         if not self._secret:
             return user_ids if await async_queries.any_erased(connection) else set()
-        if await async_queries.foreign_erasures(connection, secret_check=secret_check(self._secret)):
-            return user_ids
+        if not self._is_theirs:
+            if await async_queries.foreign_erasures(connection, secret_check=secret_check(self._secret)):
+                return user_ids
+            # Once there is one, each later erasure is held to its secret: nobody need count them again.
+            self._is_theirs = bool(await async_queries.any_erased(connection))
         users = {user_key(self._secret, user_id): user_id for user_id in user_ids}
         return {users[bytes(key)] async for (key,) in async_queries.erased_among(connection, user_keys=[*users])}
 
