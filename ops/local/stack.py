@@ -96,14 +96,13 @@ def open_stack(layout: Layout) -> Stack | None:
 
 def _refuse_others(layout: Layout) -> None:
     """Raise StackError where a folder holds what is no stack's: `make clean` would remove it with the stack."""
-    if (
-        not layout.run_dir.exists() or layout.run_dir.parent == ROOT
-    ):  # `.run` and its like also keep what benchmarks make
-        return
-    others = sorted({entry.name for entry in layout.run_dir.iterdir()} - _LEFT_BY_A_START)
+    folder = layout.run_dir
+    # `.run` and its like also keep what benchmarks make.
+    own = folder.parent == ROOT and folder.name.startswith(".run")
+    others = [] if own else sorted({path.name for path in folder.glob("*")} - _LEFT_BY_A_START)
     if others:
         raise StackError(
-            f"no stack is started in {layout.run_dir}: it holds {', '.join(map(repr, others[:3]))}, which `make clean` "
+            f"no stack is started in {folder}: it holds {', '.join(map(repr, others[:3]))}, which `make clean` "
             "would remove with the stack. Let MARQUEE_RUN_DIR name a new or an empty folder"
         )
 
