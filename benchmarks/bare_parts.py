@@ -48,7 +48,7 @@ def bare_parts_ms(settings: Settings, bundle: Bundle, users: Sequence[str], answ
     bundle
         Whose index, factors and ranker these are; its ranker scores the rows of the candidates that it offers.
     users
-        Whose histories are read, each once.
+        Whose histories are read, each once: those of the first half alone, of the second in turn with the other parts.
     answer
         What is turned into JSON.
     """
@@ -64,15 +64,16 @@ async def _measured(settings: Settings, bundle: Bundle, users: Sequence[str], an
             cursor = await connection.execute(async_queries.user_history.sql, asked, prepare=True, binary=True)
             return history_of(users[user], await cursor.fetchone())
 
-        histories = [await history(user) for user in range(len(users))]
+        half = len(users) // 2
+        alone: dict[str, list[float]] = {HISTORY_QUERY: []}
+        histories = [await _timed(history(user), alone[HISTORY_QUERY]) for user in range(half)]
         parts = _parts(bundle, histories, answer)
+        in_turn: dict[str, list[float]] = {HISTORY_QUERY: [], **{name: [] for name in parts}}
         with threadpool_limits(1):
             faiss.omp_set_num_threads(1)
-            alone = {HISTORY_QUERY: [await _timed(history(user)) for user in range(len(users))]}
-            alone |= {name: [_took_s(part, user) for user in range(len(users))] for name, part in parts.items()}
-            in_turn: dict[str, list[float]] = {name: [] for name in alone}
-            for user in range(len(users)):
-                in_turn[HISTORY_QUERY].append(await _timed(history(user)))
+            alone |= {name: [_took_s(part, user) for user in range(half)] for name, part in parts.items()}
+            for user in range(half):
+                await _timed(history(half + user), in_turn[HISTORY_QUERY])
                 for name, part in parts.items():
                     in_turn[name].append(_took_s(part, user))
     return BareParts(_medians_ms(alone), _medians_ms(in_turn))
@@ -105,10 +106,12 @@ def _predict(bundle: Bundle, rows: np.ndarray) -> Any:
     return None if ranker is None else [model.predict(rows, num_threads=1) for model in ranker.models]
 
 
-async def _timed(work: Awaitable[object]) -> float:
+async def _timed(work: Awaitable[UserHistory], took_s: list[float]) -> UserHistory:
+    """Return a history, and note how long it took."""
     started = time.perf_counter()
-    await work
-    return time.perf_counter() - started
+    found = await work
+    took_s.append(time.perf_counter() - started)
+    return found
 
 
 def _took_s(work: Callable[[int], object], user: int) -> float:

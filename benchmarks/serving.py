@@ -103,7 +103,8 @@ def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any
         answer = httpx.get(f"http://{LOOPBACK}:{port}/api/v1/recommend/{stand.users(1)[0]}").json()
         rounds = [_round(stand, opened, answer) for _ in range(ROUNDS)]
         alone = _median([whole for whole, _ in rounds])
-        bare, in_turn = (_median(column) for column in zip(*((b.alone, b.in_turn) for _, b in rounds), strict=True))
+        bare = _median([parts.alone for _, parts in rounds])
+        in_turn = _median([parts.in_turn for _, parts in rounds])
         steps = _steps(port)
         unchanged = load_of(port, stand.requests(AGAIN), connections=1, seconds=ALONE_S)
     bare_ms, in_turn_ms = sum(bare.values()), sum(in_turn.values())
@@ -126,7 +127,7 @@ def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any
 def _round(stand: Stand, bundle: Bundle, answer: dict[str, Any]) -> tuple[dict[str, float], BareParts]:
     """Return a load of single requests and the bare parts, one after the other, so that both see the same machine."""
     whole = _shown(load_of(stand.port, stand.requests(4_000), connections=1, seconds=ALONE_S / ROUNDS))
-    return whole, bare_parts_ms(stand.settings, bundle, stand.users(300), answer)
+    return whole, bare_parts_ms(stand.settings, bundle, stand.users(600), answer)
 
 
 def _several_workers(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any]:
