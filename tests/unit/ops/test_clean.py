@@ -9,7 +9,7 @@ from rich.console import Console
 from ops.local import clean as cleaning
 from ops.local.clean import clean
 from ops.local.errors import StackError
-from ops.local.layout import Layout
+from ops.local.layout import ROOT, Layout
 from ops.local.ports import free_ports
 from ops.local.stack import prepare_stack
 from ops.local.state import Secrets, State, write_state
@@ -53,6 +53,12 @@ def test_no_stack_is_started_among_other_things_which_cleaning_would_remove(tmp_
     prepare_stack(layout, {})
     photo.touch()
     prepare_stack(layout, {})
+
+
+@pytest.mark.parametrize("folder", ["docs", "."])
+def test_no_stack_is_started_among_the_files_of_the_checkout(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(StackError, match="no stack is started in"):
+        prepare_stack(Layout(ROOT / folder, tmp_path / "artifacts"), {})
 
 
 @pytest.mark.parametrize("inside", [".", "main", "main/deeper"])
