@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 
 from benchmarks.record import ROOT
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 
 START_WITHIN_S: Final = 300
 NOWHERE: Final = f"{LOOPBACK}:9"
@@ -24,7 +24,7 @@ NOWHERE: Final = f"{LOOPBACK}:9"
 @contextmanager
 def bundle_server(cache: Path, workers: int) -> Iterator[tuple["subprocess.Popen[bytes]", httpx.Client, float]]:
     """Yield a server, a client of it, and the seconds until all workers served."""
-    port = free_ports().api
+    port = free_port()
     environment = {
         **os.environ,
         "MARQUEE_DATABASE_URL": f"postgresql://nobody:none@{NOWHERE}/none",

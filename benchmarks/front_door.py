@@ -23,7 +23,7 @@ from benchmarks.services import environment, services
 from features.contracts.events import stamp_event
 from features.kafka import EventProducer, message_of, wait_all
 from features.settings import Settings
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 
 PATH: Final = "/api/v1/events"
 SECONDS: Final = 8.0
@@ -104,7 +104,7 @@ def _serving(settings: Settings) -> Iterator[int]:
 @contextmanager
 def _process(command: list[str], variables: Mapping[str, str], *, as_argument: bool = False) -> Iterator[int]:
     """Yield the port of a server process that answers."""
-    port = free_ports().api
+    port = free_port()
     with subprocess.Popen(
         [*command, str(port)] if as_argument else command,
         env={**variables, "MARQUEE_API_HOST": LOOPBACK, "MARQUEE_API_PORT": str(port)},

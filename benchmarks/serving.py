@@ -28,7 +28,7 @@ from benchmarks.record import RESULTS, record
 from benchmarks.services import environment, services, start_features
 from benchmarks.serving_rig import knows_options
 from features.settings import Settings
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 from tests.support.serving import NOWHERE, Api
 from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
@@ -228,7 +228,7 @@ def _clicks(stand: Stand, capacity: float) -> dict[str, Any]:
 def _server(settings: Settings, bundle: Path, workers: int) -> Iterator[int]:
     """Yield the port of a server that has a bundle."""
     with TemporaryDirectory(prefix="marquee-bench-api-") as name:
-        folder, port = Path(name), free_ports().api
+        folder, port = Path(name), free_port()
         serve_from_disk(bundle, folder / "cache")
         variables = {
             **environment(settings),

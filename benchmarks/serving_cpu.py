@@ -28,7 +28,7 @@ from benchmarks.record import ROOT
 from benchmarks.services import environment, services
 from benchmarks.serving_rig import wait_until
 from features.settings import Settings
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 from tests.support.serving import NOWHERE
 
 ITEMS: Final = 50_000
@@ -111,7 +111,7 @@ def _round(server: Served) -> tuple[float, float, float]:
 @contextmanager
 def _served(settings: Settings, bundle: Path, checkout: Path) -> Iterator[Served]:
     with TemporaryDirectory(prefix="marquee-bench-api-") as name, httpx.Client(timeout=20) as client:
-        folder, port = Path(name), free_ports().api
+        folder, port = Path(name), free_port()
         serve_from_disk(bundle, folder / "cache")
         variables = {
             **environment(settings),

@@ -18,7 +18,7 @@ from benchmarks.bundles import write_made_bundle
 from benchmarks.filling import Histories, fill, made_up_histories
 from features.kafka import Admin
 from features.settings import Settings
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 from tests.support.services import Services, own_services
 from tests.support.serving import Api
 from training.bundle.registry import Registry
@@ -158,7 +158,7 @@ def _histories() -> Histories:
 
 
 def _api(via: Settings, mlflow_uri: str, folder: Path, variables: dict[str, str]) -> Api:
-    port = free_ports().api
+    port = free_port()
     settings = {
         "MARQUEE_DATABASE_URL": via.database_url.get_secret_value(),
         "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": via.kafka_bootstrap_servers,

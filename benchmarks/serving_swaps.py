@@ -17,7 +17,7 @@ import psutil
 from benchmarks.bundles import write_made_bundle
 from benchmarks.record import ROOT
 from benchmarks.serving_rig import ITEMS, USERS, ServingRig, serving_rig, wait_until
-from ops.local.ports import free_ports
+from ops.local.ports import free_port
 from tests.support.processes import memory_of
 from tests.support.serving import Api
 from training.bundle.versions import RegisteredVersion
@@ -77,7 +77,7 @@ def _served(rig: ServingRig, number: int, checkout: Path) -> Iterator[Api]:
     folder.mkdir()
     own = {"MARQUEE_CACHE_DIR": str(folder / "cache"), "MARQUEE_WORK_DIR": str(folder / "work")}
     command = ("serving", "--workers", str(WORKERS))
-    api = Api(free_ports().api, {**rig.api.settings, **own}, folder / "api.log", command, checkout)
+    api = Api(free_port(), {**rig.api.settings, **own}, folder / "api.log", command, checkout)
     try:
         api.start()
         _wait(api, "1")

@@ -1,8 +1,11 @@
 """Which ports a stack uses, and who holds one that is busy."""
 
+import random
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -10,6 +13,10 @@ from ops.local.errors import StackError
 
 LOOPBACK = "127.0.0.1"
 BASE_VARIABLE = "MARQUEE_PORT_BASE"
+
+_LOWEST: Final = 20_000
+_EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_taken: Final[list[socket.socket]] = []
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,36 @@ def choose_ports(environment: Mapping[str, str], kept: Ports | None) -> Ports:
     return Ports(**chosen)
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on, and that no other call gives while this process lives: for tests.
+
+    A port of the kernel's choice may be the near end of somebody's connection by the time a service binds it. These are
+    below all that the kernel gives to connections; what tells other processes that one is taken is its UDP twin.
+
+    Raises
+    ------
+    StackError
+        Where none is left.
+    """
+    highest = int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else 32_768
+    candidates = range(_LOWEST, highest)
+    for port in random.SystemRandom().sample(candidates, len(candidates)):
+        twin = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            twin.bind((LOOPBACK, port))
+        except OSError:
+            twin.close()
+            continue
+        if not is_busy(port):
+            _taken.append(twin)
+            return port
+        twin.close()
+    raise StackError(f"no port of {_LOWEST} to {highest} is free")
+
+
 def free_ports() -> Ports:
-    """Return ports that were free a moment ago, for tests."""
-    sockets = [socket.create_server((LOOPBACK, 0)) for _ in fields(Ports)]
-    numbers = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return Ports(*numbers)
+    """Return a free port for each service, for tests."""
+    return Ports(*(free_port() for _ in fields(Ports)))
 
 
 def is_busy(port: int) -> bool:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from features.kafka import INTERACTIONS
 from features.settings import Settings
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 from tests.conftest import WaitUntil
 from tests.support.landing import Rig, recreate_topics
 from tests.support.serving import NOWHERE, TOKEN, Api
@@ -52,7 +52,7 @@ def api(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         "MARQUEE_CACHE_DIR": str(folder / "bundles"),
         "MARQUEE_WORK_DIR": str(folder / "work"),
     }
-    api = Api(free_ports().api, settings, folder / "api.log")
+    api = Api(free_port(), settings, folder / "api.log")
     try:
         api.start()
         yield api

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from features.build.live_statistics import refresh_statistics
 from features.kafka import BACKFILL, PROCESSED_FEATURES
 from features.settings import Settings
-from ops.local.ports import free_ports
+from ops.local.ports import free_port
 from serving.bundle_cache import BundleCache, LastGood
 from tests.conftest import WaitUntil
 from tests.support.landing import ROOT, Rig, interaction, recreate_topics
@@ -82,7 +82,7 @@ def line(
     cache.install(bundle.path, bundle.digest)
     cache.remember(LastGood("1", bundle.digest, "run"))
     api = Api(
-        free_ports().api,
+        free_port(),
         {
             **{name: rig.environment[name] for name in ("MARQUEE_DATABASE_URL", "MARQUEE_KAFKA_BOOTSTRAP_SERVERS")},
             "MARQUEE_MLFLOW_TRACKING_URI": NOWHERE,

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from features.contracts.events import Impression, decode_event, stamp_event
 from features.kafka import IMPRESSIONS, ITEMS
 from features.settings import Settings
-from ops.local.ports import free_ports
+from ops.local.ports import free_port
 from tests.conftest import WaitUntil
 from tests.support.landing import START, Rig, recreate_topics
 from tests.support.proxy import TOXICS, Proxy
@@ -78,7 +78,7 @@ def api(  # noqa: PLR0917  # the parts of a stack
     promoted = new_version()
     move_alias(registry, "champion", promoted.version)
     api = Api(
-        free_ports().api,
+        free_port(),
         {
             "MARQUEE_DATABASE_URL": rig.settings.database_url.get_secret_value(),
             "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": rig.settings.kafka_bootstrap_servers,

@@ -17,7 +17,7 @@ from features.settings import Settings
 from ops.local.databases import create_databases
 from ops.local.direct import running
 from ops.local.layout import Layout
-from ops.local.ports import free_ports
+from ops.local.ports import free_port, free_ports
 from ops.local.processes import end, stack_processes
 from ops.local.service import Service
 from ops.local.services import kafka, postgres
@@ -89,7 +89,7 @@ def api(backing: Backing, tmp_path: Path) -> Iterator[Api]:
         "MARQUEE_ADMIN_TOKEN": "let-me-in",
         "MARQUEE_WORKERS": "1",
     }
-    port = free_ports().api
+    port = free_port()
     api = Api(port, {**settings, "MARQUEE_API_PORT": str(port)}, tmp_path / "api.log")
     yield api
     api.end()

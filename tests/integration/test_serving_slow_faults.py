@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from features.settings import Settings
-from ops.local.ports import free_ports
+from ops.local.ports import free_port
 from tests.conftest import WaitUntil
 from tests.support.proxy import Toxic
 from tests.support.services import Services, own_services
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def server(folder: Path, via: Settings, mlflow_uri: str) -> Api:
-    port = free_ports().api
+    port = free_port()
     settings = {
         "MARQUEE_DATABASE_URL": via.database_url.get_secret_value(),
         "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": NOWHERE.removeprefix("http://"),

@@ -17,7 +17,7 @@ from features.embedding.encoders import embedded_before, load_encoder, put_encod
 from features.settings import Settings
 from features.text.documents import Document
 from features.text.svd import fit_svd
-from ops.local.ports import free_ports
+from ops.local.ports import free_port
 from tests.conftest import WaitUntil
 from tests.support.landing import ROOT, Rig, recreate_topics
 from tests.support.serving import TOKEN, Api, items_of
@@ -78,7 +78,7 @@ def api(
     """Yield a server without a model, whose catalogue is published and embedded."""
     folder = tmp_path_factory.mktemp("api")
     api = Api(
-        free_ports().api,
+        free_port(),
         {
             "MARQUEE_DATABASE_URL": rig.settings.database_url.get_secret_value(),
             "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": rig.settings.kafka_bootstrap_servers,

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from features.build.live_statistics import refresh_statistics
 from features.kafka import BACKFILL
 from features.settings import Settings
-from ops.local.ports import free_ports
+from ops.local.ports import free_port
 from tests.conftest import WaitUntil
 from tests.support.commands import run_command
 from tests.support.landing import Rig, interaction, recreate_topics
@@ -112,7 +112,7 @@ def served(
         "MARQUEE_WORK_DIR": str(folder / "work"),
         "MARQUEE_RECORD_SHARE": "1",
     }
-    api = Api(free_ports().api, environment, folder / "api.log")
+    api = Api(free_port(), environment, folder / "api.log")
     try:
         api.start()
         wait_until(lambda: api.info()["version"] == "1", 60, "the version is served")

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from features.settings import Settings
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 from tests.conftest import WaitUntil
 from tests.support.hostile import Hostility, fire, targets_of
 from tests.support.landing import recreate_topics
@@ -58,7 +58,7 @@ def api(
     registry = Registry(mlflow_uri, "wire-tests")
     move_alias(registry, "champion", publish_tiny(registry, folder / "published", 1).version)
     api = Api(
-        free_ports().api,
+        free_port(),
         {
             "MARQUEE_DATABASE_URL": url,
             "MARQUEE_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,

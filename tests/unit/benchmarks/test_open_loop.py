@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.open_loop import NO_ANSWER, OpenLoop, even, get, poisson, shoot
-from ops.local.ports import free_ports
+from ops.local.ports import free_port
 
 TAKES_S = 0.05
 TOGETHER = threading.Barrier(8)
@@ -79,6 +79,6 @@ def test_a_load_that_is_stopped_tells_of_what_was_sent(port: int) -> None:
 
 
 def test_where_nobody_listens_requests_fail_and_say_so() -> None:
-    shots = shoot(free_ports().api, [get("/a")], poisson(50, 0.2))
+    shots = shoot(free_port(), [get("/a")], poisson(50, 0.2))
     assert (shots.status == NO_ANSWER).all()
     assert shots.summary()["p50_ms"] is None

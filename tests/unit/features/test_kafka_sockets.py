@@ -13,7 +13,7 @@ from features.contracts.errors import UnavailableError
 from features.kafka import Admin, EventProducer, open_consumer
 from features.kafka_sockets import require_broker
 from features.settings import Settings
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_refused_connections_leave_no_socket_open(uncollected: None) -> None:
     del uncollected
     settings = Settings(
         database_url=SecretStr("postgresql://nobody@127.0.0.1:9/none"),
-        kafka_bootstrap_servers=f"{LOOPBACK}:{free_ports().kafka}",
+        kafka_bootstrap_servers=f"{LOOPBACK}:{free_port()}",
     )
     producer = EventProducer(settings)
     before, threads = descriptors(), threading.active_count()
@@ -50,4 +50,4 @@ def test_refused_connections_leave_no_socket_open(uncollected: None) -> None:
 
 def test_a_broker_is_there_if_one_of_several_accepts() -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
-        require_broker([f"{LOOPBACK}:{free_ports().kafka}", f"{LOOPBACK}:{server.getsockname()[1]}"])
+        require_broker([f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{server.getsockname()[1]}"])

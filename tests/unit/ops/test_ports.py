@@ -2,12 +2,14 @@
 
 import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from ops.local.errors import StackError
-from ops.local.ports import Ports, choose_ports, free_ports, holder, is_busy, refuse_busy
+from ops.local.ports import Ports, choose_ports, free_port, free_ports, holder, is_busy, refuse_busy
 
 
 def test_own_variable_goes_before_base_before_kept_before_default() -> None:
@@ -40,3 +42,20 @@ def test_a_busy_port_is_named_with_its_holder_and_the_variable_that_moves_it() -
     assert f"process {os.getpid()}" in str(refused.value)
     assert "MARQUEE_KAFKA_PORT" not in str(refused.value)
     refuse_busy(ports)
+
+
+def test_a_free_port_is_given_once_by_whichever_process_and_is_none_that_connections_get() -> None:
+    code = "from ops.local.ports import free_port; print(*(free_port() for _ in range(50))); input()"
+    others = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    given = [free_port() for _ in range(50)]
+    for other in others:
+        assert other.stdout is not None
+        given.extend(int(number) for number in other.stdout.readline().split())
+    for other in others:
+        other.communicate("")
+    assert len(set(given)) == len(given) == 150
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
+        assert max(given) < min(server.getsockname()[1], near.getsockname()[1])

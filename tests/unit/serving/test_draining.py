@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 from serving.app import create_app
 from serving.protocol import GuardedProtocol
 from serving.server import DrainingServer, configure
@@ -27,7 +27,7 @@ class Lingering(GuardedProtocol):
 def server(tmp_path: Path, wait_until: WaitUntil) -> Iterator[uvicorn.Server]:
     """Yield a running server."""
     with bench(tmp_path) as parts:
-        server = DrainingServer(configure(create_app(parts.parts), LOOPBACK, free_ports().api, Lingering))
+        server = DrainingServer(configure(create_app(parts.parts), LOOPBACK, free_port(), Lingering))
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from starlette.responses import Response
 
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 from serving.app import create_app
 from serving.posted import MAX_EVENTS
 from serving.protocol import MAX_HEAD_BYTES, GuardedProtocol
@@ -35,7 +35,7 @@ class Impatient(GuardedProtocol):
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory, wait_until: WaitUntil) -> Iterator[int]:
     """Yield the port of a running server."""
-    port = free_ports().api
+    port = free_port()
     with bench(tmp_path_factory.mktemp("slow")) as parts:
         app = create_app(parts.parts, body_timeout_s=LIMIT_S)
         server = uvicorn.Server(configure(app, LOOPBACK, port, Impatient))
@@ -212,7 +212,7 @@ def test_who_asks_and_does_not_read_is_under_way_for_a_while_only(
 
 
 def test_who_reads_slowly_gets_all_of_an_answer(wait_until: WaitUntil) -> None:
-    port, size, seconds = free_ports().api, 24_000_000, 3 * LIMIT_S
+    port, size, seconds = free_port(), 24_000_000, 3 * LIMIT_S
     # Far more than the kernel takes on the way, so that it is still unread after the time.
     config = uvicorn.Config(Response(bytes(size)), host=LOOPBACK, port=port, loop="uvloop", http=Impatient)
     config.lifespan, config.log_config = "off", None

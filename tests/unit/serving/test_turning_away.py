@@ -11,7 +11,7 @@ import httpx
 import pytest
 import uvicorn
 
-from ops.local.ports import LOOPBACK, free_ports
+from ops.local.ports import LOOPBACK, free_port
 from serving.app import create_app
 from serving.limits import FlightLimit
 from serving.server import configure
@@ -35,7 +35,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, wait_until: WaitUntil) -> Ite
     """Yield the server."""
     with bench(tmp_path_factory.mktemp("full")) as parts:
         parts.registry.publish()
-        app, port = create_app(parts.parts), free_ports().api
+        app, port = create_app(parts.parts), free_port()
         server = uvicorn.Server(configure(app, LOOPBACK, port))
         thread = threading.Thread(target=server.run)
         thread.start()
