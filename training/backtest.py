@@ -16,6 +16,7 @@ import numpy.typing as npt
 from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
+from features.text.svd import fit_svd
 from training.bundle.bundle import Bundle
 from training.bundle.read import check_golden, open_bundle
 from training.bundle.recommender import Recommender
@@ -40,7 +41,7 @@ from training.progress import Progress, silent
 from training.ranker import RankerFit
 from training.retrieval import Training
 from training.split import Split, cutoff_split, holdout_split, new_liked_items
-from training.texts import fit_texts
+from training.texts import FitEncoder, fit_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +130,14 @@ def run_backtest(
     *,
     folder: Path,
     options: Options,
+    fit_encoder: FitEncoder = fit_svd,
     progress: Progress = silent,
 ) -> Backtest:
     """Return the result of training before a cut and recommending after it; the bundle is left in `folder`/bundle."""
     started = time.perf_counter()
     known = know(loaded.interactions, cut, catalogue_ids(items) if config.new_items else ())
-    bundle, fitted = _train(known, cut, config, items=items, folder=folder, progress=progress)
+    training = training_of(known, items, fit_encoder, progress)
+    bundle, fitted = _train(known, cut, config, training=training, folder=folder, progress=progress)
     trained = time.perf_counter()
     users = np.unique(known.all_later.user)
     progress(f"lists for {len(users)} users")
@@ -150,18 +153,19 @@ def run_backtest(
     return Backtest(bundle, users, lists, evaluation, newcomers, cold, fitted.known, fitted.fresh, seconds)
 
 
-def training_of(known: Known, items: Path | None) -> Training:
+def training_of(
+    known: Known, items: Path | None, fit_encoder: FitEncoder = fit_svd, progress: Progress = silent
+) -> Training:
     """Return what a backtest learns from: what is known, and the catalogue of an items file if there is one."""
     ids = known.history.items
-    texts = fit_texts(items, known.history, known.until_us)
+    texts = fit_texts(items, known.history, known.until_us, fit_encoder, progress)
     return Training(known.history, load_categories(items, ids), load_facts(items, ids), known.until_us, texts)
 
 
 def _train(
-    known: Known, cut: Cut, config: TrainingConfig, *, items: Path | None, folder: Path, progress: Progress
+    known: Known, cut: Cut, config: TrainingConfig, *, training: Training, folder: Path, progress: Progress
 ) -> tuple[Bundle, Fitted]:
     """Return the bundle of what is known, written, verified and opened again, and how its rankers did."""
-    training = training_of(known, items)
     parts, fitted = fit(training, known.moments(cut, config), config, progress)
     progress("bundle")
     path = folder / "bundle"

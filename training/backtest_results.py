@@ -12,6 +12,7 @@ from pandas.api import types
 
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.ids import IdMap
+from features.text.svd import KIND
 from training.backtest import Backtest
 from training.config import TrainingConfig
 from training.evaluation.judged import Judged
@@ -30,11 +31,15 @@ METHOD: Final = "method"
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """What was asked for beside the backtest itself: earlier cuts, a search of settings, lists to re-rank."""
+    """What was asked for beside the backtest itself: earlier cuts, a search of settings, lists to re-rank.
+
+    `text_encoder` is the kind of encoder by which texts were read.
+    """
 
     rolling: Rolling | None = None
     search: "Tuned | None" = None
     ranked: RankedLists | None = None
+    text_encoder: str = KIND
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``metrics.json`` holds of them; None for what was not asked for."""
@@ -42,6 +47,7 @@ class Beside:
             "rolling": None if self.rolling is None else self.rolling.to_json(),
             "tuning": None if self.search is None else self.search.to_json(),
             "ranked_lists": None if self.ranked is None else self.ranked.to_json(),
+            "text_encoder": self.text_encoder,
         }
 
 

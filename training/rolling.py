@@ -11,6 +11,7 @@ import numpy as np
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
 from features.contracts.weights_file import SaidWeights
+from features.text.svd import fit_svd
 from training.backtest import Cut, run_backtest
 from training.config import TrainingConfig
 from training.data import Interactions
@@ -26,6 +27,7 @@ from training.evaluation.resampling import (
 from training.frames import Loaded
 from training.metrics import Floats
 from training.progress import Progress, silent
+from training.texts import FitEncoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,7 @@ def run_earlier(
     config: TrainingConfig,
     *,
     options: Options,
+    fit_encoder: FitEncoder = fit_svd,
     said: SaidWeights | None = None,
     progress: Progress = silent,
 ) -> list[Window]:
@@ -120,6 +123,7 @@ def run_earlier(
                 replace(config, weights=until.weights),
                 folder=Path(folder),
                 options=options,
+                fit_encoder=fit_encoder,
                 progress=lambda what, number=number: progress(f"window {number} of {len(cuts) + 1}: {what}"),  # type: ignore[misc]
             )
         windows.append(window_of(loaded.interactions, begin, end, result.evaluation.values))

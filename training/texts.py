@@ -1,6 +1,6 @@
 """Texts of items as training reads them: documents of a catalogue file, their content vectors, who is near whom."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +26,17 @@ from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable
 from training.catalogue import json_object
 from training.data import Interactions
 from training.frames import category_list, read_frame, require
+from training.progress import Progress, silent
+
+FitEncoder = Callable[[Sequence[Document]], Encoder]
+"""How an encoder comes of a corpus."""
 
 AUTHOR_NAMES: Final = ("author", "authors")
 """Columns of a catalogue file that name who made an item."""
 EXACT_PAIRS: Final = 2.5e9
 """Pairs of items up to which all are compared; above it, those in near cells of an inverted file."""
 _PROBED: Final = 16
-_LOT: Final = 2_000
+_LOT: Final = 1_000
 """Documents that are embedded at once."""
 
 Vectors = npt.NDArray[np.float16]
@@ -86,7 +90,13 @@ def load_documents(path: Path | None, items: IdMap) -> list[Document]:
     return documents
 
 
-def fit_texts(path: Path | None, known: Interactions, until_us: int) -> ItemTexts | None:
+def fit_texts(
+    path: Path | None,
+    known: Interactions,
+    until_us: int,
+    fit_encoder: FitEncoder = fit_svd,
+    progress: Progress = silent,
+) -> ItemTexts | None:
     """Return the content vectors of all items by an encoder fitted on those that somebody met; None without texts.
 
     An encoder learns which words go together: what is new is read by it, and teaches it nothing.
@@ -95,8 +105,12 @@ def fit_texts(path: Path | None, known: Interactions, until_us: int) -> ItemText
     met = np.unique(known.item).tolist()
     if not any(documents[row].whole for row in met):
         return None
-    encoder = fit_svd([documents[row] for row in met])
-    vectors = encoder.encode_documents(documents).astype(np.float16)
+    encoder = fit_encoder([documents[row] for row in met])
+    lots = []
+    for start in range(0, len(documents), _LOT):
+        progress(f"texts: {start} of {len(documents)} read")
+        lots.append(encoder.encode_documents(documents[start : start + _LOT]).astype(np.float16))
+    vectors = np.concatenate(lots)
     return ItemTexts(encoder.digest, vectors, nearest_texts(vectors), until_us)
 
 

@@ -52,7 +52,7 @@ def fit(
         typer.Option(
             exists=True,
             file_okay=False,
-            help="A language model's folder (model.onnx, tokenizer.json); extra `minilm`.",
+            help="A language model's folder (model.onnx, tokenizer.json), as `make minilm` fetches one.",
         ),
     ] = None,
 ) -> None:

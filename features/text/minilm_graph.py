@@ -36,9 +36,7 @@ def build(source: Path, target: Path) -> None:
     try:
         import onnx  # noqa: PLC0415 - for this command alone
     except ImportError as error:
-        raise EncoderError(
-            "building model.onnx: package onnx is not installed; uv pip install --group minilm-graph."
-        ) from error
+        raise EncoderError("building model.onnx: package onnx is not installed; `make minilm`.") from error
     config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
     model = _Graph(onnx, read_weights(source / WEIGHTS), config).model()
     onnx.checker.check_model(model)

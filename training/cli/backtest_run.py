@@ -4,6 +4,7 @@ import re
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,8 @@ from rich.table import Table
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
 from features.contracts.weights_file import load_weights
+from features.text import minilm, svd
+from features.text.documents import Document
 from training.backtest import Backtest, Cut, run_backtest
 from training.backtest_report import backtest_report
 from training.backtest_results import LISTS, Beside, write_results
@@ -29,6 +32,7 @@ from training.progress import Progress
 from training.report import REPORT, write_report
 from training.report_sections import ranked_methods
 from training.rolling import Rolling, Window, earlier_cuts, run_earlier, window_of
+from training.texts import FitEncoder
 
 if TYPE_CHECKING:
     from training.tuning.tune import Tuned
@@ -58,6 +62,12 @@ class BacktestOptions:
     tune: int = 0
     tune_minutes: float | None = None
     weights: Path | None = None
+    minilm: Path | None = None
+
+    @property
+    def fit_encoder(self) -> FitEncoder:
+        """Return how texts of the catalogue are read."""
+        return svd.fit_svd if self.minilm is None else partial(minilm.fit_minilm, self.minilm)
 
 
 def execute(asked: BacktestOptions) -> None:
@@ -84,7 +94,16 @@ def execute(asked: BacktestOptions) -> None:
         search = _tuned(asked, loaded, cut, config, tell)
         config = config if search is None else search.config
         windows = _earlier_windows(asked, loaded, cut, config, tell)
-        result = run_backtest(loaded, asked.items, cut, config, folder=asked.out, options=options, progress=tell)
+        result = run_backtest(
+            loaded,
+            asked.items,
+            cut,
+            config,
+            folder=asked.out,
+            options=options,
+            fit_encoder=asked.fit_encoder,
+            progress=tell,
+        )
         rolling = _rolling(windows, loaded, cut, result) if windows else None
         ranked = None
         if shown is not None:
@@ -93,7 +112,7 @@ def execute(asked: BacktestOptions) -> None:
             )
             ranked = rank_lists(source, list_cut(shown, cut), tell)
             write_ranked(ranked_frame(shown, source.lists, ranked), asked.out)
-        beside = Beside(rolling, search, ranked)
+        beside = Beside(rolling, search, ranked, text_encoder=svd.KIND if asked.minilm is None else minilm.KIND)
         write_results(result, loaded, config, asked.out, beside)
         tell("report")
         write_report(backtest_report(result, loaded, config, load_titles(asked.items), beside), asked.out)
@@ -117,6 +136,10 @@ def _check(asked: BacktestOptions) -> None:
         raise ContractError("backtest: give --interactions F.parquet, or --impressions F.parquet, or both")
     if asked.new_items and asked.items is None:
         raise ContractError("backtest: --new-items recommends what only a catalogue names; give --items F.parquet too")
+    if asked.minilm is not None:
+        if asked.items is None:
+            raise ContractError("backtest: --minilm reads the texts of a catalogue; give --items F.parquet too")
+        asked.fit_encoder([Document("")])  # what is missing is named before anything that takes long
     if (asked.out / "bundle").exists():
         raise ContractError(f"backtest: {asked.out} holds the bundle of another run; choose a new folder for --out")
 
@@ -140,6 +163,7 @@ def _tuned(asked: BacktestOptions, loaded: Loaded, cut: Cut, config: TrainingCon
         trials=asked.tune,
         minutes=asked.tune_minutes,
         out=asked.out,
+        fit_encoder=asked.fit_encoder,
         progress=tell,
     )
 
@@ -152,7 +176,9 @@ def _earlier_windows(
     cuts = earlier_cuts(loaded.interactions, cut.cutoff, asked.rolling)
     options = Options(include_seen=asked.include_seen)
     said = load_weights(asked.weights)
-    return run_earlier(loaded, asked.items, cuts, config, options=options, said=said, progress=tell)
+    return run_earlier(
+        loaded, asked.items, cuts, config, options=options, fit_encoder=asked.fit_encoder, said=said, progress=tell
+    )
 
 
 def _rolling(windows: list[Window], loaded: Loaded, cut: Cut, result: Backtest) -> Rolling:

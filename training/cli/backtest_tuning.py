@@ -8,6 +8,7 @@ from training.backtest import Cut, know, training_of
 from training.config import TrainingConfig
 from training.frames import Loaded
 from training.progress import Progress
+from training.texts import FitEncoder
 
 if TYPE_CHECKING:
     from training.tuning.tune import Tuned
@@ -43,6 +44,7 @@ def tuned(
     trials: int,
     minutes: float | None,
     out: Path,
+    fit_encoder: FitEncoder,
     progress: Progress,
 ) -> "Tuned":
     """Return what a search before the cut led to; it goes on with the trials that it finds in the folder."""
@@ -50,4 +52,5 @@ def tuned(
 
     known = know(loaded.interactions, cut)
     budget = Budget(trials, out / FOLDER, minutes)
-    return tune(training_of(known, items), known.moments(cut, config), config, budget, progress)
+    training = training_of(known, items, fit_encoder, progress)
+    return tune(training, known.moments(cut, config), config, budget, progress)

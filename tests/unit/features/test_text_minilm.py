@@ -1,8 +1,9 @@
-"""MiniLM: its graph computes what its weights mean; what is missing is named. Most needs the group `minilm`."""
+"""MiniLM: its graph computes what its weights mean; what is missing is named. Most needs `make minilm`."""
 
 import importlib.util
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from features.text import minilm_graph
 from features.text.documents import Document
 from features.text.encoder import EncoderError, query_of
 from features.text.files import read_encoder, write_encoder
-from features.text.minilm import MAX_TOKENS, TOKENIZER, MiniLmEncoder, fit_minilm
+from features.text.minilm import MAX_TOKENS, MODEL, TOKENIZER, MiniLmEncoder, fit_minilm
 from features.text.minilm_graph import CONFIG, WEIGHTS, build, read_weights
 from features.text.search import TextIndex
+from ops.setup.minilm import model_folder, model_is_whole
 
 HIDDEN, HEADS, LAYERS, INNER = 8, 2, 2, 12
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "dragon", "castle", "stock", "market"]
@@ -25,8 +27,35 @@ BOOKS = [Document("dragon castle"), Document("stock market"), Document("dragon",
 
 needs_packages = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "tokenizers")),
-    reason="the groups minilm and minilm-graph are not installed",
+    reason="the group minilm is not installed: make minilm",
 )
+needs_model = pytest.mark.skipif(not model_is_whole(model_folder()), reason="the model is not there: make minilm")
+
+BY_SENTENCE_TRANSFORMERS = {
+    "A boy wizard learns magic at a hidden school": [
+        -0.0456,
+        0.0683,
+        -0.0723,
+        -0.0089,
+        -0.0060,
+        0.0066,
+        0.0478,
+        -0.0458,
+    ],
+    "Hay otros mundos, pero están en éste.": [
+        -0.0392,
+        0.1106,
+        0.0459,
+        -0.0380,
+        -0.0162,
+        -0.0303,
+        0.0532,
+        0.0104,
+    ],
+    "The Great Gatsby": [-0.1066, 0.0159, -0.0188, -0.0426, 0.0257, -0.0164, 0.0905, 0.0221],
+    "stock market " * 300: [0.0418, -0.1056, 0.0171, -0.0283, -0.0067, 0.0186, 0.0338, -0.0186],
+}
+"""The first eight numbers of vectors by sentence-transformers 6.2.0 on torch 2.15.0, from the published safetensors."""
 
 
 def made_up_weights() -> dict[str, npt.NDArray[np.float32]]:
@@ -147,6 +176,35 @@ def test_search_by_it(encoder: MiniLmEncoder) -> None:
 
 
 @needs_packages
+@needs_model
+@pytest.mark.parametrize("text", BY_SENTENCE_TRANSFORMERS)
+def test_the_published_model_gives_the_published_vectors(text: str) -> None:
+    vector = fit_minilm(model_folder(), BOOKS).encode([text])[0]
+    assert vector.shape == (384,)
+    assert abs(float(np.linalg.norm(vector)) - 1) < 1e-6
+    np.testing.assert_allclose(vector[:8], BY_SENTENCE_TRANSFORMERS[text], atol=6e-5)
+
+
+@needs_packages
+@needs_model
+def test_it_finds_by_meaning_what_shares_no_word(tmp_path: Path) -> None:
+    books = [Document("A young wizard at school"), Document("Investing for retirement"), Document("Bread at home")]
+    encoder = fit_minilm(model_folder(), books)
+    read = read_encoder(tmp_path / "kept", write_encoder(encoder, tmp_path / "kept"))
+    seen = read.embed(books)
+    index = TextIndex.build(seen.vectors, seen.terms)
+    found = [int(index.search(query_of(read, text), 1)[0][0]) for text in ("magic", "stocks and pensions", "baking")]
+    assert found == [0, 1, 2]
+
+
+@needs_packages
+def test_a_folder_as_models_are_published_will_do(published: Path, encoder: MiniLmEncoder) -> None:
+    build(published, published / "onnx")
+    again = fit_minilm(published, BOOKS)
+    assert again.digest == encoder.digest
+
+
+@needs_packages
 @pytest.mark.parametrize("text", ["", "\ud800", "\U0001f600", " \n"])
 def test_nothing_is_zero(encoder: MiniLmEncoder, text: str) -> None:
     assert not encoder.encode([text]).any()
@@ -173,7 +231,13 @@ def test_what_is_missing_is_named(published: Path, tmp_path: Path, capsys: pytes
     assert "config.json is missing" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tokenizers") is not None, reason="the group minilm is installed")
-def test_without_the_group_it_says_what_to_install(published: Path) -> None:
-    with pytest.raises(EncoderError, match="--group minilm"):
+def test_a_folder_without_a_model_is_named(published: Path) -> None:
+    with pytest.raises(EncoderError, match=r"published has no model\.onnx; name the folder that `make minilm` says"):
+        fit_minilm(published, BOOKS)
+
+
+def test_without_the_packages_it_says_what_to_install(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (published / MODEL).write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(EncoderError, match="package tokenizers is not installed; `make minilm`"):
         fit_minilm(published, BOOKS)

@@ -1,4 +1,4 @@
-"""The three locks: one resolution, exact, and free of any registry's address."""
+"""The locks: one resolution, exact, and free of any registry's address."""
 
 import re
 import tomllib
@@ -31,6 +31,13 @@ def test_a_lock_holds_pins_with_hashes_and_no_address(name: str) -> None:
 @pytest.mark.parametrize("name", ["requirements-serving.lock", "requirements-batch.lock"])
 def test_an_image_installs_a_subset_of_what_is_tested(name: str) -> None:
     assert pins(name) < pins("requirements.lock")
+
+
+def test_minilm_adds_to_what_is_tested_and_changes_nothing_there() -> None:
+    tested = pins("requirements.lock")
+    added = {name for name, _ in pins("requirements-minilm.lock") - tested}
+    assert {"onnx", "onnxruntime", "tokenizers"} <= added
+    assert not added & {name for name, _ in tested}
 
 
 def test_every_package_that_pyproject_names_is_pinned_exactly_there_and_in_the_lock() -> None:

