@@ -1,4 +1,5 @@
 # One file, two images from one lock: `serving` (API, landing, migrations) and `batch` (training, Airflow, MLflow).
+# `--build-arg MINILM=1` adds what the language model runs on; the model itself comes from Postgres.
 FROM python:3.11.14-slim-bookworm AS base
 # LightGBM, FAISS and implicit load the system's libgomp.
 RUN apt-get update \
@@ -20,12 +21,16 @@ RUN pip install --no-cache-dir uv==0.13.9 && python -m venv --without-pip /venv
 ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
 
 FROM builder AS serving-packages
-COPY requirements-serving.lock ./
-RUN uv pip sync --python /venv/bin/python requirements-serving.lock
+ARG MINILM=
+COPY requirements-serving.lock requirements-minilm.lock ./
+RUN uv pip sync --python /venv/bin/python requirements-serving.lock \
+ && if [ -n "$MINILM" ]; then uv pip install --require-hashes --python /venv/bin/python -r requirements-minilm.lock; fi
 
 FROM builder AS batch-packages
-COPY requirements-batch.lock ./
-RUN uv pip sync --python /venv/bin/python requirements-batch.lock
+ARG MINILM=
+COPY requirements-batch.lock requirements-minilm.lock ./
+RUN uv pip sync --python /venv/bin/python requirements-batch.lock \
+ && if [ -n "$MINILM" ]; then uv pip install --require-hashes --python /venv/bin/python -r requirements-minilm.lock; fi
 
 FROM base AS serving
 COPY --from=serving-packages /venv /venv

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,10 +17,14 @@ from features.db.connection import connect
 from features.embedding.encoders import embedded_before, load_encoder, put_encoder
 from features.settings import Settings
 from features.text.documents import Document
+from features.text.encoder import Encoder
+from features.text.minilm import fit_minilm
 from features.text.svd import fit_svd
 from ops.local.ports import free_port
+from ops.setup.minilm import model_folder
 from tests.conftest import WaitUntil
 from tests.support.landing import ROOT, Rig, recreate_topics
+from tests.support.minilm import needs_minilm
 from tests.support.serving import TOKEN, Api, items_of
 from tests.support.serving_texts import KINDS, text_of
 from tests.support.text_bundle import write_text_bundle
@@ -279,11 +284,25 @@ def test_onboarding_asks_about_known_items_and_two_likes_make_a_list(bundled: Ap
     assert kinds(items_of(answer)) == {"sea"}
 
 
+@pytest.mark.parametrize(
+    ("fit_other", "meant"),
+    [
+        pytest.param(partial(fit_svd, dimension=24, seed=7), "judge trial", id="svd"),
+        pytest.param(partial(fit_minilm, model_folder()), "attorney felony", id="minilm", marks=needs_minilm),
+    ],
+)
 def test_another_encoder_changes_nothing_until_a_bundle_names_it(
-    bundled: Api, rig: Texts, registry: Registry, tmp_path: Path, wait_until: WaitUntil
+    *,
+    fit_other: Callable[[list[Document]], Encoder],
+    meant: str,
+    bundled: Api,
+    rig: Texts,
+    registry: Registry,
+    tmp_path: Path,
+    wait_until: WaitUntil,
 ) -> None:
     before = stats(bundled)["encoder"]
-    other = fit_svd(list(KNOWN.values()), dimension=24, seed=7)
+    other = fit_other(list(KNOWN.values()))
     with connect(rig.settings, name="test", autocommit=True) as connection:
         put_encoder(connection, other)
         wait_until(
@@ -297,7 +316,7 @@ def test_another_encoder_changes_nothing_until_a_bundle_names_it(
 
     folder = tmp_path / "bundle"
     digest = write_text_bundle(folder, other, KNOWN, int(until.timestamp() * 1_000_000))
-    version = published(registry, "texts-other", folder, digest)
+    version = published(registry, f"texts-{other.kind}", folder, digest)
     move_alias(registry, "champion", version.version)
     answers: list[dict[str, Any]] = []
 
@@ -309,6 +328,7 @@ def test_another_encoder_changes_nothing_until_a_bundle_names_it(
     assert all(kinds(items_of(answer)) == {"law"} for answer in answers)
     said = {(answer["encoder"], answer["model_version"]) for answer in answers}
     assert len(said) == len({encoder for encoder, _ in said}), "model and encoder change together"
+    assert kinds(items_of(search(bundled, meant, k=5))) == {"law"}
     post(bundled, {"later": Document("verdict jury", "", ("law",), "judge court witness")})
     wait_until(lambda: "later" in items_of(search(bundled, "verdict jury witness")), 30, "new texts are found by it")
     remove(bundled, "later", wait_until)

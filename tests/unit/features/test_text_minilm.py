@@ -1,6 +1,5 @@
 """MiniLM: its graph computes what its weights mean; what is missing is named. Most needs `make minilm`."""
 
-import importlib.util
 import json
 import struct
 import sys
@@ -19,17 +18,12 @@ from features.text.files import read_encoder, write_encoder
 from features.text.minilm import MAX_TOKENS, MODEL, TOKENIZER, MiniLmEncoder, fit_minilm
 from features.text.minilm_graph import CONFIG, WEIGHTS, build, read_weights
 from features.text.search import TextIndex
-from ops.setup.minilm import model_folder, model_is_whole
+from ops.setup.minilm import model_folder
+from tests.support.minilm import needs_minilm, needs_packages
 
 HIDDEN, HEADS, LAYERS, INNER = 8, 2, 2, 12
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "dragon", "castle", "stock", "market"]
 BOOKS = [Document("dragon castle"), Document("stock market"), Document("dragon", text="stock")]
-
-needs_packages = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "tokenizers")),
-    reason="the group minilm is not installed: make minilm",
-)
-needs_model = pytest.mark.skipif(not model_is_whole(model_folder()), reason="the model is not there: make minilm")
 
 BY_SENTENCE_TRANSFORMERS = {
     "A boy wizard learns magic at a hidden school": [
@@ -175,8 +169,7 @@ def test_search_by_it(encoder: MiniLmEncoder) -> None:
     assert index.search(query_of(encoder, "castel"), 3)[0][0] == 0
 
 
-@needs_packages
-@needs_model
+@needs_minilm
 @pytest.mark.parametrize("text", BY_SENTENCE_TRANSFORMERS)
 def test_the_published_model_gives_the_published_vectors(text: str) -> None:
     vector = fit_minilm(model_folder(), BOOKS).encode([text])[0]
@@ -185,8 +178,7 @@ def test_the_published_model_gives_the_published_vectors(text: str) -> None:
     np.testing.assert_allclose(vector[:8], BY_SENTENCE_TRANSFORMERS[text], atol=6e-5)
 
 
-@needs_packages
-@needs_model
+@needs_minilm
 def test_it_finds_by_meaning_what_shares_no_word(tmp_path: Path) -> None:
     books = [Document("A young wizard at school"), Document("Investing for retirement"), Document("Bread at home")]
     encoder = fit_minilm(model_folder(), books)

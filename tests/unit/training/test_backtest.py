@@ -3,15 +3,15 @@
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ops.setup.minilm import model_folder, model_is_whole
+from ops.setup.minilm import model_folder
 from tests.support.commands import run_command
+from tests.support.minilm import needs_minilm
 from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
 from training.cli.app import main
@@ -165,9 +165,7 @@ def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data
     assert "New items" in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(
-    find_spec("onnxruntime") is None or not model_is_whole(model_folder()), reason="MiniLM is not there: make minilm"
-)
+@needs_minilm
 def test_texts_are_read_by_a_language_model_if_asked(data: Path, tmp_path: Path) -> None:
     items = pd.read_parquet(data / "items.parquet")
     items["text"] = [f"{['a rose', 'a ship', 'a loaf', 'a planet'][n % 4]} {n}" for n in range(60)]
