@@ -11,12 +11,12 @@ from psycopg.types.json import Jsonb
 
 from features.contracts.erasure import secret_check, user_key
 from features.contracts.profiles import UserHistory
+from features.contracts.statistics import StatisticsRows
 from features.contracts.times import from_us, to_us
 from features.db.connection import AsyncPool, Connection, database_errors
 from features.db.gate import GATE
 from features.db.queries import async_queries, queries
 from features.db.statistics_rows import state_of_rows
-from features.store import StatisticsRows
 
 _LISTS: Final = ("history_event_ids", "item_ids", "scores", "sources", "reasons", "lacking")
 _PLAIN: Final = (

@@ -1,20 +1,16 @@
 """What serving reads of Postgres: typed, one query each, errors already ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from psycopg import AsyncConnection
 
-from features.contracts.ids import MISSING, IdMap
 from features.contracts.profiles import HISTORY_LIMIT, UserHistory
-from features.contracts.statistics import NEVER_US, StatisticsState
+from features.contracts.statistics import NEVER_US, StatisticsRows
 from features.contracts.times import from_us, to_us
 from features.db.connection import AsyncPool, database_errors
 from features.db.queries import async_queries
@@ -45,40 +41,6 @@ class ItemState(msgspec.Struct, frozen=True, gc=False):
     def appeared_at(self) -> datetime:
         """Return since when the item is there to be shown: its publication, else when it first came."""
         return self.published_at or self.created_at or self.changed_at
-
-
-@dataclass(frozen=True, slots=True)
-class StatisticsRows:
-    """Item statistics, each item's newest row.
-
-    Attributes
-    ----------
-    item_ids
-        External ids.
-    state
-        Their states in the same order; what fades stands as it did at the row's own edge, `last_at_us`.
-    closed_at_us
-        The newest bucket edge that the statistics have reached; `NEVER_US` before the first refresh.
-    weights
-        The action weights by which they were computed, as `ActionWeights.to_json` writes them; empty before the
-        first refresh.
-    """
-
-    item_ids: Sequence[str]
-    state: StatisticsState
-    closed_at_us: int
-    weights: Mapping[str, object]
-
-    def aligned(self, items: IdMap) -> tuple[StatisticsState, npt.NDArray[np.bool_]]:
-        """Return the states of some items in their order, without any where there is no row, and which rows are theirs.
-
-        The mask is bool (n_rows,).
-        """
-        index = items.index_or_missing(self.item_ids)
-        theirs = index != MISSING
-        state = StatisticsState.empty(len(items))
-        state.put(index[theirs], self.state.take(theirs))
-        return state, theirs
 
 
 def history_of(user_id: str, row: Sequence[Any] | None) -> UserHistory:

@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from features.contracts.errors import MarqueeError, UnavailableError
+from features.contracts.statistics import StatisticsRows
 from features.contracts.weights import ActionWeights
-from features.store import StatisticsRows
 from serving.bundle_slot import BundleSlot, Look, Outcome, Served
 from serving.growing import Grower
 from serving.item_states import table_of

@@ -7,9 +7,8 @@ import numpy as np
 import structlog
 
 from features.contracts.ids import MISSING, IdMap
-from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticsState
+from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticsRows, StatisticsState
 from features.contracts.weights import ActionWeights
-from features.store import StatisticsRows
 
 log = structlog.get_logger(__name__)
 

@@ -12,9 +12,9 @@ from features.catalogue_store import ItemCounts, ItemRow
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Options, Profiles, UserHistory
 from features.contracts.spec import FeatureSpec
-from features.contracts.statistics import ItemStatistics
+from features.contracts.statistics import ItemStatistics, StatisticsRows
 from features.kafka_bulk import Message
-from features.store import ItemState, StatisticsRows
+from features.store import ItemState
 from features.text.search import TextIndex
 from features.text_store import Place, TextRows
 from training.bundle.arrivals import Arrivals

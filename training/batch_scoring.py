@@ -18,14 +18,13 @@ from features.build.replay import replay_statistics
 from features.contracts.batch import BatchRun
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.ids import MISSING, IdMap
-from features.contracts.parts import FOLDER
 from features.contracts.profiles import Options
 from features.contracts.statistics import ItemStatistics, bucket_edge
 from features.contracts.times import to_us
 from training.bundle.bundle import Bundle
 from training.bundle.result import FILL
 from training.data import Interactions
-from training.frames import load_interactions
+from training.frames import load_snapshot
 from training.judging import in_items_of
 
 _AT_ONCE: Final = 100
@@ -57,7 +56,7 @@ class Population:
     @classmethod
     def of(cls, snapshot: Path, bundle: Bundle, users: Sequence[str] | None) -> Self:
         """Return the users, everyone with an event by default, with what a bundle can read of a snapshot."""
-        loaded = load_interactions(snapshot / FOLDER, bundle.parts.weights).interactions
+        loaded = load_snapshot(snapshot, bundle.parts.weights).interactions
         known = loaded.users.external(np.arange(len(loaded.users)))
         everyone = loaded.users if users is None else IdMap(list(dict.fromkeys([*known, *users])))
         wanted = known if users is None else users
@@ -135,8 +134,7 @@ def _pieces(first: int, last: int) -> tuple[list[int], list[int]]:
 
 def _statistics(history: Interactions, as_of_us: int) -> ItemStatistics:
     """Return the items' statistics at the bucket edge before the moment."""
-    edge = np.array([bucket_edge(as_of_us, history.bucket_us)])
-    events = history.statistic_events()
-    n_items = len(history.items)
-    replayed = replay_statistics(events, n_items, edge, bucket_us=history.bucket_us, has_clock=history.has_clock)
+    bucket_us, events = history.bucket_us, history.statistic_events()
+    edge = np.array([bucket_edge(as_of_us, bucket_us)])
+    replayed = replay_statistics(events, history.start(), edge, bucket_us=bucket_us, has_clock=history.has_clock)
     return next(iter(replayed))

@@ -8,10 +8,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.build.replay import Start
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Profiles
 from features.contracts.ragged import entries_of, offsets_of
-from features.contracts.statistics import BUCKET_US, DAY_US, StatisticEvents, weight_once
+from features.contracts.statistics import BUCKET_US, DAY_US, StatisticEvents, StatisticsRows, weight_once
 from features.contracts.weights import taken_back
 
 VIRTUAL_SPAN_US: Final = 180 * DAY_US
@@ -53,6 +54,9 @@ class Interactions:
     repeat
         bool (n,), whether the user did the same action on the item before, by (known_at, event_id), be it in rows that
         were taken away since; False for all where not given.
+    earlier
+        What items had met before the first row, at a bucket edge not after it: rows that were taken away since, or left
+        out. None where the rows are all that ever were.
     """
 
     users: IdMap
@@ -67,6 +71,7 @@ class Interactions:
     strong: npt.NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN[0])
     rating: npt.NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN[1])
     repeat: npt.NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN[0])
+    earlier: StatisticsRows | None = None
 
     def __post_init__(self) -> None:
         """Fill the columns that were not given."""
@@ -115,7 +120,12 @@ class Interactions:
             return replace(self, bucket_us=max(span // BUCKETS_PER_BACKTEST, 1))
         at_us = (np.arange(len(self)) * (VIRTUAL_SPAN_US / max(len(self), 1))).astype(np.int64)
         return replace(
-            self, at_us=at_us, known_us=at_us, bucket_us=VIRTUAL_SPAN_US // BUCKETS_PER_BACKTEST, has_clock=False
+            self,
+            at_us=at_us,
+            known_us=at_us,
+            bucket_us=VIRTUAL_SPAN_US // BUCKETS_PER_BACKTEST,
+            has_clock=False,
+            earlier=None,
         )
 
     @cached_property
@@ -134,6 +144,12 @@ class Interactions:
         rows = self.by_known
         weight = weight_once(self.weight[rows], self.repeat[rows])
         return StatisticEvents(self.item[rows], weight, self.strong[rows], self.rating[rows], self.known_us[rows])
+
+    def start(self) -> Start:
+        """Return where a replay of these rows begins."""
+        if self.earlier is None:
+            return Start.of_nothing(len(self.items))
+        return Start(self.earlier.aligned(self.items)[0], self.earlier.closed_at_us)
 
     def profiles(self, users: npt.NDArray[np.integer], limit: int) -> Profiles:
         """Return the profiles that these rows give some users (internal indices): the latest `limit` events of each."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pandas.api import types
 
+from features.build.earlier import EARLIER_FILE, read_earlier
 from features.contracts.columns import (
     ACTION,
     CATEGORIES,
@@ -30,7 +31,7 @@ from features.contracts.columns import (
 from features.contracts.errors import ContractError
 from features.contracts.found_weights import USUAL, DataShape, weights_for
 from features.contracts.ids import MISSING, IdMap
-from features.contracts.parts import whole
+from features.contracts.parts import FOLDER, whole
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
 from features.items import Categories
@@ -118,6 +119,20 @@ def load_interactions(path: Path, weights: ActionWeights | None = None, said: Sa
         Naming the file, the column and what is wrong with it.
     """
     return interactions_of(read_frame(path), path, weights, said)
+
+
+def load_snapshot(folder: Path, weights: ActionWeights) -> Loaded:
+    """Return the interactions of a snapshot, and what items had met before them if that was counted by these weights.
+
+    Raises
+    ------
+    ContractError
+        If a part is missing or no parquet.
+    """
+    loaded, earlier = load_interactions(folder / FOLDER, weights), read_earlier(folder / EARLIER_FILE)
+    if earlier is None or ActionWeights.from_json(earlier.weights) != weights:
+        return loaded
+    return replace(loaded, interactions=replace(loaded.interactions, earlier=earlier))
 
 
 def interactions_of(

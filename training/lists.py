@@ -67,7 +67,7 @@ def groups(
     distinct, starts = np.unique(edges[order], return_index=True)
     replayed = replay_statistics(
         history.statistic_events(),
-        len(history.items),
+        history.start(),
         distinct,
         bucket_us=history.bucket_us,
         has_clock=history.has_clock,

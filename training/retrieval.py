@@ -62,7 +62,7 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
     fold_in, fresh, content = with_fresh_items(fit_als(confidence, config.als, seed=config.seed), training, config)
     index, index_info = build_index(fold_in.factors, user_vectors(fold_in, confidence, config.seed))
     log.info("retrieval fitted", interactions=len(known), items=len(known.items), index=index_info.kind)
-    state = final_state(known.statistic_events(), len(known.items), bucket_us=known.bucket_us)
+    state = final_state(known.statistic_events(), known.start(), bucket_us=known.bucket_us)
     newest = int(state.last_at_us.max(initial=0))
     return Parts(
         items=known.items,

@@ -1,20 +1,46 @@
 """Item statistics at past moments: one streaming pass over events, for training sets and backtests."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.statistics import ItemStatistics, StatisticEvents, StatisticsState
+from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticEvents, StatisticsState
 
 EVENTS_AT_ONCE: Final = 1 << 18
 """Events that are taken in at once, give or take a bucket: some 60 MB of working memory."""
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a replay begins: what items had met before the first of its events.
+
+    Attributes
+    ----------
+    state
+        Of all items, internal order, at the edge; each replay advances a copy.
+    edge_us
+        A bucket edge not after any event, microseconds since 1970 UTC. Before it nothing is known.
+    """
+
+    state: StatisticsState
+    edge_us: int = NEVER_US
+
+    @classmethod
+    def of_nothing(cls, n_items: int) -> "Start":
+        """Return the start of a log that is whole."""
+        return cls(StatisticsState.empty(n_items))
+
+    def copy(self) -> StatisticsState:
+        """Return the state for a replay to advance."""
+        return StatisticsState(**{name: array.copy() for name, array in self.state.arrays().items()})
+
+
 def replay_statistics(
     events: StatisticEvents,
-    n_items: int,
+    start: Start,
     edges_us: npt.NDArray[np.int64],
     *,
     bucket_us: int,
@@ -26,8 +52,8 @@ def replay_statistics(
     ----------
     events
         The events by (known_at, event_id).
-    n_items
-        Number of items.
+    start
+        What was known before them; edges before its own have statistics without any.
     edges_us
         Ascending bucket edges, multiples of `bucket_us`, microseconds since 1970 UTC.
     bucket_us
@@ -40,18 +66,21 @@ def replay_statistics(
     An event known at time t is in the statistics of every edge after t: of the first multiple of `bucket_us`
     greater than t, and later.
     """
-    state = StatisticsState.empty(n_items)
+    state = start.copy()
     ends = np.searchsorted(events.closes_us(bucket_us), edges_us, side="right")
     at = 0
     for edge, end in zip(edges_us.tolist(), ends.tolist(), strict=True):
+        if edge < start.edge_us:
+            yield ItemStatistics.empty(len(state.count), edge, has_clock=has_clock)
+            continue
         _add_all(state, events[at:end], bucket_us)
         at = end
         yield state.at(edge, has_clock=has_clock, bucket_us=bucket_us)
 
 
-def final_state(events: StatisticEvents, n_items: int, *, bucket_us: int) -> StatisticsState:
+def final_state(events: StatisticEvents, start: Start, *, bucket_us: int) -> StatisticsState:
     """Return the running state after all events; parameters as in `replay_statistics`."""
-    state = StatisticsState.empty(n_items)
+    state = start.copy()
     _add_all(state, events, bucket_us)
     return state
 

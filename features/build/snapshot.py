@@ -9,16 +9,19 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.build.earlier import EARLIER_FILE, write_earlier
 from features.build.part_files import PartFiles
-from features.build.progress import read_progress
+from features.build.progress import Progress, read_progress
 from features.contracts.hashes import sha256_of
 from features.contracts.parts import FOLDER
+from features.contracts.statistics import bucket_edge
 from features.contracts.times import EPOCH, from_us, to_us
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights, load_weights
 from features.db.connection import Connection, connect, database_errors
 from features.db.gate import landed_before
 from features.db.queries import queries
+from features.served import statistics_at
 from features.settings import Settings
 
 ROWS_AT_ONCE: Final = 50_000
@@ -91,8 +94,9 @@ def write_snapshot(
 ) -> SnapshotInfo:
     """Return what was written: `interactions/` in parts by user, each by (known_at, event_id), and `items.parquet`.
 
-    What an interaction repeats may have been known before `since_us`: `repeat` is as live statistics have it. Nobody is
-    in it who was erased before this returns.
+    What an interaction repeats may have been known before `since_us`: `repeat` is as live statistics have it. So is
+    what items had met before the first interaction, be it gone or left out: it is beside them (`EARLIER_FILE`). Nobody
+    is in it who was erased before this returns.
 
     Parameters
     ----------
@@ -103,7 +107,7 @@ def write_snapshot(
     until_us
         Only what was known before it, microseconds since 1970 UTC; everything landed so far by default.
     since_us
-        Only interactions known at or after it.
+        Only interactions known at or after it, or up to a bucket before: at or after the edge of its bucket.
 
     Raises
     ------
@@ -130,18 +134,22 @@ def _write(
     """Return what was written, and the newest erasure that it knows of."""
     landed_until = landed_before(connection)
     until = landed_until if until_us is None else min(from_us(until_us), landed_until)
-    since = EPOCH if since_us is None else from_us(since_us)
+    since = EPOCH if since_us is None else from_us(bucket_edge(since_us))
     with connection.transaction():
         queries.one_snapshot(connection)
         erasures = int(queries.newest_erasure(connection))
-        shape, weights = read_progress(connection).weighed(connection, landed_until, said)
+        progress = read_progress(connection)
+        shape, weights = progress.weighed(connection, landed_until, said)
         rows, *times = queries.snapshot_summary(connection, since=since, until=until)
         taken = {"since": since, "until": until}
         with PartFiles(folder / FOLDER, INTERACTIONS) as parts:
             for table in tables(connection, queries.snapshot_interactions.sql, taken, INTERACTIONS):
                 parts.write(table)
         items = write_rows(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder / ITEMS_FILE)
-    first_known, last_known, first_occurred, last_occurred = (None if at is None else to_us(at) for at in times)
+        first_known, last_known, first_occurred, last_occurred = (None if at is None else to_us(at) for at in times)
+        begins = first_known if since_us is None else to_us(since)
+        met = begins is not None and _write_earlier(connection, bucket_edge(begins), progress, folder / EARLIER_FILE)
+    files = [*(f"{FOLDER}/{part}" for part in parts.rows), ITEMS_FILE, *([EARLIER_FILE] if met else [])]
     info = SnapshotInfo(
         since_us=to_us(since),
         until_us=to_us(until),
@@ -154,9 +162,19 @@ def _write(
         events=dict(shape.events),
         weights=weights,
         rows=parts.rows,
-        sha256={name: sha256_of(folder / name) for name in (*(f"{FOLDER}/{part}" for part in parts.rows), ITEMS_FILE)},
+        sha256={name: sha256_of(folder / name) for name in files},
     )
     return info, erasures
+
+
+def _write_earlier(connection: Connection, edge_us: int, progress: Progress, file: Path) -> bool:
+    """Write what items had met before an edge, and return whether any had; stored statistics must have reached it."""
+    if edge_us > to_us(progress.closed_at):
+        return False
+    rows = statistics_at(connection, edge_us)
+    if len(rows.item_ids):
+        write_earlier(rows, file)
+    return len(rows.item_ids) > 0
 
 
 def write_rows(

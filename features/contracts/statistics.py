@@ -1,10 +1,13 @@
 """What is known of items at a moment: counts and decayed sums, closed at the edges of time buckets."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from features.contracts.ids import MISSING, IdMap
 
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
@@ -257,6 +260,40 @@ class StatisticsState:
         decayed = _shared_factors(elapsed, bucket_us)
         decayed *= self.decayed
         return ItemStatistics(closed_at_us=closed_at_us, decayed=decayed, has_clock=has_clock, **arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsRows:
+    """Item statistics, each item's newest row.
+
+    Attributes
+    ----------
+    item_ids
+        External ids.
+    state
+        Their states in the same order; what fades stands as it did at the row's own edge, `last_at_us`.
+    closed_at_us
+        The newest bucket edge that the statistics have reached; `NEVER_US` before the first refresh.
+    weights
+        The action weights by which they were computed, as `ActionWeights.to_json` writes them; empty before the
+        first refresh.
+    """
+
+    item_ids: Sequence[str]
+    state: StatisticsState
+    closed_at_us: int
+    weights: Mapping[str, object]
+
+    def aligned(self, items: IdMap) -> tuple[StatisticsState, npt.NDArray[np.bool_]]:
+        """Return the states of some items in their order, without any where there is no row, and which rows are theirs.
+
+        The mask is bool (n_rows,).
+        """
+        index = items.index_or_missing(self.item_ids)
+        theirs = index != MISSING
+        state = StatisticsState.empty(len(items))
+        state.put(index[theirs], self.state.take(theirs))
+        return state, theirs
 
 
 def _shared_factors(elapsed_us: npt.NDArray[np.int64], step_us: int) -> npt.NDArray[np.float64]:

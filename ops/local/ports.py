@@ -1,5 +1,6 @@
 """Which ports a stack uses, and who holds one that is busy."""
 
+import atexit
 import random
 import socket
 from collections.abc import Mapping
@@ -16,7 +17,6 @@ BASE_VARIABLE = "MARQUEE_PORT_BASE"
 
 _LOWEST: Final = 20_000
 _EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_taken: Final[list[socket.socket]] = []
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def free_port() -> int:
             twin.close()
             continue
         if not is_busy(port):
-            _taken.append(twin)
+            atexit.register(twin.close)
             return port
         twin.close()
     raise StackError(f"no port of {_LOWEST} to {highest} is free")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pandas as pd
 import psycopg
 import pytest
@@ -20,6 +21,8 @@ from pydantic import AnyUrl, SecretStr
 
 from features.admin.user_files import scan
 from features.audit import account
+from features.db.connection import connect
+from features.served import statistics_at
 from features.settings import Settings
 from tests.support.bad_bundle import copy_with_random_factors
 from tests.support.commands import run_command
@@ -441,10 +444,24 @@ def test_users_known_and_new_are_scored_in_batch(first: Environment, tmp_path: P
 @pytest.fixture(scope="module")
 def small(environment: Environment) -> Environment:
     """Return the same settings after a run `week` on the latest days, which is soon trained."""
+    counted = command(environment, "features", "statistics")
+    assert counted.returncode == 0, counted.stderr
     options = ("--factors", "8", "--window-days", "8", "--min-events", "300", "--no-promote")
     done = command(environment, "training", "run", "--run", "week", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return environment
+
+
+def test_a_window_leaves_out_what_is_learned_from_and_not_what_items_had_met(small: Environment) -> None:
+    run = folder(small, "week")
+    bundle = open_bundle(run.path / "bundle", str(run.finished("ranker").results["digest"]))
+    edge_us = bundle.parts.closed_at_us
+    with connect(settings_of(small), name="test", autocommit=True) as connection:
+        stored, _ = statistics_at(connection, edge_us).aligned(bundle.items)
+    assert bundle.manifest.n_interactions < stored.seen.sum() / 4
+    expected, known = stored.at(edge_us), bundle.parts.state.at(edge_us)
+    for name in ("seen", "count", "first_at_us", "decayed"):
+        np.testing.assert_array_equal(getattr(known, name), getattr(expected, name), err_msg=name)
 
 
 def test_a_version_is_made_again_to_the_byte_and_after_an_erasure_nearly(small: Environment) -> None:

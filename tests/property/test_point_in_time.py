@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.build.replay import final_state, replay_statistics
+from features.build.replay import Start, final_state, replay_statistics
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Options
 from features.contracts.statistics import DAY_US, HALF_LIVES_US, HOUR_US, NEVER_US, ItemStatistics, StatisticsState
@@ -71,7 +71,9 @@ class ReadsTheFuture(Recommender):
 
     def view(self, statistics: ItemStatistics) -> ItemView:
         del statistics
-        state = final_state(self.everything.statistic_events(), self.n_items, bucket_us=self.everything.bucket_us)
+        state = final_state(
+            self.everything.statistic_events(), Start.of_nothing(self.n_items), bucket_us=self.everything.bucket_us
+        )
         return ItemView(state.at(int(state.last_at_us.max())), self.categories, self.facts)
 
 
@@ -104,7 +106,7 @@ def test_statistics_at_an_edge_do_not_change_when_the_future_does(seed: int, day
     known = changed.take(np.flatnonzero(changed.at_us < as_of))
     edges = np.array([as_of - as_of % changed.bucket_us])
     of_all, of_known = (
-        next(replay_statistics(events.statistic_events(), 80, edges, bucket_us=events.bucket_us))
+        next(replay_statistics(events.statistic_events(), Start.of_nothing(80), edges, bucket_us=events.bucket_us))
         for events in (changed, known)
     )
     for name in StatisticsState.names():
@@ -144,7 +146,7 @@ def interactions_of(rows: list[OneEvent]) -> Interactions:
 @given(rows=st.lists(ONE_EVENT, max_size=60).map(sorted), edge_bucket=st.integers(1, 8))
 def test_replayed_statistics_equal_brute_force(rows: list[OneEvent], edge_bucket: int) -> None:
     events, edge = interactions_of(rows), START_US + edge_bucket * DAY_US
-    found = next(replay_statistics(events.statistic_events(), 10, np.array([edge]), bucket_us=DAY_US))
+    found = next(replay_statistics(events.statistic_events(), Start.of_nothing(10), np.array([edge]), bucket_us=DAY_US))
     closes = events.known_us - events.known_us % DAY_US + DAY_US
     done = [(item, user, action) for _, item, _, _, _, user, action in rows]
     first = np.array([what not in done[:number] for number, what in enumerate(done)], dtype=np.bool_)
@@ -172,8 +174,8 @@ def test_statistics_do_not_depend_on_which_edges_were_asked_for(seed: int, n_edg
     rng = np.random.default_rng(seed)
     last = int(events.closes_us(bucket_us)[-1])
     edges = np.unique(np.append(START_US + rng.integers(0, 39, n_edges) * DAY_US, last))
-    *_, stepwise = replay_statistics(events, 80, edges, bucket_us=bucket_us)
-    whole = final_state(events, 80, bucket_us=bucket_us)
+    *_, stepwise = replay_statistics(events, Start.of_nothing(80), edges, bucket_us=bucket_us)
+    whole = final_state(events, Start.of_nothing(80), bucket_us=bucket_us)
     by_bucket = StatisticsState.empty(80)
     for edge in np.unique(events.closes_us(bucket_us)):
         start, end = np.searchsorted(events.closes_us(bucket_us), [edge, edge + 1])
@@ -181,3 +183,22 @@ def test_statistics_do_not_depend_on_which_edges_were_asked_for(seed: int, n_edg
     for name in StatisticsState.names():
         np.testing.assert_array_equal(getattr(stepwise, name), getattr(whole.at(last), name), err_msg=name)
         np.testing.assert_array_equal(getattr(by_bucket, name), getattr(whole, name), err_msg=name)
+
+
+@given(seed=st.integers(0, 50), begin=st.integers(1, 38), n_edges=st.integers(1, 20))
+@settings(max_examples=20, deadline=None)
+def test_a_replay_may_begin_at_any_edge_from_what_was_known_there(seed: int, begin: int, n_edges: int) -> None:
+    """The same floats as of a whole log; what lies before the beginning is unknown, not known too early."""
+    interactions = make_interactions(seed)
+    events, begin_us = interactions.statistic_events(), START_US + begin * DAY_US
+    until = int(np.searchsorted(events.known_us, begin_us))
+    known = final_state(events[:until], Start.of_nothing(80), bucket_us=HOUR_US)
+    kept = events[slice(until, len(events))]
+    edges = START_US + np.sort(np.random.default_rng(seed).integers(0, 40, n_edges)) * DAY_US
+    whole = replay_statistics(events, Start.of_nothing(80), edges, bucket_us=HOUR_US)
+    begun = replay_statistics(kept, Start(known, begin_us), edges, bucket_us=HOUR_US)
+    for edge, expected, found in zip(edges.tolist(), whole, begun, strict=True):
+        for name in StatisticsState.names():
+            if edge >= begin_us:
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+        assert edge >= begin_us or not found.seen.any()

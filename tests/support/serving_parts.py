@@ -20,12 +20,12 @@ from features.audit import AuditEvent
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
-from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticsState
+from features.contracts.statistics import NEVER_US, ItemStatistics, StatisticsRows, StatisticsState
 from features.kafka_bulk import Message
 from features.moves import Moves
 from features.served import ServedList
 from features.settings import Settings
-from features.store import ItemState, StatisticsRows
+from features.store import ItemState
 from features.text.documents import Document
 from features.text.encoder import Encoder
 from serving.answers import Answers

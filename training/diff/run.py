@@ -12,7 +12,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from features.build.snapshot import ITEMS_FILE, write_snapshot
-from features.contracts.parts import FOLDER
 from features.contracts.weights import ActionWeights
 from features.settings import Settings
 from training.bundle.registry import Registry, translated
@@ -22,10 +21,10 @@ from training.diff.names import ARTIFACTS
 from training.diff.page import page_of
 from training.diff.result import Diff
 from training.diff.sides import open_side
-from training.frames import load_interactions
+from training.frames import load_snapshot
 from training.progress import Progress, silent
 from training.report import render
-from training.steps.inputs import INTERACTIONS, ITEMS
+from training.steps.inputs import INTERACTIONS, ITEMS, SNAPSHOT
 from training.steps.state import DONE, RunFolder
 
 
@@ -68,14 +67,14 @@ def newest_data(settings: Settings, progress: Progress = silent) -> Iterator[Dat
     with tempfile.TemporaryDirectory(prefix="marquee-diff-") as name:
         folder = Path(name)
         info = write_snapshot(settings, folder)
-        loaded = load_interactions(folder / FOLDER, info.weights)
+        loaded = load_snapshot(folder, info.weights)
         yield Data(loaded, folder / ITEMS_FILE, "what Postgres holds now")
 
 
 def data_of(run: RunFolder) -> Data:
     """Return the snapshot of a run."""
     record = run.finished("snapshot")
-    loaded = load_interactions(run.path / INTERACTIONS, ActionWeights.from_json(record.results["weights"]))
+    loaded = load_snapshot(run.path / SNAPSHOT, ActionWeights.from_json(record.results["weights"]))
     return Data(loaded, run.path / ITEMS, f"the snapshot of run {run.run}: {record.summary}")
 
 

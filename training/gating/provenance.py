@@ -79,6 +79,7 @@ def _met_too_early(bundle: Bundle, interactions: Interactions, window_start_us: 
     is_later = interactions.at_us >= window_start_us
     later[interactions.item[is_later]] = True
     before[interactions.item[~is_later]] = True
+    before |= interactions.start().state.seen > 0
     new = np.flatnonzero(later & ~before)
     position = bundle.items.index_or_missing(interactions.items.external(new))
     met = np.append(bundle.parts.state.seen > 0, False)  # what `MISSING` points to

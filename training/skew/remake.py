@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from features.contracts.profiles import Options, Profiles
+from features.contracts.statistics import StatisticsRows
 from features.contracts.weights import ActionWeights
 from features.items import ItemView
 from features.served import Considered, Origin, ServedList
-from features.store import StatisticsRows
 from training.bundle.bundle import Bundle
 from training.bundle.sources import BY_TEXT
 from training.data import Rows

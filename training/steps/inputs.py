@@ -16,7 +16,7 @@ from training.bundle.read import open_bundle
 from training.catalogue import load_facts
 from training.config import TrainingConfig
 from training.data import Interactions
-from training.frames import catalogue_ids, load_categories, load_interactions
+from training.frames import catalogue_ids, load_categories, load_snapshot
 from training.judging import in_items_of
 from training.retrieval import Training
 from training.split import known_before
@@ -89,7 +89,7 @@ def read_inputs(context: StepContext) -> Inputs:
     """Return the snapshot of the run."""
     snapshot = context.run.finished("snapshot").results
     weights = ActionWeights.from_json(snapshot["weights"])
-    loaded = load_interactions(context.run.path / INTERACTIONS, weights)
+    loaded = load_snapshot(context.run.path / SNAPSHOT, weights)
     config = training_config(context, weights)
     digest = snapshot.get(ENCODER)
     encoder = None if digest is None else context.run.path / ENCODERS / digest

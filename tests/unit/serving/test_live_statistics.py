@@ -3,9 +3,8 @@
 import numpy as np
 
 from features.contracts.ids import IdMap
-from features.contracts.statistics import BUCKET_US, NEVER_US, ItemStatistics, StatisticsState
+from features.contracts.statistics import BUCKET_US, NEVER_US, ItemStatistics, StatisticsRows, StatisticsState
 from features.contracts.weights import ActionWeights
-from features.store import StatisticsRows
 from serving.live_statistics import EVER_US, LiveStatistics
 from tests.support.statistic_events import liked
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 import pytest
 
-from features.contracts.statistics import BUCKET_US, StatisticsState
+from features.contracts.statistics import BUCKET_US, StatisticsRows, StatisticsState
 from features.contracts.weights import ActionWeights
-from features.store import StatisticsRows
 from serving.live import LiveModel
 from tests.support.serving_parts import Bench, bench
 from tests.support.statistic_events import liked

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.build.replay import final_state, replay_statistics
+from features.build.replay import Start, final_state, replay_statistics
 from features.contracts.profiles import Options, UserHistory
-from features.contracts.statistics import BUCKET_US, DAY_US, bucket_edge
+from features.contracts.statistics import BUCKET_US, DAY_US, StatisticsRows, bucket_edge
 from features.served import Considered, Origin, ServedList
 from features.served_sample import Sample
-from features.store import StatisticsRows
 from tests.support.gate_evidence import evidence
 from tests.support.synthetic import START_US, make_interactions, trained, trained_on_texts
 from training.bundle.bundle import Bundle
@@ -92,7 +91,9 @@ class Serving:
     def _one(self, user: str, **changes: Any) -> ServedList:
         history, edge = self._history(user), bucket_edge(self.as_of_us)
         events = replace(self.log.all, items=self.bundle.items, item=self._items()).statistic_events()
-        [statistics] = replay_statistics(events, len(self.bundle.items), np.array([edge]), bucket_us=BUCKET_US)
+        [statistics] = replay_statistics(
+            events, Start.of_nothing(len(self.bundle.items)), np.array([edge]), bucket_us=BUCKET_US
+        )
         options = Options(k=5, include_seen=True)
         profiles = self.bundle.encode([history])
         [trace] = self.bundle.recommend(profiles, statistics, self.as_of_us, options, trace=True).traces
@@ -238,7 +239,7 @@ def test_where_events_are_gone_statistics_are_read_as_stored(bundle: Bundle, tmp
 
     def stored(edge_us: int) -> StatisticsRows:
         known = before.all.take(np.flatnonzero(before.all.known_us < edge_us))
-        state = final_state(known.statistic_events(), len(known.items), bucket_us=BUCKET_US)
+        state = final_state(known.statistic_events(), known.start(), bucket_us=BUCKET_US)
         return StatisticsRows(known.items.external(np.arange(len(known.items))), state, edge_us, weights)
 
     rows = frame()
