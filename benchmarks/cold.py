@@ -2,11 +2,12 @@
 
 Where rows have times, the cut is the moment at which four fifths of all items had been met, and those that come later
 are new. Where they have none to speak of, a fifth of the items, drawn at random, loses every interaction before the
-cut. Each backtest is run twice on the same rows: once as if nothing were known of new items, once with `--new-items`
-and their texts. Users are judged on all that they liked later, and on old items alone; new items are also ranked among
-themselves.
+cut. Each backtest is run on the same rows: once as if nothing were known of new items, and with `--new-items` and their
+texts, by the default encoder and by MiniLM where `make minilm` has been. Users are judged on all that they liked later,
+and on old items alone; new items are also ranked among themselves.
 """
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -20,9 +21,13 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from benchmarks.quality import Prepared, goodbooks, movielens, movietweetings, online_retail, rounded
 from benchmarks.record import RESULTS, commit, data_for, read, record
+from features.text import minilm, svd
+from ops.setup.minilm import model_folder, model_is_whole
+from training.evaluation.methods import SERVED
 from training.evaluation.resampling import estimate_all
 from training.frames import interactions_of
 from training.metrics import Floats
@@ -31,6 +36,8 @@ from training.split import holdout_split
 NEW_SHARE: Final = 0.2
 SEED: Final = 0
 K: Final = 10
+WITHOUT: Final = "without"
+OLD: Final = "old items"
 _TAGS: Final = 15
 _NO_TOPIC: Final = "to-read|currently|favo|own|books|default|kindle|ebook|audio|wish|library|shelf|re-read|finish"
 
@@ -147,7 +154,7 @@ def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def run(names: Sequence[str] = tuple(DATA)) -> None:
-    """Run two backtests on each data set, and record their figures and a plot."""
+    """Run the backtests of each data set, and record their figures and a plot."""
     folder = data_for("cold")
     if folder is None:
         return
@@ -160,39 +167,48 @@ def run(names: Sequence[str] = tuple(DATA)) -> None:
     plot(figures, RESULTS / "cold.png")
 
 
+def encoders() -> dict[str, tuple[str, ...]]:
+    """Return the options by which a backtest reads texts, by kind of encoder: MiniLM where `make minilm` has been."""
+    if importlib.util.find_spec("onnxruntime") is None or not model_is_whole(model_folder()):
+        print("cold: without MiniLM (make minilm)", flush=True)
+        return {svd.KIND: ()}
+    return {svd.KIND: (), minilm.KIND: ("--minilm", str(model_folder()))}
+
+
 def measure(case: Case) -> dict[str, Any]:
     """Return how lists with new items and their texts fare against lists without, on the same users."""
     new, known = case.new, case.rows.item_id.unique()
     items = case.items[case.items.item_id.isin(known)]
+    liked, by_kind = _liked(case), {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         case.told().to_parquet(folder / "rows.parquet")
         items.to_parquet(folder / "items.parquet")
         texts = [column for column in ("title", "text", "author") if column in items]
         items.drop(columns=texts).to_parquet(folder / "plain.parquet")
-        without = _backtest(folder, "plain.parquet", case.cutoff, "without")
-        with_texts = _backtest(folder, "items.parquet", case.cutoff, "with", "--new-items")
-        metrics = json.loads((folder / "with" / "metrics.json").read_text(encoding="utf-8"))
-    liked = _liked(case)
-    columns = {
-        "without": _ndcg(without, liked),
-        "with texts": _ndcg(with_texts, liked),
-        "old items, without": _ndcg(without, liked, leave_out=new),
-        "old items, with texts": _ndcg(with_texts, liked, leave_out=new),
-    }
-    columns["gain"] = columns["with texts"] - columns["without"]
-    columns["gain on old items"] = columns["old items, with texts"] - columns["old items, without"]
+        without = _backtest(folder, "plain.parquet", case.cutoff, WITHOUT)
+        columns = {WITHOUT: _ndcg(without, liked), f"{OLD}, {WITHOUT}": _ndcg(without, liked, leave_out=new)}
+        for kind, more in encoders().items():
+            lists = _backtest(folder, "items.parquet", case.cutoff, kind, "--new-items", *more)
+            columns |= {kind: _ndcg(lists, liked), f"{OLD}, {kind}": _ndcg(lists, liked, leave_out=new)}
+            columns[f"gain, {kind}"] = columns[kind] - columns[WITHOUT]
+            columns[f"gain on {OLD}, {kind}"] = columns[f"{OLD}, {kind}"] - columns[f"{OLD}, {WITHOUT}"]
+            metrics = json.loads((folder / kind / "metrics.json").read_text(encoding="utf-8"))
+            shown = [item in new for user in liked for item in lists.get(user, [])[:K]]
+            by_kind[kind] = {
+                "new_items_in_lists": round(float(np.mean(shown)), 4),
+                "among_new_items": _among(metrics["cold_items"]),
+                "seconds": metrics["seconds"],
+            }
     found = estimate_all(columns, SEED)
-    shown = [item in new for user in liked for item in with_texts.get(user, [])[:K]]
+    for kind, said in by_kind.items():
+        said["gain_percent"] = round(100 * found[f"gain, {kind}"].mean / found[WITHOUT].mean, 1)
     return {
         "items": len(known),
         "new_items": len(new),
         "users": len(liked),
         "ndcg@10": {name: rounded(estimate.to_json()) for name, estimate in found.items()},
-        "gain_percent": round(100 * found["gain"].mean / found["without"].mean, 1),
-        "new_items_in_lists": round(float(np.mean(shown)), 4),
-        "among_new_items": _among(metrics["cold_items"]),
-        "seconds": metrics["seconds"],
+        "encoders": by_kind,
     }
 
 
@@ -243,11 +259,14 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     mpl.use("Agg")
     figure, panels = plt.subplots(1, len(figures), figsize=(3.6 * len(figures), 3.8), squeeze=False)
     for panel, (name, found) in zip(panels[0], figures.items(), strict=True):
-        events = found["among_new_items"]["events"]
+        by_kind = {kind: said["among_new_items"]["events"] for kind, said in found["encoders"].items()}
+        events = by_kind[svd.KIND]
         for method in next(iter(events.values())):
-            means = [events[stage][method]["mean"] for stage in events]
-            style = {"color": "#c0392b", "linewidth": 2.2} if method == "marquee" else {"linewidth": 1.2}
-            panel.plot(list(events), means, marker="o", markersize=3, label=method, **style)
+            style = {"color": "#c0392b", "linewidth": 2.2} if method == SERVED else {"linewidth": 1.2}
+            _line(panel, events, method, label=method, **style)
+        if minilm.KIND in by_kind:
+            style = {"color": "#c0392b", "linewidth": 1.6, "linestyle": "--"}
+            _line(panel, by_kind[minilm.KIND], SERVED, label=f"{SERVED}, by MiniLM", **style)
         panel.set_title(f"{name}\n{found['new_items']} new items", fontsize=10)
         panel.set_xlabel("events read of a user")
         panel.set_ylim(bottom=0)
@@ -256,3 +275,8 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _line(panel: Axes, events: dict[str, Any], method: str, **style: Any) -> None:
+    means = [events[stage][method]["mean"] for stage in events]
+    panel.plot(list(events), means, marker="o", markersize=3, **style)

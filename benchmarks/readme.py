@@ -5,8 +5,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from benchmarks import moves_tables, serving_tables
+from benchmarks.cold import OLD, WITHOUT
 from benchmarks.features_page import write_page
 from benchmarks.record import ROOT, read
+from features.text import svd
+from training.evaluation.methods import SERVED
 from training.steps.state import STEPS
 
 README: Final = ROOT / "README.md"
@@ -85,13 +88,19 @@ def _cold(content: dict[str, Any]) -> str:
     ways = ("without", "with texts", "gain", "old items only", "new items alone", "nearest texts", "newest", "chance")
     rows = ["| NDCG@10, a fifth of the items new | " + " | ".join(ways) + " |", "|---|" + "---|" * len(ways)]
     for name, found in content["figures"].items():
-        ndcg, among = found["ndcg@10"], found["among_new_items"]["events"]["all"]
-        old = f"{ndcg['old items, without']['mean']:.3f}, then {ndcg['old items, with texts']['mean']:.3f}"
-        alone = " | ".join(f"{among[way]['mean']:.3f}" for way in ("marquee", "nearest texts", "newest", "at random"))
-        gain = "{mean:+.4f} ({low:+.4f} to {high:+.4f})".format(**ndcg["gain"])
-        both = f"{ndcg['without']['mean']:.3f} | {ndcg['with texts']['mean']:.3f} | {gain}"
-        rows.append(f"| {name} ({found['users']} users, at {found['commit']}) | {both} | {old} | {alone} |")
+        for kind, said in found["encoders"].items():
+            told = f"({found['users']} users, at {found['commit']})" if kind == svd.KIND else "by MiniLM"
+            rows.append(f"| {name} {told} | {_cold_cells(found['ndcg@10'], kind, said)} |")
     return "\n".join([*rows, "", _origin(content)])
+
+
+def _cold_cells(ndcg: dict[str, Any], kind: str, said: dict[str, Any]) -> str:
+    among = said["among_new_items"]["events"]["all"]
+    gain = "{mean:+.4f} ({low:+.4f} to {high:+.4f})".format(**ndcg[f"gain, {kind}"])
+    old = ", then ".join(f"{ndcg[f'{OLD}, {way}']['mean']:.3f}" for way in (WITHOUT, kind))
+    lists = [f"{ndcg[way]['mean']:.3f}" for way in (WITHOUT, kind)]
+    alone = [f"{among[way]['mean']:.3f}" for way in (SERVED, "nearest texts", "newest", "at random")]
+    return " | ".join([*lists, gain, old, *alone])
 
 
 def _embedding(content: dict[str, Any]) -> str:

@@ -23,6 +23,9 @@ MAX_FITTED: Final = 200_000
 """Documents that a fit reads: more move the axes little."""
 MAX_AXES: Final = 1 << 15
 """Terms that vectors are made of: the most frequent ones, each in at least two documents."""
+_DIMENSIONS: Final = ((20_000, 512), (200_000, 256))
+"""Axes by the number of documents up to which a corpus gets them; of larger ones, `_LEAST`."""
+_LEAST: Final = 128
 _LOT: Final = 1_000
 
 Singles = npt.NDArray[np.float32]
@@ -116,11 +119,12 @@ class SvdEncoder:
         return out, project(read_only(terms.offsets), read_only(place), read_only(weight), self._axes, out)
 
 
-def fit_svd(documents: Sequence[Document], *, dimension: int = 128, seed: int = 0) -> SvdEncoder:
+def fit_svd(documents: Sequence[Document], *, dimension: int | None = None, seed: int = 0) -> SvdEncoder:
     """Return the default encoder for a corpus; needs scikit-learn, which serving does not.
 
-    A small corpus has fewer axes than `dimension`: the rest of each vector is zero.
+    A small corpus has fewer axes than `dimension`: the rest of each vector is zero. By default it is `dimension_for`.
     """
+    dimension = dimension_for(len(documents)) if dimension is None else dimension
     lexicon = fit_lexicon(documents)
     chosen: Sequence[Document] = documents
     if len(documents) > MAX_FITTED:
@@ -139,6 +143,14 @@ def fit_svd(documents: Sequence[Document], *, dimension: int = 128, seed: int = 
     encoder = SvdEncoder(lexicon, kept, axes, facts)
     sample = chosen[:: max(1, len(chosen) // 2_000)]
     return SvdEncoder(lexicon, kept, axes, {**facts, "explained": encoder.explained(sample)})
+
+
+def dimension_for(n_documents: int) -> int:
+    """Return how many axes a corpus gets: the more, the better new items are known by their texts.
+
+    Vectors of a catalogue stay within 20 to 100 MB, and a fit within seconds.
+    """
+    return next((dimension for at_most, dimension in _DIMENSIONS if n_documents <= at_most), _LEAST)
 
 
 def dense_weights(lexicon: Lexicon, terms: Terms) -> Singles:
