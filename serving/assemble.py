@@ -76,12 +76,13 @@ class _Threads:
         self.searches = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
         self.registry = ThreadPoolExecutor(1, thread_name_prefix="registry")
         self.moves = ThreadPoolExecutor(1, thread_name_prefix="moves")
+        self.noticing = ThreadPoolExecutor(1, thread_name_prefix="notice")
         self.history = ThreadPoolExecutor(1, thread_name_prefix="history")
         self.airflow = ThreadPoolExecutor(1, thread_name_prefix="airflow")
 
     def end(self) -> None:
         """Wait for what they do."""
-        for threads in (self.explanations, self.searches, self.registry, self.moves, self.history, self.airflow):
+        for threads in vars(self).values():
             threads.shutdown()
 
 
@@ -198,7 +199,8 @@ def _models(base: _Base) -> Models:
 
 def _moves(base: _Base, keeper: Keeper) -> AliasMoves:
     settings, alias = base.settings, _alias(base.settings)
-    return AliasMoves(Moves(settings, alias), alias, lambda: keeper.slot.pointed, base.threads.moves)
+    threads = base.threads
+    return AliasMoves(Moves(settings, alias), alias, lambda: keeper.slot.pointed, threads.moves, threads.noticing)
 
 
 def _alias(settings: Settings) -> ServedAlias:

@@ -33,15 +33,19 @@ class AliasMoves:
         What moves it, and keeps who did.
     pointed
         Returns where the alias pointed when it was looked at last.
-    executor
-        Threads of their own: a move waits for others, for Postgres and for MLflow.
+    executor, noticing
+        Threads of their own: a move waits for others, for Postgres and for MLflow. So does a look at moves that others
+        made, for which no rollback waits.
     """
 
-    def __init__(self, moves: Moves, alias: Alias, pointed: Callable[[], str | None], executor: Executor) -> None:
+    def __init__(
+        self, moves: Moves, alias: Alias, pointed: Callable[[], str | None], executor: Executor, noticing: Executor
+    ) -> None:
         self._moves = moves
         self._alias = alias
         self._pointed = pointed
         self._executor = executor
+        self._noticing = noticing
         self._accounted: str | None = None
 
     async def roll_back(self, by: By, reason: str) -> Moved:
@@ -78,5 +82,5 @@ class AliasMoves:
         pointed = self._pointed()
         if pointed in {None, self._accounted}:
             return
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._moves.notice)
+        await asyncio.get_running_loop().run_in_executor(self._noticing, self._moves.notice)
         self._accounted = pointed

@@ -348,7 +348,7 @@ def bench(
                 store=store, guard=store_guard, current=current, executor=executor, choose=_first_items, clock=now_us
             ),
             models=Models("marquee", registry, Guard("MLflow", timeout_s=5, rest_s=0), executor, known_moves),
-            moves=AliasMoves(Moves(NOWHERE, alias), alias, lambda: slot.pointed, executor),
+            moves=AliasMoves(Moves(NOWHERE, alias), alias, lambda: slot.pointed, executor, executor),
             trainings=Trainings(trainer, executor),
             users=UserFeatures(
                 store=store,

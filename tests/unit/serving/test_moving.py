@@ -17,6 +17,7 @@ import pytest
 from features.contracts.errors import UnavailableError
 from features.contracts.moves import Moved
 from serving.airflow import Airflow, AirflowRefusedError, TrainingRun, TrainingUnderWayError
+from serving.auditing import By
 from serving.moving import Alias, AliasMoves
 from tests.support.serving_parts import TOKEN, Bench, bench
 
@@ -150,7 +151,7 @@ def test_a_move_is_looked_at_once_and_again_where_that_failed() -> None:
             return None
 
     with ThreadPoolExecutor(1) as executor:
-        moves = AliasMoves(cast("Moves", Looks()), cast("Alias", None), lambda: pointed[0], executor)
+        moves = AliasMoves(cast("Moves", Looks()), cast("Alias", None), lambda: pointed[0], executor, executor)
 
         async def use() -> None:
             await moves.notice()
@@ -234,3 +235,33 @@ def test_what_airflow_says_becomes_an_error_of_ours(
 def test_an_airflow_that_is_away_is_unavailable() -> None:
     with pytest.raises(UnavailableError, match="no usable answer"):
         Airflow("http://127.0.0.1:9", "http://airflow", "admin", "x").train({}, "")
+
+
+def test_a_rollback_does_not_wait_for_a_look_at_moves_that_waits() -> None:
+    looked, may_end = threading.Event(), threading.Event()
+
+    class Waiting:
+        def notice(self) -> None:
+            looked.set()
+            assert may_end.wait(10)
+
+        def make(self, *_: object) -> Moved:
+            return Moved("2", "1")
+
+    class Back:
+        def roll_back(self) -> Moved:
+            raise AssertionError("by way of the moves only")
+
+    with ThreadPoolExecutor(1) as executor, ThreadPoolExecutor(1) as noticing:
+        moves = AliasMoves(cast("Moves", Waiting()), Back(), lambda: "2", executor, noticing)
+
+        async def use() -> Moved:
+            look = asyncio.create_task(moves.notice())
+            await asyncio.to_thread(looked.wait, 10)
+            moved = await moves.roll_back(By("admin", "r1"), "because")
+            assert not look.done()
+            may_end.set()
+            await look
+            return moved
+
+        assert asyncio.run(use()) == Moved("2", "1")
