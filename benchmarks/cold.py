@@ -7,7 +7,6 @@ texts, by the default encoder and by MiniLM where `make minilm` has been. Users 
 and on old items alone; new items are also ranked among themselves.
 """
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -24,9 +23,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmarks.quality import Prepared, goodbooks, movielens, movietweetings, online_retail, rounded
-from benchmarks.record import RESULTS, commit, data_for, read, record
+from benchmarks.record import RESULTS, commit, data_for, read, record, there_is_minilm
 from features.text import minilm, svd
-from ops.setup.minilm import model_folder, model_is_whole
+from ops.setup.minilm import model_folder
 from training.evaluation.methods import SERVED
 from training.evaluation.resampling import estimate_all
 from training.frames import interactions_of
@@ -168,11 +167,9 @@ def run(names: Sequence[str] = tuple(DATA)) -> None:
 
 
 def encoders() -> dict[str, tuple[str, ...]]:
-    """Return the options by which a backtest reads texts, by kind of encoder: MiniLM where `make minilm` has been."""
-    if importlib.util.find_spec("onnxruntime") is None or not model_is_whole(model_folder()):
-        print("cold: without MiniLM (make minilm)", flush=True)
-        return {svd.KIND: ()}
-    return {svd.KIND: (), minilm.KIND: ("--minilm", str(model_folder()))}
+    """Return the options by which a backtest reads texts, by kind of encoder."""
+    by_model = {minilm.KIND: ("--minilm", str(model_folder()))} if there_is_minilm() else {}
+    return {svd.KIND: (), **by_model}
 
 
 def measure(case: Case) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Results of a benchmark: committed JSON that says when, where and at what scale it was measured."""
 
+import importlib.util
 import json
 import os
 import platform
@@ -7,6 +8,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from ops.setup.minilm import model_folder, model_is_whole
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
@@ -22,6 +25,14 @@ def data_for(benchmark: str) -> Path | None:
         return folder
     print(f"{benchmark}: skipped, there is no folder of public data beside the checkout (set MARQUEE_SHARED_DATA)")
     return None
+
+
+def there_is_minilm() -> bool:
+    """Return whether `make minilm` has been; that a benchmark goes without it is printed."""
+    if importlib.util.find_spec("onnxruntime") is not None and model_is_whole(model_folder()):
+        return True
+    print("without MiniLM: `make minilm` fetches it", flush=True)
+    return False
 
 
 def commit() -> str:

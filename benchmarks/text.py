@@ -3,20 +3,24 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from benchmarks.record import data_for, record
+from benchmarks.record import data_for, record, there_is_minilm
 from benchmarks.text_queries import Books, Question, goodbooks, measures, questions
+from features.text import minilm, svd
 from features.text.documents import Document
-from features.text.encoder import Query, query_of
+from features.text.encoder import Encoder, Query, query_of
 from features.text.lexicon import Blend
 from features.text.loops import N_WORDS
 from features.text.search import TextIndex
-from features.text.svd import BLEND, SvdEncoder, fit_svd
+from features.text.svd import fit_svd
+from ops.setup.minilm import model_folder
+from training.texts import FitEncoder
 
 ENCODED: Final = 20_000
 SEARCHES: Final = 300
@@ -24,11 +28,11 @@ TEXT_CHARS: Final = 300
 REPORTED: Final = 1
 """The half of the books that is reported on: weights were chosen on the other (0)."""
 SPELT: Final = "words as spelt"
-WAYS: Final = {
+WAYS: Final[dict[str, Blend | None]] = {
     SPELT: Blend(1.0, 0.0),
     "words and runs of letters": Blend(1.0, 0.0),
     "vectors": Blend(0.0, 1.0),
-    "all": BLEND,
+    "all": None,
 }
 
 
@@ -40,18 +44,33 @@ def run() -> None:
     books = goodbooks(folder)
     with threadpool_limits(1):
         print("text: quality", flush=True)
-        quality = _quality(books)
+        quality = _quality(books, fit_svd)
         print("text: speed", flush=True)
-        record("text", {"encoder": "svd", "speed": _speed(books), "quality": quality})
+        figures = {"encoder": svd.KIND, "speed": _speed(books), "quality": quality}
+        if there_is_minilm():
+            print("text: MiniLM", flush=True)
+            figures[minilm.KIND] = _by_minilm(books)
+        record("text", figures)
 
 
-def _quality(books: Books) -> dict[str, Any]:
+def _by_minilm(books: Books) -> dict[str, Any]:
+    """Return quality as for the default encoder, and how fast it reads."""
+    fit = partial(minilm.fit_minilm, model_folder())
+    some = books.documents(originals=True)[:SEARCHES]
+    encoder = fit(some)
+    started = time.perf_counter()
+    encoder.encode_documents(some)
+    rate = round(len(some) / (time.perf_counter() - started))
+    return {"encode_texts_per_s": rate, "quality": _quality(books, fit)}
+
+
+def _quality(books: Books, fit: FitEncoder) -> dict[str, Any]:
     """Return measures by kind of question and way of search, and for original titles that nobody published."""
     asked = questions(books, REPORTED)
     found = {}
     for published in (True, False):
         documents = books.documents(originals=published)
-        encoder = fit_svd(documents)
+        encoder = fit(documents)
         index = _index(encoder, documents)
         for kind, some in asked.items():
             if published:
@@ -61,10 +80,10 @@ def _quality(books: Books) -> dict[str, Any]:
     return found
 
 
-def _ways(encoder: SvdEncoder, index: TextIndex, asked: Sequence[Question]) -> dict[str, dict[str, float]]:
+def _ways(encoder: Encoder, index: TextIndex, asked: Sequence[Question]) -> dict[str, dict[str, float]]:
     def answers(way: str) -> Iterator[npt.NDArray[np.int32]]:
         for question in asked:
-            query = query_of(encoder, question.text, WAYS[way])
+            query = query_of(encoder, question.text, WAYS[way] or encoder.blend)
             yield index.search(_as_spelt(query) if way == SPELT else query, 10)[0]
 
     return {way: measures(answers(way), asked) for way in WAYS}
@@ -110,12 +129,12 @@ def _rate(encode: Callable[[], object]) -> int:
     return round(ENCODED / (time.perf_counter() - started))
 
 
-def _index(encoder: SvdEncoder, documents: Sequence[Document]) -> TextIndex:
+def _index(encoder: Encoder, documents: Sequence[Document]) -> TextIndex:
     seen = encoder.embed(documents)
     return TextIndex.build(seen.vectors, seen.terms)
 
 
-def _searching(encoder: SvdEncoder, documents: Sequence[Document], asked: Sequence[str]) -> dict[str, Any]:
+def _searching(encoder: Encoder, documents: Sequence[Document], asked: Sequence[str]) -> dict[str, Any]:
     index = _index(encoder, documents)
     index.search(query_of(encoder, asked[0]), 10)
     query_ms, search_ms = [], []

@@ -64,8 +64,11 @@ class Hiding:
     @classmethod
     def of(cls, parts: Parts, content: Content, share: float, seed: int) -> "Hiding":
         """Return what takes a share of the parts' items for new ones."""
-        wanted = promised(parts.fold_in.factors, parts.state.count)
-        by_others = held_out(content.vectors, wanted, parts.state.count, seed=seed)
+        # Items without a history here may have been liked before the window: of these, no factors were learned.
+        count = np.where(parts.fold_in.factors.any(axis=1), parts.state.count, 0)
+        count[parts.fresh] = 0
+        wanted = promised(parts.fold_in.factors, count)
+        by_others = held_out(content.vectors, wanted, count, seed=seed)
         return cls(parts.recommender(), content, by_others, share, seed)
 
     def with_budgets(self, budgets: Mapping[str, int]) -> "Hiding":

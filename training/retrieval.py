@@ -59,10 +59,11 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
             "actions that do a weight in the file of MARQUEE_ACTION_WEIGHTS, or train on more interactions."
         )
     confidence = confidence_matrix(known, config.history_limit)
-    fold_in, fresh, content = with_fresh_items(fit_als(confidence, config.als, seed=config.seed), training, config)
+    state = final_state(known.statistic_events(), known.start(), bucket_us=known.bucket_us)
+    als = fit_als(confidence, config.als, seed=config.seed)
+    fold_in, fresh, content = with_fresh_items(als, training, state.count, config)
     index, index_info = build_index(fold_in.factors, user_vectors(fold_in, confidence, config.seed))
     log.info("retrieval fitted", interactions=len(known), items=len(known.items), index=index_info.kind)
-    state = final_state(known.statistic_events(), known.start(), bucket_us=known.bucket_us)
     newest = int(state.last_at_us.max(initial=0))
     return Parts(
         items=known.items,
@@ -99,13 +100,17 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
 
 
 def with_fresh_items(
-    fold_in: FoldIn, training: Training, config: TrainingConfig
+    fold_in: FoldIn, training: Training, liking: npt.NDArray[np.int64], config: TrainingConfig
 ) -> tuple[FoldIn, npt.NDArray[np.int32], Content | None]:
-    """Return a fold-in in which items without a history have the factors that their texts promise, and these items."""
+    """Return a fold-in in which items without a history have the factors that their texts promise, and these items.
+
+    `liking` is int64 (n_items,), liking events of each item, also of before the interactions.
+    """
     texts, known = training.texts, training.interactions
     if texts is None:
         return fold_in, np.empty(0, np.int32), None
-    count = np.bincount(known.item[known.weight > 0], minlength=len(known.items))
+    liked = np.bincount(known.item[known.weight > 0], minlength=len(known.items)) > 0
+    count = np.where(liked, liking, 0)
     has_text = texts.vectors.any(axis=1)
     learned = np.flatnonzero((count > 0) & has_text)
     wanted = promised(fold_in.factors, count)

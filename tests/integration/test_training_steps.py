@@ -459,6 +459,10 @@ def test_a_window_leaves_out_what_is_learned_from_and_not_what_items_had_met(sma
     with connect(settings_of(small), name="test", autocommit=True) as connection:
         stored, _ = statistics_at(connection, edge_us).aligned(bundle.items)
     assert bundle.manifest.n_interactions < stored.seen.sum() / 4
+    rules = {rule["rule"]: rule for rule in json.loads((run.path / "gate/decision.json").read_text())["rules"]}
+    assert rules["leak"]["verdict"] == "passed"
+    learned = f"learned from {bundle.manifest.n_interactions:,} of the {bundle.manifest.n_interactions:,} interactions"
+    assert rules["volume"]["reason"].startswith(learned)
     expected, known = stored.at(edge_us), bundle.parts.state.at(edge_us)
     for name in ("seen", "count", "first_at_us", "decayed"):
         np.testing.assert_array_equal(getattr(known, name), getattr(expected, name), err_msg=name)

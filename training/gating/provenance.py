@@ -1,5 +1,7 @@
 """What a bundle tells of how it was made: signs that it learned of its judging window, and its items."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,7 +30,7 @@ def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int, eras
         found.append(f"trained until {at(until_us)}, but the judging window begins at {at(window_start_us)}")
     elif until_us > int(interactions.at_us[-1]):
         found.append(f"trained until {at(until_us)}, which leaves nothing of the run's data to judge it on")
-    learned, there = learned_from(bundle), int(np.count_nonzero(interactions.at_us < window_start_us))
+    learned, there = learned_from(bundle, interactions), int(np.count_nonzero(interactions.at_us < window_start_us))
     if learned > there + erased:
         found.append(f"learned from {learned:,} interactions, but there were {there:,} before the judging window")
     early = _met_too_early(bundle, interactions, window_start_us)
@@ -38,9 +40,13 @@ def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int, eras
     return tuple(found)
 
 
-def learned_from(bundle: Bundle) -> int:
-    """Return how many interactions a bundle learned from: as its manifest says, or more if its statistics do."""
-    return max(bundle.manifest.n_interactions, int(bundle.parts.state.seen.sum()))
+def learned_from(bundle: Bundle, interactions: Interactions) -> int:
+    """Return how many interactions a bundle learned from: as its manifest says, or more if its statistics do.
+
+    What items had met before the run's data begin is in its statistics, too, and was not learned from.
+    """
+    before = replace(interactions, items=bundle.items).start().state.seen.sum()
+    return max(bundle.manifest.n_interactions, int(bundle.parts.state.seen.sum() - before))
 
 
 def items_held(candidate: Bundle, champion: Bundle) -> Held:

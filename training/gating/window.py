@@ -78,7 +78,7 @@ class Window:
             shown_items=len(np.unique(top[top != MISSING])),
             average_popularity=self._average_popularity(bundle, listed.lists),
             trained_until_us=bundle.manifest.trained_until_us,
-            interactions=learned_from(bundle),
+            interactions=learned_from(bundle, self.interactions),
             size_mb=sum(file.size for file in bundle.manifest.files.values()) / 1e6,
         )
 
