@@ -268,8 +268,9 @@ def plot(figures: dict[str, Any], path: Path) -> None:
         panel.set_xlabel("events read of a user")
         panel.set_ylim(bottom=0)
     panels[0][0].set_ylabel("NDCG@10 among new items")
-    panels[0][0].legend(fontsize=7, frameon=False)
-    figure.tight_layout()
+    lines, names = panels[0][0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="lower center", ncols=len(names), fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
