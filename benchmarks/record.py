@@ -1,6 +1,5 @@
 """Results of a benchmark: committed JSON that says when, where and at what scale it was measured."""
 
-import importlib.util
 import json
 import os
 import platform
@@ -9,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ops.setup.minilm import model_folder, model_is_whole
+from ops.setup.minilm import is_there
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
@@ -29,7 +28,7 @@ def data_for(benchmark: str) -> Path | None:
 
 def there_is_minilm() -> bool:
     """Return whether `make minilm` has been; that a benchmark goes without it is printed."""
-    if importlib.util.find_spec("onnxruntime") is not None and model_is_whole(model_folder()):
+    if is_there():
         return True
     print("without MiniLM: `make minilm` fetches it", flush=True)
     return False

@@ -145,11 +145,12 @@ class Interactions:
         weight = weight_once(self.weight[rows], self.repeat[rows])
         return StatisticEvents(self.item[rows], weight, self.strong[rows], self.rating[rows], self.known_us[rows])
 
-    def start(self) -> Start:
-        """Return where a replay of these rows begins."""
+    def start(self, items: IdMap | None = None) -> Start:
+        """Return where a replay of these rows begins, of their items or of others."""
+        items = self.items if items is None else items
         if self.earlier is None:
-            return Start.of_nothing(len(self.items))
-        return Start(self.earlier.aligned(self.items)[0], self.earlier.closed_at_us)
+            return Start.of_nothing(len(items))
+        return Start(self.earlier.aligned(items)[0], self.earlier.closed_at_us)
 
     def profiles(self, users: npt.NDArray[np.integer], limit: int) -> Profiles:
         """Return the profiles that these rows give some users (internal indices): the latest `limit` events of each."""

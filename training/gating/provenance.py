@@ -1,7 +1,5 @@
 """What a bundle tells of how it was made: signs that it learned of its judging window, and its items."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
@@ -45,7 +43,7 @@ def learned_from(bundle: Bundle, interactions: Interactions) -> int:
 
     What items had met before the run's data begin is in its statistics, too, and was not learned from.
     """
-    before = replace(interactions, items=bundle.items).start().state.seen.sum()
+    before = interactions.start(bundle.items).state.seen.sum()
     return max(bundle.manifest.n_interactions, int(bundle.parts.state.seen.sum() - before))
 
 

@@ -53,9 +53,10 @@ def test_a_damaged_model_is_seen_and_maven_asked_for(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PATH", "/nonexistent")
     folder = minilm.model_folder()
     folder.mkdir(parents=True)
-    for name in minilm.PARTS:
+    for name in minilm.SUMS:
         (folder / name).write_bytes(b"no model")
-    assert not minilm.model_is_whole(folder)
+    assert not minilm.is_there()
+    assert not maven.is_whole(folder, minilm.SUMS)
     with pytest.raises(SetupError, match="apt-get install maven"):
         minilm.fetch_model(fake_java(tmp_path / "java", "21"))
 
