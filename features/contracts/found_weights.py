@@ -5,7 +5,8 @@ Found from two things that every table of events tells cheaply: how often each a
 - *Scale of ratings*: the smallest common scale that holds `USUAL` of them: anyone may send a rating of a million.
 - *Rare actions weigh more*: people look often and commit seldom. Where the most frequent action is n times as frequent
   as a strong one (cart, purchase, favorite, rating, watch ...), the strong one weighs sqrt(n) times what it weighs
-  alone, as a power of two and at most `LARGEST_FACTOR`. A look (view, click) never weighs more than it does alone.
+  alone, as a power of two and at most `LARGEST_FACTOR`, once there are enough of it. A look (view, click) never
+  weighs more than it does alone.
   Where there is one action only, everything weighs what `DEFAULT_ACTIONS` says.
 
 Statistics are computed with weights, so weights must not move with every event: powers of two of a root change only
@@ -22,6 +23,11 @@ from features.contracts.weights_file import SaidWeights
 
 LARGEST_FACTOR: Final = 8.0
 """How many times as much as alone a rare action may weigh."""
+
+ENOUGH: Final = 30
+ENOUGH_OF: Final = 1_000
+"""Events of an action, or one in how many of the most frequent one, from which it may weigh more than alone: a like
+among 100,000 ratings tells of no rarity yet, and for every change statistics are computed anew."""
 
 USUAL: Final = 0.98
 """Share of ratings that the scale holds: one of fifty may be beyond it."""
@@ -95,13 +101,19 @@ def _found(
     name: str, weight: ActionWeight, shape: DataShape, said: SaidWeights, before: ActionWeights | None
 ) -> ActionWeight:
     count = shape.events.get(name, 0)
-    if not (said.rare_weighs_more and weight.strong and count):
+    if not (said.rare_weighs_more and weight.strong and is_enough(name, shape)):
         return weight
     wanted = min(max(math.log2(shape.events[_most_frequent(shape)] / count) / 2, 0.0), math.log2(LARGEST_FACTOR))
     last = before.actions.get(name) if before is not None else None
     stays = last is not None and last.base > 0 and abs(math.log2(last.base / weight.base) - wanted) <= _STAY
     exponent = round(math.log2(last.base / weight.base)) if last is not None and stays else math.floor(wanted + 0.5)
     return replace(weight, base=weight.base * 2.0**exponent)
+
+
+def is_enough(name: str, shape: DataShape) -> bool:
+    """Return whether there are enough events of an action to say how rare it is."""
+    count = shape.events.get(name, 0)
+    return count > 0 and (count >= ENOUGH or shape.events[_most_frequent(shape)] <= count * ENOUGH_OF)
 
 
 def _most_frequent(shape: DataShape) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.contracts.errors import ContractError
-from features.contracts.found_weights import LARGEST_FACTOR, DataShape, weights_for, why
+from features.contracts.found_weights import LARGEST_FACTOR, DataShape, is_enough, weights_for, why
 from features.contracts.weights import DEFAULT_ACTIONS, ActionWeights, taken_back
 from features.contracts.weights_file import SaidWeights, load_weights
 
@@ -24,11 +24,20 @@ counts = st.dictionaries(st.sampled_from(sorted(DEFAULT_ACTIONS)), st.integers(1
 @given(counts)
 def test_rarer_actions_never_weigh_less_and_looks_stay(events: dict[str, int]) -> None:
     found = weights_for(DataShape(events)).actions
-    strong = sorted((name for name in events if DEFAULT_ACTIONS[name].strong), key=lambda name: events[name])
+    shape = DataShape(events)
+    told = [name for name in events if DEFAULT_ACTIONS[name].strong and is_enough(name, shape)]
+    strong = sorted(told, key=lambda name: events[name])
     factors = [found[name].base / DEFAULT_ACTIONS[name].base for name in strong]
     assert factors == sorted(factors, reverse=True)
     assert all(1 <= factor <= LARGEST_FACTOR for factor in factors)
     assert found["view"] == DEFAULT_ACTIONS["view"]
+
+
+def test_a_few_events_of_another_action_move_nothing() -> None:
+    before = weights_for(DataShape({"rating": 100_000}))
+    few = DataShape({"rating": 100_000, "like": 12})
+    assert weights_for(few, before=before) == before
+    assert weights_for(DataShape({"rating": 100_000, "like": 100}), before=before) != before
 
 
 def test_weights_stay_while_the_ratio_wavers_about_a_bound() -> None:
