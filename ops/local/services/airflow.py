@@ -37,7 +37,8 @@ def environment(stack: Stack) -> dict[str, str]:
             "LOAD_EXAMPLES": "False",
             "EXECUTOR": "marquee_executor.MarqueeExecutor",  # of the folder above
             "PARALLELISM": "2",
-            "DAGS_ARE_PAUSED_AT_CREATION": "True",
+            # What is scheduled runs from the next tick on; what is not has to be started.
+            "DAGS_ARE_PAUSED_AT_CREATION": "False",
             "FERNET_KEY": secrets.airflow_fernet,
             "EXECUTION_API_SERVER_URL": f"{url}/execution/",
             "SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
