@@ -36,6 +36,8 @@ class ItemState(msgspec.Struct, frozen=True, gc=False):
     changed_at: datetime
     deleted: bool = False
     created_at: datetime | None = None
+    told: bool = True
+    """Whether anything is known of it that a person could read: what is new is not shown without."""
 
     @property
     def appeared_at(self) -> datetime:

@@ -12,7 +12,7 @@ from serving.direct import DirectDoor, Endpoint, direct_endpoints
 from serving.health import Checkup
 from serving.item_schemas import SearchRequest
 from serving.list_door import ListDoor
-from serving.middleware import BodyLimitMiddleware, MetricsMiddleware, RequestIdMiddleware
+from serving.middleware import BodyLimitMiddleware, MetricsMiddleware, RequestIdMiddleware, Utf8Middleware
 from serving.openapi import install_openapi
 from serving.parts import Parts
 from serving.posted import POSTED_MODELS
@@ -75,6 +75,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
             Middleware(DirectDoor, metrics=parts.metrics, endpoints=direct, timeout_s=body_timeout_s),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=parts.metrics),
+            Middleware(Utf8Middleware),
             Middleware(BodyLimitMiddleware, timeout_s=body_timeout_s),
         ],
     )

@@ -12,6 +12,9 @@ from serving.problems import ProblemError
 MAX_DEPTH: Final = 32
 """Nesting of objects and arrays; honest bodies have five levels, and recursive code is safe at this depth."""
 
+COMPRESSED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+"""First bytes of gzip and Zstandard; no JSON begins so."""
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -21,16 +24,25 @@ async def read_json(request: Request) -> Any:
     Raises
     ------
     ProblemError
-        400, if it is not JSON or nested too deeply.
+        400, if it is not JSON or nested too deeply; 415, if it is compressed.
     """
     raw = await request.body()
     try:
         data = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise ProblemError(400, "the body is not JSON in UTF-8, or is nested too deeply") from None
+    except orjson.JSONDecodeError as error:
+        raise unreadable(raw, error) from None
     if not shallow(data):
         raise ProblemError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
     return data
+
+
+def unreadable(raw: bytes, error: Exception) -> ProblemError:
+    """Return the refusal of a body that could not be read as JSON, and why."""
+    if raw.startswith(COMPRESSED):
+        return ProblemError(415, "the body is compressed; send it as it is, without `Content-Encoding`")
+    if not raw.strip():
+        return ProblemError(400, "the body is empty; expected JSON")
+    return ProblemError(400, f"the body is not JSON in UTF-8, or is nested too deeply: {error}")
 
 
 async def read_body(request: Request, form: type[Body]) -> Body:

@@ -125,13 +125,18 @@ def _explanation(live: LiveModel, trace: Trace | None, row: int, contributions: 
     found = None if trace is None else place_of(trace, row)
     if trace is None or found is None:
         by, said = ("popular", POPULAR) if trace is None else (FILLER, FILLED)
-        return {"ranks": {}, "features": {}, "ordered_by": by, "said": said, "contributions": []}
+        return unranked({"ordered_by": by, "said": said})
     features = trace.rows[found].tolist() if len(trace.rows) else []
     return {
         "ranks": {name: int(rank) for name, rank in _known(live.model.source_names, trace.ranks[found].tolist())},
         "features": dict(_known(live.model.spec.names, features)),
         **told(live.model, trace, found, contributions.get(row)),
     }
+
+
+def unranked(order: Mapping[str, str]) -> dict[str, Any]:
+    """Return the explanation of an item that no source ranked: `ordered_by`, `said` and no more."""
+    return {"ranks": {}, "features": {}, **order, "contributions": []}
 
 
 def _known(names: Sequence[str], values: Sequence[float]) -> list[tuple[str, float]]:

@@ -188,8 +188,8 @@ def _instant(given: Any) -> Any:
     """Return a number as RFC 3339, anything else as it is."""
     if not isinstance(given, int | float) or isinstance(given, bool):
         return given
-    seconds = given / 1000 if abs(given) >= _MILLISECONDS_FROM else given
     try:
+        seconds = given / 1000 if abs(given) >= _MILLISECONDS_FROM else given
         return (_EPOCH + timedelta(seconds=seconds)).isoformat()
     except (OverflowError, ValueError):
         raise EventError("invalid_field", [("timestamp", "is no instant between the years 1 and 9999")]) from None

@@ -110,6 +110,11 @@ class ItemStates:
         row = self._row.get(item_id)
         return None if row is None else self._states[row]
 
+    def title(self, item_id: str) -> str | None:
+        """Return the title of an item, if known."""
+        state = self.get(item_id)
+        return None if state is None else state.title or None
+
     def may_show(self, item_id: str, as_of_us: int) -> bool:
         """Return whether an item may be shown at a moment, as `visible` has it."""
         row = self._row.get(item_id)
@@ -175,7 +180,8 @@ class ItemStates:
     def _set(self, row: int, state: ItemState) -> None:
         before = self._states[row]
         self._states[row] = state
-        self._appeared.note(row, to_us(state.appeared_at))
+        if state.told:
+            self._appeared.note(row, to_us(state.appeared_at))
         self._hidden[row] = state.hidden
         self._deleted[row] = state.deleted
         self._from_us[row] = _ALWAYS if state.published_at is None else to_us(state.published_at)

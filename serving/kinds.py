@@ -15,7 +15,7 @@ from features.contracts.profiles import Options, Profiles
 from features.contracts.statistics import ItemStatistics
 from serving import fallback
 from serving.asks import Ask, Kind
-from serving.explain import reason_of
+from serving.explain import reason_of, unranked
 from serving.item_states import ItemStates, Mask
 from serving.live import LiveModel
 from serving.newest import first_allowed
@@ -133,16 +133,17 @@ def with_catalogue(
     listed = [] if first else items
     leave_out = {*had, *(item["item_id"] for item in listed)}
     rows = first_allowed(states.newest_first(), allowed_rows(ask, leave_out, states, as_of_us), ask.k - len(listed))
-    new = [_wire(states, row, place) for place, row in enumerate(rows, 1)]
+    new = [_wire(states, row, place, explain=ask.explain) for place, row in enumerate(rows, 1)]
     if not first:
         return _numbered([*listed, *new])
     known = {item["item_id"] for item in new}
     return _numbered([*new, *(item for item in items if item["item_id"] not in known)][: ask.k])
 
 
-def _wire(states: ItemStates, row: int, place: int) -> dict[str, Any]:
+def _wire(states: ItemStates, row: int, place: int, *, explain: bool) -> dict[str, Any]:
     state = states.state(row)
     assert state is not None  # noqa: S101  # rows of known states
+    said: dict[str, Any] = {"explanation": unranked(ORDERS["new"])} if explain else {}
     return {
         "item_id": state.item_id,
         "rank": place,
@@ -150,6 +151,7 @@ def _wire(states: ItemStates, row: int, place: int) -> dict[str, Any]:
         "source": NEW,
         "reason": reason_of(NEW, None),
         "title": state.title or None,
+        **said,
     }
 
 

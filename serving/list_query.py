@@ -1,14 +1,14 @@
 """The query of a request for a list: one form for its description, for the framework, and for the door past it."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, get_origin
 from urllib.parse import parse_qsl
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
-from serving.schemas import EXPLAIN, KIND, SEEN_ACTIONS, ExperimentId, without_nul
+from serving.schemas import EXPLAIN, KIND, SEEN_ACTIONS, ExperimentId, Text
 
-_Text = Annotated[str, AfterValidator(without_nul)]
+_Actions = Annotated[str, Field(pattern=r"^[a-z_]{1,32}(,[a-z_]{1,32})*$")]
 
 
 class ListQuery(BaseModel):
@@ -16,31 +16,33 @@ class ListQuery(BaseModel):
 
     k: int = Field(DEFAULT_K, ge=1, le=MAX_K, description="Items wanted.")
     type: Kind = Field("feed", description=KIND)
-    item_id: _Text | None = Field(
+    item_id: Text | None = Field(
         None,
         min_length=1,
         max_length=256,
         description="With type `similar`: the item whose like are wanted; other types pay no heed to it.",
     )
-    categories: list[str] = Field(
+    categories: list[Text] = Field(
         [], max_length=MAX_CATEGORIES, description="Only items in at least one; repeated or by commas."
     )
-    exclude: list[str] = Field(
+    exclude: list[Text] = Field(
         [], max_length=MAX_EXCLUDED, description="Items that must not come back; repeated or by commas."
     )
     include_seen: bool | None = Field(
         default=None,
         description="Whether items that the user had may come back; left out, the served version decides.",
     )
-    seen_actions: list[str] = Field([], max_length=MAX_ACTIONS, description=f"{SEEN_ACTIONS} Repeated or by commas.")
+    seen_actions: list[_Actions] = Field(
+        [], max_length=MAX_ACTIONS, description=f"{SEEN_ACTIONS} Repeated or by commas."
+    )
     diversity: float | None = Field(
         None, ge=0, le=1, description="How much the list avoids items like those above; as the server is set."
     )
     experiment_id: ExperimentId | None = Field(None, description="Echoed, and kept with the impression.")
     explain: bool = Field(default=False, description=EXPLAIN)
 
-    def ask(self, user_id: str, deadline_s: float | None) -> Ask:
-        """Return the wish that a user's query expresses."""
+    def ask(self, user_id: str | None, deadline_s: float | None) -> Ask:
+        """Return the wish that a user's query expresses; None = of a visitor without an id."""
         return Ask(
             user_id=user_id,
             k=self.k,
@@ -57,7 +59,9 @@ class ListQuery(BaseModel):
         )
 
 
-_REPEATED: Final = frozenset(name for name, field in ListQuery.model_fields.items() if field.annotation == list[str])
+_REPEATED: Final = frozenset(
+    name for name, field in ListQuery.model_fields.items() if get_origin(field.annotation) is list
+)
 
 
 def read_query(query: bytes) -> ListQuery | None:
@@ -77,7 +81,8 @@ def read_query(query: bytes) -> ListQuery | None:
 def by_commas(values: list[str]) -> list[str]:
     """Return values as they are and, where they hold commas, their parts too: an id may hold a comma itself.
 
-    >>> by_commas(["a,b", "c"])
+    >>> by_commas(["a,b", "c", ""])
     ['a,b', 'a', 'b', 'c']
     """
-    return [part for value in values for part in ((value, *value.split(",")) if "," in value else (value,))]
+    parts = (part for value in values for part in ((value, *value.split(",")) if "," in value else (value,)))
+    return [part for part in parts if part]

@@ -131,7 +131,8 @@ class Lister:
             raise unavailable("there is no model yet, and the event store is away; try again soon")
         deadline.lap("popular")
         allowed = allowed_items(popular or (), ask, states, now_us)
-        items = fallback.popular_list(allowed, {*excluded_ids(ask), *had}, ask.k)
+        leave_out = {*excluded_ids(ask), *had}
+        items = fallback.popular_list(allowed, leave_out, ask.k, states.title, explain=ask.explain)
         items = kinds.with_catalogue(items, ask, had, states, now_us)
         return Listed.of(items, None, (fallback.NO_MODEL, missing))
 
@@ -199,8 +200,14 @@ def _missing_state(live: LiveModel) -> tuple[str | None, ...]:
     """Return why live state could not be used, where it never came."""
     return (
         None if live.items.loaded else fallback.ITEM_STATES_UNAVAILABLE,
-        None if live.statistics.loaded else fallback.STATISTICS_UNAVAILABLE,
+        _missing_statistics(live),
     )
+
+
+def _missing_statistics(live: LiveModel) -> str | None:
+    if live.statistics.other_weights:
+        return fallback.STATISTICS_OF_OTHER_WEIGHTS
+    return None if live.statistics.loaded else fallback.STATISTICS_UNAVAILABLE
 
 
 def _made_from(inputs: Inputs, *, in_full: bool) -> dict[str, Any]:

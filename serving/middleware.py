@@ -5,6 +5,7 @@ import re
 import uuid
 from time import perf_counter
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -43,6 +44,32 @@ class RequestIdMiddleware:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self.app(scope, receive, send_with_id)
+
+
+class Utf8Middleware:
+    """Refuses paths and queries whose percent-encoding is no UTF-8: all such ids would be read as one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on where its path and query are text."""
+        if scope["type"] == "http":
+            for name, raw in (("path", scope["raw_path"]), ("query", scope["query_string"])):
+                if not _is_utf8(raw):
+                    request_id = scope.get("state", {}).get("request_id")
+                    detail = f"the percent-encoding of the {name} is not UTF-8"
+                    await problem_response(scope["path"], request_id, 400, detail)(scope, receive, send)
+                    return
+        await self.app(scope, receive, send)
+
+
+def _is_utf8(encoded: bytes) -> bool:
+    try:
+        unquote_to_bytes(encoded).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class MetricsMiddleware:

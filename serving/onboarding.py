@@ -104,7 +104,7 @@ class Onboarding:
             popular = await self._guard.call(lambda: self._store.popular_items(k))
         except UnavailableError:
             raise unavailable("there is no model yet, and the event store is away; try again soon") from None
-        return [{**entry, "title": self._title(entry["item_id"])} for entry in fallback.popular_list(popular, (), k)]
+        return fallback.popular_list(popular, (), k, self._current.states.title, explain=False)
 
     def _wire(self, item_id: str, rank: int) -> dict[str, Any]:
         return {
@@ -113,9 +113,5 @@ class Onboarding:
             "score": 1.0 / rank,
             "source": SOURCE,
             "reason": _REASON,
-            "title": self._title(item_id),
+            "title": self._current.states.title(item_id),
         }
-
-    def _title(self, item_id: str) -> str | None:
-        state = self._current.states.get(item_id)
-        return None if state is None else state.title or None

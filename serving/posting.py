@@ -76,5 +76,7 @@ class Poster:
         self._refused.inc(refused)
         for code, number in Counter(posting.refused).items():
             self._refusals.labels(code).inc(number)
-        detail = f"{refused} of {count} events refused, the others accepted; see `results`"
+        all_of_them = "the event is refused" if count == 1 else f"all {count} events refused"
+        some = f"{refused} of {count} events refused, the others accepted"
+        detail = f"{all_of_them if refused == count else some}; see `results`"
         return ProblemError(422, detail, results=posting.results)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from serving.responses import JsonResponse
 
@@ -20,6 +21,9 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 CLIENT_GONE: Final = 499
 """What metrics say of requests whose client went away before they were whole."""
+
+_WORDS: Final[Mapping[str, str]] = {"model_type": "expected an object", "missing": "is missing"}
+"""Instead of pydantic's words, by its name of the error."""
 
 RETRY_AFTER_S: Final = 1
 """What `Retry-After` asks of a client while something behind us is away."""
@@ -98,13 +102,19 @@ def problem_response(
 
 
 def validation_members(problems: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """Return the member `errors` of a problem document from pydantic's errors: where and what, never the input."""
+    """Return the member `errors` of a problem document from pydantic's errors: where, what, and the value if short."""
     return {
         "errors": [
-            {"path": ".".join(str(part) for part in problem["loc"]), "message": str(problem["msg"])}
+            {"path": ".".join(str(part) for part in problem["loc"]), "message": _said_of(problem)}
             for problem in problems
         ]
     }
+
+
+def _said_of(problem: Mapping[str, Any]) -> str:
+    message = _WORDS.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
+    given = problem.get("input")
+    return f"{message}; got {given!r:.80}" if isinstance(given, str | int | float) else message
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -135,8 +145,19 @@ async def _on_validation(request: Request, error: Exception) -> JsonResponse:
 
 async def _on_http(request: Request, error: Exception) -> JsonResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for this class only
-    detail = {404: "there is nothing at this path", 405: "this path does not take this method"}
-    return _respond(request, error.status_code, detail.get(error.status_code, error.detail), headers=error.headers)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        taken = ", ".join(_methods_of(request))
+        detail = f"this path does not take {request.method:.20}; it takes {taken}"
+        return _respond(request, error.status_code, detail, headers={"Allow": taken})
+    detail = "there is nothing at this path" if error.status_code == HTTPStatus.NOT_FOUND else error.detail
+    return _respond(request, error.status_code, detail, headers=error.headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods that a path takes: each has a route of its own, and the framework names those of one."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

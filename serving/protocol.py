@@ -1,9 +1,13 @@
 """uvicorn's reading of HTTP: limits on heads, refusals before they are read, and an end that no client notices."""
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from serving.problems import MEDIA_TYPE, problem_document
 
 if TYPE_CHECKING:
     from serving.turning_away import TurningAway
@@ -20,13 +24,19 @@ LEAST_READ_BYTES: Final = 65_536
 """Of an answer larger than that, who reads so much within the time gets the rest: 6.5 kB/s; slow phones read more."""
 
 
-_PROBLEM: Final = (
-    b'{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request is not well-formed HTTP",'
-    b'"instance":"","request_id":null}'
-)
-_NO_HTTP: Final = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
+def _refusal_of(status: HTTPStatus, detail: str) -> bytes:
+    """Return the answer to a request that no route hears of, after which the connection ends."""
+    body = orjson.dumps(problem_document("", None, status, detail))
+    head = (
+        f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_NO_HTTP: Final = _refusal_of(HTTPStatus.BAD_REQUEST, "the request is not well-formed HTTP")
+_LARGE_HEAD: Final = _refusal_of(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head of the request is larger than {MAX_HEAD_BYTES} bytes"
 )
 
 
@@ -44,8 +54,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP with a problem document, as everything else that is refused."""
         del msg
-        self.transport.write(_NO_HTTP)
-        self.transport.close()
+        self._end_with(_NO_HTTP)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,7 +86,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, unless a head that is not whole has grown too large."""
         if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response("the head of the request is too large")
+            self._end_with(_LARGE_HEAD)
             return
         if self._awaits_request and self._turning_away is not None:
             refusal = self._turning_away.refusal(data, self.loop)
@@ -87,6 +96,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
         self._watch()
+
+    def _end_with(self, refusal: bytes) -> None:
+        self.transport.write(refusal)
+        self.transport.close()
 
     def _refuse(self, head: bytes, body: bytes) -> None:
         """Answer a request of which nobody else has heard, and wait for the next one."""

@@ -15,7 +15,7 @@ from features.contracts.events import Event, stamp_event
 from features.contracts.plausible import check_time
 from features.kafka import message_of
 from features.kafka_bulk import Message
-from serving.bodies import MAX_DEPTH, shallow
+from serving.bodies import MAX_DEPTH, shallow, unreadable
 from serving.posted import MAX_EVENTS
 from serving.problems import ProblemError
 
@@ -99,12 +99,12 @@ def plain(raw: bytes) -> Any:
     Raises
     ------
     ProblemError
-        400, if it is not JSON or nested too deeply.
+        400, if it is not JSON or nested too deeply; 415, if it is compressed.
     """
     try:
         data = msgspec.json.decode(raw)
-    except UNREADABLE:
-        raise ProblemError(400, "the body is not JSON in UTF-8, or is nested too deeply") from None
+    except UNREADABLE as error:
+        raise unreadable(raw, error) from None
     if not shallow(data):
         raise ProblemError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
     return data

@@ -3,9 +3,10 @@
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from features.contracts.times import to_us
+from features.contracts.event_problems import holds_nul
+from features.contracts.times import in_utc, to_us
 from serving.asks import (
     DEFAULT_K,
     MAX_ACTIONS,
@@ -28,24 +29,29 @@ def id_text(value: Any) -> Any:
 
 
 def without_nul(value: str) -> str:
-    """Return an id as it is, if Postgres can keep it."""
+    """Return a text as it is, if Postgres can keep it."""
     if "\0" in value:
-        raise ValueError("holds U+0000, which no id may")
+        raise ValueError("holds U+0000, which cannot be stored")
     return value
 
 
-def _small(context: dict[str, Any]) -> dict[str, Any]:
-    if len(orjson.dumps(context)) > MAX_CONTEXT_BYTES:
+def _fit_for_event(context: dict[str, Any]) -> dict[str, Any]:
+    raw = orjson.dumps(context)
+    if len(raw) > MAX_CONTEXT_BYTES:
         raise ValueError(f"is larger than {MAX_CONTEXT_BYTES} bytes of JSON")
+    if b"\\u0000" in raw and holds_nul(raw):
+        raise ValueError("holds U+0000, which cannot be stored")
     return context
 
 
 IdText = Annotated[
     str,
     BeforeValidator(id_text, json_schema_input_type=str | int),
-    Field(min_length=1, max_length=256),
+    StringConstraints(min_length=1, max_length=256),
     AfterValidator(without_nul),
 ]
+Text = Annotated[str, AfterValidator(without_nul)]
+Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]
 ExperimentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 Action = Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")]
 KIND: Final = (
@@ -70,7 +76,7 @@ class HistoryEvent(BaseModel):
     item_id: IdText = Field(examples=["i1"])
     action: Action = "view"
     value: float | None = Field(None, allow_inf_nan=False)
-    occurred_at: AwareDatetime | None = Field(None, description="Missing = just now.")
+    occurred_at: Instant | None = Field(None, description="Missing = just now.")
 
     def inline(self) -> InlineEvent:
         """Return the act as the pipeline takes it."""
@@ -97,7 +103,7 @@ class RecommendRequest(BaseModel):
         max_length=MAX_CANDIDATES,
         description="Rank these only; those that the catalogue alone knows come last, unknown ones not at all.",
     )
-    categories: list[str] = Field([], max_length=MAX_CATEGORIES, description="Only items in at least one of these.")
+    categories: list[Text] = Field([], max_length=MAX_CATEGORIES, description="Only items in at least one of these.")
     exclude: list[IdText] = Field([], max_length=MAX_EXCLUDED, description="Items that must not come back.")
     include_seen: bool | None = Field(
         default=None,
@@ -112,7 +118,7 @@ class RecommendRequest(BaseModel):
     )
     experiment_id: ExperimentId | None = None
     explain: bool = Field(default=False, description=EXPLAIN)
-    context: Annotated[dict[str, Any], AfterValidator(_small)] = Field(
+    context: Annotated[dict[str, Any], AfterValidator(_fit_for_event)] = Field(
         {}, description="Goes into the impression event as it is."
     )
 
@@ -206,7 +212,8 @@ class RecommendAnswer(BaseModel):
     fallback_reason: str | None = Field(
         description="`no_history`, `item_unknown` (nothing is known of `item_id`), or what was missing: "
         "`no_model`, `profile_unavailable`, `item_states_unavailable`, "
-        "`statistics_unavailable`; or what was not there in time: `list_late` (what is popular comes instead), "
+        "`statistics_unavailable`, `statistics_of_other_weights` (until the next training); or what was not there in "
+        "time: `list_late` (what is popular comes instead), "
         "`profile_late`, `ranker_late`.",
         examples=[None],
     )

@@ -20,7 +20,7 @@ from serving.texts import Filter, Texts
 
 BEHAVIOUR: Final = "similar"
 CONTENT: Final = "content"
-Asked = By | Literal["both"]
+Asked = Literal["behaviour", "content", "both"]
 
 _RANK_OFFSET: Final = 60
 """Of reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): what the first places lead by."""

@@ -139,7 +139,7 @@ class Texts:
     @property
     def n_texts(self) -> int:
         """Return the number of texts that can be found."""
-        return sum(int(segment.alive.sum()) for segment in self.segments)
+        return sum(int((segment.alive & segment.table.existing()).sum()) for segment in self.segments)
 
     def news(self, keys: dict[str, int]) -> list[str]:
         """Return those of some items whose text was embedded at another moment than the one that is here."""

@@ -6,12 +6,13 @@ from concurrent.futures import Executor
 from typing import Any, Final, Literal, Protocol, Self
 
 import structlog
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.contracts.errors import UnavailableError
 from features.contracts.times import zulu
 from serving.airflow import AirflowRefusedError, TrainingRun, TrainingUnderWayError
 from serving.problems import ProblemError, unavailable
+from serving.schemas import Instant
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +31,8 @@ class TrainRequest(BaseModel):
     type: Literal["full", "tuned"] = Field(
         "full", description=f"`full`: default settings; `tuned`: {TUNE_TRIALS} trials of better ones first."
     )
-    since: AwareDatetime | None = Field(None, description="Only interactions that were known at or after this.")
-    until: AwareDatetime | None = Field(None, description="Only what was known before this.")
+    since: Instant | None = Field(None, description="Only interactions that were known at or after this.")
+    until: Instant | None = Field(None, description="Only what was known before this.")
     reason: str = Field("", max_length=500, description="Kept in the audit, and with the run in Airflow.")
 
     @model_validator(mode="after")

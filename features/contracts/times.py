@@ -27,6 +27,20 @@ def zulu(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def in_utc(at: datetime) -> datetime:
+    """Return an aware instant in UTC.
+
+    Raises
+    ------
+    ValueError
+        If it is in no year from 1 to 9999 there.
+    """
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is no instant between the years 1 and 9999 in UTC") from None
+
+
 def given_instant(text: str, name: str) -> datetime:
     """Return the instant that a person named, in UTC; without an offset it is UTC.
 
@@ -40,9 +54,9 @@ def given_instant(text: str, name: str) -> datetime:
     """
     try:
         at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else in_utc(at)
     except ValueError as error:
         raise ContractError(f"{name}: {text!r}; expected an instant such as 2026-01-31T06:00:00Z") from error
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def from_us(at_us: int) -> datetime:

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
+import orjson
 import psycopg
-from psycopg.types.json import set_json_dumps
+from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from features.contracts.errors import ContractError, UnavailableError
@@ -90,7 +91,7 @@ def connect(settings: Settings, *, name: str, autocommit: bool = False, statemen
             options=f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC",
             **LIVENESS,
         )
-    set_json_dumps(msgspec.json.encode, connection)
+    _use_fast_json(connection)
     return connection
 
 
@@ -115,6 +116,9 @@ def open_pool(settings: Settings, *, max_size: int = 8, statement_timeout_s: flo
                 await pool.check()
                 raise
 
+    async def configure(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        _use_fast_json(connection)
+
     pool: AsyncPool = AsyncConnectionPool(
         settings.database_url.get_secret_value(),
         kwargs={
@@ -129,7 +133,17 @@ def open_pool(settings: Settings, *, max_size: int = 8, statement_timeout_s: flo
         max_size=max_size,
         timeout=POOL_TIMEOUT_S,
         reconnect_timeout=RECONNECT_S,
+        configure=configure,
         check=check,
         open=False,
     )
     return pool
+
+
+def _use_fast_json(connection: "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]") -> None:
+    """Let a connection read and write JSON as the wire does.
+
+    Postgres gives 1e30 back in digits. Read as a whole number of more than 64 bits it could not be written again.
+    """
+    set_json_dumps(msgspec.json.encode, connection)
+    set_json_loads(orjson.loads, connection)

@@ -1,10 +1,9 @@
 """Routes of operators: dead letters, the account of all events, erasure of users."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from features.admin.dead_letters import Filter
 from features.contracts.event_problems import REASONS, Reason
@@ -18,6 +17,7 @@ from serving.path_ids import ANY
 from serving.problems import Problem, ProblemError
 from serving.responses import JsonResponse
 from serving.routes.recommend import PathId
+from serving.schemas import Instant, Text
 
 QUICK_S: Final = 30.0
 """For lists and single letters."""
@@ -36,7 +36,7 @@ _CHOICES: Final[dict[str, Any]] = {
     "all that wait": {"all": True},
 }
 LetterId = Annotated[int, Path(ge=1, le=2**63 - 1)]
-Instant = Annotated[AwareDatetime | None, Query(description="RFC 3339 with an offset.")]
+Moment = Annotated[Instant | None, Query(description="RFC 3339 with an offset.")]
 
 
 class Fix(BaseModel):
@@ -57,9 +57,9 @@ class Chosen(BaseModel):
 
     ids: list[Annotated[int, Field(ge=1, le=2**63 - 1)]] | None = Field(None, max_length=10_000)
     reason: Reason | None = None
-    topic: str | None = Field(None, max_length=249)
-    since: AwareDatetime | None = Field(None, description="Landed at or after this.")
-    until: AwareDatetime | None = Field(None, description="Landed before this.")
+    topic: Text | None = Field(None, max_length=249)
+    since: Instant | None = Field(None, description="Landed at or after this.")
+    until: Instant | None = Field(None, description="Landed before this.")
     all: Literal[True] | None = Field(None, description="Says that all open ones are meant where nothing narrows.")
     dry_run: bool = Field(default=False, description="Only say how many.")
 
@@ -71,7 +71,7 @@ class Chosen(BaseModel):
         ProblemError
             422, if nothing does and `all` does not say that this is meant.
         """
-        chosen = Filter(self.reason, self.topic, _utc(self.since), _utc(self.until))
+        chosen = Filter(self.reason, self.topic, self.since, self.until)
         if chosen == Filter() and self.ids is None and not self.all:
             raise ProblemError(422, "name `ids`, a `reason`, a `topic` or a time, or say `all: true`")
         return chosen
@@ -128,13 +128,13 @@ def _letters_router(operators: Operators) -> APIRouter:
     async def list_dead_letters(  # noqa: PLR0917  # FastAPI passes names
         reason: Annotated[Reason | None, Query(description=f"One of {', '.join(REASONS)}.")] = None,
         topic: Annotated[str | None, Query(max_length=249)] = None,
-        since: Instant = None,
-        until: Instant = None,
+        since: Moment = None,
+        until: Moment = None,
         open: Annotated[bool, Query(description="Only those that wait.")] = False,  # noqa: A002, FBT002  # API's word
         limit: Annotated[int, Query(ge=1, le=MOST_LETTERS)] = 50,
     ) -> JsonResponse:
         """Answer with dead letters, newest first, and how many there are in each state."""
-        chosen = Filter(reason, topic, _utc(since), _utc(until))
+        chosen = Filter(reason, topic, since, until)
         return JsonResponse(
             await operators.run(lambda c: jobs.list_letters(c, chosen, only_open=open, limit=limit), timeout_s=QUICK_S)
         )
@@ -204,7 +204,3 @@ def _letter_jobs_router(operators: Operators, admin: Require) -> APIRouter:
         )
 
     return router
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return None if at is None else at.astimezone(UTC)

@@ -1,15 +1,18 @@
 """Paths by which other recommenders are called: each a thin alias of a route of ours, and described as such."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Final, TypedDict
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
 
-from serving.asks import DEFAULT_K, MAX_K, Ask, Kind
+from serving.asks import MAX_K, Ask
 from serving.auditing import By, by_whom
 from serving.auth import ADMIN_PROBLEMS, MORE_PROBLEMS, MORE_SECURITY, MaySee, Require
 from serving.direct import DirectRoute, IdempotencyKey
 from serving.forms import OTHER_EVENTS
 from serving.health import Checkup
+from serving.list_query import ListQuery
 from serving.models import Models
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, bodies_of, json_body, ref
 from serving.path_ids import ANY
@@ -29,30 +32,36 @@ from serving.routes.moves import (
     RollbackRequest,
 )
 from serving.routes.operations import UNREADY, UNWELL, health_answer, ready_answer
-from serving.routes.recommend import AT_HAND, DeadlineMs, IfNoneMatch, PathId, QueryId
-from serving.schemas import (
-    KIND,
-    Alive,
-    EventsAnswer,
-    ExperimentId,
-    Health,
-    ModelVersion,
-    ModelVersions,
-    Ready,
-    RecommendAnswer,
-)
+from serving.routes.recommend import AT_HAND, DeadlineMs, IfNoneMatch, PathId
+from serving.schemas import Alive, EventsAnswer, Health, ModelVersion, ModelVersions, Ready, RecommendAnswer, Text
 from serving.trainings import TrainAnswer, TrainRequest
 
 TAG: Final = "aliases"
 
-Type = Annotated[Kind, Query(description=KIND)]
-Experiment = Annotated[ExperimentId | None, Query(description="Echoed, and kept with the impression.")]
-Limited = Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted: `k`.")]
 _LIKE: Final = {"user_id": "u1", "item_id": "i1", "event_type": "like", "timestamp": "2026-01-01T00:00:00Z"}
 _EVENTS: Final[dict[str, Any]] = {
     "one event": _LIKE,
     "a batch": {"events": [{**_LIKE, "event_type": "view", "timestamp": 1767225600}]},
 }
+
+
+class Limited(ListQuery):
+    """What a list may be asked to be where `k` is called `limit`."""
+
+    limit: int | None = Field(None, ge=1, le=MAX_K, description="Items wanted, as `k`, before which it goes.")
+
+    def limited(self, user_id: str | None, deadline_s: float | None) -> Ask:
+        """Return the wish that a query expresses."""
+        ask = self.ask(user_id, deadline_s)
+        return ask if self.limit is None else replace(ask, k=self.limit)
+
+
+class OfUser(Limited):
+    """What a list may be asked to be where the user is in the query, too."""
+
+    user_id: Text | None = Field(
+        None, min_length=1, max_length=256, description="Any text without U+0000; missing = anonymous."
+    )
 
 
 def aliases_router(  # noqa: PLR0917  # one for each kind of alias
@@ -96,13 +105,11 @@ def _recommendations(pipeline: Pipeline) -> APIRouter:
         **_described(target),
     )
     async def recommend(
-        user_id: QueryId = None,
-        k: Annotated[int, Query(ge=1, le=MAX_K, description="Items wanted.")] = DEFAULT_K,
-        type: Type = "feed",  # noqa: A002  # the API's word
+        query: Annotated[OfUser, Query()],
         deadline_ms: DeadlineMs = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        ask = Ask(user_id=user_id, k=k, kind=type, deadline_s=seconds(deadline_ms))
+        ask = query.limited(query.user_id, seconds(deadline_ms))
         return respond(await pipeline.recommend(ask), if_none_match)
 
     @router.get(
@@ -112,15 +119,13 @@ def _recommendations(pipeline: Pipeline) -> APIRouter:
         responses=AT_HAND,
         **_described(target, "Of users whose ids are `models`, `experiments` or begin with `models/` ask the target."),
     )
-    async def recs(  # noqa: PLR0917  # FastAPI passes names
+    async def recs(
         user_id: PathId,
-        limit: Limited = DEFAULT_K,
-        type: Type = "feed",  # noqa: A002  # the API's word
-        experiment_id: Experiment = None,
+        query: Annotated[Limited, Query()],
         deadline_ms: DeadlineMs = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        ask = Ask(user_id=user_id, k=limit, kind=type, experiment_id=experiment_id, deadline_s=seconds(deadline_ms))
+        ask = query.limited(user_id, seconds(deadline_ms))
         return respond(await pipeline.recommend(ask), if_none_match)
 
     return router

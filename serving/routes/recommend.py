@@ -37,10 +37,6 @@ IfNoneMatch = Annotated[
 PathId = Annotated[
     str, Path(min_length=1, max_length=256, description="Any text without U+0000."), AfterValidator(without_nul)
 ]
-QueryId = Annotated[
-    Annotated[str, AfterValidator(without_nul)] | None,
-    Query(min_length=1, max_length=256, description="Any text without U+0000."),
-]
 
 _EXAMPLES: Final[dict[str, Any]] = {
     "anonymous session": {"history": [{"item_id": "i1", "action": "like"}, {"item_id": "i2"}], "k": 10},

@@ -1,10 +1,11 @@
 """What serving reads, against the real database, and what it gets when that is away."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import psycopg
@@ -26,6 +27,7 @@ from features.landing.rows import ROWS
 from features.landing.write import prepare, write_rows
 from features.settings import Settings
 from features.store import OVERLAP, Store
+from serving.responses import JsonResponse
 from tests.support.pools import connected_pool
 from tests.support.tables import fill
 
@@ -176,6 +178,30 @@ def test_item_states_are_all_or_those_that_changed(settings: Settings) -> None:
         ("d", None, late),
         ("e", None, late),
     ]
+
+
+def test_of_an_item_that_was_only_patched_it_is_told_whether_there_is_something_to_read(settings: Settings) -> None:
+    items: list[dict[str, Any]] = [
+        {"item_id": "typo", "partial": True, "stock": 3},
+        {"item_id": "text", "partial": True, "text": "of a text alone"},
+        {"item_id": "bare"},
+    ]
+    fill(settings, [stamp_event({"type": "item", **one}, now=START, event_id=one["item_id"]) for one in items], START)
+    told = {state.item_id: state.told for state in ask(settings, lambda store: store.item_states(None))}
+    assert told == {"bare": True, "text": True, "typo": False}
+
+
+def test_numbers_that_are_longer_than_64_bits_can_be_written_again(settings: Settings) -> None:
+    attributes = {"n": 1e30, "m": 2**64, "k": [1e308]}
+    item = stamp_event({"type": "item", "item_id": "i", "attributes": attributes}, now=START, event_id="e")
+    fill(settings, [item], START)
+
+    async def read() -> Any:
+        async with connected_pool(settings) as pool, pool.connection() as connection:
+            return await (await connection.execute("SELECT attributes FROM items")).fetchone()
+
+    [found] = asyncio.run(read())
+    assert json.loads(bytes(JsonResponse(found).body)) == attributes
 
 
 def test_what_is_committed_later_has_changed_later_however_long_it_took(settings: Settings) -> None:

@@ -34,9 +34,10 @@ SELECT users.user_id, (
 FROM unnest((SELECT CAST(:user_ids AS text[]))) AS users(user_id);
 
 -- name: item_states(changed_after)
--- Items that changed at or after an instant; all where it is null. What is deleted or out of stock is hidden.
+-- Items that changed at or after an instant; all where it is null. What is deleted or out of stock is hidden. Of an item
+-- that was only ever patched, perhaps by a misspelt id, there may be nothing that a person could read.
 SELECT item_id, title, categories, hidden OR deleted OR coalesce(stock = 0, false), expires_at, published_at,
-    changed_at, deleted, created_at
+    changed_at, deleted, created_at, NOT patched OR title <> '' OR text <> '' OR categories <> '{}'
 FROM items
 WHERE :changed_after::timestamptz IS NULL OR changed_at >= :changed_after
 ORDER BY item_id;

@@ -52,6 +52,9 @@ def get(parts: Bench, path: str, **how: Any) -> Any:
         ("/api/v1/recs/u/x?limit=3&type=trending", "/api/v1/recommend/u/x?k=3&type=trending"),
         ("/api/v1/recs/models-fan?experiment_id=e", "/api/v1/recommend/models-fan?experiment_id=e"),
         ("/recommend?user_id=u&k=4", "/api/v1/recommend/u?k=4"),
+        ("/recommend?user_id=u&limit=4&exclude=i1,i2", "/api/v1/recommend/u?k=4&exclude=i1,i2"),
+        ("/recommend?user_id=u&type=similar&item_id=i5", "/api/v1/recommend/u?type=similar&item_id=i5"),
+        ("/api/v1/recs/u?k=2&categories=none", "/api/v1/recommend/u?k=2&categories=none"),
         ("/api/v1/recs/models?limit=1", "/api/v1/models?limit=1"),
         ("/api/v1/recs/models/1", "/api/v1/models/1"),
         ("/api/v1/recs/experiments", "/api/v1/experiments"),
@@ -109,6 +112,7 @@ def test_events_by_other_names_may_be_of_any_type_and_come_in_batches(served: Be
     ("more", "path"),
     [
         ({"timestamp": 1e300}, "timestamp"),
+        ({"timestamp": 10**320}, "timestamp"),
         ({"timestamp": True}, "occurred_at"),
         ({"timestamp": "yesterday"}, "occurred_at"),
         ({"event_type": "Bought It"}, "action"),

@@ -169,6 +169,8 @@ def test_without_a_model_popular_items_of_postgres_are_served(bare: Bench) -> No
     assert ids(answer) == ["a", "c", "d"]
     assert answer.json() | {"degraded": True, "fallback_reason": "no_model", "model_version": None} == answer.json()
     assert get(bare, "/api/v1/recommend/u", categories="x").json()["items"] == []
+    why = get(bare, "/api/v1/recommend/u", k=1, explain=True).json()["items"][0]["explanation"]
+    assert (why["ordered_by"], why["said"]) == ("popular", "There is no model yet: what is popular comes first.")
     assert get(bare, "/health/ready").status_code == 503
 
 
@@ -231,6 +233,10 @@ def test_admin_routes_need_the_token(served: Bench) -> None:
         ("GET", "/api/v1/recommend/u?experiment_id=a%20b", 422),
         ("GET", "/api/v1/recommend/a%00b", 422),
         ("GET", "/api/v1/recommend/" + "u" * 257, 422),
+        ("GET", "/api/v1/recommend/u?categories=%00", 422),
+        ("GET", "/api/v1/recommend/%FF", 400),
+        ("GET", "/api/v1/recommend/u?exclude=%C3", 400),
+        ("GET", "/recommend?user_id=%FF", 400),
     ],
 )
 def test_refusals_are_problem_documents(served: Bench, method: str, path: str, status: int) -> None:
@@ -268,6 +274,47 @@ def test_hostile_bodies_are_refused(served: Bench, path: str, body: bytes, statu
     assert refused.status_code in ({status} if path.endswith("recommend") else {status, 422})
     assert refused.headers["content-type"] == "application/problem+json"
     assert "input_value" not in refused.text
+
+
+def test_a_path_names_all_its_methods(served: Bench) -> None:
+    refused = run(served, lambda client: client.put("/api/v1/items/x"))
+    assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET, PATCH")
+
+
+def test_a_wrong_value_is_named(served: Bench) -> None:
+    [error] = get(served, "/api/v1/recommend/u", k=0).json()["errors"]
+    assert error == {"path": "query.k", "message": "Input should be greater than or equal to 1; got '0'"}
+    [error] = post(served, "/api/v1/recommend", []).json()["errors"]
+    assert error == {"path": "body", "message": "expected an object"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [(b"", 400, "is empty"), (b"\x1f\x8b\x08", 415, "compressed"), (b"{", 400, "not JSON")],
+)
+@pytest.mark.parametrize("path", ["/api/v1/recommend", "/api/v1/events"])
+def test_a_body_that_cannot_be_read_is_told_why(served: Bench, path: str, body: bytes, status: int, said: str) -> None:
+    refused = run(served, lambda client: client.post(path, content=body))
+    assert (refused.status_code, said in refused.json()["detail"]) == (status, True)
+
+
+@pytest.mark.parametrize("context", [{"a": "\0"}, {"a": [{"\0": 1}]}])
+def test_a_context_that_no_event_may_have_is_refused(served: Bench, context: dict[str, Any]) -> None:
+    refused = post(served, "/api/v1/recommend", {"user_id": "u", "context": context})
+    assert (refused.status_code, "U+0000" in refused.text) == (422, True)
+    assert post(served, "/api/v1/recommend", {"user_id": "u", "context": {"a": "\\u0000"}}).status_code == 200
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_an_instant_outside_of_all_years_is_refused(served: Bench, at: str) -> None:
+    admin = {"Authorization": f"Bearer {TOKEN}"}
+    answers = [
+        run(served, lambda client: client.get("/api/v1/admin/dead-letters", params={"since": at}, headers=admin)),
+        post(served, "/api/v1/admin/dead-letters/discard", {"since": at}, **admin),
+        post(served, "/api/v1/models/train", {"since": at}, **admin),
+        post(served, "/api/v1/recommend", {"history": [{"item_id": "i1", "occurred_at": at}]}),
+    ]
+    assert [answer.status_code for answer in answers] == [422] * 4
 
 
 def test_a_body_that_grows_beyond_the_limit_without_a_length_is_refused(served: Bench) -> None:

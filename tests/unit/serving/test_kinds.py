@@ -70,6 +70,8 @@ def test_new_items_come_newest_first_whether_a_bundle_knows_them_or_not(served: 
     assert (answer["model_version"], answer["degraded"]) == ("1", False)
     assert ids(ask(served, type="new", categories="x")) == ["young", "i7"]
     assert ids(ask(served, type="new", categories="x", exclude="young")) == ["i7"]
+    explained = [item["explanation"]["ordered_by"] for item in ask(served, type="new", k=4, explain=True)["items"]]
+    assert explained == ["new"] * 4
 
 
 def test_new_items_need_no_model(served: Bench) -> None:
@@ -79,6 +81,12 @@ def test_new_items_need_no_model(served: Bench) -> None:
     assert (ids(answer), answer["fallback_reason"]) == (["young", "i7"], "no_model")
     served.store.away = True
     assert ids(ask(served, type="new", k=4)) == ["young", "i7"]
+
+
+def test_an_item_of_which_nothing_is_told_is_not_new(served: Bench) -> None:
+    served.store.states[2] = replace(served.store.states[2], title="", categories=(), told=False)
+    asyncio.run(served.parts.keeper.refresh_items())
+    assert "young" not in ids(ask(served, type="new", k=4))
 
 
 def test_without_states_of_items_what_is_new_is_not_known_and_said(served: Bench) -> None:

@@ -134,7 +134,7 @@ def test_a_head_without_end_is_refused(port: int) -> None:
         try:
             for _ in range(2 * MAX_HEAD_BYTES // 1000):
                 connection.sendall(b"X-Header: " + b"x" * 1000 + b"\r\n")
-            assert b" 400 " in answer(connection)
+            assert b" 431 " in answer(connection)
         except ConnectionError:
             return
 
