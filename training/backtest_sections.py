@@ -83,7 +83,8 @@ def _standing(fresh: FreshFit) -> str:
     place = "stand where known items are liked as often" if fresh.plan.joins else "stay below all known items"
     taste = f" and {fresh.plan.taste:.3g} times `text_taste`" if fresh.plan.taste else ""
     return (
-        f"They are ordered by a ranker of their own{taste}, and {place}: on the validation slice NDCG@10 of lists was "
+        f"They are ordered by a ranker of their own{taste}, the less a user liked before, the more also by the "
+        f"popularity that their texts promise, and {place}: on the validation slice NDCG@10 of lists was "
         f"{fresh.validation[WITH]:.4f} with them among the others, {fresh.validation[ALONE]:.4f} without."
     )
 

@@ -9,7 +9,9 @@ import numpy as np
 import structlog
 from sklearn.linear_model import LogisticRegression
 
-from training.bundle.fresh import along_taste, placed
+from training.bundle.content import PROMISE
+from training.bundle.fresh import along_taste, by_promise, placed
+from training.bundle.offered import SPEC
 from training.bundle.plan import FreshPlan
 from training.bundle.ranker import Ranker
 from training.config import TrainingConfig
@@ -22,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 FEWEST_LISTS: Final = 20
 """Lists with something liked that a ranker learns from at least, and by which it is validated."""
+_PROMISED: Final = SPEC.names.index(PROMISE)
 _COMPARED: Final = 400
 """Groups by which scores before and after the last fit are compared."""
 TASTE: Final = 0.5
@@ -63,6 +66,7 @@ class FreshFit:
             "slope": self.plan.slope,
             "offset": self.plan.offset,
             "taste": self.plan.taste,
+            "promise": self.plan.promise,
             "validation_ndcg@10": self.validation,
         }
 
@@ -93,9 +97,12 @@ def fit_fresh(
         log.info("too few lists for a ranker of new items", learned=lists[0], validated=lists[1], wanted=FEWEST_LISTS)
         return None
     fit = fit_ranker(slices.earlier, later, config, slices.budgets, refit=False)
-    taste, sums, tried = with_taste(later, fit.scores)
+    wary = wariness(later, fit.scores)
+    guessed = [own + by_promise(group.rows, wary) for group, own in zip(later, fit.scores, strict=True)]
+    taste, sums, tried = with_taste(later, guessed)
+    own_plan = msgspec.structs.replace(wary, taste=taste)
     of_known, of_new = calibration(known, known_scores), calibration(later, sums)
-    plan = _plan(of_known, of_new, taste)
+    plan = _standing(own_plan, of_known, of_new)
     values: dict[str, list[float]] = {WITH: [], ALONE: []}
     for new, own, group, scores, displaced in zip(later, sums, known, known_scores, slices.displaced, strict=True):
         left, kept = group.take(np.flatnonzero(~displaced)), scores[~displaced]
@@ -108,8 +115,17 @@ def fit_fresh(
     validation |= {name: float(entry.mean()) for name, entry in found.items()}
     log.info("new items", joins=joins, taste=taste, ndcg=validation)
     if known_ranker is not None:
-        plan = _plan(refitted(of_known, known, known_scores, known_ranker), of_new, taste)
+        plan = _standing(own_plan, refitted(of_known, known, known_scores, known_ranker), of_new)
     return FreshFit(fit.ranker, msgspec.structs.replace(plan, joins=joins), validation, slices.budgets)
+
+
+def wariness(groups: Sequence[Group], scores: Sequence[Floats]) -> FreshPlan:
+    """Return a plan by which promised popularity spreads as wide as a ranker's scores for who has liked nothing."""
+    promised = np.concatenate([group.rows[:, _PROMISED] for group in groups]).astype(np.float64)
+    promised = promised[np.isfinite(promised)]
+    spread = float(promised.std()) if len(promised) else 0.0
+    unit = float(np.concatenate(list(scores)).std()) / spread if spread else 0.0
+    return FreshPlan(1.0, 0.0, joins=False, promise=unit, promised=float(promised.mean()) if spread else 0.0)
 
 
 def with_taste(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float, list[Floats], dict[str, float]]:
@@ -157,8 +173,8 @@ def refitted(
     return found[0] * narrower, found[1] + found[0] * float(before.mean() - narrower * after.mean())
 
 
-def _plan(known: tuple[float, float], new: tuple[float, float], taste: float) -> FreshPlan:
+def _standing(plan: FreshPlan, known: tuple[float, float], new: tuple[float, float]) -> FreshPlan:
     """Return where new items stand: an own score is worth the known one whose candidates are liked as often."""
     if known[0] <= 0 or new[0] <= 0:
-        return FreshPlan(1.0, 0.0, joins=False, taste=taste)
-    return FreshPlan(new[0] / known[0], (new[1] - known[1]) / known[0], joins=True, taste=taste)
+        return plan
+    return msgspec.structs.replace(plan, slope=new[0] / known[0], offset=(new[1] - known[1]) / known[0], joins=True)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.items import ItemView
-from training.bundle.content import TASTE
+from training.bundle.content import PROMISE, TASTE
 from training.bundle.offered import SPEC
 from training.bundle.plan import FreshPlan
 from training.bundle.ranker import Ranker
@@ -22,7 +22,13 @@ _OF_POOL: Final = np.array(
 )
 """Columns that compare new items with each other: among few the best is no better than among many."""
 _TASTE: Final = SPEC.names.index(TASTE)
+_PROMISE: Final = SPEC.names.index(PROMISE)
+_EVENTS: Final = SPEC.names.index("user_events")
+_LIKED: Final = SPEC.names.index("user_liked")
 _AGE_GAPS: Final = np.array([SPEC.names.index(name) for name in ("age_gap", "age_gap_5")])
+
+WARY: Final = 5.0
+"""Liked events after which what a text promises everybody counts half as much as without any; DECISIONS.md."""
 
 Doubles = npt.NDArray[np.float64]
 
@@ -44,13 +50,25 @@ def along_taste(rows: npt.NDArray[np.float32]) -> Doubles:
     return np.nan_to_num(rows[:, _TASTE]).astype(np.float64)
 
 
+def by_promise(rows: npt.NDArray[np.float32], how: FreshPlan) -> Doubles:
+    """Return what promised popularity adds to scores of feature rows (n, n_features): float64 (n,).
+
+    Their ranker learned of users with long histories. Of somebody who liked one thing it reads a taste as if it were
+    known; what a text promises everybody is the safer guess then.
+    """
+    liked = np.nan_to_num(rows[:, _EVENTS] * rows[:, _LIKED]).astype(np.float64)
+    beyond = np.nan_to_num(rows[:, _PROMISE].astype(np.float64) - how.promised)
+    return np.asarray(how.promise * WARY / (WARY + liked) * beyond)
+
+
 def own_scores(ranker: Ranker, rows: npt.NDArray[np.float32], how: FreshPlan | None) -> Doubles:
     """Return what orders new items among themselves, of feature rows (n, n_features): float64 (n,).
 
     A ranker learns from known items taken for new ones. What it learned of how these differ from truly new ones is
     wrong; the map from texts to factors knows of no such difference.
     """
-    return ranker.scores(rows) + (0.0 if how is None else how.taste * along_taste(rows))
+    scores = ranker.scores(rows)
+    return scores if how is None else scores + how.taste * along_taste(rows) + by_promise(rows, how)
 
 
 def own_contributions(ranker: Ranker, rows: npt.NDArray[np.float32], how: FreshPlan | None) -> Doubles:
@@ -58,6 +76,7 @@ def own_contributions(ranker: Ranker, rows: npt.NDArray[np.float32], how: FreshP
     found = ranker.contributions(rows)
     if how is not None:
         found[:, _TASTE] += how.taste * along_taste(rows)
+        found[:, _PROMISE] += by_promise(rows, how)
     return found
 
 

@@ -25,12 +25,16 @@ class FreshPlan(msgspec.Struct, frozen=True):
         Whether they stand where that puts them; else below all known candidates, since lists were better without them.
     taste
         What a unit of `text_taste` adds to what their own ranker says.
+    promise, promised
+        What a unit of `text_popularity` beyond `promised` adds for who has liked nothing; who has, the less.
     """
 
     slope: float
     offset: float
     joins: bool
     taste: float = 0.0
+    promise: float = 0.0
+    promised: float = 0.0
 
 
 class Plan(msgspec.Struct, frozen=True):

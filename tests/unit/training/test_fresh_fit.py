@@ -9,11 +9,11 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.support.synthetic import SMALL
 from training.bundle.content import PROMISE, TASTE
-from training.bundle.fresh import along_taste, own_scores, placed
+from training.bundle.fresh import WARY, along_taste, by_promise, own_scores, placed
 from training.bundle.offered import SPEC
 from training.bundle.plan import FreshPlan
 from training.bundle.sources import BY_TEXT, SOURCES
-from training.fresh_fit import ALONE, WITH, FreshFit, calibration, fit_fresh, with_taste
+from training.fresh_fit import ALONE, WITH, FreshFit, calibration, fit_fresh, wariness, with_taste
 from training.fresh_slices import FreshSlices
 from training.group_file import GroupFile
 from training.groups import Group
@@ -96,6 +96,25 @@ def test_taste_is_added_as_far_as_it_orders_the_later_slice_better(tells: str, s
     assert taste == pytest.approx(share * spread)
     assert sums[0] == pytest.approx(scores[0] + taste * along_taste(some[0].rows))
     assert tried[f"ranker + {share:g} taste"] >= max(tried.values()) - 0.02
+
+
+def test_the_less_a_user_liked_the_more_counts_what_a_text_promises_everybody() -> None:
+    some, scores = groups([0.5, 0.3, 0.2, 0.1], seed=4)
+    rng = np.random.default_rng(6)
+    for group in some:
+        group.rows[:, SPEC.names.index(PROMISE)] = rng.normal(2, 3, 4)
+    plan = wariness(some, scores)
+    rows, added = some[0].rows.copy(), []
+    rows[0, SPEC.names.index(PROMISE)] = np.nan
+    for events in (0, WARY, 1_000 * WARY):
+        rows[:, SPEC.names.index("user_events")], rows[:, SPEC.names.index("user_liked")] = 2 * events, 0.5
+        added.append(by_promise(rows, plan))
+    beyond = np.nan_to_num(rows[:, SPEC.names.index(PROMISE)] - plan.promised)
+    assert added[0] == pytest.approx(plan.promise * beyond)
+    assert added[1] == pytest.approx(added[0] / 2)
+    assert np.abs(added[2]).max() < np.abs(added[0]).max() / 500
+    told = np.concatenate([group.rows[:, SPEC.names.index(PROMISE)] for group in some])
+    assert (plan.promised, plan.promise * told.std()) == pytest.approx((told.mean(), np.concatenate(scores).std()))
 
 
 def test_where_no_text_tells_of_taste_nothing_is_added() -> None:
