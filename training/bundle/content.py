@@ -95,13 +95,26 @@ def content_columns(
     if content is None or not len(candidates):
         return columns
     told = content.has_text[candidates]
-    disliked = _texts_of(content, user.item[np.flatnonzero(user.weight < 0)[:LONGEST]])
-    if len(disliked):
-        columns[told, 3] = (_texts_of(content, candidates) @ disliked.T).max(axis=1)
+    near = nearness_to_disliked(content, user, candidates)
+    if near is not None:
+        columns[told, 3] = near[told]
     new = np.flatnonzero(told & is_fresh[candidates])
     if len(new):
         _tell_of_new(columns, new, content, user, candidates[new])
     return columns
+
+
+def nearness_to_disliked(content: Content, user: User, items: npt.NDArray[np.int32]) -> Singles | None:
+    """Return how near texts of items are to those of the latest disliked ones, at most: cosine, float32 (n,).
+
+    0 where an item has no text; None where nothing that has one was disliked.
+    """
+    disliked = _texts_of(content, user.item[np.flatnonzero(user.weight < 0)[:LONGEST]])
+    if not len(disliked):
+        return None
+    near, told = np.zeros(len(items), dtype=np.float32), content.has_text[items]
+    near[told] = (_texts_of(content, items) @ disliked.T).max(axis=1, initial=-1.0)
+    return near
 
 
 def _tell_of_new(

@@ -11,6 +11,8 @@ from training.bundle.sources import POPULAR_PLANS, SOURCES
 
 RANKER: Final = "ranker"
 BLEND: Final = "blend"
+DISLIKE: Final = 1.0
+"""Of `Plan.dislike`, where texts tell what is alike; DECISIONS.md."""
 
 
 class FreshPlan(msgspec.Struct, frozen=True):
@@ -52,6 +54,9 @@ class Plan(msgspec.Struct, frozen=True):
         Latest events of a user that count.
     exclude_seen
         Whether items that a user had are left out unless a request says otherwise.
+    dislike
+        Standard deviations of the candidates' scores that an item loses whose text is that of a disliked one, and less
+        where it is less alike. 0 in bundles that were made before this was looked at.
     fresh
         Where items without a history stand. None where that was not looked for: where ranks order all, so do they with
         these, else below all known candidates.
@@ -62,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
     cold_source: str = "popular"
     history_limit: int = HISTORY_LIMIT
     exclude_seen: bool = True
+    dislike: float = 0.0
     fresh: FreshPlan | None = None
 
 

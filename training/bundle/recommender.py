@@ -17,7 +17,7 @@ from features.contracts.statistics import ItemStatistics
 from features.items import POPULAR, Categories, ItemView, category_shares
 from features.vectorize import user_row, vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
-from training.bundle.content import Content
+from training.bundle.content import Content, nearness_to_disliked
 from training.bundle.diversity import Likeness, diversify
 from training.bundle.exploration import with_fresh
 from training.bundle.foldin import FoldIn
@@ -242,10 +242,26 @@ class Recommender:
         order_by = self.plan.cold_source if cold else self.plan.order_by
         if order_by == RANKER and not in_time:
             return self._ordered(ask, found, BLEND), RANKER_LATE
-        known = self._ordered(ask, found, order_by)
+        every = known = self._ordered(ask, found, order_by)
         if self._offers_fresh:
-            known = merged(known, self._fresh(ask, known.scores, order_by, cold=cold))
-        return known, NO_HISTORY if cold else None
+            every = merged(known, self._fresh(ask, known.scores, order_by, cold=cold))
+        return self._moved_down(ask, every, known.scores), NO_HISTORY if cold else None
+
+    def _moved_down(self, ask: "_Ask", found: Trace, known: npt.NDArray[np.float64]) -> Trace:
+        """Return candidates of which those stand lower that read like what the user disliked.
+
+        What rankers learn of dislikes is that people dislike what is nearly to their taste. Who says so wants less of
+        it all the same.
+        """
+        if self.content is None or not self._minds(ask.who) or not len(known):
+            return found
+        near = nearness_to_disliked(self.content, ask.who, found.candidates)
+        if near is None:
+            return found
+        return replace(found, scores=found.scores - self.plan.dislike * known.std() * np.maximum(near, 0.0))
+
+    def _minds(self, user: User) -> bool:
+        return self.plan.dislike > 0 and bool((user.weight < 0).any())
 
     def _retrieve_known(self, ask: "_Ask") -> Candidates:
         if ask.options.candidates is not None and self._offers_fresh:
@@ -345,7 +361,9 @@ class Recommender:
         if not len(found.items):
             return np.empty(0)
         if order_by == RANKER and self.ranker is not None:
-            scores = self.ranker.top_scores(rows, ask.options.k)
+            # What is disliked may move any of the candidates down, so that all of them count.
+            whole = self._minds(ask.who)
+            scores = self.ranker.scores(rows) if whole else self.ranker.top_scores(rows, ask.options.k)
             ask.lap("rank")
             return scores
         return order_scores(found.ranks, order_by)

@@ -54,7 +54,7 @@ def test_new_items_stand_where_known_ones_are_liked_as_often() -> None:
     fit, scores = fitted([0.25, 0.1, 0.04])
     assert fit is not None
     rows = groups([0.25, 0.1, 0.04], seed=3)[0][0].rows
-    chances = 1 / (1 + np.exp(-placed(fit.ranker.scores(rows), scores[0], fit.plan)))
+    chances = 1 / (1 + np.exp(-placed(own_scores(fit.ranker, rows, fit.plan), scores[0], fit.plan)))
     assert fit.plan.joins
     assert chances[0] == pytest.approx(0.25, rel=0.35)
     assert chances[1:].mean() == pytest.approx(0.07, rel=0.35)  # one tree may order them: it parts no more
