@@ -120,12 +120,17 @@ def fit_fresh(
 
 
 def wariness(groups: Sequence[Group], scores: Sequence[Floats]) -> FreshPlan:
-    """Return a plan by which promised popularity spreads as wide as a ranker's scores for who has liked nothing."""
-    promised = np.concatenate([group.rows[:, _PROMISED] for group in groups]).astype(np.float64)
-    promised = promised[np.isfinite(promised)]
-    spread = float(promised.std()) if len(promised) else 0.0
-    unit = float(np.concatenate(list(scores)).std()) / spread if spread else 0.0
-    return FreshPlan(1.0, 0.0, joins=False, promise=unit, promised=float(promised.mean()) if spread else 0.0)
+    """Return a plan by which promised popularity counts, for who has liked nothing, as much as it tells by itself.
+
+    Both are measured by how much oftener items are liked: what a unit of it is worth over what a unit of the scores is.
+    """
+    promised = [group.rows[:, _PROMISED].astype(np.float64) for group in groups]
+    known = np.concatenate(promised)
+    usual = float(np.nanmean(known)) if np.isfinite(known).any() else 0.0
+    told = calibration(groups, [np.nan_to_num(entry - usual) for entry in promised])[0]
+    by_score = calibration(groups, scores)[0]
+    unit = max(told, 0.0) / by_score if by_score > 0 else 0.0
+    return FreshPlan(1.0, 0.0, joins=False, promise=unit, promised=usual)
 
 
 def with_taste(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[float, list[Floats], dict[str, float]]:

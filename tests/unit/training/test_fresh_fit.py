@@ -102,7 +102,7 @@ def test_the_less_a_user_liked_the_more_counts_what_a_text_promises_everybody() 
     some, scores = groups([0.5, 0.3, 0.2, 0.1], seed=4)
     rng = np.random.default_rng(6)
     for group in some:
-        group.rows[:, SPEC.names.index(PROMISE)] = rng.normal(2, 3, 4)
+        group.rows[:, SPEC.names.index(PROMISE)] = 2 + group.hit + rng.normal(0, 1, 4)
     plan = wariness(some, scores)
     rows, added = some[0].rows.copy(), []
     rows[0, SPEC.names.index(PROMISE)] = np.nan
@@ -113,8 +113,16 @@ def test_the_less_a_user_liked_the_more_counts_what_a_text_promises_everybody() 
     assert added[0] == pytest.approx(plan.promise * beyond)
     assert added[1] == pytest.approx(added[0] / 2)
     assert np.abs(added[2]).max() < np.abs(added[0]).max() / 500
-    told = np.concatenate([group.rows[:, SPEC.names.index(PROMISE)] for group in some])
-    assert (plan.promised, plan.promise * told.std()) == pytest.approx((told.mean(), np.concatenate(scores).std()))
+    told = [group.rows[:, SPEC.names.index(PROMISE)] for group in some]
+    assert plan.promised == pytest.approx(np.concatenate(told).mean())
+    assert plan.promise == pytest.approx(calibration(some, told)[0] / calibration(some, scores)[0], rel=1e-3)
+
+
+def test_where_texts_promise_nothing_nobody_is_wary() -> None:
+    some, scores = groups([0.5, 0.3, 0.2, 0.1], seed=4)
+    for group in some:
+        group.rows[:, SPEC.names.index(PROMISE)] = 2 - group.hit
+    assert wariness(some, scores).promise == 0
 
 
 def test_where_no_text_tells_of_taste_nothing_is_added() -> None:
