@@ -1,11 +1,12 @@
 # One file, two images from one lock: `serving` (API, landing, migrations) and `batch` (training, Airflow, MLflow).
-# `--build-arg MINILM=1` adds what the language model runs on; the model itself comes from Postgres.
+# `--build-arg MINILM=1` adds what the language model runs on; the model itself comes from Postgres. CODE_COMMIT names the
+# commit that versions are to say they were trained by.
 FROM python:3.11.14-slim-bookworm AS base
 # LightGBM, FAISS and implicit load the system's libgomp.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin marquee \
+ && useradd --uid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin marquee \
  && install -d -o marquee -g marquee /app /var/lib/marquee /var/lib/airflow /mlruns
 ENV PATH=/venv/bin:$PATH \
     HOME=/tmp \
@@ -47,5 +48,8 @@ COPY --from=batch-packages /venv /venv
 COPY features features
 COPY training training
 COPY dags dags
+COPY pyproject.toml pyproject.toml
+ARG CODE_COMMIT=
+ENV MARQUEE_CODE_COMMIT=$CODE_COMMIT
 USER marquee
 CMD ["python", "-m", "training", "--help"]

@@ -1,5 +1,6 @@
 """docker-compose.yml is valid, and is the stack of `make up` in containers. No Docker engine is needed or used."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -98,7 +99,7 @@ def test_it_gives_the_settings_of_the_local_stack_and_the_hosts_where_that_leave
         monkeypatch.delenv(setting, raising=False)
     ours = set(stack.settings())
     given = {key: text for key, text in compose["services"][name]["environment"].items() if key[:8] != "AIRFLOW_"}
-    assert set(given) == (ours | every) - {"MARQUEE_RUN_DIR"}
+    assert set(given) - {"NUMBA_CACHE_DIR"} == (ours | every) - {"MARQUEE_RUN_DIR"}
     # A variable without a value is the host's, and is not set in the container where the host does not set it.
     assert {key for key, text in given.items() if text is None} == every - ours
 
@@ -144,13 +145,56 @@ def test_only_loopback_ports_are_published_and_the_same_variables_move_them(comp
 
 def test_our_own_containers_are_hardened(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
-        if "build" in service:
+        if service["image"].startswith("marquee-"):
             assert service["read_only"], name
             assert service["cap_drop"] == ["ALL"], name
     targets = re.split(r"^FROM ", DOCKERFILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     for target in targets:
         if target.split(" AS ")[-1].startswith(("serving\n", "batch\n")):
             assert "USER marquee" in target
+
+
+def test_each_image_is_built_once_and_compiled_loops_outlive_the_containers_that_run_them(
+    compose: dict[str, Any],
+) -> None:
+    built = {name: service["image"] for name, service in compose["services"].items() if "build" in service}
+    assert built == {"schema": "marquee-serving:0.1.0", "airflow-schema": "marquee-batch:0.1.0"}
+    for name, service in compose["services"].items():
+        kept = service.get("environment", {}).get("NUMBA_CACHE_DIR")
+        mounted = [volume.split(":")[1] for volume in service.get("volumes", [])]
+        assert kept is None or any(Path(kept).is_relative_to(folder) for folder in mounted), name
+    assert "NUMBA_CACHE_DIR" in compose["services"]["api"]["environment"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "starts"),
+    [
+        ("batch", ["-c", "from training.code_version import code_version; assert code_version().startswith('0.')"]),
+        ("batch", ["-m", "training", "--help"]),
+        ("batch", ["-m", "features", "embed", "--help"]),
+        ("serving", ["-m", "serving", "--help"]),
+        ("serving", ["-m", "features", "land", "--help"]),
+        ("serving", ["-c", "import ops.compose.landing_health"]),
+    ],
+)
+def test_what_an_image_holds_is_enough_to_run_from(stage: str, starts: list[str], tmp_path: Path) -> None:
+    _, _, steps = DOCKERFILE.read_text(encoding="utf-8").partition(f"FROM base AS {stage}\n")
+    for source, target in re.findall(r"^COPY (?!--from)(\S+) (\S+)$", steps.partition("\nFROM ")[0], re.MULTILINE):
+        place = tmp_path / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / source, place)
+    done = subprocess.run(
+        [sys.executable, "-P", *starts],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_secret_it_asks_for_is_one_that_compose_env_writes() -> None:
