@@ -56,7 +56,7 @@ def mean_place(found: Recommendations, group: int) -> float:
 
 
 @pytest.mark.parametrize("likes", [True, False])
-def test_what_reads_like_a_disliked_item_stands_lower(likes: bool) -> None:
+def test_what_reads_like_a_disliked_item_stands_lower(*, likes: bool) -> None:
     interactions, _ = trained_on_texts()
     before = ranked(history(interactions, likes=likes, dislike=False))
     after = ranked(history(interactions, likes=likes, dislike=True))

@@ -113,7 +113,7 @@ def test_the_less_a_user_liked_the_more_counts_what_a_text_promises_everybody() 
     assert added[0] == pytest.approx(plan.promise * beyond)
     assert added[1] == pytest.approx(added[0] / 2)
     assert np.abs(added[2]).max() < np.abs(added[0]).max() / 500
-    told = [group.rows[:, SPEC.names.index(PROMISE)] for group in some]
+    told = [group.rows[:, SPEC.names.index(PROMISE)].astype(np.float64) for group in some]
     assert plan.promised == pytest.approx(np.concatenate(told).mean())
     assert plan.promise == pytest.approx(calibration(some, told)[0] / calibration(some, scores)[0], rel=1e-3)
 
