@@ -59,9 +59,10 @@ def roll_back(registry: Aliased, alias: str, run: str = "") -> Moved:
         log.info("alias moved back before", alias=alias, version=current, was=left, run=run)
         return Moved(current, current)
     if previous is None or previous == current:
+        said = "none is served yet" if current is None else f"no version before {current!r} to go back to"
         raise RegistryError(
-            f"model {registry.model_name!r}: no version before {current!r} to go back to (aliases "
-            f"{aliases}). `python -m training versions` lists all; `python -m training promote VERSION` names one."
+            f"model {registry.model_name!r}: {said}. `python -m training versions` lists all; "
+            f"`python -m training promote VERSION` names one, as the alias {alias!r} in MLflow does."
         )
     _refuse_without_digest(registry, previous)
     if current is not None and run:
