@@ -32,6 +32,11 @@ class Shown:
     frame: pd.DataFrame
     path: Path
 
+    @property
+    def has_clock(self) -> bool:
+        """Return whether `occurred_at` holds times: else integers that only order."""
+        return times(self.frame[OCCURRED_AT], self.path, OCCURRED_AT)[1]
+
     def clicks(self, said: SaidWeights | None = None) -> Loaded:
         """Return the clicks as interactions, for a backtest without other ones."""
         clicked = self.frame[self.frame[CLICKED]]
@@ -71,8 +76,20 @@ def _refuse_repeated(frame: pd.DataFrame, path: Path) -> None:
 
 
 def list_cut(shown: Shown, cut: Cut) -> int:
-    """Return the time from which lists are re-ranked: the cutoff, or where the last share of lists begins."""
+    """Return the time from which lists are re-ranked: the cutoff, or where the last share of lists begins.
+
+    Raises
+    ------
+    ContractError
+        If no list was shown from then on, or none before where a share is cut off.
+    """
     if cut.cutoff is not None:
+        newest = int(times(shown.frame[OCCURRED_AT], shown.path, OCCURRED_AT)[0].max())
+        if newest < cut.cutoff:
+            raise ContractError(
+                f"{shown.path}: no list at or after the cutoff {cut.cutoff}, the latest is at {newest}; choose a cut "
+                "inside the data"
+            )
         return cut.cutoff
     begins = shown.frame.drop_duplicates(LIST)[OCCURRED_AT].reset_index(drop=True)
     first = math.ceil((1 - (cut.holdout or 0)) * len(begins) - 1e-9)

@@ -81,6 +81,18 @@ def test_without_a_cut_in_time_nobody_is_new() -> None:
     assert (found.users, found.stages, found.unseen_of_newcomers) == (0, [], None)
 
 
+def test_items_that_only_a_catalogue_names_are_unseen() -> None:
+    kept, known, recommender = made()
+    more = know(kept, Cut(cutoff=known.until_us), kept.items.external(np.arange(len(kept.items))))
+    assert len(more.history.items) > len(known.history.items), "the catalogue names items that came later"
+    alone, of_catalogue = (
+        judge_newcomers(recommender, found.history, found.all_later, by_time=False, seed=0).unseen
+        for found in (known, more)
+    )
+    assert of_catalogue == alone
+    assert of_catalogue.items == 5
+
+
 def test_liking_of_unseen_items_is_counted() -> None:
     interactions = make_interactions(1, n_users=5, n_items=10)
     known = interactions.item < 7
