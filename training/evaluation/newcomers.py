@@ -19,7 +19,7 @@ from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.sources import POPULAR_PLANS
 from training.data import Interactions
-from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, switched_off
+from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, most_popular, too_short
 from training.evaluation.popularity import Lists
 from training.evaluation.resampling import Methods, bootstrap_ratios, estimate_methods, intervals, methods_to_json
 from training.lists import Group, recommend_all
@@ -215,15 +215,16 @@ def _lists(recommender: Recommender, everything: Interactions, start: Start) -> 
     general = {TITLES.get(name, name): name for name in POPULAR_PLANS}
     lists = {method: np.full((len(start.users), K), MISSING, dtype=np.int32) for method in (SERVED, *general)}
     options = Options(k=K)
-    off = switched_off(general.values(), recommender)
+    short = too_short(general.values(), recommender)
 
     def see(group: Group, found: Recommendations) -> None:
         lists[SERVED][group.position] = found.items
         view = recommender.view(group.statistics)
         for row, position in enumerate(group.position.tolist()):
-            offers = recommender.offers(group.profiles, row, view, options, K) if off else []
-            own = {source.name: offer for source, offer in zip(recommender.sources, offers, strict=False)}
-            tops = baseline_lists(tuple(general.values()), found.traces[row], {name: own[name] for name in off})
+            offers = recommender.offers(group.profiles, row, view, options, K, only=short)
+            own = {s.name: offer for s, offer in zip(recommender.sources, offers, strict=True) if s.name in short}
+            popular = most_popular(recommender, group.profiles, row, view, options)
+            tops = baseline_lists(tuple(general.values()), found.traces[row], own, popular)
             for method, name in general.items():
                 lists[method][position, : len(tops[name])] = tops[name]
 

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from features.contracts.ids import MISSING
+from features.contracts.profiles import Options
 from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions
 from training.backtest import Cut, Known, know
 from training.bundle.recommender import Recommender
 from training.data import Interactions
 from training.evaluation import newcomers
+from training.evaluation.methods import K, most_popular
 from training.evaluation.newcomers import judge_newcomers, place_in_turn, start_after, unseen_items
+from training.lists import groups
 from training.retrieval import Training, fit_retrieval
 
 
@@ -102,6 +105,16 @@ def test_liking_of_unseen_items_is_counted() -> None:
     assert found.items == len({*interactions.item[liked & ~known].tolist()})
     assert found.share.mean == pytest.approx((liked & ~known).sum() / liked.sum())
     assert found.share.low <= found.share.mean <= found.share.high
+
+
+def test_baselines_are_filled_up_as_serving_fills_lists() -> None:
+    _, known, recommender = made()
+    users = np.arange(5, dtype=np.int32)
+    group = next(groups(known.history, users, np.full(5, known.until_us), 50))
+    served = recommender.popular(group.profiles, group.statistics, Options(k=K))
+    view = recommender.view(group.statistics)
+    found = [most_popular(recommender, group.profiles, row, view, Options(k=K)).tolist() for row in range(5)]
+    assert found == served.items.tolist()
 
 
 def test_places_count_from_each_users_first_row() -> None:
