@@ -3,7 +3,6 @@
 Rows are counted from 0, as in a frame.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,9 @@ def numbers(column: "pd.Series[Any]", path: Path, name: str) -> npt.NDArray[np.f
     found = column.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(found).any():
         row, value = _first(column, np.isinf(found))
-        raise ContractError(f"{path}: column {name} holds {value} in row {row}; expected finite numbers; drop such rows")
+        raise ContractError(
+            f"{path}: column {name} holds {value} in row {row}; expected finite numbers; drop such rows"
+        )
     return found
 
 
@@ -86,7 +87,7 @@ def truths(column: "pd.Series[Any]", path: Path, name: str) -> npt.NDArray[np.bo
         raise ContractError(
             f"{path}: column {name} holds {value!r} in row {row}; expected true or false, or 1 or 0{instead}"
         )
-    return found == 1
+    return np.asarray(found == 1, dtype=np.bool_)
 
 
 def require_categories(column: "pd.Series[Any]", path: Path, name: str) -> None:
@@ -127,8 +128,7 @@ def _truth(cell: object) -> float:
 
 
 def _are(column: "pd.Series[Any]", kinds: tuple[type, ...]) -> npt.NDArray[np.bool_]:
-    cells: Iterable[object] = column
-    return np.fromiter((isinstance(cell, kinds) for cell in cells), dtype=np.bool_, count=len(column))
+    return np.fromiter((isinstance(cell, kinds) for cell in column), dtype=np.bool_, count=len(column))
 
 
 def _first(column: "pd.Series[Any]", wrong: "npt.NDArray[np.bool_] | pd.Series[bool]") -> tuple[int, Any]:

@@ -284,7 +284,7 @@ def category_list(entry: object) -> list[str]:
     """Return the distinct values of a cell: of a list, of text separated by ``|``, or one; none where it is empty."""
     if entry is None or isinstance(entry, float):
         return []
-    parts = entry.split("|") if isinstance(entry, str) else [str(part) for part in np.atleast_1d(entry).tolist()]
+    parts = entry.split("|") if isinstance(entry, str) else [str(part) for part in np.asarray(entry).ravel().tolist()]
     return list(dict.fromkeys(part for part in parts if part))
 
 

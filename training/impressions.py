@@ -70,8 +70,8 @@ def _refuse_repeated(frame: pd.DataFrame, path: Path) -> None:
     if len(again):
         row = frame.iloc[again[0]]
         raise ContractError(
-            f"{path}: list {row[LIST]!r} shows item {row[ITEM]!r} twice, again in row {again[0]}, and {len(again)} rows "
-            f"repeat one; keep one of them: frame.drop_duplicates([{LIST!r}, {ITEM!r}])"
+            f"{path}: list {row[LIST]!r} shows item {row[ITEM]!r} twice, again in row {again[0]}, one of {len(again)} "
+            f"such rows; keep one of the two: frame.drop_duplicates([{LIST!r}, {ITEM!r}])"
         )
 
 

@@ -20,7 +20,9 @@ def make_folder(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ContractError(f"{option} {folder}: {error.strerror}; name a folder that is there or can be made") from None
+        raise ContractError(
+            f"{option} {folder}: {error.strerror}; name a folder that is there or can be made"
+        ) from None
 
 
 def make_room(file: Path | None, option: str) -> None:

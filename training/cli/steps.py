@@ -47,7 +47,9 @@ _FLAGS: Final[Mapping[str, object]] = {
     "min_events": Annotated[
         int | None, typer.Option(help="With fewer interactions the run is skipped.", show_default=str(MIN_EVENTS))
     ],
-    "seed": Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Of every generator in the run.", show_default="0")],
+    "seed": Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Of every generator in the run.", show_default="0")
+    ],
     "tune_trials": Annotated[int | None, typer.Option(help="Trials of a search of better settings.", show_default="0")],
     "tune_minutes": Annotated[
         int | None,

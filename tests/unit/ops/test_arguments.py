@@ -8,6 +8,7 @@ import pytest
 from ops.compose import __main__ as compose
 from ops.demo import __main__ as demo
 from ops.setup import __main__ as setup
+from ops.setup import system
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["--bogus"], 2), (["more"], 2)])
@@ -32,7 +33,7 @@ def test_compose_writes_no_secrets_for_words_that_it_does_not_know(
 def test_setup_does_nothing_for_words_that_it_does_not_know(
     arguments: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(setup.system, "install_system_needs", lambda: pytest.fail("the setup ran"))
+    monkeypatch.setattr(system, "install_system_needs", lambda: pytest.fail("the setup ran"))
     with pytest.raises(SystemExit) as ended:
         setup.main(arguments)
     assert ended.value.code == code

@@ -53,7 +53,9 @@ def test_other_users_or_labels_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_that_measured_nothing_is_told_as_such(tmp_path: Path) -> None:
-    with pytest.raises(NotComparableError, match=r"a: Nobody has both a history .*: nothing was measured\. Cut earlier"):
+    with pytest.raises(
+        NotComparableError, match=r"a: Nobody has both a history .*: nothing was measured\. Cut earlier"
+    ):
         read_run(write_run(tmp_path / "a", [], []))
 
 

@@ -162,7 +162,7 @@ def test_a_file_that_is_no_parquet_is_named_with_what_makes_it_one(tmp_path: Pat
     with pytest.raises(ContractError, match=r"cannot be read as parquet: .*pd\.read_csv\('.*x\.csv'\)\.to_parquet\("):
         load_interactions(tmp_path / "x.csv")
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(ContractError, match="cannot be read as parquet: (?!it is none)"):
+    with pytest.raises(ContractError, match=r"cannot be read as parquet: (?!it is none)"):
         load_interactions(tmp_path / "x.parquet")
     with pytest.raises(ContractError, match=r"y\.parquet: no such file"):
         load_interactions(tmp_path / "y.parquet")
@@ -174,7 +174,10 @@ def test_a_file_that_is_no_parquet_is_named_with_what_makes_it_one(tmp_path: Pat
         ({"item_id": ["x", None]}, "column item_id is empty in 1 rows, first in row 1; drop them"),
         ({"item_id": ["x", ""]}, "item_id holds an id of 0 characters in row 1"),
         ({"item_id": ["x", "y"], "categories": [1, 2]}, "column categories holds 1 in row 0; expected a list of texts"),
-        ({"item_id": ["x", "y"], "deleted": ["no", "no"]}, "column deleted holds 'no' in row 0; expected true or false"),
+        (
+            {"item_id": ["x", "y"], "deleted": ["no", "no"]},
+            "column deleted holds 'no' in row 0; expected true or false",
+        ),
         ({"item_id": ["x", "y"], "deleted": [0, 2]}, "column deleted holds 2 in row 1; expected true or false"),
     ],
 )
@@ -190,7 +193,7 @@ def test_deleted_items_are_those_that_say_so(tmp_path: Path, deleted: list[objec
 
 def test_a_cell_of_one_value_is_that_category() -> None:
     assert category_list(np.array(["b", "a", "b"])) == ["b", "a"]
-    assert category_list(True) == ["True"]
+    assert category_list(np.True_) == ["True"]
 
 
 @pytest.mark.parametrize("entries", [["b|a", "", None], [["b", "a"], [], None]])

@@ -46,6 +46,8 @@ def test_times_read_as_people_write_them() -> None:
     interactions = make_interactions()
     window = window_of(interactions, 86_430_000_001, 1_700_000_000_123_457, {})
     assert (window.begin, window.name) == ("1970-01-02T00:00:30.000001+00:00", "1970-01-02T00:00+00:00")
-    assert to_us(datetime.fromisoformat(window.end)) == 1_700_000_000_123_457, "what the JSON tells cuts as the window did"
+    assert to_us(datetime.fromisoformat(window.end)) == 1_700_000_000_123_457, (
+        "what the JSON tells cuts as the window did"
+    )
     numbered = window_of(replace(interactions, has_clock=False), 5, 7, {})
     assert (numbered.begin, numbered.name, numbered.end) == ("5", "5", "7")
