@@ -14,7 +14,7 @@ from features.contracts.ids import MISSING, IdMap
 from features.items import Categories
 from features.list_features import Attributes
 from training.data import flat_lists
-from training.frames import category_list, read_frame, require
+from training.frames import category_list, read_items
 
 _NO_ATTRIBUTES: Final = frozenset({ITEM, TITLE, TEXT})
 
@@ -33,8 +33,7 @@ def load_attributes(path: Path | None, items: IdMap) -> Attributes:
     """
     if path is None:
         return Attributes({}, (), np.empty((len(items), 0)))
-    frame = read_frame(path)
-    require(frame, path, ITEM)
+    frame = read_items(path)
     rows = items.index_or_missing(frame[ITEM].astype(str))
     frame, rows = frame[rows != MISSING], rows[rows != MISSING]
     facets: dict[str, Categories] = {}

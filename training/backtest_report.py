@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from training.backtest import Backtest
-from training.backtest_results import Beside
+from training.backtest_results import NOBODY, Beside
 from training.backtest_sections import (
     cold_items_section,
     lists_section,
@@ -45,18 +47,21 @@ def backtest_report(
         metrics=metric_rows(evaluation),
         ours=SERVED,
         sections=sections,
-        notes=_notes(result, config),
+        notes=[*beside.warnings, *_notes(result, config)],
         tiles=tiles(evaluation),
         examples=examples(evaluation, result.bundle.items, titles, result.bundle.source_names),
     )
 
 
 def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str, str]:
-    manifest, ranker = result.bundle.manifest, result.ranker
+    manifest, ranker, history = result.bundle.manifest, result.ranker, result.evaluation.judged.history
+    met = len(np.unique(history.item))
+    more = len(history.items) - met
     off = [name for name, budget in manifest.plan.budgets.items() if not budget]
     return {
         "Interactions": f"{len(loaded.interactions):,} in the file, {manifest.n_interactions:,} before the cut",
-        "Users and items before the cut": f"{manifest.n_users:,} users, {manifest.n_items:,} items",
+        "Users and items before the cut": f"{manifest.n_users:,} users, {met:,} items"
+        + (f"; {more:,} more of the catalogue alone" if more else ""),
         "Users with later activity": f"{len(result.users):,}",
         "Judged": f"{result.evaluation.n_users:,} of them: with history, and with a new liked item that was known",
         "Ordered by": manifest.plan.order_by,
@@ -78,5 +83,5 @@ def _notes(result: Backtest, config: TrainingConfig) -> list[str]:
     if config.without:
         notes.append(f"Ablation: without {', '.join(config.without)}.")
     if not result.evaluation.n_users:
-        notes.append("Nobody has both a history and a new liked item after the cut: nothing was measured.")
+        notes.append(NOBODY)
     return notes

@@ -1,7 +1,6 @@
 """What a backtest writes: lists, metrics, and per-user values by which two runs can be compared."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +16,7 @@ from training.backtest import Backtest
 from training.config import TrainingConfig
 from training.evaluation.judged import Judged
 from training.frames import Loaded
+from training.json_text import json_text
 from training.list_ranking import RankedLists
 from training.rolling import Rolling
 
@@ -27,19 +27,21 @@ LISTS: Final = "recommendations.parquet"
 METRICS: Final = "metrics.json"
 VALUES: Final = "values.parquet"
 METHOD: Final = "method"
+NOBODY: Final = "Nobody has both a history and a new liked item after the cut: nothing was measured."
 
 
 @dataclass(frozen=True, eq=False)
 class Beside:
     """What was asked for beside the backtest itself: earlier cuts, a search of settings, lists to re-rank.
 
-    `text_encoder` is the kind of encoder by which texts were read.
+    `text_encoder` is the kind of encoder by which texts were read; `warnings` are what readers have to know of files.
     """
 
     rolling: Rolling | None = None
     search: "Tuned | None" = None
     ranked: RankedLists | None = None
     text_encoder: str = KIND
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``metrics.json`` holds of them; None for what was not asked for."""
@@ -119,5 +121,5 @@ def write_results(result: Backtest, loaded: Loaded, config: TrainingConfig, fold
     """Write lists, metrics and per-user values."""
     recommendations_frame(result, loaded).to_parquet(folder / LISTS, index=False)
     values_frame(result, loaded).to_parquet(folder / VALUES, index=False)
-    content = json.dumps(metrics_json(result, loaded, config, beside), indent=1)
-    (folder / METRICS).write_text(content + "\n", encoding="utf-8")
+    content = json_text(metrics_json(result, loaded, config, beside))
+    (folder / METRICS).write_text(content, encoding="utf-8")

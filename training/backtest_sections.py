@@ -110,9 +110,9 @@ def rolling_section(rolling: Rolling, methods: list[str]) -> Section:
     """Return how some methods fare at each cut, and on average."""
     metrics, mean = rolling.metrics(), rolling.mean()
     methods = [method for method in methods if method in mean]
-    names = [f"{window.begin}\n{window.users} users" for window in rolling.windows]
+    names = [f"{window.name}\n{window.users} users" for window in rolling.windows]
     rows = [
-        [window.begin, str(window.users), *(in_words(found[method]["ndcg@10"]) for method in methods)]
+        [window.name, str(window.users), *(in_words(found[method]["ndcg@10"]) for method in methods)]
         for window, found in zip(rolling.windows, metrics, strict=True)
     ]
     rows.append(["mean of all cuts", "", *(in_words(mean[method]["ndcg@10"]) for method in methods)])

@@ -22,7 +22,7 @@ from features.facts_of import (
     START_OF_DATE,
     YEAR_NAMES,
 )
-from training.frames import read_frame, require
+from training.frames import read_items
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,8 +43,7 @@ def load_facts(path: Path | None, items: IdMap) -> ItemFacts:
     facts = ItemFacts.unknown(len(items))
     if path is None:
         return facts
-    frame = read_frame(path)
-    require(frame, path, ITEM)
+    frame = read_items(path)
     rows = items.index_or_missing(frame[ITEM].astype(str))
     frame, rows = frame[rows != MISSING], rows[rows != MISSING]
     said = _attributes(frame)

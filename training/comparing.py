@@ -10,7 +10,7 @@ import pandas as pd
 
 from features.contracts.columns import USER
 from features.contracts.errors import ContractError
-from training.backtest_results import METHOD, METRICS, VALUES
+from training.backtest_results import METHOD, METRICS, NOBODY, VALUES
 from training.evaluation.methods import SERVED
 from training.evaluation.resampling import estimate_all
 from training.frames import read_frame
@@ -62,7 +62,7 @@ def read_run(folder: Path, method: str = SERVED) -> Run:
     Raises
     ------
     ContractError
-        If the folder holds no finished backtest, or not this method.
+        If the folder holds no finished backtest, or one that measured nothing, or not this method.
     """
     file = folder / METRICS
     if not file.exists():
@@ -71,6 +71,8 @@ def read_run(folder: Path, method: str = SERVED) -> Run:
     if digest is None:
         raise ContractError(f"{file}: holds no labels_digest; run that backtest again with this version")
     frame = read_frame(folder / VALUES)
+    if frame.empty:
+        raise NotComparableError(f"{folder}: {NOBODY} Cut earlier, so that users come back after the cut.")
     found = frame[frame[METHOD] == method]
     if found.empty:
         raise ContractError(f"{folder}: no values of {method!r}; there are {sorted(frame[METHOD].unique())}")

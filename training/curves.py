@@ -19,6 +19,8 @@ from training.plots import CATALOGUE, OTHERS, OURS, figure_png, tidy
 
 _COLOURS: Final = ("#1f5fa8", "#c2571a", "#3a8a4d", "#8451a8", "#b0902a", "#3b9aa3", "#b5476b", "#6b7785")
 _DASHES: Final = ("-", "--", ":")
+_NAME_INCHES: Final = 2.2
+"""Width that the name of a line may take."""
 
 
 def plot_source_recall(sources: Mapping[str, SourceRecall]) -> bytes:
@@ -34,7 +36,7 @@ def plot_source_recall(sources: Mapping[str, SourceRecall]) -> bytes:
         left.fill_between(BUDGETS, lows, highs, color=colour, alpha=0.10, linewidth=0)
     _log_budgets(left)
     left.legend(fontsize=8, frameon=False, loc="upper left")
-    _titled(left, "Labels found by each source alone", "items taken from the source's own list", "share of labels")
+    _titled(left, "Labels found by each source alone", "items taken from the source's own list", "share of all labels")
     alone = sorted(sources.items(), key=lambda entry: entry[1].alone.mean)
     names = [f"{TITLES.get(name, name)} ({found.budget})" for name, found in alone]
     _bars(right, names, [found.alone for _, found in alone])
@@ -52,6 +54,7 @@ def plot_by_history_length(segments: Sequence[Segment], methods: Sequence[str]) 
     _series(panel, np.arange(len(labels), dtype=np.float64), found)
     panel.set_xticks(range(len(labels)), labels)
     _titled(panel, "NDCG@10 by length of history", "events in the user's history", "NDCG@10, 95 % interval")
+    legend_below(figure, panel)
     return figure_png(figure)
 
 
@@ -75,6 +78,7 @@ def plot_newcomers(stages: Sequence[Stage]) -> bytes:
     top = max(panel.get_ylim()[1] for panel in both)
     for panel in both:
         panel.set_ylim(0, top)
+    legend_below(figure, both[0])
     return figure_png(figure)
 
 
@@ -89,6 +93,7 @@ def plot_cold_items(found: ColdItems) -> bytes:
     panel.set_xticks(range(len(found.stages)), labels)
     panel.set_ylim(bottom=0)
     _titled(panel, "New items among themselves", "latest events read of each user", "NDCG@10, 95 % interval")
+    legend_below(figure, panel)
     return figure_png(figure)
 
 
@@ -120,6 +125,7 @@ def plot_windows(
     _series(panel, np.arange(len(names), dtype=np.float64), found)
     panel.set_xticks(range(len(names)), names)
     _titled(panel, "NDCG@10 at each cut", "cut", "NDCG@10, 95 % interval")
+    legend_below(figure, panel)
     return figure_png(figure)
 
 
@@ -158,11 +164,17 @@ def _series(panel: Axes, x: np.ndarray[tuple[int], np.dtype[np.float64]], found:
         ours = method == SERVED
         shifted = x + (number - (len(found) - 1) / 2) * width
         _line(panel, shifted, estimates, OURS if ours else next(colours), method, thick=ours)
-    if found:
-        panel.legend(frameon=False, fontsize=9)
     tops = [entry.high for entries in found.values() for entry in entries if entry.high > 0]
     panel.set_ylim(0, max(tops, default=1.0) * 1.08)
     panel.margins(x=0.08)
+
+
+def legend_below(figure: Figure, panel: Axes) -> None:
+    """Name the lines of a panel below all panels, where the names cover nothing that is drawn."""
+    lines, names = panel.get_legend_handles_labels()
+    if names:
+        columns = min(len(names), int(figure.get_figwidth() / _NAME_INCHES))
+        figure.legend(lines, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def _line(

@@ -141,7 +141,8 @@ class Evaluation:
 def evaluate(recommender: Recommender, judged: Judged, *, seed: int, progress: Progress = silent) -> Evaluation:
     """Return how the recommender does on judged users, beside each baseline.
 
-    A baseline's list is what one source alone offers the user, in its order; all come from one retrieval per user.
+    A baseline's list is what one source alone offers the user, in its order, and behind it what is popular. Most come
+    from the one retrieval per user; sources with a small budget are asked again for a whole list.
     """
     options = Options(k=K, include_seen=judged.include_seen)
     measures = Measures(recommender, judged, options, seed)

@@ -35,9 +35,12 @@ from features.contracts.parts import FOLDER, whole
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
 from features.items import Categories
+from training.cells import numbers, require, require_categories, require_filled, require_ids, times, truths
 from training.data import Interactions, Rows, flat_lists
 
 _REQUIRED: Final = (USER, ITEM, OCCURRED_AT)
+_MAGIC: Final = b"PAR1"
+"""How every parquet file begins."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +103,40 @@ def read_frame(path: Path) -> pd.DataFrame:
     files = whole(path) if path.is_dir() else [path]
     try:
         frame: pd.DataFrame = pa.concat_tables(pq.read_table(file) for file in files).to_pandas()
+    except FileNotFoundError:
+        raise ContractError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise ContractError(f"{path}: cannot be read as parquet: {error}") from error
+        raise ContractError(f"{path}: cannot be read as parquet: {_instead(path) or error}") from error
+    return frame
+
+
+def _instead(path: Path) -> str | None:
+    """Return how a file of another kind becomes parquet; None for one that begins as parquet does."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            return None
+    return f"it is none; of CSV pandas makes it: pd.read_csv('{path}').to_parquet('{path.with_suffix('.parquet')}')"
+
+
+def read_items(path: Path) -> pd.DataFrame:
+    """Return the items of a parquet file, a row an item, with `item_id` and whatever else it holds.
+
+    `deleted`, where it is there, is bool.
+
+    Raises
+    ------
+    ContractError
+        Naming the file, the column and what is wrong with it.
+    """
+    frame = read_frame(path)
+    require(frame, path, ITEM)
+    require_ids(frame, path, ITEM)
+    if CATEGORIES in frame:
+        require_categories(frame[CATEGORIES], path, CATEGORIES)
+    if DELETED in frame:
+        frame[DELETED] = truths(frame[DELETED], path, DELETED)
     return frame
 
 
@@ -147,7 +182,8 @@ def interactions_of(
     order = np.lexsort((ties, at_us))
     user, user_values = pd.factorize(frame[USER].iloc[order])
     item, item_values = pd.factorize(frame[ITEM].iloc[order])
-    actions, values = _actions(frame.iloc[order])
+    values = _values(frame, path)[order]
+    actions = _actions(frame.iloc[order])
     if REPEAT in frame:
         repeat = frame[REPEAT].to_numpy(dtype=np.bool_)[order]
     else:
@@ -206,8 +242,7 @@ def load_categories(path: Path | None, items: IdMap) -> Categories:
     """
     lists: list[list[str]] = [[] for _ in range(len(items))]
     if path is not None:
-        frame = read_frame(path)
-        require(frame, path, ITEM)
+        frame = read_items(path)
         if CATEGORIES in frame:
             rows = items.index_or_missing(frame[ITEM].astype(str))
             for row, entry in zip(rows.tolist(), frame[CATEGORIES], strict=True):
@@ -226,10 +261,9 @@ def catalogue_ids(path: Path | None) -> list[str]:
     """
     if path is None:
         return []
-    frame = read_frame(path)
-    require(frame, path, ITEM)
+    frame = read_items(path)
     if DELETED in frame:
-        frame = frame[~frame[DELETED].fillna(value=False).astype(bool)]
+        frame = frame[~frame[DELETED]]
     if PUBLISHED_AT in frame:
         frame = frame.sort_values(PUBLISHED_AT, kind="stable", na_position="first")
     return list(dict.fromkeys(frame[ITEM].astype(str)))
@@ -239,8 +273,7 @@ def load_titles(path: Path | None) -> dict[str, str]:
     """Return item titles by external id, from a parquet file with `item_id` and `title`."""
     if path is None:
         return {}
-    frame = read_frame(path)
-    require(frame, path, ITEM)
+    frame = read_items(path)
     if TITLE not in frame:
         return {}
     titled = frame[frame[TITLE].notna()]
@@ -248,51 +281,38 @@ def load_titles(path: Path | None) -> dict[str, str]:
 
 
 def category_list(entry: object) -> list[str]:
-    """Return the distinct values of a cell: of a list, or of text separated by ``|``; none where it is empty."""
+    """Return the distinct values of a cell: of a list, of text separated by ``|``, or one; none where it is empty."""
     if entry is None or isinstance(entry, float):
         return []
-    parts = entry.split("|") if isinstance(entry, str) else [str(part) for part in np.asarray(entry).tolist()]
+    parts = entry.split("|") if isinstance(entry, str) else [str(part) for part in np.asarray(entry).ravel().tolist()]
     return list(dict.fromkeys(part for part in parts if part))
-
-
-def require(frame: pd.DataFrame, path: Path, *columns: str) -> None:
-    """Refuse a frame that lacks one of the columns, naming them and the file."""
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise ContractError(f"{path}: columns {missing} are missing; found {list(frame.columns)}")
 
 
 def _check_columns(frame: pd.DataFrame, path: Path) -> None:
     require(frame, path, *_REQUIRED)
     if frame.empty:
         raise ContractError(f"{path}: no rows; at least one interaction is needed")
-    for column in (*_REQUIRED, *(name for name in (KNOWN_AT,) if name in frame)):
-        missing = int(frame[column].isna().sum())
-        if missing:
-            row = int(np.flatnonzero(frame[column].isna())[0])
-            raise ContractError(f"{path}: column {column} is empty in {missing} rows, first in row {row}; drop them")
+    require_ids(frame, path, USER, ITEM)
+    require_filled(frame, path, OCCURRED_AT, *(name for name in (KNOWN_AT, ACTION) if name in frame))
     if REPEAT in frame and not types.is_bool_dtype(frame[REPEAT]):
         raise ContractError(f"{path}: column {REPEAT} is {frame[REPEAT].dtype}; expected true or false in each row")
-    for column in (USER, ITEM):
-        if types.is_float_dtype(frame[column]) or types.is_bool_dtype(frame[column]):
-            raise ContractError(f"{path}: column {column} is {frame[column].dtype}; ids are strings or integers")
 
 
-def times(column: "pd.Series[Any]", path: Path, name: str) -> tuple[npt.NDArray[np.int64], bool]:
-    """Return times as int64 microseconds UTC, or integers as they are; and whether they are times."""
-    if types.is_integer_dtype(column):
-        return column.to_numpy(dtype=np.int64), False
-    if not types.is_datetime64_any_dtype(column):
-        raise ContractError(f"{path}: column {name} is {column.dtype}; expected timestamps (naive = UTC) or integers")
-    aware = column.dt.tz_localize("UTC") if column.dt.tz is None else column.dt.tz_convert("UTC")
-    return aware.dt.as_unit("us").astype("int64").to_numpy(), True
+def _values(frame: pd.DataFrame, path: Path) -> npt.NDArray[np.float64]:
+    """Return the value of each row, NaN where it has none."""
+    values = numbers(frame[VALUE], path, VALUE) if VALUE in frame else np.full(len(frame), np.nan)
+    if VALUE in frame and ACTION not in frame and np.isnan(values).all():
+        raise ContractError(
+            f"{path}: column {VALUE} is empty in all {len(frame)} rows, so that no rating shows what is liked; without "
+            f"the columns {VALUE} and {ACTION} rows are views"
+        )
+    return values
 
 
-def _actions(frame: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.float64]]:
-    values = frame[VALUE].to_numpy(dtype=np.float64) if VALUE in frame else np.full(len(frame), np.nan)
+def _actions(frame: pd.DataFrame) -> list[str]:
     if ACTION in frame:
-        return frame[ACTION].astype(str).tolist(), values
-    return ["rating" if VALUE in frame else "view"] * len(frame), values
+        return frame[ACTION].astype(str).tolist()
+    return ["rating" if VALUE in frame else "view"] * len(frame)
 
 
 def shape_of(actions: Sequence[str], values: npt.NDArray[np.float64]) -> DataShape:

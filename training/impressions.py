@@ -14,7 +14,8 @@ from features.contracts.ids import IdMap
 from features.contracts.weights_file import SaidWeights
 from features.list_features import ShownRows
 from training.backtest import Cut
-from training.frames import Loaded, interactions_of, read_frame, require, times
+from training.cells import numbers, require, require_filled, require_ids, times, truths
+from training.frames import Loaded, interactions_of, read_frame
 from training.list_groups import LoggedLists
 from training.list_ranking import RankedLists
 
@@ -31,6 +32,11 @@ class Shown:
     frame: pd.DataFrame
     path: Path
 
+    @property
+    def has_clock(self) -> bool:
+        """Return whether `occurred_at` holds times: else integers that only order."""
+        return times(self.frame[OCCURRED_AT], self.path, OCCURRED_AT)[1]
+
     def clicks(self, said: SaidWeights | None = None) -> Loaded:
         """Return the clicks as interactions, for a backtest without other ones."""
         clicked = self.frame[self.frame[CLICKED]]
@@ -43,20 +49,47 @@ def load_impressions(path: Path) -> Shown:
     Raises
     ------
     ContractError
-        If a column is missing or holds what it should not.
+        If a column is missing or holds what it should not, or an item stands in a list twice.
     """
     frame = read_frame(path)
     require(frame, path, *_COLUMNS)
-    for name in _COLUMNS[:-1]:
-        if frame[name].isna().any():
-            raise ContractError(f"{path}: column {name} is empty in {int(frame[name].isna().sum())} rows; drop them")
-    frame[CLICKED] = frame[CLICKED].eq(True).fillna(value=False).astype(bool)  # noqa: FBT003  # a column compared
+    if frame.empty:
+        raise ContractError(f"{path}: no rows; at least one list is needed")
+    require_ids(frame, path, LIST, USER, ITEM)
+    require_filled(frame, path, OCCURRED_AT, POSITION)
+    times(frame[OCCURRED_AT], path, OCCURRED_AT)
+    frame[POSITION] = numbers(frame[POSITION], path, POSITION)
+    frame[CLICKED] = truths(frame[CLICKED], path, CLICKED)
+    _refuse_repeated(frame, path)
     return Shown(frame.sort_values([OCCURRED_AT, LIST, POSITION], kind="stable"), path)
 
 
+def _refuse_repeated(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse an item that stands in a list twice: which of its places and clicks counts, nothing tells."""
+    again = np.flatnonzero(frame.duplicated([LIST, ITEM]))
+    if len(again):
+        row = frame.iloc[again[0]]
+        raise ContractError(
+            f"{path}: list {row[LIST]!r} shows item {row[ITEM]!r} twice, again in row {again[0]}, one of {len(again)} "
+            f"such rows; keep one of the two: frame.drop_duplicates([{LIST!r}, {ITEM!r}])"
+        )
+
+
 def list_cut(shown: Shown, cut: Cut) -> int:
-    """Return the time from which lists are re-ranked: the cutoff, or where the last share of lists begins."""
+    """Return the time from which lists are re-ranked: the cutoff, or where the last share of lists begins.
+
+    Raises
+    ------
+    ContractError
+        If no list was shown from then on, or none before where a share is cut off.
+    """
     if cut.cutoff is not None:
+        newest = int(times(shown.frame[OCCURRED_AT], shown.path, OCCURRED_AT)[0].max())
+        if newest < cut.cutoff:
+            raise ContractError(
+                f"{shown.path}: no list at or after the cutoff {cut.cutoff}, the latest is at {newest}; choose a cut "
+                "inside the data"
+            )
         return cut.cutoff
     begins = shown.frame.drop_duplicates(LIST)[OCCURRED_AT].reset_index(drop=True)
     first = math.ceil((1 - (cut.holdout or 0)) * len(begins) - 1e-9)

@@ -1,5 +1,6 @@
 """Moments: past points in time at which a ranker learns what came next, cut as the judging split is cut."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,15 +115,26 @@ def position_moments(
     """Return moments that cut each user by position, the latest first: each holds out `share` of what is left.
 
     There are fewer than `count` where histories are too short to be cut again.
+
+    Raises
+    ------
+    ContractError
+        If no user has so many interactions that one of them can be held out.
     """
-    moments = [moment_of(interactions, holdout_split(interactions, share), None, include_seen=include_seen)]
+    moments: list[Moment] = []
+    known = interactions
     while len(moments) < count:
-        known = moments[-1].history
         try:
             split = holdout_split(known, share)
         except ContractError:
             break
         moments.append(moment_of(known, split, None, include_seen=include_seen))
+        known = moments[-1].history
+    if not moments:
+        raise ContractError(
+            f"{len(interactions)} interactions before the cut are too few to learn from: at least one user needs "
+            f"{math.ceil(1 / share - 1e-9)} there, so that one can be held out. Cut later, or train on more."
+        )
     return moments
 
 

@@ -17,9 +17,19 @@ _PLOTTED: Final = ("ndcg@10", "recall@20", "hit_rate@10", "coverage@10")
 _COMPARED: Final = 3
 """Methods that have a line of their own in plots, popularity aside: the served one and the best baselines."""
 
+_METRICS: Final = (
+    "Labels are the new items that a user liked later. NDCG@10 weighs each hit among the first ten by its place, over "
+    "the best that could be. Recall@20 is hits among the first 20 over min(20, labels), the most that there can be. "
+    "Hit rate@10 is the share of users with a hit among the first ten, coverage@10 that of the catalogue in anybody's."
+)
+_METHODS: Final = (
+    "A baseline is one source alone, in its own order; where that ends, popular items fill its list up. The blend is "
+    "rank fusion of all. The users are the same."
+)
 _SOURCES: Final = (
     "How many of the later liked items a source finds depends on how far one reads its list. A source earns "
-    "its budget by what no other source proposes. What is not among the candidates, no ranker can put on top."
+    "its budget by what no other source proposes. What is not among the candidates, no ranker can put on top. Shares "
+    "are of all labels of a user, also where those are more than the items read: they may be less than recall@20."
 )
 _SCORES: Final = (
     "Scores only order candidates: those of lambdarank and of rank fusion are no probabilities and must not be "
@@ -112,7 +122,7 @@ def _methods(evaluation: Evaluation) -> Section:
     return Section(
         "bars",
         "Metrics",
-        ["A baseline is one source alone, in its own order; the blend is rank fusion of all. The users are the same."],
+        [_METRICS, _METHODS],
         [Picture("metrics", "Bars: mean over users. Lines: 95 % interval.", plot_metrics(rows, SERVED))],
         [Grid(["gain in NDCG@10 over", "paired difference"], gains)],
     )
@@ -128,7 +138,7 @@ def _sources(evaluation: Evaluation) -> Section:
         ]
         for name, found in evaluation.sources.items()
     ]
-    budgets = [f"recall@{budget}" for budget in next(iter(evaluation.sources.values())).recall]
+    budgets = [f"labels in the first {budget}" for budget in next(iter(evaluation.sources.values())).recall]
     return Section(
         "sources",
         "Candidate sources",

@@ -56,7 +56,7 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
     if not (known.weight > 0).any():
         raise ContractError(
             f"none of {len(known)} interactions shows that an item was liked: all weights are 0 or less. Give the "
-            "actions that do a weight in the file of MARQUEE_ACTION_WEIGHTS, or train on more interactions."
+            "actions that do a weight in the file of MARQUEE_ACTION_WEIGHTS, ratings a value, or train on more."
         )
     confidence = confidence_matrix(known, config.history_limit)
     state = final_state(known.statistic_events(), known.start(), bucket_us=known.bucket_us)

@@ -1,7 +1,7 @@
 """Several cuts in a row: the same training at earlier times, each judged on a window as long as the last."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
+from features.contracts.times import EPOCH
 from features.contracts.weights_file import SaidWeights
 from features.text.svd import fit_svd
 from training.backtest import Cut, run_backtest
@@ -32,11 +33,19 @@ from training.texts import FitEncoder
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """One cut: its times as people write them, and per-user values by method and metric."""
+    """One cut: its times as text, exact, and per-user values by method and metric."""
 
     begin: str
     end: str
     values: dict[str, dict[str, Floats]]
+
+    @property
+    def name(self) -> str:
+        """Return when it begins, as people write it: to the minute where the data have a clock."""
+        try:
+            return datetime.fromisoformat(self.begin).isoformat(timespec="minutes")
+        except ValueError:
+            return self.begin
 
     @property
     def users(self) -> int:
@@ -138,4 +147,4 @@ def window_of(interactions: Interactions, begin: int, end: int, values: dict[str
 def _text(at: int, interactions: Interactions) -> str:
     if not interactions.has_clock:
         return str(at)
-    return datetime.fromtimestamp(at / 1e6, tz=UTC).isoformat(timespec="minutes")
+    return (EPOCH + timedelta(microseconds=at)).isoformat()

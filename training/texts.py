@@ -25,7 +25,7 @@ from training.bundle.sources import CONTENT
 from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable
 from training.catalogue import json_object
 from training.data import Interactions
-from training.frames import category_list, read_frame, require
+from training.frames import category_list, read_frame, read_items
 from training.progress import Progress, silent
 
 FitEncoder = Callable[[Sequence[Document]], Encoder]
@@ -80,8 +80,7 @@ def load_documents(path: Path | None, items: IdMap) -> list[Document]:
     documents = [document_of("", "", (), {})] * len(items)
     if path is None:
         return documents
-    frame = read_frame(path)
-    require(frame, path, ITEM)
+    frame = read_items(path)
     rows = items.index_or_missing(frame[ITEM].astype(str)).tolist()
     columns = (_words(frame, TITLE), _words(frame, TEXT), _categories(frame), _attributes(frame))
     for row, title, text, categories, attributes in zip(rows, *columns, strict=True):

@@ -1,6 +1,8 @@
 """``python -m ops.compose``: write the random secrets that docker-compose.yml asks for to `.env`, each once."""
 
 import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from ops.local.layout import ROOT
@@ -24,8 +26,9 @@ def complete(text: str) -> str:
     return text + ("\n" if text and not text.endswith("\n") else "") + "".join(missing)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Return the exit code after `.env` has every secret."""
+    ArgumentParser(prog="python -m ops.compose", description=__doc__).parse_args(arguments)
     before = ENV_FILE.read_text(encoding="utf-8") if ENV_FILE.exists() else ""
     after = complete(before)
     if after == before:
@@ -37,4 +40,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -73,7 +73,7 @@ def _farewell(stack: Stack, seconds: float) -> None:
 def main() -> int:
     """Return the exit code: 2 with one clear message for everything we know to say no to."""
     try:
-        app(standalone_mode=False)
+        app()
     except MarqueeError as error:
         console.print(str(error), markup=False, style="red")
         return 2

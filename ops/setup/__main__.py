@@ -2,6 +2,7 @@
 
 import sys
 import time
+from argparse import ArgumentParser
 from pathlib import Path
 
 from ops.setup import jars, java, minilm, packages, system
@@ -42,16 +43,19 @@ def _java() -> Path:
     return found
 
 
+def write_locks() -> None:
+    """Resolve what the checkout asks for anew, and write it down."""
+    packages.ensure_venv(VENV)
+    packages.write_locks(ROOT, VENV)
+
+
 def main(arguments: list[str]) -> int:
     """Return the exit code of ``python -m ops.setup [lock | minilm]``."""
+    steps = {"setup": setup, "lock": write_locks, "minilm": add_minilm}
+    parser = ArgumentParser(prog="python -m ops.setup", description=__doc__)
+    parser.add_argument("step", nargs="?", choices=steps, default="setup", help="what to do; setup if left out")
     try:
-        if arguments == ["lock"]:
-            packages.ensure_venv(VENV)
-            packages.write_locks(ROOT, VENV)
-        elif arguments == ["minilm"]:
-            add_minilm()
-        else:
-            setup()
+        steps[parser.parse_args(arguments).step]()
     except SetupError as error:
         print(error, file=sys.stderr)
         return 2

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from training.cli.output import LARGEST_SEED
+
 
 def backtest(
     *,
@@ -45,7 +47,7 @@ def backtest(
         ),
     ] = None,
     include_seen: Annotated[bool, typer.Option(help="Also recommend items that a user already had.")] = False,
-    seed: Annotated[int, typer.Option(help="Of every generator: one seed, one result.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of every generator: one seed, one result.")] = 0,
     tune: Annotated[
         int, typer.Option(min=0, help="Trials of a search of better settings before the cut; 0 = the defaults.")
     ] = 0,

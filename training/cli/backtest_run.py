@@ -8,24 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from features.contracts.columns import ITEM, OCCURRED_AT
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
+from features.contracts.times import to_us
 from features.contracts.weights_file import load_weights
 from features.text import minilm, svd
 from features.text.documents import Document
 from training.backtest import Backtest, Cut, run_backtest
 from training.backtest_report import backtest_report
-from training.backtest_results import LISTS, Beside, write_results
+from training.backtest_results import LISTS, NOBODY, Beside, write_results
 from training.bundle.sources import SOURCES
 from training.cli.backtest_tuning import check_tuning, tuned
+from training.cli.output import make_folder
 from training.cli.weights_run import said_of
 from training.config import TrainingConfig
 from training.evaluation.methods import SERVED
-from training.frames import Loaded, load_interactions, load_titles
+from training.frames import Loaded, load_interactions, load_titles, read_items
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
 from training.list_ranking import ListSource, rank_lists
 from training.progress import Progress
@@ -79,13 +83,15 @@ def execute(asked: BacktestOptions) -> None:
         If options contradict each other or a file breaks its contract.
     """
     _check(asked)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    said = load_weights(asked.weights)  # before anything that takes long
+    make_folder(asked.out, "--out")
+    said = load_weights(asked.weights)  # it and all files before anything that takes long
     shown = None if asked.impressions is None else load_impressions(asked.impressions)
     loaded = _interactions(asked, shown)
+    warnings = _warnings(asked, loaded)
     cut = Cut(cutoff=_cutoff(asked.cutoff, has_clock=loaded.interactions.has_clock), holdout=asked.holdout)
-    if shown is not None and asked.interactions is None:
-        cut = Cut(cutoff=list_cut(shown, cut))
+    lists_from = None if shown is None else list_cut(shown, cut)
+    if asked.interactions is None:
+        cut = Cut(cutoff=lists_from)
     loaded = loaded.weighed_by(cut.split(loaded.interactions).history, said)
     config = _config(asked, loaded)
     options = Options(k=asked.k, include_seen=asked.include_seen)
@@ -106,19 +112,19 @@ def execute(asked: BacktestOptions) -> None:
         )
         rolling = _rolling(windows, loaded, cut, result) if windows else None
         ranked = None
-        if shown is not None:
+        if shown is not None and lists_from is not None:
             source = ListSource(
                 logged(shown), loaded.interactions, asked.items, result.bundle, config, below_clicks=said.below_clicks
             )
-            ranked = rank_lists(source, list_cut(shown, cut), tell)
+            ranked = rank_lists(source, lists_from, tell)
             write_ranked(ranked_frame(shown, source.lists, ranked), asked.out)
-        beside = Beside(rolling, search, ranked, text_encoder=svd.KIND if asked.minilm is None else minilm.KIND)
+        beside = Beside(rolling, search, ranked, svd.KIND if asked.minilm is None else minilm.KIND, warnings)
         write_results(result, loaded, config, asked.out, beside)
         tell("report")
         write_report(backtest_report(result, loaded, config, load_titles(asked.items), beside), asked.out)
     if search is not None:
         Console().print(search.verdict.reason)
-    Console().print(_table(result))
+    Console().print(_table(result) if result.evaluation.n_users else NOBODY)
     if ranked is not None:
         Console().print(f"logged lists: {ranked.line()}", soft_wrap=True)
     Console().print(said_of(loaded), soft_wrap=True)
@@ -189,10 +195,40 @@ def _rolling(windows: list[Window], loaded: Loaded, cut: Cut, result: Backtest) 
 
 def _interactions(asked: BacktestOptions, shown: Shown | None) -> Loaded:
     if asked.interactions is not None:
-        return load_interactions(asked.interactions)
+        loaded = load_interactions(asked.interactions)
+        _refuse_two_clocks(asked, shown, loaded)
+        return loaded
     if shown is None:
         raise ContractError("backtest: no interactions and no lists to take clicks from")
     return shown.clicks()
+
+
+def _refuse_two_clocks(asked: BacktestOptions, shown: Shown | None, loaded: Loaded) -> None:
+    if shown is None or shown.has_clock == loaded.interactions.has_clock:
+        return
+    kinds = {True: "times", False: "integers that only order"}
+    raise ContractError(
+        f"backtest: {OCCURRED_AT} holds {kinds[shown.has_clock]} in {asked.impressions} and "
+        f"{kinds[loaded.interactions.has_clock]} in {asked.interactions}: no cut means the same in both; write both "
+        "as times, or both as integers of one count"
+    )
+
+
+def _warnings(asked: BacktestOptions, loaded: Loaded) -> tuple[str, ...]:
+    """Return, and print, what is odd about the files that were given; a broken items file is refused."""
+    if asked.items is None:
+        return ()
+    ids, met = read_items(asked.items)[ITEM].astype(str), loaded.interactions.items
+    if any(external in met for external in ids):
+        return ()
+    named = asked.interactions or asked.impressions
+    example = f", such as {ids.iloc[0]!r}, " if len(ids) else " "
+    warning = (
+        f"{asked.items}: none of its {len(ids):,} ids{example}occurs in {named}, where the first is "
+        f"{met.external(np.zeros(1, dtype=np.int32))[0]!r}: nothing that it says was of use."
+    )
+    console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+    return (warning,)
 
 
 def _teller(status: Status) -> Progress:
@@ -221,8 +257,7 @@ def _cutoff(given: str | None, *, has_clock: bool) -> int | None:
     except ValueError:
         kind = "ISO 8601 time, such as 2011-09-20" if has_clock else "integer, as occurred_at holds integers"
         raise ContractError(f"--cutoff {given!r}: expected an {kind}") from None
-    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return round(aware.timestamp() * 1_000_000)
+    return to_us(at.replace(tzinfo=UTC) if at.tzinfo is None else at)
 
 
 def _table(result: Backtest) -> Table:

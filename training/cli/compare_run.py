@@ -1,13 +1,14 @@
 """What ``python -m training compare`` does: reads, compares, prints, writes."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from training.cli.output import make_room
 from training.comparing import Compared, compare_runs, read_run, to_json
 from training.comparison_page import comparison_page
+from training.json_text import json_text
 
 _STYLES = {"better": "green", "worse": "red", "not distinguishable": "dim"}
 
@@ -18,18 +19,19 @@ def execute(first: Path, second: Path, json_file: Path | None, html: Path | None
     Raises
     ------
     ContractError
-        If a folder holds no backtest, or the two were not asked the same.
+        If a folder holds no backtest, the two were not asked the same, or nothing can be written where it is to be.
     """
+    make_room(json_file, "--json")
+    make_room(html, "--html")
     ours, theirs = read_run(first), read_run(second)
     compared = compare_runs(ours, theirs)
     Console().print(_table(compared, len(ours.per_user)))
     for file, text in (
-        (json_file, json.dumps(to_json(ours, theirs, compared), indent=1)),
-        (html, comparison_page(ours, theirs, compared)),
+        (json_file, json_text(to_json(ours, theirs, compared))),
+        (html, comparison_page(ours, theirs, compared) + "\n"),
     ):
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text + "\n", encoding="utf-8")
+            file.write_text(text, encoding="utf-8")
 
 
 def _table(compared: list[Compared], users: int) -> Table:

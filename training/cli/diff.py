@@ -7,6 +7,7 @@ import typer
 
 from features.log import configure_logging
 from features.settings import load_settings
+from training.cli.output import LARGEST_SEED
 
 
 def diff(
@@ -15,7 +16,7 @@ def diff(
     *,
     out: Annotated[Path | None, typer.Option(help="Also write the page to this file.")] = None,
     users: Annotated[int, typer.Option(min=6, help="Users whose lists are compared, evenly by activity.")] = 300,
-    seed: Annotated[int, typer.Option(help="Draws the users: one seed, one sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Draws the users: one seed, one sample.")] = 0,
 ) -> None:
     """Compare two versions on the newest snapshot: lists of real users, which is better, what is shown, time and size.
 

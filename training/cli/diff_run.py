@@ -6,6 +6,7 @@ from rich.console import Console
 
 from features.settings import Settings
 from training.bundle.registry import Registry
+from training.cli.output import make_room
 from training.diff.page import page_of
 from training.diff.result import Diff
 from training.diff.run import Asked, log_diff, make_diff, newest_data
@@ -16,6 +17,7 @@ from training.report import render
 
 def execute(settings: Settings, names: tuple[str, str], out: Path | None, *, users: int, seed: int) -> None:
     """Compare two versions and say where the page lies."""
+    make_room(out, "--out")
     allow_long_requests()
     registry = Registry(str(settings.mlflow_tracking_uri), settings.model_name)
     pair = (named_version(registry, names[0]), named_version(registry, names[1]))
@@ -32,7 +34,6 @@ def execute(settings: Settings, names: tuple[str, str], out: Path | None, *, use
         tell("page")
         page = log_diff(registry, found)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(render(page_of(found)), encoding="utf-8")
     for line in _lines(found):
         Console().print(line, highlight=False, soft_wrap=True)

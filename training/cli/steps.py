@@ -12,6 +12,7 @@ from rich.console import Console
 from features.contracts.times import given_instant
 from features.log import configure_logging
 from features.settings import load_settings
+from training.cli.output import LARGEST_SEED
 from training.gating.table import brief, text
 from training.steps.approval import When, question, read_answer
 from training.steps.options import MIN_EVENTS, RunOptions, read_options
@@ -46,7 +47,9 @@ _FLAGS: Final[Mapping[str, object]] = {
     "min_events": Annotated[
         int | None, typer.Option(help="With fewer interactions the run is skipped.", show_default=str(MIN_EVENTS))
     ],
-    "seed": Annotated[int | None, typer.Option(help="Of every generator in the run.", show_default="0")],
+    "seed": Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Of every generator in the run.", show_default="0")
+    ],
     "tune_trials": Annotated[int | None, typer.Option(help="Trials of a search of better settings.", show_default="0")],
     "tune_minutes": Annotated[
         int | None,

@@ -7,9 +7,9 @@ from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations, Trace
-from training.bundle.sources import POPULAR_PLANS, Offer
+from training.bundle.sources import POPULAR_PLANS, SOURCES, Offer
 from training.evaluation.judged import Judged
-from training.evaluation.methods import SERVED, K, baseline_lists, baselines, switched_off
+from training.evaluation.methods import SERVED, K, baseline_lists, baselines, most_popular, too_short
 from training.evaluation.popularity import Lists
 from training.evaluation.sampled import CandidateSample
 from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
@@ -39,7 +39,7 @@ class Measures:
         self._recommender, self._judged, self._options = recommender, judged, options
         n_users, n_sources = len(judged), len(recommender.sources)
         self._baselines = baselines(recommender)
-        self._off = switched_off(self._baselines.values(), recommender)
+        self._short = too_short(self._baselines.values(), recommender)
         self._names = [source.name for source in recommender.sources]
         self._budgets = np.array([recommender.plan.budgets.get(name, 0) for name in self._names])
         self.lists = {method: np.full((n_users, K), MISSING, dtype=np.int32) for method in (SERVED, *self._baselines)}
@@ -54,7 +54,7 @@ class Measures:
     def compared(self) -> dict[str, Lists]:
         """Return the lists of the served line and of the baselines that had something to offer.
 
-        A catalogue without categories leaves their sources empty: what they stand for then is the order of others.
+        A catalogue without categories leaves their sources empty: what they stand for then is popularity alone.
         """
         empty = {name for name, offered in zip(self._names, self.offered, strict=True) if not offered}
         empty -= {*POPULAR_PLANS}
@@ -73,23 +73,20 @@ class Measures:
             self.lists[SERVED][user] = found.items[row, :K]
             self.source[user], self.because[user] = found.sources[row, :K], found.because[row, :K]
             sampled = user in self.sample
-            offers = self._recommender.offers if sampled or self._off else _no_offers
-            own = offers(group.profiles, row, view, self._options, BUDGETS[-1])
+            limit, only = (BUDGETS[-1], SOURCES) if sampled else (K, self._short)
+            own = self._recommender.offers(group.profiles, row, view, self._options, limit, only=only)
             if sampled:
                 self.by_budget[user] = recall_by_budget(own, self._judged.labels[user], self._recommender.n_items)
-            self._measure(user, found.traces[row], own)
+            popular = most_popular(self._recommender, group.profiles, row, view, self._options)
+            self._measure(user, found.traces[row], own, popular)
 
-    def _measure(self, user: int, trace: Trace, own: list[Offer]) -> None:
+    def _measure(self, user: int, trace: Trace, own: list[Offer], popular: npt.NDArray[np.int32]) -> None:
         labels = self._judged.labels[user]
-        by_name = {name: offer for name, offer in zip(self._names, own, strict=False) if name in self._off}
-        lists = baseline_lists(tuple(self._baselines.values()), trace, by_name)
+        by_name = {name: offer for name, offer in zip(self._names, own, strict=True) if name in self._short}
+        lists = baseline_lists(tuple(self._baselines.values()), trace, by_name, popular)
         for method, name in self._baselines.items():
             self.lists[method][user, : len(lists[name])] = lists[name]
         self.offered |= ~np.isnan(trace.ranks).all(axis=0)
         self.recalled[user] = np.isin(trace.candidates, labels).sum() / len(labels)
         self.alone[user] = recall_alone(trace.candidates, trace.ranks, self._budgets, labels)
         self.sample.see(user, trace, labels)
-
-
-def _no_offers(*_: object) -> list[Offer]:
-    return []

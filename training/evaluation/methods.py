@@ -6,6 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.profiles import Options, Profiles
+from features.items import POPULAR, ItemView
 from training.bundle.fusion import reciprocal_ranks
 from training.bundle.plan import BLEND
 from training.bundle.recommender import Recommender
@@ -36,8 +38,6 @@ TITLES: Final = {
     BLEND: "blend of all sources",
 }
 """Names for people; a source without one is called by its own name."""
-_TIES: Final = 1e-6
-"""Weight of the blend where it only breaks ties, as in `order_scores`."""
 
 
 def baselines(recommender: Recommender) -> dict[str, str]:
@@ -54,18 +54,53 @@ def baselines(recommender: Recommender) -> dict[str, str]:
     return {TITLES.get(name, name): name for name in (*general, *personal, BLEND)}
 
 
-def baseline_lists(names: Sequence[str], trace: Trace, own: Mapping[str, Offer]) -> dict[str, npt.NDArray[np.int32]]:
+def baseline_lists(
+    names: Sequence[str], trace: Trace, own: Mapping[str, Offer], popular: npt.NDArray[np.int32]
+) -> dict[str, npt.NDArray[np.int32]]:
     """Return the first `K` items that each source (or the blend) alone puts before a user, by its name.
 
-    The candidates in its order, others behind them by their blend; of a source in `own`, the items that it offers.
+    Behind the end of its order stands what is `popular`, as serving fills a list up: nothing that others know of the
+    user's taste.
+
+    Parameters
+    ----------
+    trace
+        Of the user: the candidates in the order of each source that ranks at least `K` of them.
+    own
+        What a source offers whose candidates are too few (`too_short`).
+    popular
+        int32 (K,), as `most_popular` has them.
     """
     reciprocal = reciprocal_ranks(trace.ranks)
-    scores = np.column_stack((reciprocal, np.zeros(len(reciprocal)))) + _TIES * reciprocal.sum(axis=1, keepdims=True)
-    best = trace.candidates[np.argsort(-scores, axis=0, kind="stable")[:K]]
+    scores = np.column_stack((reciprocal, reciprocal.sum(axis=1)))
+    order = np.argsort(-scores, axis=0, kind="stable")[:K]
+    ranked = (np.take_along_axis(scores, order, axis=0) > 0).sum(axis=0)
     column = {name: number for number, name in enumerate((*SOURCES, BLEND))}
-    return {name: own[name].items[:K] if name in own else best[:, column[name]] for name in names}
+    lists = {
+        name: own[name].items[:K] if name in own else trace.candidates[order[: ranked[place], place]]
+        for name, place in column.items()
+        if name in names
+    }
+    return {name: _filled(lists[name], popular) for name in names}
 
 
-def switched_off(names: Iterable[str], recommender: Recommender) -> list[str]:
-    """Return those of the methods that are sources without a budget."""
-    return [name for name in names if name != BLEND and not recommender.plan.budgets.get(name, 0)]
+def too_short(names: Iterable[str], recommender: Recommender) -> list[str]:
+    """Return those of the methods that are sources which may propose fewer than `K` candidates, or none."""
+    return [name for name in names if name != BLEND and recommender.plan.budgets.get(name, 0) < K]
+
+
+def most_popular(
+    recommender: Recommender, profiles: Profiles, user: int, view: ItemView, options: Options
+) -> npt.NDArray[np.int32]:
+    """Return the `K` most popular items that the batch's user number `user` may get, int32, most popular first."""
+    blocked = recommender.blocked(profiles, user, options)
+    head = view.order_by[POPULAR][: K + np.count_nonzero(blocked)]
+    free: npt.NDArray[np.int32] = head[~blocked[head]]
+    return free[:K]
+
+
+def _filled(items: npt.NDArray[np.int32], popular: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    if len(items) >= K:
+        return items
+    more = popular[~np.isin(popular, items)]
+    return np.concatenate((items, more[: K - len(items)]))

@@ -2,8 +2,8 @@
 
 Each is judged just after the first, second, fifth and tenth event: the history is those events, the statistics hold
 what had become known by then, later events included; retrieval and ranker stay those of the cut. The labels are what
-the user liked after that. Items that training never saw are no labels, for no source knows them: they are counted
-apart, and a source that serves them from their content would be judged here.
+the user liked after that. Items that nobody had before the cut are counted apart; where the catalogue names them and
+they may be offered by their texts, they are labels like all others.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -19,7 +19,7 @@ from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.sources import POPULAR_PLANS
 from training.data import Interactions
-from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, switched_off
+from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, most_popular, too_short
 from training.evaluation.popularity import Lists
 from training.evaluation.resampling import Methods, bootstrap_ratios, estimate_methods, intervals, methods_to_json
 from training.lists import Group, recommend_all
@@ -60,7 +60,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class UnseenItems:
-    """Later liking events on items that training never saw: their number, how many items, and their share."""
+    """Later liking events on items that nobody had before the cut: their number, how many items, and their share."""
 
     events: int
     items: int
@@ -114,12 +114,12 @@ class Start:
 def judge_newcomers(
     recommender: Recommender, history: Interactions, later: Interactions, *, by_time: bool, seed: int
 ) -> Newcomers:
-    """Return how new users fare, and how much of what is liked later falls on items that training never saw.
+    """Return how new users fare, and how much of what is liked later falls on items that nobody had before the cut.
 
     Parameters
     ----------
     history
-        What was known before the cut.
+        What was known before the cut; its items may be more than its rows touch, as a catalogue names them.
     later
         All later rows on the history's clock, over the same users, in item indices of their own.
     by_time
@@ -127,21 +127,25 @@ def judge_newcomers(
     """
     of_bundle = history.items.index_or_missing(later.items.external(np.arange(len(later.items))))
     known = of_bundle[later.item] != MISSING
+    met = np.isin(of_bundle, history.item)[later.item]
     is_new = ~np.isin(later.user, history.user) & by_time
     own = later.take(np.flatnonzero(is_new))
     onto = replace(later, items=history.items, item=of_bundle[later.item])
-    unseen = unseen_items(later, known, seed)
+    unseen = unseen_items(later, met, seed)
     if not len(own):
         return Newcomers(0, [], unseen, None)
     stages = _stages(recommender, _joined(history, onto.take(np.flatnonzero(known))), onto, is_new, seed)
-    return Newcomers(len(np.unique(own.user)), stages, unseen, unseen_items(own, known[is_new], seed))
+    return Newcomers(len(np.unique(own.user)), stages, unseen, unseen_items(own, met[is_new], seed))
 
 
-def unseen_items(later: Interactions, known: Bools, seed: int) -> UnseenItems:
-    """Return how many later liking events fall on items that training never saw; interval over users."""
+def unseen_items(later: Interactions, met: Bools, seed: int) -> UnseenItems:
+    """Return how many later liking events fall on items that nobody had met before; interval over users.
+
+    `met` says of each later row whether its item is none of them, bool (n,).
+    """
     liked = later.weight > 0
     owner = np.unique(later.user[liked], return_inverse=True)[1]
-    missed = ~known[liked]
+    missed = ~met[liked]
     count = np.bincount(owner).astype(np.float64)[:, None]
     share = intervals(*bootstrap_ratios(np.bincount(owner, missed).astype(np.float64)[:, None], count, seed))[0]
     return UnseenItems(int(missed.sum()), len(np.unique(later.item[liked][missed])), share)
@@ -211,15 +215,16 @@ def _lists(recommender: Recommender, everything: Interactions, start: Start) -> 
     general = {TITLES.get(name, name): name for name in POPULAR_PLANS}
     lists = {method: np.full((len(start.users), K), MISSING, dtype=np.int32) for method in (SERVED, *general)}
     options = Options(k=K)
-    off = switched_off(general.values(), recommender)
+    short = too_short(general.values(), recommender)
 
     def see(group: Group, found: Recommendations) -> None:
         lists[SERVED][group.position] = found.items
         view = recommender.view(group.statistics)
         for row, position in enumerate(group.position.tolist()):
-            offers = recommender.offers(group.profiles, row, view, options, K) if off else []
-            own = {source.name: offer for source, offer in zip(recommender.sources, offers, strict=False)}
-            tops = baseline_lists(tuple(general.values()), found.traces[row], {name: own[name] for name in off})
+            offers = recommender.offers(group.profiles, row, view, options, K, only=short)
+            own = {s.name: offer for s, offer in zip(recommender.sources, offers, strict=True) if s.name in short}
+            popular = most_popular(recommender, group.profiles, row, view, options)
+            tops = baseline_lists(tuple(general.values()), found.traces[row], own, popular)
             for method, name in general.items():
                 lists[method][position, : len(tops[name])] = tops[name]
 

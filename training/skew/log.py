@@ -15,8 +15,9 @@ from features.contracts.ids import MISSING, IdMap
 from features.contracts.profiles import Profiles
 from features.contracts.statistics import BUCKET_US
 from features.contracts.weights import ActionWeights
+from training.cells import times
 from training.data import Interactions, Rows
-from training.frames import interactions_of, read_frame, times
+from training.frames import interactions_of, read_frame
 from training.judging import in_items_of
 
 IN_FLIGHT_US: Final = 10_000_000

@@ -1,6 +1,5 @@
 """Step `evaluate`: the bundle on its judging window beside every baseline; metrics, pictures and the report."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from training.evaluate import Evaluation, evaluate
 from training.evaluation.examples import Example, examples
 from training.evaluation.methods import SERVED
 from training.frames import load_titles
+from training.json_text import json_text
 from training.judging import judged_after
 from training.metrics import Estimate, Floats, bootstrap_mean
 from training.report import Report, write_report
@@ -46,7 +46,7 @@ def run(context: StepContext) -> StepResult:
         bundle.recommender, judged, seed=inputs.config.seed, progress=lambda what: log.info("evaluating", what=what)
     )
     folder = fresh_folder(context.run.path / FOLDER)
-    (folder / "metrics.json").write_text(json.dumps(evaluation.to_json(), indent=1) + "\n", encoding="utf-8")
+    (folder / "metrics.json").write_text(json_text(evaluation.to_json()), encoding="utf-8")
     for method in (SERVED, POPULARITY):
         write_values(context.run.path, method, evaluation.values[method])
     np.save(context.run.path / LISTS, evaluation.lists[SERVED], allow_pickle=False)

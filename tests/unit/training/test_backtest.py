@@ -1,5 +1,6 @@
 """The backtest command on made-up data: columns, counts and rules of its files."""
 
+import html
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.support.minilm import needs_minilm
 from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
 from training.cli.app import main
-from training.comparing import compare_runs, read_run
+from training.comparing import NotComparableError, compare_runs, read_run
 
 N_USERS = 40
 
@@ -87,6 +88,9 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     assert {"importance", "reliability", "segments", "sources"} <= set(metrics["evaluation"])
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in page for name in ("methods", "sources", "history", "tail", "newcomers", "examples"))
+    assert "over min(20, labels)" in page
+    assert '<th scope="col">labels in the first 20</th>' in page
+    assert "recall@50" not in page, "a share of all labels is not what recall is above"
     assert (tmp_path / "one" / "source-recall.png").exists()
     again = backtest(*files, "--holdout", "0.2", "--k", "10", "--out", str(tmp_path / "two"))
     assert again.returncode == 0, again.stderr
@@ -162,7 +166,34 @@ def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data
     taste = {method: values["ndcg@10"]["mean"] for method, values in cold["stages"][-1]["methods"].items()}
     assert taste["marquee"] > taste["at random"]
     assert taste["text map to factors"] > taste["newest"]
-    assert "New items" in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert "New items" in page
+    assert "48 items; 12 more of the catalogue alone" in page
+    unseen = [json.loads((tmp_path / name / "metrics.json").read_text())["newcomers"]["unseen_items"] for name in found]
+    assert unseen[0] == unseen[1]
+    assert unseen[0]["items"] == len(new)
+
+
+def test_a_run_that_can_judge_nobody_says_so_everywhere(tmp_path: Path) -> None:
+    rows = frame_of(N_USERS)
+    strangers = rows.assign(user_id=rows.user_id + 1_000, occurred_at=rows.occurred_at + pd.Timedelta(days=60))
+    pd.concat([rows, strangers]).to_parquet(tmp_path / "rows.parquet")
+    pd.DataFrame({"item_id": ["sku-1", "sku-2"], "title": ["A", "B"]}).to_parquet(tmp_path / "items.parquet")
+    files = ("--interactions", str(tmp_path / "rows.parquet"), "--items", str(tmp_path / "items.parquet"))
+    out = tmp_path / "out"
+
+    run = backtest(*files, "--cutoff", str(rows.occurred_at.max() + pd.Timedelta(days=1)), "--out", str(out))
+
+    assert run.returncode == 0, run.stderr
+    assert "nothing was measured" in " ".join(run.stdout.split())
+    assert "nan" not in run.stdout
+    odd = "items.parquet: none of its 2 ids, such as 'sku-1', occurs in"
+    assert odd in run.stderr
+    assert odd in html.unescape((out / "report.html").read_text(encoding="utf-8"))
+    metrics = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert metrics["evaluation"]["methods"]["marquee"]["ndcg@10"] == {"mean": None, "low": None, "high": None}
+    with pytest.raises(NotComparableError, match="nothing was measured"):
+        read_run(out)
 
 
 @needs_minilm
@@ -188,7 +219,21 @@ def test_texts_are_read_by_a_language_model_if_asked(data: Path, tmp_path: Path)
         (("--interactions", "{data}", "--cutoff", "1999-01-01"), "choose a cut inside the data"),
         (("--interactions", "{data}", "--holdout", "0.2", "--rolling", "3"), "--rolling steps back from a time"),
         (("--interactions", "{data}", "--holdout", "0.2", "--without", "luck"), "--without luck: no such source"),
-        (("--interactions", "no.parquet", "--holdout", "0.2"), "no.parquet: cannot be read as parquet"),
+        (("--interactions", "no.parquet", "--holdout", "0.2"), "no.parquet: no such file"),
+        (("--interactions", "{data}", "--holdout", "0.2", "--items", "no.parquet"), "no.parquet: no such file"),
+        (("--interactions", "{data}", "--cutoff", "9999-12-31T23:59:59-23:00"), "choose a cut inside the data"),
+        (("--interactions", "{data}", "--cutoff", "0001-01-01T00:00:00+05:00"), "choose a cut inside the data"),
+        (("--interactions", "{counted}", "--cutoff", "9" * 30), "choose a cut inside the data"),
+        (("--interactions", "{data}", "--holdout", "0.2", "--seed", "-1"), "should be greater than or equal to 0"),
+        (("--interactions", "{data}", "--holdout", "0.2", "--items", "{broken}"), "item_id is empty in 1 rows"),
+        (
+            ("--interactions", "{counted}", "--impressions", "{lists}", "--cutoff", "9"),
+            "occurred_at holds times in {lists} and integers that only order in {counted}: no cut means the same",
+        ),
+        (
+            ("--interactions", "{data}", "--impressions", "{lists}", "--cutoff", "{late}"),
+            "{lists}: no list at or after the cutoff",
+        ),
         (("--interactions", "{data}", "--holdout", "0.2", "--new-items"), "give --items F.parquet too"),
         (("--interactions", "{data}", "--holdout", "0.2", "--minilm", "{folder}"), "give --items F.parquet too"),
         (
@@ -204,10 +249,28 @@ def test_wrong_options_are_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = str(data / "interactions.parquet")
-    asked = [option.format(data=path, items=data / "items.parquet", folder=data) for option in options]
+    rows = pd.read_parquet(data / "interactions.parquet")
+    rows.assign(occurred_at=range(len(rows))).to_parquet(data / "counted.parquet")
+    pd.DataFrame({"item_id": ["i1", None]}).to_parquet(data / "broken.parquet")
+    files = {name: data / f"{name}.parquet" for name in ("items", "counted", "broken")}
+    files |= {"data": data / "interactions.parquet", "lists": data / "impressions.parquet", "folder": data}
+    late = rows.occurred_at.max()
+    asked = [option.format(**files, late=late) for option in options]
     monkeypatch.setattr(sys, "argv", ["training", "backtest", *asked, "--out", str(data / "out")])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message.format(**files) in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("below", [(), ("deeper",)])
+def test_a_file_where_the_folder_is_to_be_is_named(
+    data: Path, below: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = data.joinpath("items.parquet", *below)
+    given = ["--interactions", str(data / "interactions.parquet"), "--holdout", "0.2", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["training", "backtest", *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert f"--out {out}: " in capsys.readouterr().err

@@ -52,6 +52,22 @@ def test_other_users_or_labels_are_refused(tmp_path: Path) -> None:
         read_run(tmp_path / "a", "EASE")
 
 
+def test_a_run_that_measured_nothing_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(
+        NotComparableError, match=r"a: Nobody has both a history .*: nothing was measured\. Cut earlier"
+    ):
+        read_run(write_run(tmp_path / "a", [], []))
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_place_that_cannot_be_written_is_named_before_all_else(tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").touch()
+    for place, why in (("file/x", "file: File exists; name a folder"), ("", "is a folder; name a file")):
+        asked = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), option, str(tmp_path / place)]
+        with pytest.raises(ContractError, match=f"{option} .*{why}"):
+            CliRunner().invoke(app, asked, catch_exceptions=False)
+
+
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     first, second = (write_run(tmp_path / name, (BASE + gain).tolist(), USERS) for name, gain in (("a", 0), ("b", 0.1)))
     files = ["--json", str(tmp_path / "out" / "c.json"), "--html", str(tmp_path / "out" / "c.html")]

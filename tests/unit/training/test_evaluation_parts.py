@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from features.contracts.ids import IdMap
-from training.bundle.sources import Offer
+from training.bundle.plan import BLEND
+from training.bundle.result import Trace
+from training.bundle.sources import SOURCES, Offer
 from training.data import Interactions
+from training.evaluation.methods import K, baseline_lists
 from training.evaluation.popularity import ItemPopularity, average_popularity, gini, novelty
 from training.evaluation.reliability import reliability
 from training.evaluation.resampling import bootstrap_columns, estimate_all
@@ -106,6 +109,24 @@ def test_recall_alone_counts_what_no_other_source_proposes() -> None:
         if len(proposing) == 1:
             expected[proposing[0]] += 1 / len(labels)
     assert recall_alone(np.arange(20, dtype=np.int32), ranks, budgets, labels) == pytest.approx(expected)
+
+
+def test_a_baselines_list_ends_in_what_is_popular_and_in_nobodys_taste() -> None:
+    ranks = np.full((4, len(SOURCES)), np.nan, np.float32)
+    ranks[:, SOURCES.index("ease")] = [1, 2, 3, 4]
+    ranks[:2, SOURCES.index("als")] = [2, 1]
+    candidates, nothing = np.array([3, 5, 7, 9], np.int32), np.zeros(4)
+    trace = Trace(candidates, np.empty((0, 0), np.float32), ranks, nothing, nothing.astype(bool), "ranker")
+    popular, own = np.arange(5, 25, dtype=np.int32), {"trend_1d": Offer(np.array([8, 1], np.int32), np.ones(2))}
+    found = baseline_lists(("als", "ease", "trend_1d", "category", BLEND), trace, own, popular)
+    assert {name: items[:6].tolist() for name, items in found.items()} == {
+        "als": [5, 3, 6, 7, 8, 9],
+        "ease": [3, 5, 7, 9, 6, 8],
+        "trend_1d": [8, 1, 5, 6, 7, 9],
+        "category": [5, 6, 7, 8, 9, 10],
+        BLEND: [3, 5, 7, 9, 6, 8],
+    }
+    assert {len(set(items.tolist())) for items in found.values()} == {K}
 
 
 def test_reliability_rises_where_scores_order() -> None:

@@ -7,7 +7,7 @@ import pytest
 from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
 from training.backtest import Cut
-from training.frames import Loaded, load_categories, load_interactions, load_titles
+from training.frames import Loaded, catalogue_ids, category_list, load_categories, load_interactions, load_titles
 
 
 def written(tmp_path: Path, **columns: object) -> Path:
@@ -126,6 +126,10 @@ def test_what_is_after_a_cut_does_not_move_the_weights(tmp_path: Path, cut: Cut)
         ),
         ({"user_id": [1.5], "item_id": [1], "occurred_at": [1]}, "user_id is float64; ids are strings or integers"),
         ({"user_id": [1], "item_id": [1], "occurred_at": ["now"]}, "occurred_at is str; expected timestamps"),
+        ({"user_id": [1.0], "item_id": [1], "occurred_at": [1]}, r"strings or integers: frame\['user_id'\]\.astype"),
+        ({"user_id": [1], "item_id": [["x"]], "occurred_at": [1]}, "item_id is object; ids are strings or integers"),
+        ({"user_id": ["a", ""], "item_id": [1, 2], "occurred_at": [1, 2]}, "user_id holds an id of 0 .* in row 1;"),
+        ({"user_id": [1], "item_id": ["x" * 257], "occurred_at": [1]}, "item_id holds an id of 257 .* in row 0;"),
     ],
 )
 def test_a_broken_file_is_refused_by_name(tmp_path: Path, columns: dict[str, object], message: str) -> None:
@@ -135,10 +139,61 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, columns: dict[str, obj
     assert str(path) in str(refused.value)
 
 
-def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.parquet").write_text("no")
-    with pytest.raises(ContractError, match="cannot be read as parquet"):
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"action": ["view", None]}, "column action is empty in 1 rows, first in row 1; drop them"),
+        ({"action": [None, None]}, "column action is empty in 2 rows, first in row 0; drop them"),
+        ({"value": [None, "five"]}, r"column value holds 'five' in row 1; expected numbers: pd\.to_numeric"),
+        ({"value": [4.0, float("inf")]}, "column value holds inf in row 1; expected finite numbers"),
+        ({"value": [None, None]}, "column value is empty in all 2 rows, so that no rating shows what is liked"),
+    ],
+)
+def test_actions_and_values_that_cannot_be_weighed_are_refused_by_row(
+    tmp_path: Path, columns: dict[str, object], message: str
+) -> None:
+    path = written(tmp_path, user_id=["a", "b"], item_id=["x", "y"], occurred_at=[2, 1], **columns)
+    with pytest.raises(ContractError, match=message):
+        load_interactions(path)
+
+
+def test_a_file_that_is_no_parquet_is_named_with_what_makes_it_one(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("user_id,item_id\n")
+    with pytest.raises(ContractError, match=r"cannot be read as parquet: .*pd\.read_csv\('.*x\.csv'\)\.to_parquet\("):
+        load_interactions(tmp_path / "x.csv")
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ContractError, match=r"cannot be read as parquet: (?!it is none)"):
         load_interactions(tmp_path / "x.parquet")
+    with pytest.raises(ContractError, match=r"y\.parquet: no such file"):
+        load_interactions(tmp_path / "y.parquet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"item_id": ["x", None]}, "column item_id is empty in 1 rows, first in row 1; drop them"),
+        ({"item_id": ["x", ""]}, "item_id holds an id of 0 characters in row 1"),
+        ({"item_id": ["x", "y"], "categories": [1, 2]}, "column categories holds 1 in row 0; expected a list of texts"),
+        (
+            {"item_id": ["x", "y"], "deleted": ["no", "no"]},
+            "column deleted holds 'no' in row 0; expected true or false",
+        ),
+        ({"item_id": ["x", "y"], "deleted": [0, 2]}, "column deleted holds 2 in row 1; expected true or false"),
+    ],
+)
+def test_a_broken_items_file_is_refused_by_row(tmp_path: Path, columns: dict[str, object], message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        catalogue_ids(written(tmp_path, **columns))
+
+
+@pytest.mark.parametrize("deleted", [[True, False, None], [1, 0, 0], [1, 0, None]])
+def test_deleted_items_are_those_that_say_so(tmp_path: Path, deleted: list[object]) -> None:
+    assert catalogue_ids(written(tmp_path, item_id=[1, 2, 3], deleted=deleted)) == ["2", "3"]
+
+
+def test_a_cell_of_one_value_is_that_category() -> None:
+    assert category_list(np.array(["b", "a", "b"])) == ["b", "a"]
+    assert category_list(np.True_) == ["True"]
 
 
 @pytest.mark.parametrize("entries", [["b|a", "", None], [["b", "a"], [], None]])

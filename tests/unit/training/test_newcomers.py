@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from features.contracts.ids import MISSING
+from features.contracts.profiles import Options
 from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions
 from training.backtest import Cut, Known, know
 from training.bundle.recommender import Recommender
 from training.data import Interactions
 from training.evaluation import newcomers
+from training.evaluation.methods import K, most_popular
 from training.evaluation.newcomers import judge_newcomers, place_in_turn, start_after, unseen_items
+from training.lists import groups
 from training.retrieval import Training, fit_retrieval
 
 
@@ -81,6 +84,18 @@ def test_without_a_cut_in_time_nobody_is_new() -> None:
     assert (found.users, found.stages, found.unseen_of_newcomers) == (0, [], None)
 
 
+def test_items_that_only_a_catalogue_names_are_unseen() -> None:
+    kept, known, recommender = made()
+    more = know(kept, Cut(cutoff=known.until_us), kept.items.external(np.arange(len(kept.items))))
+    assert len(more.history.items) > len(known.history.items), "the catalogue names items that came later"
+    alone, of_catalogue = (
+        judge_newcomers(recommender, found.history, found.all_later, by_time=False, seed=0).unseen
+        for found in (known, more)
+    )
+    assert of_catalogue == alone
+    assert of_catalogue.items == 5
+
+
 def test_liking_of_unseen_items_is_counted() -> None:
     interactions = make_interactions(1, n_users=5, n_items=10)
     known = interactions.item < 7
@@ -90,6 +105,16 @@ def test_liking_of_unseen_items_is_counted() -> None:
     assert found.items == len({*interactions.item[liked & ~known].tolist()})
     assert found.share.mean == pytest.approx((liked & ~known).sum() / liked.sum())
     assert found.share.low <= found.share.mean <= found.share.high
+
+
+def test_baselines_are_filled_up_as_serving_fills_lists() -> None:
+    _, known, recommender = made()
+    users = np.arange(5, dtype=np.int32)
+    group = next(groups(known.history, users, np.full(5, known.until_us), 50))
+    served = recommender.popular(group.profiles, group.statistics, Options(k=K))
+    view = recommender.view(group.statistics)
+    found = [most_popular(recommender, group.profiles, row, view, Options(k=K)).tolist() for row in range(5)]
+    assert found == served.items.tolist()
 
 
 def test_places_count_from_each_users_first_row() -> None:

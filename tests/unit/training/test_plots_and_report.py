@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from training.backtest_sections import lists_section, tuning_section
 from training.config import TrainingConfig
 from training.curves import (
+    legend_below,
     plot_by_history_length,
     plot_estimates,
     plot_newcomers,
@@ -71,6 +74,20 @@ def test_each_curve_is_a_png() -> None:
         plot_trials({}),
     ]
     assert all(picture.startswith(PNG) for picture in pictures)
+
+
+def test_names_of_lines_cover_nothing_that_is_drawn() -> None:
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    both = figure.subplots(1, 2)
+    for panel in both:
+        for number in range(6):
+            panel.plot([0, 1], [number, 1], label=f"recent popularity ({number} days)")
+    legend_below(figure, both[0])
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 6
+    assert not any(legend.get_window_extent().overlaps(panel.get_tightbbox()) for panel in both)
 
 
 def test_an_example_shows_titles_reasons_and_hits() -> None:

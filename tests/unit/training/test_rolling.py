@@ -1,9 +1,13 @@
 """Windows of a rolling backtest: as long as the last, end to end, and their mean."""
 
+from dataclasses import replace
+from datetime import datetime
+
 import numpy as np
 import pytest
 
 from features.contracts.errors import ContractError
+from features.contracts.times import to_us
 from tests.support.synthetic import make_interactions
 from training.evaluation.resampling import bootstrap_columns
 from training.rolling import Rolling, Window, earlier_cuts, window_of
@@ -40,4 +44,10 @@ def test_methods_that_a_window_lacks_have_no_mean() -> None:
 
 def test_times_read_as_people_write_them() -> None:
     interactions = make_interactions()
-    assert window_of(interactions, 0, 86_400_000_000, {}).end == "1970-01-02T00:00+00:00"
+    window = window_of(interactions, 86_430_000_001, 1_700_000_000_123_457, {})
+    assert (window.begin, window.name) == ("1970-01-02T00:00:30.000001+00:00", "1970-01-02T00:00+00:00")
+    assert to_us(datetime.fromisoformat(window.end)) == 1_700_000_000_123_457, (
+        "what the JSON tells cuts as the window did"
+    )
+    numbered = window_of(replace(interactions, has_clock=False), 5, 7, {})
+    assert (numbered.begin, numbered.name, numbered.end) == ("5", "5", "7")
