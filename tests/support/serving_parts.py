@@ -83,6 +83,7 @@ class MemoryStore:
     histories: dict[str, UserHistory] = field(default_factory=dict)
     states: list[ItemState] = field(default_factory=list)
     popular: list[str] = field(default_factory=list)
+    weights: dict[str, object] = field(default_factory=dict)
     away: bool = False
     held: asyncio.Event | None = None
     compared: int = 0
@@ -113,10 +114,10 @@ class MemoryStore:
         return self.states
 
     async def item_statistics(self, after_us: int) -> StatisticsRows:
-        """Return no row, as before the first refresh."""
+        """Return no row, as before the first refresh; `weights` are of whatever has been set."""
         self._check()
         del after_us
-        return StatisticsRows([], StatisticsState.empty(0), NEVER_US, {})
+        return StatisticsRows([], StatisticsState.empty(0), NEVER_US, self.weights)
 
     async def popular_items(self, limit: int) -> list[str]:
         """Return popular items."""

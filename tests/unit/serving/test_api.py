@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from features.contracts.events import Impression
 from features.contracts.profiles import UserHistory
+from features.contracts.weights import ActionWeights
 from features.store import ItemState
 from tests.support.serving_parts import TOKEN, Bench, bench
 from tests.support.serving_texts import text_of
@@ -160,6 +161,16 @@ def test_a_version_loaded_without_postgres_says_what_is_missing_until_it_is_ther
 
     served.store.away = True
     assert run(served, use) == ["item_states_unavailable", "statistics_unavailable", "no_history"]
+
+
+def test_where_events_are_weighed_otherwise_than_in_training_lists_say_so(served: Bench) -> None:
+    async def use(client: httpx.AsyncClient) -> Any:
+        await served.parts.keeper.refresh_statistics()
+        return (await client.get("/api/v1/recommend/u")).json()
+
+    served.store.weights = ActionWeights(rating_scale=7).to_json()
+    answer = run(served, use)
+    assert (answer["degraded"], answer["fallback_reason"]) == (True, "statistics_of_other_weights")
 
 
 def test_without_a_model_popular_items_of_postgres_are_served(bare: Bench) -> None:
