@@ -14,6 +14,7 @@ from features.contracts.spec import Feature
 from serving.deadline import Deadline, LateError
 from serving.live import LiveModel
 from serving.seams import Model
+from training.bundle.content import NEAR_DISLIKED
 from training.bundle.plan import BLEND, RANKER
 from training.bundle.result import Recommendations, Trace
 
@@ -24,6 +25,9 @@ Contributions = Mapping[int, Floats]
 STRONGEST: Final = 5
 """Contributions of each sign that are told."""
 
+ALIKE: Final = 0.1
+"""Cosine with a disliked text from which it is said that an item stands lower: what it loses is a tenth of a spread."""
+
 RANKED: Final = "Ordered by the ranker."
 RANKED_AS_NEW: Final = (
     "Ordered by the ranker of items that nobody acted on yet, whose scores are moved to the scale of the others."
@@ -33,6 +37,7 @@ BLENDED: Final = "Ordered by the ranks of all sources together; no ranker looked
 ALONE: Final = "Ordered by the source {} alone; no ranker looked at it, so no feature counted."
 FILLED: Final = "Fills the list up: what is popular stands below what was ranked."
 POPULAR: Final = "The ranked list was not there in time: what is popular came instead."
+MOVED_DOWN: Final = " It reads like what the user disliked, which moved it down from where that puts it."
 LATE: Final = " What moved its score was not there in time; `X-Deadline-Ms` gives more."
 
 
@@ -75,7 +80,8 @@ def told(model: Model, trace: Trace, at: int, contributions: Floats | None) -> d
     """Return what ordered the candidate at a place and, where a ranker did, its strongest contributions in words.
 
     `ranker_score` is the base and all contributions together. An item without a history stands in the list by that
-    score on the scale of the others, so that `score` of its place is another.
+    score on the scale of the others, and one that reads like a disliked one below it, so that `score` of its place is
+    another.
     """
     if trace.order_by != RANKER:
         return {"ordered_by": trace.order_by, "said": _ranks_said(trace.order_by), "contributions": []}
@@ -83,6 +89,8 @@ def told(model: Model, trace: Trace, at: int, contributions: Floats | None) -> d
     if model.contributions(trace.rows[:0], unmet=unmet) is None:
         return {"ordered_by": BLEND, "said": NEW, "contributions": []}
     said, by = (RANKED_AS_NEW, "fresh_ranker") if unmet else (RANKED, RANKER)
+    if _is_moved_down(model, trace.rows[at]):
+        said += MOVED_DOWN
     if contributions is None:
         return {"ordered_by": by, "said": said + LATE, "contributions": []}
     return {
@@ -92,6 +100,12 @@ def told(model: Model, trace: Trace, at: int, contributions: Floats | None) -> d
         "base": float(contributions[-1]),
         "contributions": strongest(model.spec.features, trace.rows[at], contributions[:-1]),
     }
+
+
+def _is_moved_down(model: Model, row: npt.NDArray[np.float32]) -> bool:
+    names = model.spec.names
+    known = model.manifest.plan.dislike > 0 and NEAR_DISLIKED in names
+    return known and bool(row[names.index(NEAR_DISLIKED)] > ALIKE)
 
 
 def _ranks_said(order_by: str) -> str:

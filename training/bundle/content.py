@@ -13,6 +13,7 @@ from training.bundle.sources import User
 
 PROMISE: Final = "text_popularity"
 TASTE: Final = "text_taste"
+NEAR_DISLIKED: Final = "text_disliked"
 LATEST: Final = 5
 LONGEST: Final = 20
 """Latest liked items, and disliked ones, that a candidate's text is compared with."""
@@ -76,7 +77,7 @@ def content_features() -> list[Feature]:
         Feature("text_last", f"{new} that of the latest liked item", "-1..1", "content"),
         Feature(f"text_{LATEST}", f"mean {new} those of the latest {LATEST}", "-1..1", "content"),
         Feature(f"text_best_{LONGEST}", f"largest {new} those of the latest {LONGEST}", "-1..1", "content"),
-        Feature("text_disliked", f"largest {of} those of the latest {LONGEST} disliked items", "-1..1", "content"),
+        Feature(NEAR_DISLIKED, f"largest {of} those of the latest {LONGEST} disliked items", "-1..1", "content"),
         Feature(TASTE, "what an unmet item's text promises along the user's vector", "-..", "content"),
         Feature(PROMISE, "log of 1 + liking events that the text of an unmet item promises", "log", "content"),
     ]

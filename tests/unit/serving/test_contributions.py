@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from features.contracts.profiles import Options, UserHistory
 from features.contracts.spec import Feature
-from serving.contributions import STRONGEST, contributions_of, strongest
+from serving.contributions import ALIKE, MOVED_DOWN, STRONGEST, contributions_of, strongest
 from serving.deadline import Deadline
 from tests.support.serving_parts import TOKEN, Bench, bench
 from tests.support.synthetic import trained_on_texts
@@ -61,6 +61,17 @@ def test_what_a_ranker_ordered_tells_contributions_that_add_up(ranked: Bench) ->
             assert found["value"] == why["features"].get(found["name"])
             assert found["meaning"] in found["words"]
             assert found["words"].startswith("raises" if found["contribution"] > 0 else "lowers")
+
+
+def test_an_item_that_reads_like_a_disliked_one_is_said_to_be_moved_down(ranked: Bench) -> None:
+    history = [{"item_id": "i2", "action": "like"}, {"item_id": "i3", "action": "like"}]
+    disliked = [*history, {"item_id": "i5", "action": "dislike"}]
+    for events, said in ((history, 0), (disliked, 1)):
+        items = ask(ranked, history=events, k=75)["items"]
+        near = [item for item in items if item["explanation"]["features"].get("text_disliked", 0) > ALIKE]
+        assert bool(near) == bool(said)
+        assert all(MOVED_DOWN in item["explanation"]["said"] for item in near)
+        assert sum(MOVED_DOWN in item["explanation"]["said"] for item in items) == len(near)
 
 
 def test_without_the_token_nothing_of_the_users_data_is_told(ranked: Bench) -> None:
