@@ -24,8 +24,12 @@ _NAME_INCHES: Final = 2.2
 
 
 def plot_source_recall(sources: Mapping[str, SourceRecall]) -> bytes:
-    """Return each source's recall against the length of its own list, and what it alone adds at its budget."""
-    figure = Figure(figsize=(12, max(4.4, 0.34 * len(sources) + 1.6)), layout="constrained")
+    """Return each source's recall against the length of its own list, and what it alone adds at its budget.
+
+    Of sources that found nothing (no categories, no texts) the table tells.
+    """
+    sources = {name: found for name, found in sources.items() if found.recall[BUDGETS[-1]].mean > 0} or sources
+    figure = Figure(figsize=(12, max(4.4, 0.34 * len(sources) + 2.6)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     ordered = sorted(sources.items(), key=lambda entry: -entry[1].recall[BUDGETS[-1]].mean)
     for number, (name, found) in enumerate(ordered):
@@ -35,13 +39,13 @@ def plot_source_recall(sources: Mapping[str, SourceRecall]) -> bytes:
         lows, highs = ([getattr(found.recall[b], side) for b in BUDGETS] for side in ("low", "high"))
         left.fill_between(BUDGETS, lows, highs, color=colour, alpha=0.10, linewidth=0)
     _log_budgets(left)
-    left.legend(fontsize=8, frameon=False, loc="upper left")
     _titled(left, "Labels found by each source alone", "items taken from the source's own list", "share of all labels")
     alone = sorted(sources.items(), key=lambda entry: entry[1].alone.mean)
     names = [f"{TITLES.get(name, name)} ({found.budget})" for name, found in alone]
     _bars(right, names, [found.alone for _, found in alone])
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     _titled(right, "Labels that only this source proposes", "share of labels, at the budget in brackets", "")
+    legend_below(figure, left)
     return figure_png(figure)
 
 
