@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import kafka
@@ -93,6 +95,13 @@ def _asked_to_train(local: Commands) -> bool:
     return answer.is_success
 
 
+def _connections(process: psutil.Process) -> list[Any]:
+    """Return the TCP connections of a process; none of one that has ended, as those of a task do any time."""
+    with suppress(psutil.NoSuchProcess):
+        return list(process.net_connections("tcp"))
+    return []
+
+
 def test_the_whole_stack_comes_up_once_shows_itself_and_goes_down(local: Commands, wait_until: WaitUntil) -> None:
     local.succeed("up")
     shown = local.succeed("status")
@@ -100,7 +109,7 @@ def test_the_whole_stack_comes_up_once_shows_itself_and_goes_down(local: Command
     assert local.stack.state.secrets.airflow_login in shown
     assert "is up already" in local.succeed("up")
     wait_until(lambda: _asked_to_train(local), 120, "Airflow knows the DAG")
-    listening = [one for process in stack_processes(local.layout) for one in process.net_connections("tcp")]
+    listening = [one for process in stack_processes(local.layout) for one in _connections(process)]
     assert {one.laddr[0] for one in listening if one.status == psutil.CONN_LISTEN} <= {"127.0.0.1", "::ffff:127.0.0.1"}
     scheduler = psutil.Process(local.pid("airflow scheduler"))
     workers = wait_until(scheduler.children, 60, "the scheduler has workers")
