@@ -56,7 +56,7 @@ class Utf8Middleware:
         """Pass the request on where its path and query are text."""
         if scope["type"] == "http":
             for name, raw in (("path", scope["raw_path"]), ("query", scope["query_string"])):
-                if not _is_utf8(raw):
+                if not is_utf8(raw):
                     request_id = scope.get("state", {}).get("request_id")
                     detail = f"the percent-encoding of the {name} is not UTF-8"
                     await problem_response(scope["path"], request_id, 400, detail)(scope, receive, send)
@@ -64,7 +64,8 @@ class Utf8Middleware:
         await self.app(scope, receive, send)
 
 
-def _is_utf8(encoded: bytes) -> bool:
+def is_utf8(encoded: bytes) -> bool:
+    """Return whether percent-encoding is of a text."""
     try:
         unquote_to_bytes(encoded).decode()
     except UnicodeDecodeError:

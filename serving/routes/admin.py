@@ -127,7 +127,7 @@ def _letters_router(operators: Operators) -> APIRouter:
     @router.get("", operation_id="list_dead_letters", summary="Events that could not be landed")
     async def list_dead_letters(  # noqa: PLR0917  # FastAPI passes names
         reason: Annotated[Reason | None, Query(description=f"One of {', '.join(REASONS)}.")] = None,
-        topic: Annotated[str | None, Query(max_length=249)] = None,
+        topic: Annotated[Text | None, Query(max_length=249)] = None,
         since: Moment = None,
         until: Moment = None,
         open: Annotated[bool, Query(description="Only those that wait.")] = False,  # noqa: A002, FBT002  # API's word
