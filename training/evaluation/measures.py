@@ -9,7 +9,7 @@ from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations, Trace
 from training.bundle.sources import POPULAR_PLANS, SOURCES, Offer
 from training.evaluation.judged import Judged
-from training.evaluation.methods import SERVED, K, baseline_lists, baselines, most_popular, too_short
+from training.evaluation.methods import SERVED, K, baseline_lists, baselines, too_short
 from training.evaluation.popularity import Lists
 from training.evaluation.sampled import CandidateSample
 from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
@@ -67,6 +67,7 @@ class Measures:
         default users are asked for as they are judged.
         """
         view = self._recommender.view(group.statistics)
+        popular = self._recommender.popular(group.profiles, group.statistics, self._options).items
         positions = group.position if judged_as is None else judged_as[group.position]
         for row in np.flatnonzero(positions >= 0).tolist():
             user = int(positions[row])
@@ -77,8 +78,7 @@ class Measures:
             own = self._recommender.offers(group.profiles, row, view, self._options, limit, only=only)
             if sampled:
                 self.by_budget[user] = recall_by_budget(own, self._judged.labels[user], self._recommender.n_items)
-            popular = most_popular(self._recommender, group.profiles, row, view, self._options)
-            self._measure(user, found.traces[row], own, popular)
+            self._measure(user, found.traces[row], own, popular[row])
 
     def _measure(self, user: int, trace: Trace, own: list[Offer], popular: npt.NDArray[np.int32]) -> None:
         labels = self._judged.labels[user]

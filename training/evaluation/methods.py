@@ -6,8 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.profiles import Options, Profiles
-from features.items import POPULAR, ItemView
+from features.contracts.ids import MISSING
 from training.bundle.fusion import reciprocal_ranks
 from training.bundle.plan import BLEND
 from training.bundle.recommender import Recommender
@@ -69,7 +68,7 @@ def baseline_lists(
     own
         What a source offers whose candidates are too few (`too_short`).
     popular
-        int32 (K,), as `most_popular` has them.
+        int32 (K or more,), what the user may get of it as `Recommender.popular` has it, `MISSING` behind its end.
     """
     reciprocal = reciprocal_ranks(trace.ranks)
     scores = np.column_stack((reciprocal, reciprocal.sum(axis=1)))
@@ -89,18 +88,8 @@ def too_short(names: Iterable[str], recommender: Recommender) -> list[str]:
     return [name for name in names if name != BLEND and recommender.plan.budgets.get(name, 0) < K]
 
 
-def most_popular(
-    recommender: Recommender, profiles: Profiles, user: int, view: ItemView, options: Options
-) -> npt.NDArray[np.int32]:
-    """Return the `K` most popular items that the batch's user number `user` may get, int32, most popular first."""
-    blocked = recommender.blocked(profiles, user, options)
-    head = view.order_by[POPULAR][: K + np.count_nonzero(blocked)]
-    free: npt.NDArray[np.int32] = head[~blocked[head]]
-    return free[:K]
-
-
 def _filled(items: npt.NDArray[np.int32], popular: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     if len(items) >= K:
         return items
-    more = popular[~np.isin(popular, items)]
+    more = popular[(popular != MISSING) & ~np.isin(popular, items)]
     return np.concatenate((items, more[: K - len(items)]))

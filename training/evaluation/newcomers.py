@@ -19,7 +19,7 @@ from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.sources import POPULAR_PLANS
 from training.data import Interactions
-from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, most_popular, too_short
+from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, too_short
 from training.evaluation.popularity import Lists
 from training.evaluation.resampling import Methods, bootstrap_ratios, estimate_methods, intervals, methods_to_json
 from training.lists import Group, recommend_all
@@ -220,11 +220,11 @@ def _lists(recommender: Recommender, everything: Interactions, start: Start) -> 
     def see(group: Group, found: Recommendations) -> None:
         lists[SERVED][group.position] = found.items
         view = recommender.view(group.statistics)
+        popular = recommender.popular(group.profiles, group.statistics, options).items
         for row, position in enumerate(group.position.tolist()):
             offers = recommender.offers(group.profiles, row, view, options, K, only=short)
             own = {s.name: offer for s, offer in zip(recommender.sources, offers, strict=True) if s.name in short}
-            popular = most_popular(recommender, group.profiles, row, view, options)
-            tops = baseline_lists(tuple(general.values()), found.traces[row], own, popular)
+            tops = baseline_lists(tuple(general.values()), found.traces[row], own, popular[row])
             for method, name in general.items():
                 lists[method][position, : len(tops[name])] = tops[name]
 

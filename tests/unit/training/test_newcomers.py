@@ -11,9 +11,10 @@ from features.contracts.profiles import Options
 from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions
 from training.backtest import Cut, Known, know
 from training.bundle.recommender import Recommender
+from training.bundle.sources import NOTHING
 from training.data import Interactions
 from training.evaluation import newcomers
-from training.evaluation.methods import K, most_popular
+from training.evaluation.methods import K, baseline_lists
 from training.evaluation.newcomers import judge_newcomers, place_in_turn, start_after, unseen_items
 from training.lists import groups
 from training.retrieval import Training, fit_retrieval
@@ -112,8 +113,10 @@ def test_baselines_are_filled_up_as_serving_fills_lists() -> None:
     users = np.arange(5, dtype=np.int32)
     group = next(groups(known.history, users, np.full(5, known.until_us), 50))
     served = recommender.popular(group.profiles, group.statistics, Options(k=K))
-    view = recommender.view(group.statistics)
-    found = [most_popular(recommender, group.profiles, row, view, Options(k=K)).tolist() for row in range(5)]
+    moment, options = known.until_us, Options(k=K)
+    traces = recommender.recommend(group.profiles, group.statistics, moment, options, trace=True).traces
+    nothing, popular = {"als": NOTHING}, served.items
+    found = [baseline_lists(("als",), traces[row], nothing, popular[row])["als"].tolist() for row in range(5)]
     assert found == served.items.tolist()
 
 
