@@ -17,14 +17,14 @@ from features.contracts.statistics import ItemStatistics
 from features.items import POPULAR, Categories, ItemView, category_shares
 from features.vectorize import user_row, vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
-from training.bundle.content import Content, nearness_to_disliked
+from training.bundle.content import NEAR_DISLIKED, Content, nearness_to_disliked
 from training.bundle.diversity import Likeness, diversify
 from training.bundle.exploration import with_fresh
 from training.bundle.foldin import FoldIn
 from training.bundle.fresh import forget_history, merged, own_scores, placed
 from training.bundle.fusion import order_scores
 from training.bundle.laps import Lap, unhurried
-from training.bundle.offered import offered_columns
+from training.bundle.offered import SPEC, offered_columns
 from training.bundle.plan import BLEND, RANKER, Plan
 from training.bundle.ranker import Ranker
 from training.bundle.result import NO_HISTORY, RANKER_LATE, Recommendations, Trace
@@ -36,6 +36,7 @@ LEAST_TREND: Final = 0.5
 
 _BECAUSE_WINDOW: Final = 50
 """Latest liked events among which the cause of a recommendation is looked for."""
+_NEAR_DISLIKED: Final = SPEC.names.index(NEAR_DISLIKED)
 _LONG_AGO_US: Final = np.iinfo(np.int64).min
 _VIEWS: Final = 2
 """Statistics whose views are kept: the present ones, and those before, for requests that still have these."""
@@ -255,13 +256,17 @@ class Recommender:
         """
         if self.content is None or not self._minds(ask.who) or not len(known):
             return found
-        near = nearness_to_disliked(self.content, ask.who, found.candidates)
+        if len(found.rows):
+            near: npt.NDArray[np.float32] | None = np.nan_to_num(found.rows[:, _NEAR_DISLIKED])
+        else:
+            near = nearness_to_disliked(self.content, ask.who, found.candidates)
         if near is None:
             return found
         return replace(found, scores=found.scores - self.plan.dislike * known.std() * np.maximum(near, 0.0))
 
     def _minds(self, user: User) -> bool:
-        return self.plan.dislike > 0 and bool((user.weight < 0).any())
+        """Return whether there is a dislike, and texts by which it may tell of other items."""
+        return self.plan.dislike > 0 and self.content is not None and bool((user.weight < 0).any())
 
     def _retrieve_known(self, ask: "_Ask") -> Candidates:
         if ask.options.candidates is not None and self._offers_fresh:
