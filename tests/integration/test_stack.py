@@ -64,7 +64,7 @@ class Commands:
 
     def pid(self, word: str) -> int:
         """Return the process of the stack that has `word` in its command, the eldest of several."""
-        found = [process for process in stack_processes(self.layout) if word in " ".join(process.cmdline())]
+        found = [process for process in stack_processes(self.layout) if word in _command(process)]
         return min(found, key=psutil.Process.create_time).pid
 
     def left(self) -> list[object]:
@@ -95,8 +95,15 @@ def _asked_to_train(local: Commands) -> bool:
     return answer.is_success
 
 
+def _command(process: psutil.Process) -> str:
+    """Return the command of a process; nothing of one that has ended, as those of a task do any time."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
 def _connections(process: psutil.Process) -> list[Any]:
-    """Return the TCP connections of a process; none of one that has ended, as those of a task do any time."""
+    """Return the TCP connections of a process; none of one that has ended."""
     with suppress(psutil.NoSuchProcess):
         return list(process.net_connections("tcp"))
     return []
