@@ -118,11 +118,11 @@ def with_fresh_items(
     found = fit_map(texts.vectors[learned], wanted[learned], count[learned], seed=config.seed)
     met = np.bincount(known.item, minlength=len(known.items)) > 0
     fresh = np.flatnonzero(~met & has_text).astype(np.int32)
-    factors = fold_in.factors.copy()
+    factors, held = fold_in.factors.copy(), np.ones(len(known.items), dtype=bool)
     content = Content(texts.encoder, texts.vectors, found.mapping, texts.until_us, texts.index)
-    factors[fresh] = content.factors(texts.vectors[fresh])
+    factors[fresh], held[fresh] = content.factors(texts.vectors[fresh]), False
     log.info("texts", fresh=len(fresh), strength=found.strength, explained=round(found.explained, 4))
-    return replace(fold_in, factors=factors), fresh, content
+    return replace(fold_in, factors=factors, held=held), fresh, content
 
 
 def at_moment(training: Training, history: Interactions) -> Training:

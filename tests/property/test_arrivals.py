@@ -123,6 +123,16 @@ def test_who_liked_arrivals_alone_gets_others_of_their_kind() -> None:
     assert (group[found.items - n_before] == np.arange(N_GROUPS)[:, None]).mean() > 0.8
 
 
+def test_the_equations_of_fold_in_hold_no_item_without_a_history() -> None:
+    _, parts = trained_on_texts()
+    for some in (parts, grown(parts, some_arrivals(parts))):
+        assert some.fold_in.held is not None
+        np.testing.assert_array_equal(np.flatnonzero(~some.fold_in.held), some.fresh)
+        known = some.fold_in.factors[some.fold_in.held]
+        lacking = some.fold_in.gram - known.T @ known
+        np.testing.assert_allclose(lacking, np.diag(np.full(len(lacking), lacking[0, 0])), atol=1e-3)
+
+
 def test_arrivals_that_cannot_join_are_refused() -> None:
     _, parts = trained_on_texts()
     good = some_arrivals(parts)

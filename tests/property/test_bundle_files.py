@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from features.contracts.profiles import Options, UserHistory
 from features.contracts.statistics import DAY_US
-from tests.support.synthetic import trained
+from tests.support.synthetic import trained, trained_on_texts
 from tests.support.tiny_bundle import write_empty_bundle
 from training.bundle.bundle import Bundle
 from training.bundle.manifest import MANIFEST, REFERENCE_FILE, BundleError, file_digest, manifest_digest
@@ -121,6 +122,22 @@ def test_a_bundle_of_before_references_were_kept_is_read(copied: tuple[Path, str
     opened = open_bundle(path, replace_manifest(path, files=files))
     assert opened.parts.reference is None
     check_golden(opened)
+
+
+def test_who_likes_what_the_gram_lacks_is_folded_in_as_before_it_was_written(tmp_path: Path) -> None:
+    _, parts = trained_on_texts()
+    path, item = tmp_path / "texts", np.array([0, 1, *parts.fresh[:3]], np.int32)
+    digest = write_bundle(path, parts, created_at=datetime(2026, 1, 1, tzinfo=UTC), code_version="test", seed=3)
+    weight = np.ones(len(item), dtype=np.float32)
+    read = open_bundle(path, digest).parts.fold_in
+    np.testing.assert_array_equal(np.flatnonzero(~read.held), np.sort(parts.fresh))  # type: ignore[operator]
+    np.testing.assert_array_equal(read.vector(item, weight), parts.fold_in.vector(item, weight))
+    stripped = msgspec.json.decode((path / MANIFEST).read_bytes())
+    del stripped["gram_lacks_fresh"]
+    (path / MANIFEST).write_bytes(msgspec.json.encode(stripped))
+    before = open_bundle(path, digest_of(path)).parts.fold_in
+    as_then = replace(parts.fold_in, held=None)
+    np.testing.assert_array_equal(before.vector(item, weight), as_then.vector(item, weight))
 
 
 def test_a_bundle_that_answers_otherwise_fails_its_golden_requests(copied: tuple[Path, str]) -> None:

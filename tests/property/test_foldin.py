@@ -66,6 +66,33 @@ def test_fold_in_does_not_depend_on_the_order_of_events(order: list[int]) -> Non
     np.testing.assert_array_equal(one, other)
 
 
+@given(
+    seed=st.integers(0, 1000),
+    alpha=st.sampled_from([0.1, 0.5, 2.0]),
+    liked=st.lists(st.integers(0, 59), min_size=1, max_size=60, unique=True),
+)
+def test_items_that_the_gram_lacks_count_whole(seed: int, alpha: float, liked: list[int]) -> None:
+    factors = np.random.default_rng(seed).normal(size=(60, 6)).astype(np.float32)
+    held = np.arange(60) < 20
+    gram = factors[held].T @ factors[held] + np.eye(6, dtype=np.float32)
+    vector = FoldIn(factors, gram, alpha, held).vector(np.array(liked, np.int32), np.ones(len(liked), np.float32))
+    of_gram = np.isin(np.arange(60), liked).astype(float) * alpha + held * ~np.isin(np.arange(60), liked)
+    of_gram[held & np.isin(np.arange(60), liked)] = alpha  # 1 by the gram, and alpha - 1 by the event
+    exact = factors.astype(float)
+    system = (exact.T * of_gram) @ exact + np.eye(6)
+    expected = np.linalg.solve(system, alpha * exact[liked].sum(axis=0))
+    np.testing.assert_allclose(np.asarray(vector), expected, atol=1e-3)
+
+
+def test_equations_without_a_solution_give_no_vector() -> None:
+    """As those of bundles that were made before, for who likes many items that their gram lacks."""
+    factors = np.ones((30, 2), dtype=np.float32)
+    assert (
+        FoldIn(factors, np.eye(2, dtype=np.float32), 0.5).vector(np.arange(30, dtype=np.int32), np.ones(30, np.float32))
+        is None
+    )
+
+
 def test_fold_in_without_liking_has_no_vector() -> None:
     fold_in = FoldIn(np.eye(3, dtype=np.float32), 2 * np.eye(3, dtype=np.float32), 1.0)
     assert fold_in.vector(np.array([1, 2], np.int32), np.array([0.0, -1.0], np.float32)) is None

@@ -14,6 +14,7 @@ from features.contracts.ragged import offsets_of
 from features.contracts.statistics import StatisticsState
 from features.items import Categories
 from training.bundle.content import Content
+from training.bundle.foldin import FoldIn
 from training.bundle.parts import Parts
 from training.bundle.sources import CONTENT
 from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable
@@ -67,7 +68,7 @@ def grown(parts: Parts, arrivals: Arrivals) -> Parts:
     return replace(
         parts,
         items=items,
-        fold_in=replace(parts.fold_in, factors=factors),
+        fold_in=replace(parts.fold_in, factors=factors, held=_with_not_held(parts.fold_in, len(arrivals))),
         tables=tables | {CONTENT: _with_nearest(parts.tables[CONTENT], vectors, n_before)},
         categories=_with_categories(parts.categories, arrivals.categories),
         facts=ItemFacts(
@@ -91,6 +92,12 @@ def _content_of(parts: Parts, arrivals: Arrivals) -> Content:
             f"encode them by {parts.content.encoder}"
         )
     return parts.content
+
+
+def _with_not_held(fold_in: FoldIn, n_more: int) -> npt.NDArray[np.bool_]:
+    """Return whose factors the equations hold: those of as before, and of none that comes now."""
+    before = np.ones(len(fold_in.factors), dtype=bool) if fold_in.held is None else fold_in.held
+    return np.concatenate((before, np.zeros(n_more, dtype=bool)))
 
 
 def _with_rows(table: NeighbourTable, n_more: int) -> NeighbourTable:

@@ -16,15 +16,24 @@ from scipy.linalg.lapack import sposv
 class FoldIn:
     """Item factors and the part of the normal equations that is the same for all users.
 
-    `factors` is float32 (n_items, n_factors), `gram` = Y'Y + reg I, float32 (n_factors, n_factors).
+    Attributes
+    ----------
+    factors
+        float32 (n_items, n_factors).
+    gram
+        Y'Y + reg I of the factors that it holds, float32 (n_factors, n_factors).
+    held
+        Whose factors `gram` holds, bool (n_items,); None where it holds all. It lacks those that texts promise, so that
+        items without a history move nobody who has not met them.
     """
 
     factors: npt.NDArray[np.float32]
     gram: npt.NDArray[np.float32]
     alpha: float
+    held: npt.NDArray[np.bool_] | None = None
 
     def vector(self, item: npt.NDArray[np.int32], weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """Return the user's vector, float32 (n_factors,), or None where no event shows liking.
+        """Return the user's vector, float32 (n_factors,); None without liking, or if the equations have no solution.
 
         Parameters
         ----------
@@ -36,10 +45,12 @@ class FoldIn:
             return None
         scaled = confidence * np.float32(self.alpha)
         rows = self.factors[items]
-        system = (rows.T * (scaled - 1)) @ rows
+        # To take y y' from a sum that it is no part of would leave equations without a sensible solution.
+        held = np.float32(1) if self.held is None else self.held[items]
+        system = (rows.T * (scaled - held)) @ rows
         system += self.gram
         solution: tuple[Any, npt.NDArray[np.float32], int] = sposv(system, scaled @ rows, lower=1, overwrite_a=1)
-        return solution[1]
+        return None if solution[2] else solution[1]
 
 
 def confidences(

@@ -40,7 +40,14 @@ class IndexInfo(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Content of ``manifest.json``; its SHA-256 is the bundle's digest."""
+    """Content of ``manifest.json``; its SHA-256 is the bundle's digest.
+
+    Attributes
+    ----------
+    gram_lacks_fresh
+        Whether fold-in knows that the shared part of its equations lacks the factors of items without a history. Not in
+        bundles that were made before this was looked at: they answer as they did.
+    """
 
     format_version: int
     created_at: str
@@ -63,6 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoder: str | None
     text_until_us: int
     files: dict[str, StoredFile]
+    gram_lacks_fresh: bool = False
 
     @property
     def history_limit(self) -> int:

@@ -135,6 +135,9 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
         array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
         return array
 
+    def held(fresh: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_] | None:
+        return ~np.isin(np.arange(manifest.n_items), fresh) if manifest.gram_lacks_fresh else None
+
     def table(name: str) -> NeighbourTable:
         return NeighbourTable(load(f"{name}_offsets"), load(f"{name}_index"), load(f"{name}_value"))
 
@@ -148,7 +151,7 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
     try:
         return Parts(
             items=IdMap.from_arrays(load("item_ids"), load("item_id_offsets")),
-            fold_in=FoldIn(load("factors"), load("gram"), manifest.alpha),
+            fold_in=FoldIn(load("factors"), load("gram"), manifest.alpha, held(load("fresh"))),
             index=faiss.read_index(str(path / "index.faiss"), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY),
             index_info=manifest.index,
             tables={name: table(name) for name in TABLES},

@@ -76,6 +76,7 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: datetime, code_versi
         encoder=None if parts.content is None else parts.content.encoder,
         text_until_us=0 if parts.content is None else parts.content.until_us,
         files={path.name: file_digest(path) for path in sorted(folder.iterdir())},
+        gram_lacks_fresh=parts.fold_in.held is not None,
     )
     raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     (folder / MANIFEST).write_bytes(raw)
