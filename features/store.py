@@ -115,6 +115,7 @@ class Store:
             (new weights, late events) have new rows before it: read all of them from time to time.
         """
         async with self._connection("reading item statistics") as connection, connection.transaction():
+            await async_queries.one_snapshot(connection)
             await async_queries.patient(connection)
             progress = await async_queries.statistics_progress(connection)
             if after_us == NEVER_US:

@@ -15,7 +15,8 @@ from features.db.connection import Connection, database_errors
 from features.db.queries import queries
 from features.kafka import Admin
 
-TABLES: Final = ("interactions", "impressions", "feedback")
+INTERACTIONS: Final = "interactions"
+TABLES: Final = (INTERACTIONS, "impressions", "feedback")
 PAGES_AT_ONCE: Final = 256
 """2 MiB of a table, some ten thousand rows: deleted within a fraction of a second."""
 LETTERS_AT_ONCE: Final = 1_000
@@ -186,11 +187,14 @@ class _Steps:
         with self._connection.transaction() as under_way:
             delete = getattr(queries, f"expire_{table}")
             span = {"first": f"({first},0)", "last": f"({last},0)", "expires": self._limits}
-            gone = {(topic, partition): count for topic, partition, count in delete(self._connection, **span)}
+            found = list(delete(self._connection, **span))
+            gone = {(topic, partition): count for topic, partition, count, _ in found}
             if self._dry_run:
                 raise psycopg.Rollback(under_way)
             if gone:
                 self._count(gone)
+                if table == INTERACTIONS:
+                    queries.gone_until(self._connection, known_at=max(known_at for *_, known_at in found))
         return sum(gone.values())
 
     def _count(self, gone: Mapping[tuple[str, int], int]) -> None:

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from features.contracts.found_weights import USUAL, DataShape, weights_for
-from features.contracts.times import EPOCH
+from features.contracts.statistics import BUCKET_US, bucket_edge
+from features.contracts.times import EPOCH, from_us, to_us
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
 from features.db.connection import Connection
@@ -31,12 +32,22 @@ class Progress:
         Of all events that ever landed, also of those that retention has deleted since: weights do not move with it.
     weights
         By which the rows were computed; None before the first refresh.
+    whole_since
+        Retention has deleted no interaction that became known later.
     """
 
     closed_at: datetime = EPOCH
     read_until: datetime = EPOCH
     shape: DataShape = field(default_factory=DataShape)
     weights: ActionWeights | None = None
+    whole_since: datetime = EPOCH
+
+    @property
+    def base_at(self) -> datetime:
+        """Return the edge up to which rows hold events that are there no more; 1970 where all are."""
+        if self.whole_since == EPOCH:
+            return EPOCH
+        return min(from_us(bucket_edge(to_us(self.whole_since)) + BUCKET_US), self.closed_at)
 
     def weighed(
         self, connection: Connection, read_until: datetime, said: SaidWeights
@@ -57,8 +68,9 @@ def read_progress(connection: Connection) -> Progress:
     row = queries.statistics_progress(connection)
     if row is None:
         return Progress()
-    closed_at, read_until, largest_rating, weights, events = row
-    return Progress(closed_at, read_until, DataShape(events, largest_rating), ActionWeights.from_json(weights))
+    closed_at, read_until, largest_rating, weights, events, whole_since = row
+    shape = DataShape(events, largest_rating)
+    return Progress(closed_at, read_until, shape, ActionWeights.from_json(weights), whole_since)
 
 
 def keep_progress(

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING, IdMap
 
 HOUR_US: Final = 3_600_000_000
@@ -21,6 +22,9 @@ BUCKET_US: Final = HOUR_US // 4
 
 NEVER_US: Final = np.iinfo(np.int64).min
 """In `first_at_us` and `last_at_us`: no event yet."""
+
+_TIMED: Final = ("decayed", "first_at_us", "last_at_us")
+"""Of a state, what cannot be added up as it is."""
 
 _GONE: Final = -1000.0
 """After so many half-lives nothing is left. Where a double would only just hold the rest, `exp2` is 50 times slower."""
@@ -188,6 +192,23 @@ class StatisticsState:
         """Return the state of some items."""
         return StatisticsState(**{name: array[at] for name, array in self.arrays().items()})
 
+    def plus(self, other: "StatisticsState") -> "StatisticsState":
+        """Return the state after the events of both, whichever came first; item by item, in the same order."""
+        last_at_us = np.maximum(self.last_at_us, other.last_at_us)
+        decayed = np.zeros_like(self.decayed)
+        for one in (self, other):
+            known = one.last_at_us != NEVER_US
+            decayed[known] += one.decayed[known] * decay_factors((last_at_us - one.last_at_us)[known])
+        first, first_of_other = self.first_at_us, other.first_at_us
+        only_one = (first == NEVER_US) | (first_of_other == NEVER_US)
+        sums = {name: array + getattr(other, name) for name, array in self.arrays().items() if name not in _TIMED}
+        return StatisticsState(
+            **sums,
+            decayed=decayed,
+            first_at_us=np.where(only_one, np.maximum(first, first_of_other), np.minimum(first, first_of_other)),
+            last_at_us=last_at_us,
+        )
+
     def add(self, events: StatisticEvents, bucket_us: int) -> npt.NDArray[np.int32]:
         """Take in the events of whole buckets and return the items whose state changed, ascending.
 
@@ -248,7 +269,17 @@ class StatisticsState:
             Handed on: False where times only order.
         bucket_us
             Width of the buckets that were added; no more than a hint that saves time.
+
+        Raises
+        ------
+        ContractError
+            If an edge was added that is later.
         """
+        if self.last_at_us.max(initial=NEVER_US) > closed_at_us:
+            raise ContractError(
+                f"item statistics reach to {self.last_at_us.max()} us, beyond the edge {closed_at_us} us at which they "
+                "are wanted; read both at one moment"
+            )
         known = self.last_at_us != NEVER_US
         elapsed = np.where(known, closed_at_us - np.where(known, self.last_at_us, 0), 0)
         # What nobody can write, as a bundle's mapped arrays, need not be copied.

@@ -9,8 +9,10 @@ import numpy as np
 import psycopg
 import pytest
 from alembic import command
+from msgspec import structs
 from pydantic import SecretStr
 
+from features.build import live_statistics
 from features.build.live_statistics import refresh_statistics
 from features.build.progress import read_progress
 from features.contracts.events import Event, Interaction, stamp_event
@@ -21,6 +23,7 @@ from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
 from features.db.connection import connect
 from features.db.migrate import alembic_config, migrate
+from features.db.queries import queries
 from features.db.statistics_rows import row_of
 from features.settings import Settings
 from tests.support.tables import fill
@@ -245,6 +248,96 @@ def test_rows_of_an_older_schema_are_computed_anew(settings: Settings) -> None:
     done = refresh_statistics(settings, until=until)
 
     assert stored(settings) == replayed([(event.occurred_at, event) for event in events], until, done.weights)
+
+
+def expire(settings: Settings, known_before: datetime) -> None:
+    """Delete what became known before an instant, as retention does."""
+    with connect(settings, name="test") as connection:
+        deleted = "DELETE FROM interactions WHERE known_at < %s RETURNING known_at"
+        gone = connection.execute(deleted, [known_before]).fetchall()
+        queries.gone_until(connection, known_at=max(gone)[0])
+
+
+def newest(rows: Sequence[StatisticsRow]) -> dict[str, StatisticsRow]:
+    return {row[0]: row[1:] for row in sorted(rows)}
+
+
+def of_others(events: Sequence[Event], since: datetime = START) -> list[Event]:
+    """Return the events, those since an instant as of users who did nothing else: no repeats of what came before."""
+    return [
+        structs.replace(event, user_id=f"other-{event.user_id}")
+        if isinstance(event, Interaction) and event.occurred_at >= since
+        else event
+        for event in events
+    ]
+
+
+def test_what_retention_took_stays_counted_when_late_events_come(settings: Settings) -> None:
+    half = START + timedelta(days=1.5)
+    events, late = of_others(events_of(8, 400), half), of_others(of_others(events_of(9, 60)), half)
+    fill(settings, events, datetime.now(UTC), backfill=True)
+    until = START + timedelta(days=3)
+    refresh_statistics(settings, until=until)
+    expire(settings, half)
+    fill(settings, late, datetime.now(UTC), backfill=True)
+
+    done = refresh_statistics(settings, until=until)
+    again = refresh_statistics(settings, until=until)
+
+    known = [(event.occurred_at, event) for event in (*events, *late)]
+    found, expected = newest(stored(settings)), newest(replayed(known, until, ActionWeights()))
+    assert done.items_rebuilt > 20
+    assert again.rows == again.items_rebuilt == 0
+    assert found.keys() == expected.keys()
+    for item, row in expected.items():
+        assert (found[item][:2], found[item][3:]) == (row[:2], row[3:])
+        np.testing.assert_allclose(found[item][2], row[2], rtol=1e-9)
+
+
+def test_other_weights_leave_what_retention_took_as_it_was_counted(settings: Settings, tmp_path: Path) -> None:
+    half, until = START + timedelta(days=1.5), START + timedelta(days=3)
+    events = of_others(events_of(8, 400), half)
+    fill(settings, events, datetime.now(UTC), backfill=True)
+    before = refresh_statistics(settings, until=until).weights
+    counted = newest(stored(settings))
+    expire(settings, half)
+    said = tmp_path / "weights.yaml"
+    said.write_text("actions: {purchase: {rule: constant, base: 7}}\n")
+    weighed = settings.model_copy(update={"action_weights": said})
+
+    after = refresh_statistics(weighed, until=until).weights
+
+    found = newest(stored(settings))
+    sevens = newest(replayed([(event.occurred_at, event) for event in events], until, after))
+    assert before != after
+    assert [row[3:6] for row in found.values()] == [row[3:6] for row in counted.values()]
+    long = [sum(float(row[2][-1]) for row in rows.values()) for rows in (counted, found, sevens)]
+    assert long[0] + 10 < long[1] < long[2] - 10, "the later half by the new weights"
+
+
+def test_rows_are_the_same_however_few_events_are_held_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, late = events_of(10, 300), events_of(11, 20)
+    monkeypatch.setattr(live_statistics, "EVENTS_AT_ONCE", 7)
+    until = START + timedelta(days=2)
+    for some in (events, late):
+        fill(settings, some, datetime.now(UTC), backfill=True)
+        refresh_statistics(settings, until=until)
+
+    known = [(event.occurred_at, event) for event in (*events, *late)]
+    assert stored(settings) == replayed(known, until, ActionWeights())
+
+
+def test_who_reads_statistics_does_not_wait_for_their_rebuild(settings: Settings) -> None:
+    fill(settings, events_of(12, 50), datetime.now(UTC), backfill=True)
+    refresh_statistics(settings, until=START + timedelta(days=3))
+    rows = stored(settings)
+    with connect(settings, name="test") as connection, connection.transaction(force_rollback=True):
+        queries.lock_statistics(connection)
+        queries.forget_statistics(connection, after=START)
+        with psycopg.connect(settings.database_url.get_secret_value(), options="-c lock_timeout=1s") as reader:
+            assert reader.execute("SELECT count(*) FROM item_statistics").fetchone() == (len(rows),)
 
 
 def test_a_range_computes_its_items_anew_and_leaves_the_others(settings: Settings) -> None:

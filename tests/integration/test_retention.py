@@ -13,6 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pydantic import SecretStr
 
 from features.admin import retention
+from features.build.live_statistics import refresh_statistics
 from features.build.part_files import PartFiles
 from features.contracts.errors import ContractError
 from features.contracts.parts import FOLDER, whole
@@ -88,6 +89,22 @@ def test_old_events_and_finished_letters_go_and_the_account_holds(rig: Rig) -> N
     assert seen == 40
     assert holds(rig)
     assert retained(rig, "--days", "30")["rows"]["interactions"] == 0
+
+
+def test_item_statistics_know_until_when_their_events_are_gone(rig: Rig) -> None:
+    rig.rows("UPDATE interactions SET known_at = occurred_at RETURNING 1")
+    refresh_statistics(rig.settings)
+    counted = "SELECT sum(seen)::int FROM newest_item_statistics"
+    assert rig.rows(counted) == [(300,)]
+    [(last,)] = rig.rows("SELECT max(known_at) FROM interactions WHERE landed_at < now() - interval '30 days'")
+    retained(rig, "--days", "30", "--dry-run")
+    assert rig.rows("SELECT extract(epoch FROM whole_since)::int FROM statistics_progress") == [(0,)]
+    retained(rig, "--days", "30")
+    assert rig.rows("SELECT whole_since FROM statistics_progress") == [(last,)]
+    late = "UPDATE interactions SET known_at = now() - interval '1 hour', landed_at = now() RETURNING 1"
+    assert len(rig.rows(late)) == 100
+    assert refresh_statistics(rig.settings).items_rebuilt > 0
+    assert rig.rows(counted) == [(400,)]
 
 
 def test_interrupted_it_has_counted_what_went_and_repeated_it_goes_on(

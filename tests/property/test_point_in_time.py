@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from features.build.replay import Start, final_state, replay_statistics
 from features.contracts.ids import IdMap
 from features.contracts.profiles import Options
-from features.contracts.statistics import DAY_US, HALF_LIVES_US, HOUR_US, NEVER_US, ItemStatistics, StatisticsState
+from features.contracts.statistics import (
+    DAY_US,
+    HALF_LIVES_US,
+    HOUR_US,
+    NEVER_US,
+    ItemStatistics,
+    StatisticEvents,
+    StatisticsState,
+)
 from features.items import ItemView
 from tests.support.synthetic import SMALL, START_US, make_categories, make_facts, make_interactions
 from training.bundle.recommender import Recommender
@@ -183,6 +191,21 @@ def test_statistics_do_not_depend_on_which_edges_were_asked_for(seed: int, n_edg
     for name in StatisticsState.names():
         np.testing.assert_array_equal(getattr(stepwise, name), getattr(whole.at(last), name), err_msg=name)
         np.testing.assert_array_equal(getattr(by_bucket, name), getattr(whole, name), err_msg=name)
+
+
+@given(seed=st.integers(0, 50), share=st.floats(0, 1))
+@settings(max_examples=20, deadline=None)
+def test_what_is_counted_apart_adds_up_whichever_came_first(seed: int, share: float) -> None:
+    events = make_interactions(seed).statistic_events()
+    of_one = np.random.default_rng(seed).random(len(events)) < share
+    parts = [
+        StatisticEvents(*(getattr(events, each.name)[rows] for each in fields(events))) for rows in (of_one, ~of_one)
+    ]
+    whole = final_state(events, Start.of_nothing(80), bucket_us=HOUR_US)
+    one, other = (final_state(some, Start.of_nothing(80), bucket_us=HOUR_US) for some in parts)
+    for found in (one.plus(other), other.plus(one)):
+        for name in StatisticsState.names():
+            np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 @given(seed=st.integers(0, 50), begin=st.integers(1, 38), n_edges=st.integers(1, 20))

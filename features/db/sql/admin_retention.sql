@@ -3,7 +3,8 @@
 SELECT pg_relation_size(:table_name::text::regclass) / current_setting('block_size')::bigint;
 
 -- name: expire_interactions(first, last, expires)
--- Delete the interactions of some pages that occurred before their topic's rows may expire, and count them.
+-- Delete the interactions of some pages that occurred before their topic's rows may expire, count them, and tell when the
+-- last of them became known.
 WITH gone AS (
     DELETE FROM interactions
     USING jsonb_to_recordset(:expires::jsonb) AS limits (topic text, occurred_before timestamptz, landed_before timestamptz)
@@ -11,9 +12,9 @@ WITH gone AS (
         AND interactions.ctid < :last::tid
         AND interactions.topic = limits.topic
         AND interactions.occurred_at < limits.occurred_before AND interactions.landed_at < limits.landed_before
-    RETURNING interactions.topic, interactions.partition
+    RETURNING interactions.topic, interactions.partition, interactions.known_at
 )
-SELECT topic, partition, count(*) FROM gone GROUP BY topic, partition;
+SELECT topic, partition, count(*), max(known_at) FROM gone GROUP BY topic, partition;
 
 -- name: expire_impressions(first, last, expires)
 -- Delete the impressions of some pages in the same way.
@@ -24,9 +25,9 @@ WITH gone AS (
         AND impressions.ctid < :last::tid
         AND impressions.topic = limits.topic
         AND impressions.occurred_at < limits.occurred_before AND impressions.landed_at < limits.landed_before
-    RETURNING impressions.topic, impressions.partition
+    RETURNING impressions.topic, impressions.partition, impressions.known_at
 )
-SELECT topic, partition, count(*) FROM gone GROUP BY topic, partition;
+SELECT topic, partition, count(*), max(known_at) FROM gone GROUP BY topic, partition;
 
 -- name: expire_feedback(first, last, expires)
 -- Delete the feedback of some pages in the same way.
@@ -37,9 +38,13 @@ WITH gone AS (
         AND feedback.ctid < :last::tid
         AND feedback.topic = limits.topic
         AND feedback.occurred_at < limits.occurred_before AND feedback.landed_at < limits.landed_before
-    RETURNING feedback.topic, feedback.partition
+    RETURNING feedback.topic, feedback.partition, feedback.known_at
 )
-SELECT topic, partition, count(*) FROM gone GROUP BY topic, partition;
+SELECT topic, partition, count(*), max(known_at) FROM gone GROUP BY topic, partition;
+
+-- name: gone_until(known_at)!
+-- Remember that interactions are gone that item statistics hold and nobody could count again.
+UPDATE statistics_progress SET whole_since = greatest(whole_since, :known_at);
 
 -- name: expire_dead_letters(landed_before, at_most)
 -- Delete some dead letters that are done with and landed before a time, and count them.

@@ -80,13 +80,30 @@ FROM known
 LEFT JOIN done_before USING (user_id, item_id, action)
 ORDER BY known_at, event_id;
 
--- name: events_of_items(item_ids, known_until)
--- All events of some items that became known before an instant, in the order in which they became known, and whether
--- each is a repeat.
-SELECT item_id, action, coalesce(value, 'NaN'), known_at,
-    row_number() OVER (PARTITION BY user_id, item_id, action ORDER BY known_at, event_id) > 1
-FROM interactions
-WHERE item_id = ANY(:item_ids) AND known_at < :known_until
+-- name: events_of_items(item_ids, known_since, known_until)
+-- Events of some items that became known in [known_since, known_until), in that order, and whether each is a repeat.
+SELECT item_id, action, value, known_at, repeat
+FROM (
+    SELECT event_id, item_id, action, coalesce(value, 'NaN') AS value, known_at,
+        row_number() OVER (PARTITION BY user_id, item_id, action ORDER BY known_at, event_id) > 1 AS repeat
+    FROM interactions
+    WHERE item_id = ANY(:item_ids) AND known_at < :known_until
+) AS known
+WHERE known_at >= :known_since
+ORDER BY known_at, event_id;
+
+-- name: landed_and_known_before(item_ids, read_since, read_until, known_until)
+-- Events of some items that landed in [read_since, read_until) and became known before an instant, in that order. A
+-- repeat is what has been counted before, be it of what happened later.
+SELECT item_id, action, value, known_at, repeat
+FROM (
+    SELECT event_id, item_id, action, coalesce(value, 'NaN') AS value, known_at, landed_at, row_number() OVER (
+            PARTITION BY user_id, item_id, action ORDER BY landed_at >= :read_since, known_at, event_id
+        ) > 1 AS repeat
+    FROM interactions
+    WHERE item_id = ANY(:item_ids) AND known_at < :known_until
+) AS known
+WHERE landed_at >= :read_since AND landed_at < :read_until
 ORDER BY known_at, event_id;
 
 -- name: newest_states(item_ids)
@@ -97,13 +114,19 @@ FROM item_statistics
 WHERE item_id = ANY(:item_ids)
 ORDER BY item_id, closed_at DESC;
 
--- name: forget_item_statistics(item_ids)!
--- Remove the rows of items that are about to be rebuilt.
-DELETE FROM item_statistics WHERE item_id = ANY(:item_ids);
+-- name: forget_item_statistics(item_ids, after)!
+-- Remove the rows of items that are about to be rebuilt from an edge on.
+DELETE FROM item_statistics WHERE item_id = ANY(:item_ids) AND closed_at > :after;
 
--- name: forget_all_statistics()!
--- Remove every row: the weights changed, nothing of the old holds.
-TRUNCATE item_statistics;
+-- name: forget_statistics_rows(item_ids, closed_at)!
+-- Remove one row of each of some items, where there is one.
+DELETE FROM item_statistics
+USING unnest(:item_ids::text[], :closed_at::timestamptz[]) AS replaced(item_id, closed_at)
+WHERE item_statistics.item_id = replaced.item_id AND item_statistics.closed_at = replaced.closed_at;
+
+-- name: forget_statistics(after)!
+-- Remove every row from an edge on: the weights changed. Not by TRUNCATE, for which readers would have to wait.
+DELETE FROM item_statistics WHERE closed_at > :after;
 
 -- name: copy_item_statistics()!
 -- Add rows of closed buckets.

@@ -61,7 +61,7 @@ SET LOCAL statement_timeout = '60s';
 
 -- name: statistics_progress()^
 -- How far item statistics have come, and by which weights; no row before the first refresh.
-SELECT closed_at, read_until, largest_rating, weights, events FROM statistics_progress;
+SELECT closed_at, read_until, largest_rating, weights, events, whole_since FROM statistics_progress;
 
 -- name: popular_items(at_most)
 -- Items by their decayed sum at the half-life of 60 days, brought to one moment; only those that may be shown.
