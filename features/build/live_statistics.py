@@ -1,7 +1,7 @@
 """Item statistics of the live tables, advanced bucket by bucket: the rows that serving reads."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -31,6 +31,8 @@ from features.settings import Settings
 EVENTS_AT_ONCE: Final = 100_000
 """Held in memory, and of a single bucket more: some 30 MB."""
 
+OnEvents = Callable[[int], None]
+
 _Row = tuple[str, str, float, datetime, bool]
 """Item id, action, value (NaN without one), when it became known, and whether it is a repeat."""
 _KNOWN_AT: Final = 3
@@ -47,7 +49,11 @@ class Refresh:
 
 
 def refresh_statistics(
-    settings: Settings, *, until: datetime | None = None, anew: tuple[datetime, datetime] | None = None
+    settings: Settings,
+    *,
+    until: datetime | None = None,
+    anew: tuple[datetime, datetime] | None = None,
+    on_events: OnEvents = lambda _: None,
 ) -> Refresh:
     """Return what was added after advancing the rows to the newest closed bucket; safe to repeat.
 
@@ -63,6 +69,8 @@ def refresh_statistics(
         The moment that counts as now; the database's clock by default.
     anew
         Items with events known in this half-open range are rebuilt as well.
+    on_events
+        Told of how many more events were counted, for a progress bar.
 
     Raises
     ------
@@ -76,7 +84,8 @@ def refresh_statistics(
     with connection, database_errors("refreshing item statistics"):
         read_until = landed_before(connection)
         with connection.transaction():
-            return _refresh(connection, read_until, min(until or read_until, read_until), said, anew)
+            now = min(until or read_until, read_until)
+            return _refresh(connection, read_until, now, said, anew=anew, on_events=on_events)
 
 
 def _refresh(
@@ -84,13 +93,15 @@ def _refresh(
     read_until: datetime,
     until: datetime,
     said: SaidWeights,
+    *,
     anew: tuple[datetime, datetime] | None,
+    on_events: OnEvents,
 ) -> Refresh:
     queries.lock_statistics(connection)
     before = read_progress(connection)
     shape, weights = before.weighed(connection, read_until, said)
     reached, closed_at = before.closed_at, max(before.closed_at, from_us(bucket_edge(to_us(until))))
-    counting = _Counting(connection, weights, before.base_at)
+    counting = _Counting(connection, weights, before.base_at, on_events)
     if weights != before.weights:
         queries.forget_statistics(connection, after=before.base_at)
         reached = before.base_at
@@ -117,6 +128,7 @@ class _Counting:
     connection: Connection
     weights: ActionWeights
     base_at: datetime
+    on_events: OnEvents
 
     def rebuild(self, late: Sequence[str], reached: datetime, landed: Mapping[str, datetime]) -> int:
         """Return how many rows items got by being computed anew up to the edge reached so far.
@@ -156,6 +168,7 @@ class _Counting:
             cursor.execute(query, parameters, binary=True)
             for rows in _whole_buckets(iter(lambda: cursor.fetchmany(EVENTS_AT_ONCE), [])):
                 written += self._write(_rows_of(self._weighed(rows, ids), ids, state))
+                self.on_events(len(rows))
         return written
 
     def _weighed(self, rows: Sequence[_Row], ids: IdMap) -> StatisticEvents:
