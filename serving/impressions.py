@@ -100,6 +100,10 @@ class Impressions:
         except UnavailableError as error:
             self._count("dropped", len(batch))
             log.warning("impressions_dropped", count=len(batch), error=str(error))
+        except asyncio.CancelledError:
+            # Some may have arrived: their ids make a second sending harmless.
+            self._queue.extendleft(reversed(batch))
+            raise
         else:
             self._count("sent", len(batch))
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from structlog.typing import EventDict
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, Impression
+from features.kafka_bulk import Message
 from serving.digests import AT_ONCE, Digests
 from serving.guard import Guard
 from serving.impressions import BATCH, Impressions
@@ -99,6 +101,41 @@ def test_a_defect_takes_its_own_batch_alone(logged: list[EventDict]) -> None:
     assert (count(metrics, "dropped"), count(metrics, "sent")) == (BATCH, 2)
     assert event_ids(sink.events) == [f"e{BATCH}", f"e{BATCH + 1}"]
     assert [line["event"] for line in logged] == ["impressions_defect"]
+
+
+@dataclass
+class SlowSink(MemorySink):
+    """Keeps nothing before `goes_on` is set."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Keep events."""
+        self.asked.set()
+        await self.goes_on.wait()
+        await super().send(messages)
+
+
+def test_impressions_under_way_when_the_server_ends_leave_with_the_last_ones() -> None:
+    metrics = Metrics()
+
+    async def use() -> SlowSink:
+        sink = SlowSink()
+        impressions = Impressions(sink, kafka(), metrics)
+        sending = asyncio.create_task(impressions.run())
+        for number in range(3):
+            impressions.offer(impression(number))
+        await asyncio.wait_for(sink.asked.wait(), 10)
+        impressions.offer(impression(3))
+        await cancelled(sending)
+        sink.goes_on.set()
+        await impressions.flush()
+        return sink
+
+    sink = asyncio.run(use())
+    assert event_ids(sink.events) == ["e0", "e1", "e2", "e3"]
+    assert (count(metrics, "sent"), count(metrics, "dropped")) == (4, 0)
 
 
 def test_who_asks_for_a_history_that_cannot_be_read_is_told_and_the_next_one_is_answered(
