@@ -88,7 +88,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     app.include_router(items_router(parts.reader, parts.search, parts.similar))
     app.include_router(onboarding_router(parts.onboarding))
     app.include_router(catalogue_router(parts.poster, parts.operators, admin))
-    app.include_router(model_router(parts.current, parts.keeper, parts.operators, parts.model_name, admin))
+    app.include_router(model_router(parts.current, parts.keeper, parts.operators, parts.model_name, admin, sees))
     model = ModelOperations(parts.moves, parts.trainings, parts.keeper, parts.operators)
     app.include_router(moves_router(model, admin))
     app.include_router(versions_router(parts.models, sees))

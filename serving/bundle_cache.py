@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import structlog
 
 from features.contracts.errors import ContractError, UnavailableError
+from features.folder_locks import locked
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +119,7 @@ class BundleCache:
 
     def open_kept(self, digest: str, open_bundle: Callable[[Path, str], Opened]) -> Opened | None:
         """Return what opens the bundle of a digest, None where it is not here; it is not pruned while that lives."""
-        lock = _locked(self.path(digest), fcntl.LOCK_SH)
+        lock = locked(self.path(digest), fcntl.LOCK_SH)
         if lock is None:
             return None
         try:
@@ -165,7 +166,7 @@ class BundleCache:
         return self._read(_NOTE, LastGood)
 
     def _removed(self, digest: str) -> bool:
-        lock = _locked(self.path(digest), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = locked(self.path(digest), fcntl.LOCK_EX | fcntl.LOCK_NB)
         if lock is None:
             return False
         try:
@@ -214,23 +215,6 @@ class BundleCache:
             return None
         except (ValueError, TypeError) as error:
             raise ContractError(f"{note}: {error}; expected what a server wrote. Delete the file to go on.") from error
-
-
-def _locked(folder: Path, how: int) -> int | None:
-    """Return a descriptor that holds a lock of a folder; None where it is not there, or locked and not to wait for."""
-    try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, how)
-        # Who had it until now may have removed it.
-        if folder.exists() and os.path.samestat(os.fstat(lock), folder.stat()):
-            return lock
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(lock)
-    return None
 
 
 def _is_bundle(entry: Path) -> bool:

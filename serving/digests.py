@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from features.contracts.errors import UnavailableError
+from serving.boundary import done
 
 AT_ONCE: Final = 100
 
 Read = Callable[[Sequence[str]], Awaitable[Mapping[str, int | None]]]
+_Asked = Mapping[str, "asyncio.Future[int | None]"]
 
 
 class Digests:
@@ -31,7 +34,7 @@ class Digests:
         Raises
         ------
         UnavailableError
-            If Postgres is away.
+            If Postgres is away, or what it says cannot be read.
         """
         answer = self._waiting.get(user_id)
         if answer is None:
@@ -45,17 +48,23 @@ class Digests:
         try:
             while self._waiting:
                 users = list(self._waiting)[:AT_ONCE]
-                await self._answer({user: self._waiting.pop(user) for user in users})
+                asked = {user: self._waiting.pop(user) for user in users}
+                if not await done(partial(self._answer, asked), "digests_defect", count=len(asked)):
+                    _refuse(asked, UnavailableError("digests of histories cannot be read; the log has the reason"))
         finally:
             self._reading = None
 
-    async def _answer(self, asked: Mapping[str, "asyncio.Future[int | None]"]) -> None:
+    async def _answer(self, asked: _Asked) -> None:
         try:
             found = await self._read(list(asked))
         except UnavailableError as error:
-            for answer in asked.values():
-                answer.set_exception(error)
-                answer.exception()  # somebody may have given up waiting: no complaint then
+            _refuse(asked, error)
         else:
             for user_id, answer in asked.items():
                 answer.set_result(found.get(user_id))
+
+
+def _refuse(asked: _Asked, error: UnavailableError) -> None:
+    for answer in asked.values():
+        answer.set_exception(error)
+        answer.exception()  # somebody may have given up waiting: no complaint then

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import Final
 
 import structlog
@@ -11,6 +12,7 @@ from features.contracts.events import Impression
 from features.contracts.times import from_us
 from features.kafka import message_of
 from serving.asks import Ask
+from serving.boundary import done
 from serving.guard import Guard
 from serving.listed import Listed
 from serving.metrics import Metrics
@@ -88,7 +90,8 @@ class Impressions:
     async def flush(self) -> None:
         """Send what waits, in one attempt."""
         while batch := self._waiting(BATCH):
-            await self._send(batch)
+            if not await done(partial(self._send, batch), "impressions_defect", count=len(batch)):
+                self._count("dropped", len(batch))
 
     async def _send(self, batch: list[Impression]) -> None:
         messages = [message_of(impression) for impression in batch]
@@ -97,6 +100,10 @@ class Impressions:
         except UnavailableError as error:
             self._count("dropped", len(batch))
             log.warning("impressions_dropped", count=len(batch), error=str(error))
+        except asyncio.CancelledError:
+            # Some may have arrived: their ids make a second sending harmless.
+            self._queue.extendleft(reversed(batch))
+            raise
         else:
             self._count("sent", len(batch))
 

@@ -26,8 +26,8 @@ class ItemStates:
     """The states of all items that a server has heard of, a row each; what has no known state counts as visible.
 
     Rows are only ever added, so that tables over them stay true while bundles come and go. Used in the event loop
-    alone. The masks handed out are never written again, so that they may go to other threads, and another object says
-    that something is different.
+    alone, but for `get`, which other threads may ask meanwhile. The masks handed out are never written again, so that
+    they may go to other threads, and another object says that something is different.
 
     Attributes
     ----------
@@ -163,11 +163,13 @@ class ItemStates:
         return self._existing
 
     def _row_of(self, item_id: str) -> int:
-        row = self._row.setdefault(item_id, len(self._states))
-        if row == len(self._states):
-            self._states.append(None)
+        row = self._row.get(item_id)
+        if row is None:
+            row = len(self._states)
             if row == len(self._hidden):
                 self._make_room()
+            self._states.append(None)
+            self._row[item_id] = row  # last: another thread that finds a row here goes and reads it
         return row
 
     def _make_room(self) -> None:

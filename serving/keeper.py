@@ -12,6 +12,7 @@ import structlog
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.statistics import StatisticsRows
 from features.contracts.weights import ActionWeights
+from serving.boundary import done
 from serving.bundle_slot import BundleSlot, Look, Outcome, Served
 from serving.growing import Grower
 from serving.item_states import table_of
@@ -260,13 +261,15 @@ class _Complaints:
 async def every(period_s: float, name: str, step: Callable[[], Awaitable[object]]) -> None:
     """Repeat a step until cancelled, whatever becomes of it: a server goes on with what it has."""
     complaints = _Complaints(name)
-    while True:
+
+    async def heard() -> None:
         try:
             await step()
         except MarqueeError as error:
             complaints.say(error)
-        except Exception:  # the boundary of a background task: a defect must show, and must not end the refreshes
-            log.exception("refresh_defect", what=name)
         else:
             complaints.over()
+
+    while True:
+        await done(heard, "refresh_defect", what=name)
         await asyncio.sleep(period_s)

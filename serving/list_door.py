@@ -17,6 +17,7 @@ from serving.replies import MAX_TAGS, respond, seconds
 PREFIX: Final = "/api/v1/recommend/"
 TEMPLATE: Final = "/api/v1/recommend/{user_id}"
 MAX_ID: Final = 256
+MAX_DIGITS: Final = 10
 
 _ELSEWHERE: Final = frozenset({b"content-length", b"transfer-encoding"})
 """A body is for the framework to refuse or to pass over."""
@@ -61,9 +62,9 @@ def _ask_of(scope: Scope, headers: dict[bytes, bytes]) -> Ask | None:
         return None
     milliseconds = None
     if deadline is not None:
-        # Digits alone: whatever else may be a number is for the framework to say.
-        if not deadline.isdigit() or not 1 <= int(deadline[:10]) <= MAX_DEADLINE_MS:
+        # Few digits alone: whatever else may be a number is for the framework to say.
+        if not deadline.isdigit() or len(deadline) > MAX_DIGITS or not 1 <= int(deadline) <= MAX_DEADLINE_MS:
             return None
-        milliseconds = int(deadline[:10])
+        milliseconds = int(deadline)
     query = read_query(scope["query_string"])
     return None if query is None else query.ask(user_id, seconds(milliseconds))

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from features.audit import Action
+
 
 class RecordedItem(BaseModel):
     """One place of a list as it was served."""
@@ -179,7 +181,7 @@ class AuditEntry(BaseModel):
     audit_event_id: int
     at: datetime
     actor: str = Field(description="`admin` for the API's token, `airflow:NAME` for Airflow's users, or an account.")
-    action: str = Field(examples=["reload"])
+    action: Action = Field(examples=["reload"])
     target: str = Field(examples=["7"])
     correlation_id: str = Field(description="`X-Request-Id` of the request, or the run in Airflow.")
     details: dict[str, Any]

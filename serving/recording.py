@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.ids import MISSING
 from features.served import Considered, Origin, ServedList
 from serving.asks import Ask
+from serving.boundary import done
 from serving.guard import Guard
 from serving.inputs import Inputs
 from serving.listed import Listed
@@ -112,16 +114,13 @@ class Records:
             await self._keep_or_say([await self._queue.get(), *self._waiting(BATCH - 1)])
 
     async def _keep_or_say(self, batch: list[Shown]) -> None:
-        try:
-            await self._keep(batch)
-        except Exception:  # the boundary of a background task: a defect must show, and must not end the records
+        if not await done(partial(self._keep, batch), "records_defect", count=len(batch)):
             self._count("dropped", len(batch))
-            log.exception("records_defect", count=len(batch))
 
     async def flush(self) -> None:
         """Keep what still waits, in one attempt."""
         while batch := self._waiting(BATCH):
-            await self._keep(batch)
+            await self._keep_or_say(batch)
 
     async def _keep(self, batch: list[Shown]) -> None:
         lists = await asyncio.to_thread(lambda: [served_list(shown) for shown in batch])

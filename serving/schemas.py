@@ -242,7 +242,7 @@ class RefusedVersion(BaseModel):
 
     version: str
     digest: str | None
-    reason: str
+    reason: str = Field(description="In full to the admin's token alone.")
     at: str
 
 
@@ -263,7 +263,9 @@ class ModelInfo(BaseModel):
     code_version: str | None
     statistics_closed_at: str | None
     refused: RefusedVersion | None = Field(description="The alias points to this one, but it must not be served.")
-    registry_error: str | None = Field(description="Why the registry cannot be read now.")
+    registry_error: str | None = Field(
+        description="Why the registry cannot be read now; in full to the admin's token alone."
+    )
 
 
 class ModelMove(BaseModel):

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
-from features.contracts.errors import ContractError
+from features.contracts.errors import ContractError, UnavailableError
 from features.db.connection import Connection, connect, database_errors
 from features.db.queries import queries
+from features.embedding import copies
 from features.settings import Settings
 from features.text.encoder import Encoder, EncoderError
-from features.text.files import read_encoder, verified
+from features.text.files import verified
 from features.text.manifest import MANIFEST, sealed
 
 PART_BYTES: Final = 4 << 20
@@ -103,20 +104,24 @@ def load_encoder(settings: Settings, digest: str, cache_folder: Path) -> Encoder
     digest
         Which encoder.
     cache_folder
-        Holds a folder for each encoder; made where it is missing. Several processes may share it.
+        Holds a folder for each encoder; made where it is missing. Several processes may share it. When another encoder
+        comes, copies go whose encoders are retired, or unknown to Postgres, and in use by none of them.
 
     Raises
     ------
     EncoderError
         If Postgres does not have it, or it cannot be run here.
     UnavailableError
-        If Postgres is away.
+        If Postgres is away, or the copy was removed while it was opened.
     """
-    try:
-        verified(cache_folder / digest, digest)
-    except EncoderError:
+    copy = cache_folder / digest
+    encoder = copies.opened(copy, digest)
+    if encoder is None:
         _fetch(settings, digest, cache_folder)
-    return read_encoder(cache_folder / digest, digest)
+        encoder = copies.opened(copy, digest)
+    if encoder is None:
+        raise UnavailableError(f"encoder {digest}: {copy} was removed while it was opened; it is fetched again later")
+    return encoder
 
 
 def name_encoders(connection: Connection, digests: Sequence[str]) -> None:
@@ -169,8 +174,10 @@ def _fetch(settings: Settings, digest: str, cache_folder: Path) -> None:
     try:
         with connect(settings, name="encoders") as connection, database_errors("reading an encoder"):
             _write(connection, digest, aside)
+            in_use = {one.digest for one in known_encoders(connection) if one.state != RETIRED}
         verified(aside, digest)
         _move(aside, cache_folder / digest, digest)
+        copies.prune(cache_folder, in_use | {digest})
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -194,10 +201,7 @@ def _move(aside: Path, target: Path, digest: str) -> None:
         with suppress(EncoderError):
             verified(target, digest)
             return
-        damaged = Path(tempfile.mkdtemp(dir=target.parent, prefix=".damaged-"))
-        with suppress(FileNotFoundError):
-            target.replace(damaged / digest)
-        shutil.rmtree(damaged, ignore_errors=True)
+        copies.remove(target)
     try:
         aside.rename(target)
     except OSError:

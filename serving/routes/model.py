@@ -23,14 +23,30 @@ _ADMIN: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def model_router(current: Current, keeper: Keeper, operators: Operators, model_name: str, admin: Require) -> APIRouter:
+_WHY_NOT: Final = "it must not be served; the admin's token tells why"
+_WHY_AWAY: Final = "it does not answer now; the admin's token tells why"
+
+
+def model_router(  # noqa: PLR0917  # what it shows, and who may see it
+    current: Current, keeper: Keeper, operators: Operators, model_name: str, admin: Require, sees: MaySee
+) -> APIRouter:
     """Return the routes about the served version."""
     router = APIRouter(tags=["model"], responses=PROBLEMS)
 
-    @router.get("/model/info", operation_id="model_info", summary="The served version", response_model=ModelInfo)
-    async def model_info() -> JsonResponse:
-        """Answer with the served version, and with the one that is refused if the alias points to such."""
-        return JsonResponse(describe_model(current, keeper, model_name))
+    @router.get(
+        "/model/info",
+        operation_id="model_info",
+        summary="The served version",
+        response_model=ModelInfo,
+        responses=MORE_PROBLEMS,
+        openapi_extra=MORE_SECURITY,
+    )
+    async def model_info(reasons: Annotated[bool, Depends(sees)]) -> JsonResponse:
+        """Answer with the served version, and with the one that is refused if the alias points to such.
+
+        Why it is refused, or the registry away, is told to the admin's token alone: those words hold paths, addresses.
+        """
+        return JsonResponse(describe_model(current, keeper, model_name, reasons=reasons))
 
     @router.post(
         "/model/reload",
@@ -98,8 +114,14 @@ def versions_router(models: Models, sees: MaySee) -> APIRouter:
     return router
 
 
-def describe_model(current: Current, keeper: Keeper, model_name: str) -> dict[str, Any]:
-    """Return the wire form of `/model/info`."""
+def describe_model(current: Current, keeper: Keeper, model_name: str, *, reasons: bool) -> dict[str, Any]:
+    """Return the wire form of `/model/info`.
+
+    Parameters
+    ----------
+    reasons
+        Whether it says why a version is refused and the registry away: such words hold paths and addresses.
+    """
     live, slot = current.live, keeper.slot
     known: dict[str, Any] = dict.fromkeys(ModelInfo.model_fields)
     if live is not None:
@@ -120,16 +142,16 @@ def describe_model(current: Current, keeper: Keeper, model_name: str) -> dict[st
     return known | {
         "model_name": model_name,
         "alias": slot.alias,
-        "refused": None if slot.refusal is None else _refused(slot.refusal),
-        "registry_error": slot.away,
+        "refused": None if slot.refusal is None else _refused(slot.refusal, reason=reasons),
+        "registry_error": slot.away if reasons or slot.away is None else _WHY_AWAY,
     }
 
 
-def _refused(refusal: Refusal) -> dict[str, Any]:
+def _refused(refusal: Refusal, *, reason: bool) -> dict[str, Any]:
     return {
         "version": refusal.version,
         "digest": refusal.digest,
-        "reason": refusal.reason,
+        "reason": refusal.reason if reason else _WHY_NOT,
         "at": _time(refusal.at_us),
     }
 

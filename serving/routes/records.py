@@ -75,7 +75,7 @@ def records_router(operators: Operators, current: Current, admin: Require) -> AP
         "/api/v1/admin/audit", operation_id="list_audit_events", summary="Who did what", response_model=AuditAnswer
     )
     async def list_audit_events(limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES)] = 100) -> JsonResponse:
-        """Answer with what operators did last: refreshes, replays, erasures, promotions, reloads."""
+        """Answer with what operators did last, newest first; `action` holds every kind of deed that is kept."""
         return JsonResponse(await operators.run(partial(jobs.list_audit, limit=limit), timeout_s=QUICK_S))
 
     return router

@@ -2,11 +2,12 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 
+from features.audit import Action
 from serving.app import create_app
 from tests.support.serving_parts import bench
 from tests.support.serving_texts import text_of
@@ -154,6 +155,10 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
                 walk(child)
 
     walk(document)
+
+
+def test_the_audit_names_every_act_that_is_kept(document: dict[str, Any]) -> None:
+    assert document["components"]["schemas"]["AuditEntry"]["properties"]["action"]["enum"] == list(get_args(Action))
 
 
 def test_examples_of_bodies_are_accepted_and_answers_have_their_schema(

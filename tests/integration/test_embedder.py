@@ -277,6 +277,22 @@ def test_a_copy_that_was_damaged_on_disk_is_fetched_again(rig: TextRig, tmp_path
         load_encoder(rig.settings, digest, tmp_path / "elsewhere")
 
 
+def test_when_an_encoder_is_fetched_copies_that_nobody_needs_go(rig: TextRig, tmp_path: Path) -> None:
+    retired, served, named, new = (rig.put(small_encoder(60, seed=seed)) for seed in range(4))
+    cache = tmp_path / "encoders"
+    in_use = load_encoder(rig.settings, served, cache)
+    for digest in (retired, named):
+        load_encoder(rig.settings, digest, cache)
+    (cache / "not of ours").mkdir()
+    rig.do("UPDATE encoders SET state = 'retired' WHERE digest = ANY(%s)", [retired, served])
+
+    load_encoder(rig.settings, new, cache)
+
+    assert {path.name for path in cache.iterdir()} == {"not of ours", served, named, new}
+    assert in_use.digest == served
+    assert load_encoder(rig.settings, retired, cache).digest == retired, "Postgres has it still"
+
+
 def test_an_embedder_fits_the_first_encoder_and_another_when_the_corpus_outgrows_it(
     rig: TextRig, wait_until: WaitUntil
 ) -> None:

@@ -235,7 +235,9 @@ def test_a_broken_version_is_refused_and_the_old_one_serves(  # noqa: PLR0917  #
         without_digest(registry, broken)
     with request_loop(api) as loop:
         registry.set_alias("champion", broken.version)
-        refused = wait_until(lambda: api.info()["refused"], 30, "it is refused")
+        refused = wait_until(
+            lambda: api.client.get("/model/info", headers=ADMIN).json()["refused"], 30, "it is refused"
+        )
     assert loop.failures == []
     assert set(loop.versions) == {sound}
     assert refused["version"] == broken.version

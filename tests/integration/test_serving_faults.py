@@ -105,6 +105,8 @@ def test_without_mlflow_it_starts_from_the_last_good_bundle(api: Api, wait_until
     assert api.client.get("/health/ready").status_code == 200
     info = wait_until(lambda: (info := api.info())["registry_error"] and info, 60, "the registry's absence is noticed")
     assert (info["digest"], info["version"]) == (digest, "1")
+    told = api.client.get("/model/info", headers={"Authorization": "Bearer let-me-in"}).json()["registry_error"]
+    assert (NOWHERE in told, NOWHERE in info["registry_error"]) == (True, False)
     answer = api.recommend("someone")
     assert len(items_of(answer)) == 20
     assert (answer["degraded"], answer["fallback_reason"]) == (False, "no_history")

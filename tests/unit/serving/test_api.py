@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features.contracts.errors import UnavailableError
 from features.contracts.events import Impression
 from features.contracts.profiles import UserHistory
 from features.contracts.weights import ActionWeights
@@ -229,6 +230,34 @@ def test_admin_routes_need_the_token(served: Bench) -> None:
     assert allowed.json() == {"outcome": "unchanged", "version": "1"}
     info = get(served, "/model/info").json()
     assert (info["version"], info["alias"], info["refused"], info["items"]) == ("1", "champion", None, 30)
+
+
+def test_why_a_version_is_refused_or_the_registry_away_is_told_to_the_admin_alone(
+    bare: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def info(**headers: str) -> httpx.Response:
+        return run(bare, lambda client: client.get("/model/info", headers=headers))  # type: ignore[no-any-return]
+
+    def told(**headers: str) -> tuple[str, str]:
+        found = info(**headers).json()
+        return found["refused"]["reason"], found["registry_error"]
+
+    def away(alias: str) -> None:
+        raise UnavailableError(f"http://mlflow.internal:5000: no answer about {alias}")
+
+    bare.registry.publish()
+    (bare.registry.folder / "gram.npy").write_bytes(b"")
+    admin = {"Authorization": f"Bearer {TOKEN}"}
+    assert info().json()["registry_error"] is None
+    monkeypatch.setattr(bare.registry, "by_alias", away)
+    reason, error = told(**admin)
+    assert "gram.npy" in reason
+    assert "http://mlflow.internal:5000" in error
+    for words in told():
+        assert "/" not in words
+        assert "gram" not in words
+        assert "the admin's token" in words
+    assert info(Authorization="Bearer of a gateway").status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Item states beside a bundle: visibility by the moment, categories, what the next read asks for."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
+from types import FrameType
 
 import numpy as np
 from hypothesis import given
@@ -114,6 +116,28 @@ def test_many_items_keep_their_states_while_room_is_made() -> None:
     states.visible(us(T0))
     states.apply([replace(PLAIN, item_id=str(n), hidden=n % 3 == 0) for n in range(5000)], T0)
     assert states.visible(us(T0)).tolist() == [n % 3 != 0 for n in range(5000)]
+
+
+def test_a_state_may_be_asked_for_at_any_moment_while_its_row_is_added() -> None:
+    states, asked = ItemStates(), 0
+
+    def ask(frame: FrameType, event: str, value: object) -> object:
+        """Ask as a thread does that gets its turn just here: real ones do so too rarely for a test."""
+        nonlocal asked
+        del event, value
+        frame.f_trace_opcodes = True
+        asked += 1
+        assert states.get("a") is None
+        return ask
+
+    before = sys.gettrace()
+    sys.settrace(ask)  # type: ignore[arg-type]  # of what it returns only that it is a function matters
+    try:
+        states.rows_of(["a"])
+    finally:
+        sys.settrace(before)
+    assert asked > 20
+    assert states.state(0) is None
 
 
 @given(

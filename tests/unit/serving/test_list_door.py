@@ -63,6 +63,21 @@ def test_both_ways_answer_the_same(
     asyncio.run(use())
 
 
+@pytest.mark.parametrize(
+    ("deadline", "status"),
+    [("0000001500", 200), ("00000001500", 200), ("0000001500999", 422), ("00000000000", 422), ("9" * 50, 422)],
+)
+def test_a_deadline_of_many_digits_is_read_the_same_both_ways(served: Bench, deadline: str, status: int) -> None:
+    async def use() -> list[httpx.Response]:
+        headers = {"X-Deadline-Ms": deadline}
+        async with served.client() as client:
+            return [await client.get("/api/v1/recommend/u", headers=headers | more) for more in ({}, BY_THE_FRAMEWORK)]
+
+    here, there = asyncio.run(use())
+    assert (here.status_code, there.status_code) == (status, status)
+    assert said(here) == said(there)
+
+
 def test_well_formed_requests_do_not_reach_the_framework(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
 
