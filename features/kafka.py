@@ -405,7 +405,8 @@ class Admin:
             dead_letter_topic(topic): _new_topic(1, **{"max.message.bytes": str(MAX_MESSAGE_BYTES)}) for topic in topics
         }
         with kafka_errors("creating topics"):
-            missing = {name: new for name, new in wanted.items() if name not in self._admin.list_topics()}
+            there = set(self._admin.list_topics())
+            missing = {name: new for name, new in wanted.items() if name not in there}
             created = [name for name, new in missing.items() if self._create(name, new)]
             self._admin.wait_for_topics(created)
         return created

@@ -2,7 +2,7 @@
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from training.steps.folders import fresh_folder
 from training.steps.state import write_atomically
 
 _WORK: Final = "_work"
+_NOT_SHOWN: Final = f"{_WORK}/not_shown.json"
 _LOCK: Final = ".lock"
 
 _T = TypeVar("_T")
@@ -98,6 +99,14 @@ class BatchFolder:
     def inputs(self) -> Path:
         """Return the folder of what is scored."""
         return self.path / _WORK
+
+    def note_not_shown(self, item_ids: Sequence[str]) -> None:
+        """Write which items may not be shown, beside what is scored."""
+        write_atomically(self.path / _NOT_SHOWN, _pretty(item_ids))
+
+    def not_shown(self) -> list[str] | None:
+        """Return the ids of items that may not be shown; None where none, or an earlier version, began."""
+        return self._read(_NOT_SHOWN, list[str])
 
     def drop_inputs(self) -> None:
         """Remove what was scored."""

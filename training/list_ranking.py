@@ -34,6 +34,7 @@ from training.metrics import STANDARD_ERRORS, Estimate
 from training.progress import Progress, silent
 from training.ranker import RankerFit, fit_ranker
 from training.retrieval import Training, fit_retrieval
+from training.split import known_before
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ class ListSource:
 
     def groups(self, entries: Entries, begin_us: int) -> list[Group]:
         """Return the groups of lists that begin at a time or later, retrieval fitted on what was known before it."""
-        before = self.interactions.take(np.flatnonzero(self.interactions.at_us < begin_us))
+        before = self.interactions.take(known_before(self.interactions, begin_us))
         known = before.with_items_of_rows().on_backtest_clock()
         until_us = int(known.at_us[-1]) + 1 if known.has_clock else VIRTUAL_SPAN_US
         categories, facts = load_categories(self.items, known.items), load_facts(self.items, known.items)
@@ -144,12 +145,12 @@ def rank_lists(source: ListSource, begin_us: int, progress: Progress = silent) -
     Raises
     ------
     ContractError
-        If no list begins at or after the time, or no interaction before it.
+        If no list begins at or after the time, or no interaction was known before it.
     """
     entries = np.arange(np.searchsorted(source.lists.at_us, begin_us), len(source.lists))
-    if not len(entries) or not (source.interactions.at_us < begin_us).any():
+    if not len(entries) or not len(known_before(source.interactions, begin_us)):
         raise ContractError(
-            f"impressions: {len(entries)} lists at or after {begin_us}, and something must have been done before it: "
+            f"impressions: {len(entries)} lists at or after {begin_us}, and something must have been known before it: "
             "choose a cut inside the data"
         )
     later = source.groups(entries, begin_us)
@@ -182,7 +183,7 @@ def _fit(source: ListSource, begin_us: int, spec: FeatureSpec, progress: Progres
     """Return what orders lists best on the latest window before a time, None where lists with clicks are too few."""
     windows = []
     for start_us, entries in source.lists.windows(begin_us):
-        if (source.interactions.at_us < start_us).any():
+        if len(known_before(source.interactions, start_us)):
             progress(f"lists: window of {len(entries)}")
             windows.append(source.groups(entries, start_us))
     if len(windows) < 2 or sum(bool(group.hit.any()) for window in windows for group in window) < _FEWEST_LISTS:

@@ -30,8 +30,6 @@ LARGEST_PART: Final = 10_000
 PARTS: Final = 64
 """A kill costs a part: users are divided into about so many, none smaller or larger than these."""
 
-_NOT_SHOWN: Final = "not_shown.txt"
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -82,7 +80,8 @@ def read_users(file: Path) -> list[str]:
             raise ContractError(f"{file}: column {USER!r} is missing; found {list(frame.columns)}")
         ids = frame[USER].astype(str).tolist()
     else:
-        ids = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        # As bytes: ids may hold what text files and `splitlines` take for the end of a line.
+        ids = [line.strip(" \t\r") for line in file.read_bytes().decode().split("\n")]
     users = [user for user in dict.fromkeys(ids) if user]
     if not users:
         raise ContractError(f"{file}: holds no user ids; expected a column {USER!r}, or one id per line")
@@ -131,14 +130,19 @@ def recommend_batch(
             progress(f"{folder.path}: complete since {done.finished_at.isoformat()}, nothing to do")
             folder.drop_inputs()
             return done
-    else:
+    as_of = asked.as_of or (now if begun is None else begun.as_of)
+    if begun is not None and folder.not_shown() is None:
+        folder.clear()  # an earlier version began it, whose list of hidden items could be read in two ways
+        begun = None
+    if begun is None:
         remember_folder(settings.work_dir, folder.path)
         progress("copying what is known from Postgres")
-        _copy_inputs(settings, folder.fresh_inputs(), asked.as_of or now)
+        write_snapshot(settings, folder.fresh_inputs(), to_us(as_of))
+        folder.note_not_shown(items_not_shown(settings, as_of))
     with tempfile.TemporaryDirectory(prefix="marquee-recommend-") as downloaded:
         bundle = open_bundle(registry.download(version.version, Path(downloaded)), str(version.digest))
         population = Population.of(folder.inputs, bundle, asked.users)
-        run = begun or _run(registry.model_name, version, asked, asked.as_of or now, len(population.users))
+        run = begun or _run(registry.model_name, version, asked, as_of, len(population.users))
         if begun is None:
             folder.begin(run)
         _score(folder, bundle, population, run, threads=threads, progress=progress)
@@ -174,11 +178,6 @@ def _whose(users_file: str | None) -> str:
     return "everyone" if users_file is None else f"those of a file ({users_file[:12]})"
 
 
-def _copy_inputs(settings: Settings, folder: Path, as_of: datetime) -> None:
-    write_snapshot(settings, folder, to_us(as_of))
-    (folder / _NOT_SHOWN).write_text("\n".join(items_not_shown(settings, as_of)), encoding="utf-8")
-
-
 def _run(model_id: str, version: RegisteredVersion, asked: Asked, as_of: datetime, users: int) -> BatchRun:
     part_users = asked.part_users or min(max(-(-users // PARTS), SMALLEST_PART), LARGEST_PART)
     return BatchRun(
@@ -204,7 +203,7 @@ def _score(
     progress(f"{run.users:,} users in {run.parts} parts, {run.parts - len(missing)} of them finished before")
     if not missing:
         return
-    eligible = eligible_items(bundle.items, (folder.inputs / _NOT_SHOWN).read_text(encoding="utf-8").split("\n"))
+    eligible = eligible_items(bundle.items, folder.not_shown() or [])
     started, before = time.monotonic(), done
     with Scorer(bundle, population, run, eligible, threads) as scorer:
         for number in missing:

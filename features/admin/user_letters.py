@@ -2,23 +2,18 @@
 
 import re
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from features.contracts.event_problems import UNREADABLE
-from features.contracts.events import without_registry_header
+from features.admin.letter_users import is_json, users_in, users_named
 from features.db.connection import Connection
 from features.db.queries import queries
-from features.kafka import FEEDBACK, ITEMS
+from features.kafka import FEEDBACK
 
 LETTERS_AT_ONCE: Final = 500
-_NO_USER_KEY: Final = frozenset({ITEMS, FEEDBACK})
-"""Topics whose messages travel under another key than a user's id."""
-_NAMES_A_USER: Final = re.compile(r"(^|_)(user|profile|member|customer)(_?id)?$", re.IGNORECASE)
-"""Members in which a number is a user's id; anywhere else it may be a rating or a place."""
 
 
 def letters_of(
@@ -58,20 +53,21 @@ def holds_user(raw: bytes, user_id: str) -> bool:
     >>> holds_user(b'{"user_id": "a\\u002Fb", "val', "a/b"), holds_user(b'{"user_id": "a\\/b", "val', "a/b")
     (True, True)
     """
-    try:
-        content = msgspec.json.decode(without_registry_header(raw))
-    except UNREADABLE:
-        return _word(user_id).search(raw) is not None
-    return any(_is_user(name, value, user_id) for name, value in _values(content, ""))
+    return user_id in users_in(raw) or _is_word_of(raw, user_id)
 
 
 def _holds(letter: tuple[Any, ...], user_id: str, keys: Collection[bytes]) -> bool:
     topic, key, raw, fixed_raw = letter
     if topic == FEEDBACK and key in keys:
         return True
-    if topic not in _NO_USER_KEY and key == user_id.encode():
+    if user_id in users_named(topic, key, raw) or _is_word_of(raw, user_id):
         return True
-    return holds_user(raw, user_id) or (fixed_raw is not None and holds_user(fixed_raw, user_id))
+    return fixed_raw is not None and holds_user(fixed_raw, user_id)
+
+
+def _is_word_of(raw: bytes, user_id: str) -> bool:
+    """Return whether bytes that are no JSON hold an id as a word: who looks for one misses no form of it."""
+    return not is_json(raw) and _word(user_id).search(raw) is not None
 
 
 def needles(user_id: str) -> list[bytes]:
@@ -103,23 +99,3 @@ def _written(character: str) -> bytes:
     short = {character.encode(), msgspec.json.encode(character)[1:-1], *([b"\\/"] if character == "/" else [])}
     long = _escaped(character, "04x").encode()
     return b"(?:" + b"|".join(map(re.escape, sorted(short))) + b"|(?i:" + re.escape(long) + b"))"
-
-
-def _values(content: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield each text and number that JSON holds, with the name of the member that it lies in."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            yield "", key
-            yield from _values(value, key)
-    elif isinstance(content, list):
-        for value in content:
-            yield from _values(value, name)
-    else:
-        yield name, content
-
-
-def _is_user(name: str, value: Any, user_id: str) -> bool:
-    if isinstance(value, str):
-        # A short number as text may be anything but where a user is named.
-        return value == user_id and (not user_id.isdecimal() or bool(_NAMES_A_USER.search(name)))
-    return type(value) is int and str(value) == user_id and bool(_NAMES_A_USER.search(name))

@@ -1,5 +1,6 @@
 """`announce`: tell the world that a training began or ended, or that lists were made anew."""
 
+import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +10,7 @@ import msgspec
 import typer
 
 from features.contracts.errors import ContractError
-from features.kafka import TRAINING_COMPLETED, TRAINING_STARTED, EventProducer
+from features.kafka import TRAINING_COMPLETED, TRAINING_STARTED, EventProducer, wait_all
 from features.settings import Settings, load_settings
 
 TIMEOUT_S = 10
@@ -83,7 +84,8 @@ def announce(
 def _send(settings: Settings, topic: str, run: str, message: dict[str, Any]) -> None:
     producer = EventProducer(settings)
     try:
-        producer.send_bytes(topic, run.encode(), msgspec.json.encode(message)).result(TIMEOUT_S)
+        sent = producer.send_bytes(topic, run.encode(), msgspec.json.encode(message))
+        wait_all([sent], time.monotonic() + TIMEOUT_S)
     finally:
         producer.close()
     typer.echo(f"announced on {topic}")

@@ -145,7 +145,8 @@ def search(
 
 def _forms(file: Path) -> list[dict[str, Any]]:
     text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    return [_object(line) for line in text.splitlines() if line.strip()]
+    # Not `splitlines`: texts in JSON may hold other ends of lines as they are.
+    return [_object(line) for line in text.split("\n") if line.strip()]
 
 
 def _object(text: str) -> dict[str, Any]:

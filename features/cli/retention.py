@@ -36,8 +36,9 @@ def retain(
         tasks: dict[str, TaskID] = {}
 
         def show(table: str, done: int, pages: int) -> None:
-            task = tasks.setdefault(table, bar.add_task(table, total=pages) if table not in tasks else TaskID(0))
-            bar.update(task, completed=done)
+            if table not in tasks:
+                tasks[table] = bar.add_task(table, total=pages)
+            bar.update(tasks[table], completed=done)
 
         how: dict[str, Any] = {"record_days": settings.record_days, "dry_run": dry_run, "on_pages": show}
         now = datetime.now(UTC)

@@ -3,6 +3,7 @@
 `recommendations.parquet/` holds the parts, `_run.json` says what they are made of, and `_SUCCESS` comes last.
 """
 
+import json
 import uuid
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,10 @@ SUCCESS: Final = "_SUCCESS"
 ANNOUNCED: Final = "_ANNOUNCED"
 """Beside it once the lists were announced."""
 WRITTEN: Final = "batch_folders.txt"
-"""In the work folder: a line for each folder that lists were written into, wherever it lies; erasures look there."""
+"""In the work folder: a line for each folder that lists were written into, wherever it lies; erasures look there.
+
+A line is a JSON text, for a path may hold line breaks, and bytes that are no UTF-8; earlier versions wrote the path.
+"""
 
 _NAMESPACE: Final = uuid.UUID("6f0c1d6e-5a51-5d0b-9a53-0b7c8a2f4e11")
 
@@ -88,13 +92,14 @@ def remember_folder(work_dir: Path, folder: Path) -> None:
     """Note that lists of users are written into a folder; again changes nothing."""
     if folder.resolve() not in written_folders(work_dir):
         work_dir.mkdir(parents=True, exist_ok=True)
-        with (work_dir / WRITTEN).open("a", encoding="utf-8") as notes:
-            notes.write(f"{folder.resolve()}\n")
+        with (work_dir / WRITTEN).open("a", encoding="ascii") as notes:
+            notes.write(f"{json.dumps(str(folder.resolve()))}\n")
 
 
 def written_folders(work_dir: Path) -> list[Path]:
     """Return the folders that lists were written into, in order; some may be gone since."""
     try:
-        return [Path(line) for line in (work_dir / WRITTEN).read_text(encoding="utf-8").splitlines() if line]
+        lines = (work_dir / WRITTEN).read_bytes().decode().split("\n")
     except FileNotFoundError:
         return []
+    return [Path(json.loads(line) if line.startswith('"') else line) for line in lines if line]

@@ -6,7 +6,6 @@ from typing import Final
 
 from features.contracts.errors import MarqueeError
 
-KEY_BYTES: Final = 32
 _NAME_DIGITS: Final = 16
 _CHECK: Final = b"\0which secret"
 """No user's id holds U+0000, so that no user's key tells this."""

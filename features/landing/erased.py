@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from features.admin.erasure_secret import refuse_another_secret
+from features.admin.letter_users import users_named
 from features.contracts.erasure import user_key
 from features.contracts.events import BaseEvent, Feedback, Impression, Interaction, User
 from features.db.connection import Connection
 from features.db.queries import queries
-from features.landing.rows import Decoded, Partition, Row, Rows
+from features.landing.rows import DeadLetter, Decoded, Partition, Row, Rows
 
 USER_COLUMN: Final[Mapping[type[BaseEvent], int]] = {Interaction: 1, Impression: 1, User: 1, Feedback: 2}
 """Where the row of each kind of event that has a user names them."""
@@ -63,10 +64,14 @@ class Erased:
         if not self._keys:
             return decoded, Counter()
         rows, dropped = self.drop_rows(decoded.rows)
-        dead = [letter for letter in decoded.dead if not (letter.key and letter.key.decode(errors="replace") in self)]
+        dead = [letter for letter in decoded.dead if not self._named_by(letter)]
         dropped.update(letter.place[:2] for letter in decoded.dead)
         dropped.subtract(letter.place[:2] for letter in dead)
         return Decoded(rows, dead, decoded.late, decoded.ahead), dropped
+
+    def _named_by(self, letter: DeadLetter) -> bool:
+        named = users_named(letter.place.topic, letter.key, letter.raw)
+        return any(user_id in self for user_id in named)
 
     def drop_rows(self, rows: Rows) -> tuple[dict[type[BaseEvent], Sequence[Row]], Counter[Partition]]:
         """Return rows without those of erased users, and how many of each partition that were."""

@@ -7,31 +7,12 @@ from typing import Final
 
 from features.text import minilm, svd
 from features.text.encoder import Encoder, EncoderError
-from features.text.manifest import MANIFEST, EncoderManifest, manifest_of, sealed, stored_part
+from features.text.manifest import MANIFEST, EncoderManifest, manifest_of, stored_part
 
 _READERS: Final[Mapping[str, Callable[[Path, Mapping[str, int | float | str]], Encoder]]] = {
     svd.KIND: svd.read,
     minilm.KIND: minilm.read,
 }
-_CHUNK: Final = 1 << 20
-
-
-def write_encoder(encoder: Encoder, folder: Path) -> str:
-    """Write an encoder into a new or empty folder and return its digest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise EncoderError(f"encoder folder {folder} is not empty; encoders are never written over: name a new folder.")
-    raw, digest = sealed(encoder)
-    for name, content in encoder.files().items():
-        _write(folder / name, content)
-    _write(folder / MANIFEST, raw)
-    return digest
-
-
-def files_of(folder: Path) -> dict[str, Path]:
-    """Return an encoder's files by name, the manifest among them, for keeping elsewhere."""
-    manifest = manifest_of((folder / MANIFEST).read_bytes(), folder)
-    return {name: folder / name for name in (MANIFEST, *sorted(manifest.files))}
 
 
 def read_encoder(folder: Path, expected_digest: str) -> Encoder:
@@ -68,12 +49,3 @@ def verified(folder: Path, expected_digest: str) -> EncoderManifest:
                 "fetch it again."
             )
     return manifest
-
-
-def _write(path: Path, content: bytes | Path) -> None:
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-        return
-    with content.open("rb") as source, path.open("xb") as target:
-        while chunk := source.read(_CHUNK):
-            target.write(chunk)

@@ -143,6 +143,21 @@ def test_killed_in_the_middle_it_goes_on_and_gives_what_an_unbroken_run_gives(
     assert not list(parts.glob(".*"))
 
 
+def test_a_batch_whose_hidden_items_were_not_kept_begins_anew_at_its_own_moment(
+    environment: Environment, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert recommend(environment, out, "--part-users", "60").returncode == 0
+    before = pd.read_parquet(out)
+    # As an earlier version of the command left it: begun, and without the file that this one reads.
+    (out / "_SUCCESS").unlink()
+    (out / "recommendations.parquet" / "part-00004.parquet").unlink()
+    again = recommend(environment, out, "--part-users", "60")
+    assert again.returncode == 0, again.stderr
+    assert "0 of them finished before" in again.stderr
+    pd.testing.assert_frame_equal(pd.read_parquet(out), before)
+
+
 def test_lists_of_something_else_are_refused_and_restart_replaces_them(
     environment: Environment, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Erasing a user, with real Postgres and Kafka: nothing of them stays, and the counts still hold."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from features.contracts.erasure import ErasureSecretError, user_key
 from features.contracts.events import Event, encode_event, stamp_event
 from features.contracts.parts import FOLDER, whole
 from features.db.connection import connect
-from features.kafka import IMPRESSIONS, INTERACTIONS
+from features.kafka import IMPRESSIONS, INTERACTIONS, ITEMS, wait_all
 from features.settings import Settings
 from tests.support.landing import START, Rig, interaction, recreate_topics
 
@@ -274,4 +275,21 @@ def test_a_replayed_topic_does_not_bring_an_erased_user_back(rig: Rig) -> None:
     rig.produce(life("anna"))
     rig.land_all()
     assert "interactions" not in held(rig, "anna")
+    assert rig.command("reconcile", check=False).returncode == 0
+
+
+def test_letters_of_an_erased_user_are_left_out_and_those_of_an_item_of_the_same_number_kept(rig: Rig) -> None:
+    erased(rig, "42")
+    of_user = [b'{"user_id":"42","item_id":"7","act', b'{"user_id": 42, "item_id": 7, "action": 1}']
+    of_others = [b'{"user_id":"43","item_id":"42","act']
+    of_item = [b'{"item_id": "42", "title": 1}', b'{"item_id": "42", "tit']
+    with rig.producer() as producer:
+        deadline = time.monotonic() + 60
+        sent = [producer.send_bytes(INTERACTIONS, None, raw) for raw in (*of_user, *of_others)]
+        sent += [producer.send_bytes(ITEMS, b"42", raw) for raw in of_item]
+        wait_all(sent, deadline)
+    rig.land_all()
+
+    assert sorted(bytes(raw) for (raw,) in rig.rows("SELECT raw FROM dead_letters")) == sorted([*of_others, *of_item])
+    assert rig.counters()["skipped"] == len(of_user)
     assert rig.command("reconcile", check=False).returncode == 0

@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from features.contracts.events import BaseEvent, Interaction, Item, User
-from features.landing.bulk import importing
+from features.landing.bulk.batches import Reader
 from features.landing.bulk.files import FileError, open_table
-from features.landing.bulk.importing import Imported
+from features.landing.bulk.importing import Imported, import_table, look
 from features.settings import Settings
 from tests.support.tables import fill
 
@@ -30,7 +30,12 @@ def settings(database_url: str) -> Settings:
 def import_file(
     settings: Settings, kind: type[BaseEvent], path: Path, now: datetime, *, skip_bad: bool = False
 ) -> Imported:
-    return importing.import_file(settings, kind, open_table(path), now, skip_bad=skip_bad)
+    """Return what looking at a file and importing it did, as the command does both."""
+    with Reader(open_table(path), kind, now) as reader:
+        report = look(reader)
+        if not skip_bad:
+            report.refuse()
+        return import_table(settings, reader, skip_bad=skip_bad)
 
 
 def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:

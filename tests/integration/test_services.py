@@ -6,6 +6,10 @@ import urllib.request
 import kafka
 import psycopg
 import pytest
+from pydantic import SecretStr
+
+from features.kafka import Admin
+from features.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -26,6 +30,23 @@ def test_kafka_keeps_what_was_produced(kafka_bootstrap: str) -> None:
     producer.close()
     admin.close()
     assert written.offset == 0
+
+
+def test_topics_are_looked_up_once_however_many_are_made(
+    kafka_bootstrap: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, look_up = [], kafka.KafkaAdminClient.list_topics
+
+    def counted(admin: kafka.KafkaAdminClient) -> object:
+        asked.append(admin)
+        return look_up(admin)
+
+    monkeypatch.setattr(kafka.KafkaAdminClient, "list_topics", counted)
+    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    with Admin(settings) as admin:
+        made = admin.create_topics(["looked_up", "looked_up_too"])
+    assert {"looked_up", "looked_up_too", "looked_up_dlq"} <= set(made)
+    assert len(asked) == 1
 
 
 def test_mlflow_answers_from_postgres(mlflow_uri: str, postgres_url: str) -> None:

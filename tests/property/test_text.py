@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from features.text.documents import Document, document_of
 from features.text.encoder import EncoderError, query_of
-from features.text.files import read_encoder, write_encoder
+from features.text.files import read_encoder
 from features.text.folding import fold
 from features.text.loops import END, N_WORDS
 from features.text.search import HALVES, LEAST, LIKENESS, TextIndex
 from features.text.svd import SvdEncoder, fit_svd
 from features.text.terms import Terms, joined, places, plain_terms
+from tests.support.encoder_files import write_encoder
 from tests.support.library import library
 
 POISON = {

@@ -90,7 +90,7 @@ class Evidence:
     window_start_us
         Where the judging window begins: the later end of training.
     interactions_before
-        Interactions of the run's data before the candidate's end of training.
+        Interactions of the run's data known before the candidate's end of training.
     changed
         How the run's data differ from what was taken; empty where they do not.
     leaks

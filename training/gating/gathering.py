@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from training.bundle.bundle import Bundle
 from training.data import Interactions
 from training.evaluate import evaluate
@@ -13,6 +11,7 @@ from training.gating.parts import Parts, parts_by_length, parts_by_popularity
 from training.gating.provenance import categories_held, items_held, leaks
 from training.gating.timing import fastest_ms, list_calls
 from training.gating.window import Listed, Window
+from training.split import known_before
 
 POPULARITY = TITLES["popular"]
 
@@ -67,7 +66,7 @@ def gather(
         popularity=popularity,
         champion=None if champion is None else _beside(window, bundle, listed, champion),
         window_start_us=window.start_us,
-        interactions_before=int(np.count_nonzero(interactions.at_us < bundle.manifest.trained_until_us)),
+        interactions_before=len(known_before(interactions, bundle.manifest.trained_until_us)),
         leaks=leaks(bundle, interactions, candidate.window_start_us, candidate.erased),
     )
     return _with_latency(evidence, window, bundle, champion) if timed and evidence.users else evidence

@@ -8,6 +8,7 @@ from training.bundle.bundle import Bundle
 from training.data import Interactions
 from training.gating.evidence import Held
 from training.gating.told import at
+from training.split import known_before
 
 
 def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int, erased: int = 0) -> tuple[str, ...]:
@@ -28,7 +29,7 @@ def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int, eras
         found.append(f"trained until {at(until_us)}, but the judging window begins at {at(window_start_us)}")
     elif until_us > int(interactions.at_us[-1]):
         found.append(f"trained until {at(until_us)}, which leaves nothing of the run's data to judge it on")
-    learned, there = learned_from(bundle, interactions), int(np.count_nonzero(interactions.at_us < window_start_us))
+    learned, there = learned_from(bundle, interactions), len(known_before(interactions, window_start_us))
     if learned > there + erased:
         found.append(f"learned from {learned:,} interactions, but there were {there:,} before the judging window")
     early = _met_too_early(bundle, interactions, window_start_us)
@@ -78,13 +79,12 @@ def _held(candidate: Bundle, champion: Bundle) -> tuple[npt.NDArray[np.bool_], n
 
 
 def _met_too_early(bundle: Bundle, interactions: Interactions, window_start_us: int) -> list[str]:
-    """Return the items that a bundle learned of although the data hold no event on them before the window."""
-    later, before = (np.zeros(len(interactions.items), dtype=bool) for _ in range(2))
-    is_later = interactions.at_us >= window_start_us
-    later[interactions.item[is_later]] = True
-    before[interactions.item[~is_later]] = True
+    """Return the items that a bundle learned of although no event on them was known before the window."""
+    held, before = (np.zeros(len(interactions.items), dtype=bool) for _ in range(2))
+    held[interactions.item] = True
+    before[interactions.item[known_before(interactions, window_start_us)]] = True
     before |= interactions.start().state.seen > 0
-    new = np.flatnonzero(later & ~before)
+    new = np.flatnonzero(held & ~before)
     position = bundle.items.index_or_missing(interactions.items.external(new))
     met = np.append(bundle.parts.state.seen > 0, False)  # what `MISSING` points to
     return interactions.items.external(new[met[position]])

@@ -18,6 +18,7 @@ from training.gating.provenance import learned_from
 from training.judging import judged_after
 from training.lists import recommend_all
 from training.metrics import per_user
+from training.split import known_before
 
 _TOP = 10
 
@@ -45,12 +46,12 @@ class Window:
 
     @cached_property
     def popularity(self) -> ItemPopularity:
-        """Return how popular the items of the data were before."""
+        """Return how popular the items of the data were known to be before."""
         return ItemPopularity.of(self._before)
 
     @cached_property
     def history_length(self) -> npt.NDArray[np.int64]:
-        """Return how many events each judged user had before, whatever a bundle knows of them."""
+        """Return how many events of each judged user were known before, whatever a bundle knows of them."""
         return np.bincount(self._before.user, minlength=len(self.interactions.users))[self.own.users]
 
     def judged(self, bundle: Bundle | None) -> Judged:
@@ -84,7 +85,7 @@ class Window:
 
     @cached_property
     def _before(self) -> Interactions:
-        return self.interactions.take(np.flatnonzero(self.interactions.at_us < self.start_us))
+        return self.interactions.take(known_before(self.interactions, self.start_us))
 
     def _position(self, bundle: Bundle) -> npt.NDArray[np.int32]:
         """Return where each item of a bundle stands in the data."""

@@ -4,7 +4,6 @@ Runs that registered a version, and runs that did not (skipped, failed, made aga
 of the latter must not cost the data of a version.
 """
 
-import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def _runs(work_dir: Path) -> Iterator[Path]:
 def _removed(run: RunFolder) -> bool:
     try:
         with run.locked(wait=False):
-            shutil.rmtree(run.path)
+            run.remove()
     except RunError:
         return False
     return True

@@ -4,10 +4,11 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 import structlog
@@ -25,6 +26,7 @@ PROMOTED: Final = "promoted"
 KEPT: Final = "kept"
 """What the step `promote` comes to: the alias moved, or it stays."""
 
+_LOCK: Final = ".lock"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -134,25 +136,50 @@ class RunFolder:
     def locked(self, *, wait: bool = True) -> Iterator[None]:
         """Hold the run for one process: a retry must not work beside a task that only seems to be dead.
 
-        It waits for that one to end, and then finds what it has finished. The kernel drops the lock with the process
-        that holds it, however that ends.
+        It waits for that one to end, and then finds what it has finished: nothing, where it removed the run. The kernel
+        drops the lock with the process that holds it, however that ends.
 
         Raises
         ------
         RunError
             If another process works on this run, and `wait` is False.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                busy = f"run {self.run!r}: another process works on it (lock {lock.name})"
-                if not wait:
-                    raise RunError(busy) from None
-                log.warning("waiting", reason=busy)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._lock_file(wait=wait):
             yield
+
+    def remove(self) -> None:
+        """Remove the run's files; only who holds the run may.
+
+        The lock goes last: who comes meanwhile finds it held, and who waited for it sees that it is gone.
+        """
+        for entry in self.path.iterdir():
+            if entry.name != _LOCK:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        (self.path / _LOCK).unlink()
+        with suppress(OSError):  # not empty: another process has begun the run anew
+            self.path.rmdir()
+
+    def _lock_file(self, *, wait: bool) -> IO[bytes]:
+        """Return the run's lock, held and in its place: who held it until now may have removed the run."""
+        place = self.path / _LOCK
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError), ExitStack() as opened:
+                lock = opened.enter_context(place.open("ab"))
+                self._take(lock, wait=wait)
+                if os.path.samestat(os.fstat(lock.fileno()), place.stat()):
+                    opened.pop_all()
+                    return lock
+
+    def _take(self, lock: IO[bytes], *, wait: bool) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy = f"run {self.run!r}: another process works on it (lock {lock.name})"
+            if not wait:
+                raise RunError(busy) from None
+            log.warning("waiting", reason=busy)
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def write_atomically(file: Path, content: bytes) -> None:

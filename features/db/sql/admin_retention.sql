@@ -4,7 +4,8 @@ SELECT pg_relation_size(:table_name::text::regclass) / current_setting('block_si
 
 -- name: expire_interactions(first, last, expires)
 -- Delete the interactions of some pages that occurred before their topic's rows may expire, count them, and tell when the
--- last of them became known.
+-- last of them became known. Written out for each table: a table is no parameter, and statements are linted and searched
+-- for as they stand here.
 WITH gone AS (
     DELETE FROM interactions
     USING jsonb_to_recordset(:expires::jsonb) AS limits (topic text, occurred_before timestamptz, landed_before timestamptz)

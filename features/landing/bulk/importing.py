@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -124,38 +123,6 @@ def import_table(settings: Settings, reader: Reader, *, skip_bad: bool = False, 
                 on_rows(batch.rows)
         done = _patiently(store.finish)
     return Imported(done.stored, done.duplicate, done.refused, done.skipped, begun.rows_done)
-
-
-def import_file(
-    settings: Settings, kind: type[BaseEvent], table: Table, now: datetime, *, skip_bad: bool = False
-) -> Imported:
-    """Return what looking at a file and importing it did.
-
-    Parameters
-    ----------
-    settings
-        Where Postgres is.
-    kind
-        What its rows are: `Interaction`, `Item` or `User`.
-    table
-        The file.
-    now
-        Aware UTC; the `occurred_at` of items and users that have none, and what the future comes after.
-    skip_bad
-        Leave out rows that are wrong instead of refusing the file.
-
-    Raises
-    ------
-    FileError
-        Naming what is wrong with the file; nothing was written.
-    UnavailableError
-        If Postgres is away for long.
-    """
-    with Reader(table, kind, now) as reader:
-        report = look(reader)
-        if not skip_bad:
-            report.refuse()
-        return import_table(settings, reader, skip_bad=skip_bad)
 
 
 def check_columns(table: Table, kind: type[BaseEvent]) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from features.text.documents import Document
 from features.text.encoder import Encoder, EncoderError, query_of
-from features.text.files import files_of, read_encoder, write_encoder
+from features.text.files import read_encoder
 from features.text.manifest import MANIFEST
 from features.text.svd import SvdEncoder, fit_svd
+from tests.support.encoder_files import write_encoder
 from tests.support.library import library
 
 
@@ -49,17 +50,10 @@ def test_files_give_the_same_encoder(encoder: SvdEncoder, tmp_path: Path) -> Non
     mine, theirs = encoder.embed(library()).terms, read.embed(library()).terms
     np.testing.assert_array_equal(mine.value, theirs.value)
     assert query_of(read, "dragon").sought.worth.tolist() == query_of(encoder, "dragon").sought.worth.tolist()
-    assert set(files_of(tmp_path / "one")) == {path.name for path in (tmp_path / "one").iterdir()}
 
 
 def test_one_fit_one_digest() -> None:
     assert fit_svd(library(), dimension=8, seed=3).digest == fit_svd(library(), dimension=8, seed=3).digest
-
-
-def test_an_encoder_is_never_written_over(encoder: SvdEncoder, tmp_path: Path) -> None:
-    write_encoder(encoder, tmp_path)
-    with pytest.raises(EncoderError, match="is not empty"):
-        write_encoder(encoder, tmp_path)
 
 
 def change(name: str, old: bytes, new: bytes) -> Callable[[Path], None]:

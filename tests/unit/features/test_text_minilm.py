@@ -14,11 +14,12 @@ from scipy.special import erf
 from features.text import minilm_graph
 from features.text.documents import Document
 from features.text.encoder import EncoderError, query_of
-from features.text.files import read_encoder, write_encoder
+from features.text.files import read_encoder
 from features.text.minilm import MAX_TOKENS, MODEL, TOKENIZER, MiniLmEncoder, fit_minilm
 from features.text.minilm_graph import CONFIG, WEIGHTS, build, read_weights
 from features.text.search import TextIndex
 from ops.setup.minilm import model_folder
+from tests.support.encoder_files import write_encoder
 from tests.support.minilm import needs_minilm, needs_packages
 
 HIDDEN, HEADS, LAYERS, INNER = 8, 2, 2, 12

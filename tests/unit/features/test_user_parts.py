@@ -14,7 +14,7 @@ import pytest
 from features.admin.old_parts import forget_older
 from features.admin.user_files import FileWithUser, scan
 from features.build.part_files import PartFiles
-from features.contracts.batch import LISTS, SUCCESS, remember_folder, written_folders
+from features.contracts.batch import LISTS, SUCCESS, WRITTEN, remember_folder, written_folders
 from features.contracts.errors import ContractError
 from features.contracts.hashes import sha256_of
 from features.contracts.parts import FOLDER, LEDGER, part_name, part_of, read_ledger, whole
@@ -160,3 +160,11 @@ def test_a_user_is_taken_out_of_finished_lists_wherever_they_were_written(tmp_pa
     assert (found.rewritten, found.holding) == ((named, []) if finished else ([], named))
     assert "gone: no such folder here" in found.note
     assert pd.read_parquet(part)["user_id"].tolist() == (["u8"] if finished else ["u7", "u7", "u8"])
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\u2028b", "a b", '"a"', b"a\xffb".decode(errors="surrogateescape")])
+def test_folders_of_any_name_are_remembered_beside_those_that_were_noted_as_they_are(tmp_path: Path, name: str) -> None:
+    (tmp_path / WRITTEN).write_text(f"{tmp_path / 'before'}\n")
+    for folder in (tmp_path / name, tmp_path / "after", tmp_path / name):
+        remember_folder(tmp_path, folder)
+    assert written_folders(tmp_path) == [tmp_path / "before", tmp_path / name, tmp_path / "after"]

@@ -6,17 +6,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from features.contracts.batch import LISTS, RUN, SUCCESS, BatchRun, part_name
+from features.contracts.ids import IdMap
 from tests.support.synthetic import trained
 from tests.support.tiny_bundle import CLOSED_AT_US, write_tiny_bundle
 from training.batch_folder import BatchError, BatchFolder
 from training.batch_scoring import SCHEMA, Population, Scorer, eligible_items
 from training.bundle.read import open_bundle
 from training.bundle.versions import RegisteredVersion
-from training.recommending import Asked, refuse_other
+from training.recommending import Asked, read_users, refuse_other
 
 AS_OF = datetime.fromtimestamp(CLOSED_AT_US / 1e6, UTC) + timedelta(days=1)
+IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6)
 VERSION = RegisteredVersion("3", "d1", "run")
 
 
@@ -129,3 +133,23 @@ def test_lists_do_not_depend_on_parts_or_threads(tmp_path: Path) -> None:
     assert rows[0] == rows[1]
     assert [row["user_id"] for row in rows[0]] == [user for user in users for _ in range(5)]
     assert "i1" not in {row["item_id"] for row in rows[0]}
+
+
+@given(hidden=st.sets(IDS, max_size=5), shown=st.sets(IDS, min_size=1, max_size=5))
+@example(hidden={"a\nb", "c\rd", "\u2028"}, shown={"a", "b", "c", "d"})
+def test_items_that_may_not_be_shown_are_those_whatever_characters_their_ids_hold(
+    tmp_path_factory: pytest.TempPathFactory, hidden: set[str], shown: set[str]
+) -> None:
+    folder = BatchFolder(tmp_path_factory.mktemp("out"))
+    assert folder.not_shown() is None
+    folder.fresh_inputs()
+    folder.note_not_shown(sorted(hidden))
+    items = IdMap(sorted(hidden | shown))
+    eligible = eligible_items(items, folder.not_shown() or [])
+    assert set(items.external(np.flatnonzero(eligible))) == shown - hidden
+
+
+def test_a_list_of_users_ends_an_id_only_where_its_line_ends(tmp_path: Path) -> None:
+    listed = tmp_path / "users.txt"
+    listed.write_bytes("u1\r\n a\u2028b \n\nc\x85d\nu1".encode())
+    assert read_users(listed) == ["u1", "a\u2028b", "c\x85d"]

@@ -19,6 +19,7 @@ from training.data import Interactions
 from training.gate import decide
 from training.gating.evidence import Evidence
 from training.gating.gathering import Candidate, gather
+from training.gating.provenance import leaks
 from training.gating.results import Decision
 from training.gating.rules_file import load_rules
 from training.gating.window import Window
@@ -170,3 +171,19 @@ def test_what_the_run_kept_of_the_same_window_stands_for_new_lists(fit: Fit, cha
     assert kept.champion is not None
     assert kept.champion.model.latency_ms is not None
     assert {"labels of the head", "labels of the tail"} < set(kept.champion.segments)
+
+
+def test_what_became_known_after_the_window_began_counts_as_nothing_before_it(fit: Fit) -> None:
+    before = np.flatnonzero(EVENTS.at_us < UNTIL)
+    late, known_us = before[::3], EVENTS.known_us.copy()
+    known_us[late] = UNTIL + DAY_US
+    events, without = replace(EVENTS, known_us=known_us), EVENTS.take(np.setdiff1d(np.arange(len(EVENTS)), late))
+    window, expected = Window(events, UNTIL), Window(without, UNTIL)
+    np.testing.assert_array_equal(window.popularity.users, expected.popularity.users)
+    np.testing.assert_array_equal(window.history_length, expected.history_length)
+
+    bundle = fit(without, UNTIL)
+    assert evidence_of(bundle, None, events).interactions_before == len(before) - len(late)
+    assert not leaks(bundle, events, UNTIL)
+    [sign] = leaks(fit(EVENTS, UNTIL), events, UNTIL)
+    assert f"learned from {len(before):,} interactions, but there were {len(before) - len(late):,} before" in sign

@@ -1,5 +1,6 @@
 """Lists re-ranked from lists before a cut: what is learned, and that nothing of what is asked is read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from tests.support.synthetic import SMALL
 from training.attributes import load_attributes
 from training.backtest import Cut, run_backtest
 from training.bundle.bundle import Bundle
+from training.data import Interactions
+from training.frames import load_interactions
 from training.groups import Group
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame
 from training.list_ranking import ListSource, RankedLists, rank_lists, taught
@@ -87,6 +90,33 @@ def test_lists_must_lie_on_both_sides_of_the_cut(lists: Path, bundle: Bundle) ->
     source = ListSource(logged(shown), shown.clicks().interactions, None, bundle, SMALL)
     with pytest.raises(ContractError, match="choose a cut inside the data"):
         rank_lists(source, 10_000)
+
+
+def test_what_became_known_after_a_cut_is_not_read(lists: Path, bundle: Bundle, tmp_path: Path) -> None:
+    shown = load_impressions(lists)
+    cut = list_cut(shown, Cut(holdout=0.2))
+    clicks = shown.frame[shown.frame.clicked].assign(action="click")
+    late = clicks.index % 3 == 0
+    clicks["known_at"] = np.where(late, clicks.occurred_at.max() + 1, clicks.occurred_at)
+
+    clicks.to_parquet(tmp_path / "clicks.parquet")
+    interactions = load_interactions(tmp_path / "clicks.parquet").interactions
+
+    def scored(read: Interactions) -> RankedLists:
+        return rank_lists(ListSource(logged(shown), read, None, bundle, SMALL), cut)
+
+    found = scored(interactions)
+    without = scored(interactions.take(np.flatnonzero(interactions.known_us == interactions.at_us)))
+    assert found.validation == without.validation
+    np.testing.assert_array_equal(np.concatenate(found.scores), np.concatenate(without.scores))
+
+
+def test_a_cut_before_which_nothing_was_known_is_refused(lists: Path, bundle: Bundle) -> None:
+    shown = load_impressions(lists)
+    interactions = shown.clicks().interactions
+    unknown = replace(interactions, known_us=np.full(len(interactions), 10_000))
+    with pytest.raises(ContractError, match="choose a cut inside the data"):
+        rank_lists(ListSource(logged(shown), unknown, None, bundle, SMALL), 200)
 
 
 def test_rows_are_clicks_against_showings() -> None:

@@ -4,10 +4,12 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from training.steps.outcome import run_outcome
 from training.steps.state import STEPS, RunError, RunFolder, StepRecord, run_name
@@ -93,6 +95,34 @@ def test_one_process_at_a_time_works_on_a_run_and_the_next_waits_for_it(run: Run
         holder.kill()
         waits.join()
     assert done.is_set()
+
+
+def test_who_waited_for_a_run_that_was_removed_holds_a_new_one_and_nobody_else_does(run: RunFolder) -> None:
+    held, stop = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with run.locked():
+            held.set()
+            stop.wait(60)
+
+    waits = threading.Thread(target=work)
+    with capture_logs() as told:
+        with run.locked():
+            run.finish(record("snapshot"))
+            (run.path / "data").mkdir()
+            waits.start()
+            while not told:  # that it waits
+                time.sleep(0.01)
+            run.remove()
+            assert not run.path.exists()
+        try:
+            assert held.wait(60)
+            assert [path.name for path in run.path.iterdir()] == [".lock"]
+            with pytest.raises(RunError, match="another process works on it"), run.locked(wait=False):
+                pass
+        finally:
+            stop.set()
+            waits.join()
 
 
 def test_a_promoted_run_is_a_success_with_metrics_and_version(run: RunFolder) -> None:
