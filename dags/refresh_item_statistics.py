@@ -45,7 +45,7 @@ def refresh_item_statistics() -> None:
     )
     enough = command(
         "enough_new_events",
-        'exec "$MARQUEE_PYTHON" -m training due',
+        'exec "$MARQUEE_PYTHON" -m training due --note',
         doc="Skipped until MARQUEE_TRAIN_AFTER_EVENTS interactions have landed since the last training; then it sets "
         "`train_recommender` off.",
         minutes=10,

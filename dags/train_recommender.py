@@ -20,8 +20,9 @@ from marquee_tasks import (
 )
 
 NEXT_STEP = (
-    "mend what the last line above names, then clear this task: finished steps are not done again. By hand: `python -m "
-    "training run --run ID` with the run's folder below MARQUEE_WORK_DIR."
+    "mend what the last line above names, then clear this task: finished steps are not done again, and `approval` asks "
+    "again. By hand: `python -m training run --run ID` with the run's folder below MARQUEE_WORK_DIR, but not where a "
+    "person is to be asked: nobody is, and what the gate leaves to a person is not promoted."
 )
 MOST_HOURS: Final = 14
 """For an approval: with the eight that training may take a run ends before the next night's."""

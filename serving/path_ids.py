@@ -2,7 +2,10 @@
 
 from typing import Final
 
+from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Match
+from starlette.types import Scope
 
 
 class IdConvertor(Convertor[str]):
@@ -20,6 +23,19 @@ class IdConvertor(Convertor[str]):
     def to_string(self, value: str) -> str:
         """Return the id."""
         return value
+
+
+class LastSegment(APIRoute):
+    """A route whose last segment is meant where it was sent as such: an id may end in the same letters, escaped.
+
+    `/items/x%2Fsimilar` is the item `x/similar`, `/items/x/similar` what is similar to `x`. Routes see both unescaped.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether a path is this route's."""
+        last = self.path_format.rpartition("/")[2].encode()
+        sent = scope.get("raw_path") or scope["path"].encode()
+        return super().matches(scope) if sent.rpartition(b"/")[2] == last else (Match.NONE, {})
 
 
 ANY: Final = "any"

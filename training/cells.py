@@ -41,6 +41,16 @@ def require_ids(frame: pd.DataFrame, path: Path, *columns: str) -> None:
             _require_texts(column, path, name)
 
 
+def require_distinct(frame: pd.DataFrame, path: Path, column: str) -> None:
+    """Refuse a frame in which a cell of a column stands twice."""
+    again = np.flatnonzero(frame[column].astype(str).duplicated())
+    if len(again):
+        raise ContractError(
+            f"{path}: column {column} holds {frame[column].iloc[again[0]]!r} twice, again in row {again[0]}, and "
+            f"{len(again)} repeated ones in all; keep one row of each"
+        )
+
+
 def times(column: "pd.Series[Any]", path: Path, name: str) -> tuple[npt.NDArray[np.int64], bool]:
     """Return times as int64 microseconds UTC, or integers as they are; and whether they are times."""
     if types.is_integer_dtype(column):

@@ -35,7 +35,16 @@ from features.contracts.parts import FOLDER, whole
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights
 from features.items import Categories
-from training.cells import numbers, require, require_categories, require_filled, require_ids, times, truths
+from training.cells import (
+    numbers,
+    require,
+    require_categories,
+    require_distinct,
+    require_filled,
+    require_ids,
+    times,
+    truths,
+)
 from training.data import Interactions, Rows, flat_lists
 
 _REQUIRED: Final = (USER, ITEM, OCCURRED_AT)
@@ -133,6 +142,7 @@ def read_items(path: Path) -> pd.DataFrame:
     frame = read_frame(path)
     require(frame, path, ITEM)
     require_ids(frame, path, ITEM)
+    require_distinct(frame, path, ITEM)
     if CATEGORIES in frame:
         require_categories(frame[CATEGORIES], path, CATEGORIES)
     if DELETED in frame:

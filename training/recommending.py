@@ -14,6 +14,7 @@ from features.build.snapshot import write_snapshot
 from features.contracts.batch import BatchDone, BatchRun, remember_folder
 from features.contracts.columns import USER
 from features.contracts.errors import ContractError
+from features.contracts.lines import lines_of
 from features.contracts.times import to_us
 from features.settings import Settings
 from training.batch_folder import BatchError, BatchFolder
@@ -22,6 +23,7 @@ from training.bundle.bundle import Bundle
 from training.bundle.read import open_bundle
 from training.bundle.registry import Registry
 from training.bundle.versions import RegisteredVersion
+from training.cells import require, require_ids
 from training.frames import read_frame
 from training.progress import Progress, silent
 
@@ -67,21 +69,20 @@ class Asked:
 
 
 def read_users(file: Path) -> list[str]:
-    """Return distinct user ids, in the file's order: a parquet file's column `user_id`, or one id per line of text.
+    """Return distinct user ids, in the file's order: a parquet file's column `user_id`, or a text's lines.
 
     Raises
     ------
     ContractError
-        If the file holds none.
+        If the file holds none, a column something else than ids, or a text bytes that are no UTF-8.
     """
     if file.suffix == ".parquet":
         frame = read_frame(file)
-        if USER not in frame:
-            raise ContractError(f"{file}: column {USER!r} is missing; found {list(frame.columns)}")
+        require(frame, file, USER)
+        require_ids(frame, file, USER)
         ids = frame[USER].astype(str).tolist()
     else:
-        # As bytes: ids may hold what text files and `splitlines` take for the end of a line.
-        ids = [line.strip(" \t\r") for line in file.read_bytes().decode().split("\n")]
+        ids = lines_of(file)
     users = [user for user in dict.fromkeys(ids) if user]
     if not users:
         raise ContractError(f"{file}: holds no user ids; expected a column {USER!r}, or one id per line")

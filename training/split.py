@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import ContractError
+from features.contracts.times import from_us, zulu
 from training.data import Interactions, Rows
 
 
@@ -32,7 +33,7 @@ def cutoff_split(interactions: Interactions, cutoff_us: int) -> Split:
         If one side is empty.
     """
     position = int(np.searchsorted(interactions.at_us, cutoff_us, side="left"))
-    history, what = known_before(interactions, cutoff_us), f"cutoff {cutoff_us}"
+    history, what = known_before(interactions, cutoff_us), f"cutoff {_told(interactions, cutoff_us)}"
     if position and not len(history):
         what += f" (before which {position} happened, but became known later; history comes with `backfill: 1`)"
     return _checked(interactions, history, np.arange(position, len(interactions)), what)
@@ -58,11 +59,17 @@ def holdout_split(interactions: Interactions, share: float) -> Split:
     return _checked(interactions, np.flatnonzero(is_history), np.flatnonzero(~is_history), f"holdout {share}")
 
 
+def _told(interactions: Interactions, at_us: int) -> str:
+    """Return a time as people give it: an instant, or a number where times only order."""
+    return zulu(from_us(at_us)) if interactions.has_clock else str(at_us)
+
+
 def _checked(interactions: Interactions, history: Rows, later: Rows, what: str) -> Split:
     if not len(history) or not len(later):
+        first, last = (_told(interactions, int(at_us)) for at_us in interactions.at_us[[0, -1]])
         raise ContractError(
-            f"{what} leaves {len(history)} interactions before and {len(later)} after it, of {len(interactions)}; "
-            "both sides need some: choose a cut inside the data"
+            f"{what} leaves {len(history)} interactions before and {len(later)} after it, of {len(interactions)} from "
+            f"{first} to {last}; both sides need some: choose a cut inside the data"
         )
     return Split(history, later)
 

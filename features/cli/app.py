@@ -1,7 +1,5 @@
 """The commands of `python -m features`, put together."""
 
-import sys
-
 import typer
 
 from features.cli import (
@@ -23,7 +21,7 @@ from features.cli import (
     setup,
     statistics,
 )
-from features.contracts.errors import MarqueeError
+from features.cli.entry import run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,9 +49,5 @@ app.add_typer(items.app, name="items")
 
 
 def main() -> None:
-    """Run the command; an error of ours is one clear message and exit code 2."""
-    try:
-        app()
-    except MarqueeError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    """Run the command that the arguments name."""
+    run(app)

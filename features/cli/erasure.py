@@ -1,9 +1,7 @@
 """`erase`: take users out of everything that we hold."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -13,6 +11,7 @@ from features.admin.erasure import Receipt, erased_target
 from features.admin.erasure import erase as erase_user
 from features.admin.user_files import Scan
 from features.audit import Deed, account, note
+from features.contracts.lines import lines_of
 from features.db.connection import connect
 from features.settings import load_settings
 
@@ -48,10 +47,7 @@ def erase(
 
 def read_ids(listed: str) -> Sequence[str]:
     """Return the ids that a file lists, one a line; `-` is standard input."""
-    # As bytes: a text file would take a lone \r for the end of a line, and an id may hold any character.
-    raw = sys.stdin.buffer.read() if listed == "-" else Path(listed).read_bytes()
-    lines = (line.removesuffix("\r") for line in raw.decode().split("\n"))
-    return [line for line in lines if line]
+    return [line for line in lines_of(listed) if line]
 
 
 def _lines(user_id: str, receipt: Receipt) -> Iterator[str]:

@@ -1,12 +1,12 @@
 """`items`: the catalogue: list, get, create, stats, search."""
 
+import difflib
 import json as json_lines
-import sys
 import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from features.contracts.errors import ContractError, UnavailableError
-from features.contracts.events import Event, stamp_event
+from features.contracts.events import Event, Item, stamp_event
+from features.contracts.lines import lines_of
 from features.db.connection import connect, database_errors
 from features.db.queries import queries
 from features.settings import load_settings
@@ -23,6 +24,8 @@ app = typer.Typer(no_args_is_help=True, help="The catalogue: list, get, create, 
 
 DELIVERY_S = 60.0
 SEARCH_S = 10.0
+MAX_K: Final = 500
+"""As the API has it."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 _LISTED = ("item_id", "title", "categories", "hidden", "created_at")
@@ -30,6 +33,7 @@ _WHOLE = (
     *("item_id", "title", "text", "categories", "attributes", "hidden", "deleted", "stock", "published_at"),
     *("expires_at", "occurred_at", "created_at", "changed_at", "embedded_by", "embedding_error"),
 )
+_MEMBERS: Final = frozenset({*Item.__struct_fields__, "author"} - {"type", "partial"})
 _COUNTS = ("items", "not_deleted", "hidden", "out_of_stock", "without_text")
 _STAND = ("encoder", "kind", "state", "fitted_on", "created_at", "embedded", "waiting", "failed", "oldest")
 
@@ -125,7 +129,7 @@ def stats(*, json: Json = False) -> None:
 def search(
     query: Annotated[str, typer.Argument(help="What to search for.")],
     *,
-    k: Annotated[int, typer.Option(min=1, max=1_000, help="Items at most.")] = 10,
+    k: Annotated[int, typer.Option(min=1, max=MAX_K, help="Items at most.")] = 10,
     category: Annotated[list[str] | None, typer.Option(help="Only items of one of these; may be repeated.")] = None,
     json: Json = False,
 ) -> None:
@@ -144,9 +148,7 @@ def search(
 
 
 def _forms(file: Path) -> list[dict[str, Any]]:
-    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    # Not `splitlines`: texts in JSON may hold other ends of lines as they are.
-    return [_object(line) for line in text.split("\n") if line.strip()]
+    return [_object(line) for line in lines_of(file) if line.strip()]
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -161,9 +163,16 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _event(form: dict[str, Any]) -> Event:
+    if unknown := sorted(set(form) - _MEMBERS):
+        near = difflib.get_close_matches(unknown[0], _MEMBERS, n=1)
+        way_out = f"perhaps {near[0]!r} is meant" if near else f"known are {', '.join(sorted(_MEMBERS))}"
+        raise ContractError(f"item {form.get('item_id')!r}: member {unknown[0]!r} is unknown; {way_out}")
     author = form.pop("author", None)
     if author is not None:
-        form["attributes"] = {**form.get("attributes", {}), "author": author}
+        attributes = form.get("attributes") or {}
+        if not isinstance(attributes, dict):
+            raise ContractError(f"item {form.get('item_id')!r}: attributes {attributes!r}; expected an object")
+        form["attributes"] = {**attributes, "author": author}
     form.setdefault("item_id", uuid.uuid4().hex)
     return stamp_event({**form, "type": "item"}, now=datetime.now(UTC), event_id=str(uuid.uuid4()))
 

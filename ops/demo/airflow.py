@@ -7,10 +7,14 @@ from datetime import datetime
 from typing import Any, Self
 
 import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from features.contracts.errors import MarqueeError
 
 PAUSE_S = 1.0
+TIMEOUT = httpx.Timeout(30.0)
+LOOKS = 5
+"""How often something is looked at that gives no answer."""
 FINAL = {"success", "failed"}
 TASK_FINAL = {"success", "failed", "skipped", "upstream_failed", "removed"}
 ASKS = "awaiting_input"
@@ -42,7 +46,7 @@ class Airflow:
     """
 
     def __init__(self, url: str, username: str, password: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30.0)
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT)
         answer = self._ask("POST", "/auth/token", {"username": username, "password": password})
         self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
@@ -55,12 +59,25 @@ class Airflow:
         self._client.close()
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the JSON answer; AirflowError for any other status than success."""
-        response = self._client.request(method, path, json=body)
+        """Return the JSON answer; AirflowError for any other status than success, or none."""
+        try:
+            response = self._answer(method, path, body)
+        except httpx.HTTPError as error:
+            what = f"{method} {self._client.base_url.join(path)}"
+            raise AirflowError(f"Airflow gave no answer to {what}: {type(error).__name__}: {error}") from error
         if not response.is_success:
             raise AirflowError(f"Airflow answered {method} {path} with {response.status_code}: {response.text[:500]}")
         answer: dict[str, Any] = response.json()
         return answer
+
+    def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        """Return the answer; what only looks is asked again, since a busy machine may answer late."""
+        tries = LOOKS if method == "GET" else 1
+        again = retry_if_exception_type(httpx.TransportError)
+        for attempt in Retrying(retry=again, stop=stop_after_attempt(tries), wait=wait_fixed(PAUSE_S), reraise=True):
+            with attempt:
+                return self._client.request(method, path, json=body)
+        raise AssertionError  # `reraise` ends the loop
 
     def wait_for_dag(self, dag: str, within_s: float) -> None:
         """Return once Airflow has read the file of `dag`.

@@ -17,7 +17,7 @@ from serving.item_schemas import (
     SimilarAnswer,
 )
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
-from serving.path_ids import ANY
+from serving.path_ids import ANY, LastSegment
 from serving.problems import Problem
 from serving.responses import JsonResponse
 from serving.routes.recommend import PathId
@@ -86,7 +86,7 @@ def _reading(reader: ItemReader) -> APIRouter:
 
 
 def _searching(search: Search, similar: Similar) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=LastSegment)
 
     @router.post(
         "/api/v1/items/search",

@@ -35,9 +35,9 @@ def rig(database_url: str, kafka_bootstrap: str, tmp_path: Path, monkeypatch: py
     rig.end()
 
 
-def due(rig: Rig, events: int) -> tuple[int, str]:
+def due(rig: Rig, events: int, *options: str) -> tuple[int, str]:
     """Return exit code and words of the command."""
-    done = run_command("training", "due", "--events", str(events), environment=rig.environment)
+    done = run_command("training", "due", "--events", str(events), *options, environment=rig.environment)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -58,6 +58,7 @@ def test_what_has_landed_is_counted_once_however_late_it_is_and_without_who_was_
     assert last_training(rig.settings.work_dir) < before, "what is not enough calls for nothing"
     code, words = due(rig, 39)
     assert (code, "39 interactions landed" in words) == (0, True), words
+    assert due(rig, 39, "--note") == (code, words), "who only looks changes nothing"
     assert due(rig, 39)[0] == SKIP_EXIT_CODE, "the same events call for one training"
 
     rig.produce([interaction(42, user_id="u2", occurred_at=late.isoformat()), interaction(43, user_id="u1")])

@@ -191,7 +191,7 @@ def test_promotion_keeps_the_version_before_and_rollback_returns_to_it(registry:
 
 def test_moving_an_alias_to_where_it_points_changes_nothing(registry: Registry, tmp_path: Path) -> None:
     publish_some(tmp_path, registry, 2)
-    for version in ("1", "2", "2"):
+    for version in ("1", "2", "2", "02"):  # MLflow takes it for 2
         move_alias(registry, "champion", version)
     assert registry.aliases() == {"champion": "2", "previous": "1"}
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from features.build.live_statistics import refresh_statistics
+from features.catalogue_store import CatalogueStore, ItemCounts
 from features.contracts.errors import UnavailableError
 from features.contracts.events import MAX_ID, Event, Item, stamp_event
 from features.contracts.profiles import UserHistory
@@ -69,6 +70,21 @@ def ask_nobody(settings: Settings, question: Callable[[Store], Awaitable[T]]) ->
 def act(name: str, minute: int, item_id: str | None, action: str = "view", value: float | None = None) -> Event:
     fields = {"user_id": "u", "item_id": item_id, "action": action, "value": value}
     return stamp_event(fields, now=START + timedelta(minutes=minute), event_id=name)
+
+
+def test_without_an_encoder_all_that_is_there_waits_for_one(settings: Settings) -> None:
+    said = [stamp_event({"type": "item", "item_id": name}, now=START, event_id=name) for name in ("a", "b", "c")]
+    fill(settings, [*said, replace(said[0], event_id="gone", deleted=True, partial=True)], START)
+    with connect(settings, name="test") as connection:
+        connection.execute("DELETE FROM embedding_queue")  # as the embedder does, where nothing could embed
+
+    async def counted() -> tuple[ItemCounts, ItemCounts]:
+        async with connected_pool(settings) as pool:
+            return await CatalogueStore(pool).counts(None), await CatalogueStore(pool).counts("e")
+
+    without, by_one = asyncio.run(counted())
+    assert (without.items, without.embedded, without.waiting, without.oldest_waiting_s is None) == (2, 0, 2, False)
+    assert (by_one.waiting, by_one.oldest_waiting_s) == (0, None)
 
 
 def test_a_history_is_newest_first_and_seen_items_are_complete(settings: Settings) -> None:

@@ -24,7 +24,7 @@ def move_alias(registry: Aliased, alias: str, version: str) -> str | None:
     RegistryError
         If the version is not there or has no digest, which servers refuse.
     """
-    _refuse_without_digest(registry, version)
+    version = _refuse_without_digest(registry, version)
     current = registry.aliases().get(alias)
     if current == version:
         log.info("alias points there already", alias=alias, version=version)
@@ -82,12 +82,15 @@ def gone_back_from(registry: Aliased, run: str) -> str | None:
     return next((one.version for one in registry.versions() if one.tags.get(TAG_GONE_BACK) == run), None)
 
 
-def _refuse_without_digest(registry: Aliased, version: str) -> None:
-    if registry.version(version).digest is None:
+def _refuse_without_digest(registry: Aliased, version: str) -> str:
+    """Return a version's number as the registry writes it: MLflow takes `01` for 1."""
+    found = registry.version(version)
+    if found.digest is None:
         raise RegistryError(
             f"version {version} of model {registry.model_name!r} has no tag `digest`: servers would refuse it. "
             "Promote a version that `python -m training step register` published."
         )
+    return found.version
 
 
 class ServedAlias:

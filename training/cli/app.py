@@ -1,10 +1,8 @@
 """The commands of `python -m training`, put together."""
 
-import sys
-
 import typer
 
-from features.contracts.errors import MarqueeError
+from features.cli.entry import run
 from training.cli import backtest, compare, diff, due, recommending, reproduce, skew, steps, versions, weights
 
 app = typer.Typer(
@@ -31,9 +29,5 @@ app.command()(reproduce.reproduce)
 
 
 def main() -> None:
-    """Run the command; an error of ours is one clear message and exit code 2."""
-    try:
-        app()
-    except MarqueeError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    """Run the command that the arguments name."""
+    run(app)

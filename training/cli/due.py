@@ -15,8 +15,12 @@ def due(
         int | None,
         typer.Option(min=0, help="How many are enough; 0: never.", show_default="MARQUEE_TRAIN_AFTER_EVENTS"),
     ] = None,
+    *,
+    note: Annotated[
+        bool, typer.Option("--note", help="Where enough landed, let the count begin anew: a training was called for.")
+    ] = False,
 ) -> None:
-    """Say whether enough interactions landed since the last training; exit code 99: not yet."""
+    """Say whether enough interactions landed since a training was last called for; exit code 99: not yet."""
     from features.build.landed import landed_since  # noqa: PLC0415  # other commands need no database
 
     settings = load_settings()
@@ -28,8 +32,10 @@ def due(
     since = last_training(settings.work_dir)
     landed = landed_since(settings, since)
     typer.echo(
-        f"{landed} interactions landed since {since.isoformat(timespec='seconds')}, {enough} make a training due"
+        f"{landed} interactions landed since a training was last called for, {since.isoformat(timespec='seconds')}; "
+        f"{enough} make another due"
     )
     if landed < enough:
         raise typer.Exit(SKIP_EXIT_CODE)
-    call(settings.work_dir, now)
+    if note:
+        call(settings.work_dir, now)

@@ -30,7 +30,7 @@ def list_versions() -> None:
         names = ", ".join(sorted(name for name, target in aliases.items() if target == version.version))
         told = (version.tags.get(tag, "") for tag in (TAG_GATE, TAG_SKEW, TAG_TRAINED_UNTIL, TAG_RUN))
         table.add_row(version.version, names, *told, (version.digest or "none")[:12])
-    Console().print(table)
+    _console().print(table)
 
 
 Reason = Annotated[str, typer.Option(help="Why: kept with the move.")]
@@ -73,8 +73,12 @@ def history(limit: Annotated[int, typer.Option(min=1, max=10_000, help="Moves to
         at = move.at.astimezone(UTC).isoformat(sep=" ", timespec="seconds")
         before, why = move.details.get("from") or "", move.details.get("reason", "")
         table.add_row(at, move.actor, move.action, before, move.target, why, move.correlation_id)
-    console = Console()
-    Console(width=None if console.is_terminal else 200).print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Return where tables go: as wide as they are where nobody looks at a terminal."""
+    return Console(width=None if Console().is_terminal else 200)
 
 
 def _mover(by: str | None, reason: str, run: str) -> "Mover":

@@ -34,6 +34,9 @@ TITLES: Final = {
     "repeat": "had before",
     "ease": "EASE",
     "ease_recent": "EASE, latest items",
+    "content": "nearest texts",
+    "fresh": "new items by taste",
+    "fresh_popular": "new items by promise",
     BLEND: "blend of all sources",
 }
 """Names for people; a source without one is called by its own name."""

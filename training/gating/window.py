@@ -14,7 +14,6 @@ from training.evaluation.judged import Judged
 from training.evaluation.methods import K
 from training.evaluation.popularity import ItemPopularity, Lists, average_popularity
 from training.gating.evidence import Model, Values
-from training.gating.provenance import learned_from
 from training.judging import judged_after
 from training.lists import recommend_all
 from training.metrics import per_user
@@ -79,7 +78,7 @@ class Window:
             shown_items=len(np.unique(top[top != MISSING])),
             average_popularity=self._average_popularity(bundle, listed.lists),
             trained_until_us=bundle.manifest.trained_until_us,
-            interactions=learned_from(bundle, self.interactions),
+            interactions=bundle.manifest.n_interactions,
             size_mb=sum(file.size for file in bundle.manifest.files.values()) / 1e6,
         )
 

@@ -62,7 +62,7 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.window_days is None:
             since = self.since
         elif self.since is None:
-            since = (self.until or now) - timedelta(days=self.window_days)
+            since = _days_before(self.until or now, self.window_days)
         else:
             raise RunError("options window_days and since both say where the data begin: give one of them")
         if since is not None and self.until is not None and since >= self.until:
@@ -70,6 +70,15 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"options since {since.isoformat()} and until {self.until.isoformat()}: nothing lies between"
             )
         return since, self.until
+
+
+def _days_before(at: datetime, days: int) -> datetime:
+    try:
+        return at - timedelta(days=days)
+    except OverflowError:
+        raise RunError(
+            f"options window_days {days} and until {at.isoformat()}: the window would begin before the year 1"
+        ) from None
 
 
 def write_options(run: RunFolder, options: RunOptions) -> None:

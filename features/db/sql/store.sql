@@ -147,13 +147,17 @@ FROM page
 ORDER BY created_at DESC, item_id DESC;
 
 -- name: item_counts(encoder)^
--- How many items there are, are hidden, are deleted, have a vector by an encoder; how many wait for one, and how long.
+-- How many items there are, are hidden, are deleted, have a vector by an encoder; how many wait for one, and how long. With
+-- no encoder all of them do: the queue is empty, since what is in it is done with.
 SELECT
     count(*) FILTER (WHERE NOT deleted), count(*) FILTER (WHERE hidden AND NOT deleted), count(*) FILTER (WHERE deleted),
     (
         SELECT count(*) FROM item_vectors JOIN items AS living USING (item_id)
         WHERE encoder = :encoder AND NOT living.deleted
     ),
-    (SELECT count(DISTINCT item_id) FROM embedding_queue),
-    (SELECT extract(epoch FROM now() - min(queued_at))::double precision FROM embedding_queue)
+    CASE WHEN CAST(:encoder AS text) IS NULL THEN count(*) FILTER (WHERE NOT deleted)
+        ELSE (SELECT count(DISTINCT item_id) FROM embedding_queue) END,
+    CASE WHEN CAST(:encoder AS text) IS NULL
+        THEN extract(epoch FROM now() - min(changed_at) FILTER (WHERE NOT deleted))::double precision
+        ELSE (SELECT extract(epoch FROM now() - min(queued_at))::double precision FROM embedding_queue) END
 FROM items;

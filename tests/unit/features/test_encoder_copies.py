@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from features.embedding import copies
-from features.text.files import write_encoder
+from tests.support.encoder_files import write_encoder
 from tests.support.texts import small_encoder
 
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from features.cli import items
+from features.contracts.errors import ContractError
 from features.contracts.events import Event, Item
 
 
@@ -18,3 +19,22 @@ def test_a_line_of_items_ends_only_where_its_json_does(tmp_path: Path, monkeypat
     monkeypatch.setattr(items, "_publish", published.extend)  # what is read matters, no broker
     items.create(file=file)
     assert [event.title for event in published if isinstance(event, Item)] == titles
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({"item_id": "i", "titel": "x"}, "member 'titel' is unknown; perhaps 'title' is meant"),
+        ({"item_id": "i", "partial": True}, "member 'partial' is unknown"),
+        ({"item_id": "i", "author": "a", "attributes": [1]}, r"attributes \[1\]; expected an object"),
+    ],
+)
+def test_a_line_that_says_something_else_is_refused_and_nothing_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: dict[str, object], told: str
+) -> None:
+    (file := tmp_path / "items.jsonl").write_bytes(b'{"item_id": "good"}\n' + msgspec.json.encode(line))
+    published: list[Event] = []
+    monkeypatch.setattr(items, "_publish", published.extend)  # what is read matters, no broker
+    with pytest.raises(ContractError, match=told):
+        items.create(file=file)
+    assert not published

@@ -377,6 +377,13 @@ def test_a_defect_leaves_as_a_problem_without_insides(served: Bench) -> None:
     assert failed.headers["x-request-id"] == failed.json()["request_id"]
 
 
+def test_an_item_whose_id_ends_as_a_path_does_is_read_and_is_no_question_for_neighbours(served: Bench) -> None:
+    odd = quote("i3/similar", safe="")
+    assert get(served, f"/api/v1/items/{odd}").json()["detail"].startswith("there is no item of this id")
+    assert get(served, "/api/v1/items/i3/similar").json()["item_id"] == "i3"
+    assert get(served, f"/api/v1/items/{odd}/similar").status_code == 404
+
+
 ODD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.sampled_from(
     [
         "'; DROP TABLE items; --",

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from features.contracts.batch import LISTS, RUN, SUCCESS, BatchRun, part_name
+from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
 from tests.support.synthetic import trained
 from tests.support.tiny_bundle import CLOSED_AT_US, write_tiny_bundle
@@ -152,4 +154,27 @@ def test_items_that_may_not_be_shown_are_those_whatever_characters_their_ids_hol
 def test_a_list_of_users_ends_an_id_only_where_its_line_ends(tmp_path: Path) -> None:
     listed = tmp_path / "users.txt"
     listed.write_bytes("u1\r\n a\u2028b \n\nc\x85d\nu1".encode())
-    assert read_users(listed) == ["u1", "a\u2028b", "c\x85d"]
+    assert read_users(listed) == ["u1", " a\u2028b ", "c\x85d"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        ([1, 2, None], "column user_id is empty in 1 rows"),
+        ([1.0, 2.5], "user_id"),
+        (["a", None], "column user_id is empty"),
+    ],
+)
+def test_a_column_of_users_holds_ids_and_nothing_else(tmp_path: Path, ids: list[object], told: str) -> None:
+    file = tmp_path / "users.parquet"
+    pd.DataFrame({"user_id": ids}).to_parquet(file)
+    with pytest.raises(ContractError, match=told):
+        read_users(file)
+
+
+def test_a_list_of_users_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (listed := tmp_path / "users.txt").write_bytes(b"u1\nJos\xe9\n")
+    with pytest.raises(ContractError, match=r"users.txt: byte 6 is no UTF-8"):
+        read_users(listed)
+    with pytest.raises(ContractError, match="cannot be read: No such file"):
+        read_users(tmp_path / "none.txt")

@@ -51,3 +51,5 @@ def test_a_range_of_data_is_a_window_or_two_instants() -> None:
         RunOptions(since=until, until=NOON).known_range(NOON)
     with pytest.raises(RunError, match="window_days and since"):
         RunOptions(since=NOON, window_days=1).known_range(until)
+    with pytest.raises(RunError, match="before the year 1"):
+        RunOptions(window_days=3650, until=NOON.replace(year=2)).known_range(NOON)

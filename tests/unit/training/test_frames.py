@@ -7,7 +7,15 @@ import pytest
 from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
 from training.backtest import Cut
-from training.frames import Loaded, catalogue_ids, category_list, load_categories, load_interactions, load_titles
+from training.frames import (
+    Loaded,
+    catalogue_ids,
+    category_list,
+    load_categories,
+    load_interactions,
+    load_titles,
+    read_items,
+)
 
 
 def written(tmp_path: Path, **columns: object) -> Path:
@@ -189,6 +197,12 @@ def test_a_broken_items_file_is_refused_by_row(tmp_path: Path, columns: dict[str
 @pytest.mark.parametrize("deleted", [[True, False, None], [1, 0, 0], [1, 0, None]])
 def test_deleted_items_are_those_that_say_so(tmp_path: Path, deleted: list[object]) -> None:
     assert catalogue_ids(written(tmp_path, item_id=[1, 2, 3], deleted=deleted)) == ["2", "3"]
+
+
+def test_a_catalogue_with_two_rows_of_an_item_is_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"item_id": ["a", "b", "a"], "title": ["1", "2", "3"]}).to_parquet(path := tmp_path / "items.parquet")
+    with pytest.raises(ContractError, match=r"column item_id holds 'a' twice, again in row 2, and 1 repeated"):
+        read_items(path)
 
 
 def test_a_cell_of_one_value_is_that_category() -> None:

@@ -69,6 +69,14 @@ def test_a_cut_outside_the_data_is_refused(cutoff: int) -> None:
         cutoff_split(rows((0, 0, 1, 1.0), (0, 1, 5, 1.0)), cutoff)
 
 
+def test_a_cut_outside_the_data_is_told_as_times_where_they_are_some() -> None:
+    timed = replace(rows((0, 0, 1_000_000, 1.0), (0, 1, 5_000_000, 1.0)), has_clock=True)
+    with pytest.raises(
+        ContractError, match=r"cutoff 1970-01-01T00:00:09Z .* from 1970-01-01T00:00:01Z to 1970-01-01T00:0"
+    ):
+        cutoff_split(timed, 9_000_000)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0, 3.0])
 def test_a_senseless_share_is_refused(share: float) -> None:
     with pytest.raises(ContractError, match="expected a number between 0 and 1"):
