@@ -1,5 +1,6 @@
 """Cuts between what is known and what is to be predicted."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,8 +61,10 @@ def holdout_split(interactions: Interactions, share: float) -> Split:
 
 
 def _told(interactions: Interactions, at_us: int) -> str:
-    """Return a time as people give it: an instant, or a number where times only order."""
-    return zulu(from_us(at_us)) if interactions.has_clock else str(at_us)
+    """Return a time as people give it: an instant, or a number where times only order or no calendar has it."""
+    with suppress(OverflowError):
+        return zulu(from_us(at_us)) if interactions.has_clock else str(at_us)
+    return f"{at_us} us"
 
 
 def _checked(interactions: Interactions, history: Rows, later: Rows, what: str) -> Split:

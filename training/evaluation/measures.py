@@ -8,8 +8,9 @@ from features.contracts.profiles import Options
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations, Trace
 from training.bundle.sources import POPULAR_PLANS, SOURCES, Offer
+from training.data import Interactions
 from training.evaluation.judged import Judged
-from training.evaluation.methods import SERVED, K, baseline_lists, baselines, too_short
+from training.evaluation.methods import POPULAR, SERVED, TITLES, K, baseline_lists, baselines, too_short
 from training.evaluation.popularity import Lists
 from training.evaluation.sampled import CandidateSample
 from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
@@ -41,6 +42,7 @@ class Measures:
         self._baselines = baselines(recommender)
         self._short = too_short(self._baselines.values(), recommender)
         self._names = [source.name for source in recommender.sources]
+        self._popular = _by_liking(judged.history, recommender.n_items)
         self._budgets = np.array([recommender.plan.budgets.get(name, 0) for name in self._names])
         self.lists = {method: np.full((n_users, K), MISSING, dtype=np.int32) for method in (SERVED, *self._baselines)}
         self.source = np.full((n_users, K), MISSING, dtype=np.int8)
@@ -79,6 +81,9 @@ class Measures:
             if sampled:
                 self.by_budget[user] = recall_by_budget(own, self._judged.labels[user], self._recommender.n_items)
             self._measure(user, found.traces[row], own, popular[row])
+            free = ~self._recommender.blocked(group.profiles, row, self._options)[self._popular]
+            most_liked = self._popular[free][:K]
+            self.lists[TITLES[POPULAR]][user, : len(most_liked)] = most_liked
 
     def _measure(self, user: int, trace: Trace, own: list[Offer], popular: npt.NDArray[np.int32]) -> None:
         labels = self._judged.labels[user]
@@ -90,3 +95,13 @@ class Measures:
         self.recalled[user] = np.isin(trace.candidates, labels).sum() / len(labels)
         self.alone[user] = recall_alone(trace.candidates, trace.ranks, self._budgets, labels)
         self.sample.see(user, trace, labels)
+
+
+def _by_liking(history: Interactions, n_items: int) -> npt.NDArray[np.int32]:
+    """Return all items, int32 (n_items,), those first that were liked most often in all that was known.
+
+    The source `popular` knows what was before a user's moment. Where users are cut at moments of their own, models are
+    fitted on more than that, and popularity would be a weaker baseline than it is.
+    """
+    count = np.bincount(history.item[history.weight > 0], minlength=n_items)
+    return np.argsort(-count, kind="stable").astype(np.int32)

@@ -17,8 +17,9 @@ SERVED: Final = "marquee"
 """Name of the line that serves, among the methods."""
 K: Final = 20
 """Length of the lists that are judged."""
+POPULAR: Final = "popular"
 TITLES: Final = {
-    "popular": "popularity",
+    POPULAR: "popularity",
     "trend_1d": "recent popularity (1 day)",
     "trend_14d": "recent popularity (14 days)",
     "trend_60d": "recent popularity (60 days)",

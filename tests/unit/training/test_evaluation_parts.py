@@ -1,13 +1,18 @@
 """Metrics of segments, sources, scores and popularity, against brute force on small arrays."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from features.contracts.ids import IdMap
+from tests.support.synthetic import trained
 from training.bundle.plan import BLEND
 from training.bundle.result import Trace
 from training.bundle.sources import SOURCES, Offer
 from training.data import Interactions
+from training.evaluate import evaluate
+from training.evaluation.judged import Judged
 from training.evaluation.methods import K, baseline_lists
 from training.evaluation.popularity import ItemPopularity, average_popularity, gini, novelty
 from training.evaluation.reliability import reliability
@@ -48,6 +53,19 @@ def test_users_that_a_column_does_not_know_do_not_count() -> None:
     assert np.nanmax(drawn) == 3.0
     assert np.isnan(estimate_all({"none": np.full(3, np.nan)}, seed=0)["none"].mean)
     assert np.isnan(estimate_all({"nobody": np.empty(0)}, seed=0)["nobody"].mean)
+
+
+def test_popularity_is_compared_with_as_all_that_was_known_has_it_whatever_a_users_moment() -> None:
+    interactions, parts = trained()
+    users = np.arange(12, dtype=np.int32)
+    at_us = np.full(len(users), int(interactions.at_us[-1]) + 1)
+    judged = Judged(interactions, users, at_us, [np.array([3], np.int32) for _ in users])
+    lists = evaluate(parts.recommender(), judged, seed=0).lists["popularity"]
+    likes = Counter(interactions.item[interactions.weight > 0].tolist())
+    for user in users.tolist():
+        had = set(interactions.item[interactions.user == user].tolist())
+        free = [item for item in range(len(interactions.items)) if item not in had]
+        assert lists[user].tolist() == sorted(free, key=lambda item: -likes[item])[:K]
 
 
 def test_popularity_counts_events_and_distinct_users() -> None:
