@@ -4,7 +4,7 @@ SHELL := /bin/sh
 VENV := .venv/bin
 RUN := $(VENV)/python -m
 
-.PHONY: help setup demo test lint bench bench-full soak up down status logs clean lock minilm compose-env
+.PHONY: help setup demo test coverage lint bench bench-full soak up down status logs clean lock minilm compose-env
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: setup  ## the whole line on real events, from Kafka to a changed recommend
 
 test: setup  ## every test, with real Postgres, Kafka, MLflow and Airflow
 	@$(RUN) ops.checks test
+
+coverage: setup  ## the same, and which lines and branches ran (half as long again)
+	@$(RUN) ops.checks coverage
 
 lint: setup  ## style, types, import directions, notebooks
 	@$(RUN) ops.checks lint
