@@ -84,7 +84,7 @@ ENV = {
 }
 
 IMPORT = (
-    'if [ -z "$INTERACTIONS$ITEMS" ]; then exit 99; fi; '
+    'if [ -z "$INTERACTIONS$ITEMS" ]; then echo "no file is named in the form: nothing to import"; exit 99; fi; '
     'exec "$MARQUEE_PYTHON" -m features import ${INTERACTIONS:+--interactions "$INTERACTIONS"} '
     '${ITEMS:+--items "$ITEMS"} ${SKIP_BAD:+"$SKIP_BAD"} ${DRY_RUN:+"$DRY_RUN"}'
 )
