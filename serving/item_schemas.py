@@ -77,7 +77,10 @@ class FoundItem(BaseModel):
 
     item_id: str = Field(examples=["i1"])
     rank: int = Field(description="From 1.", examples=[1])
-    score: float = Field(description="Comparable among searches by one encoder.", examples=[0.71])
+    score: float = Field(
+        description="Comparable among searches by one encoder. What is titled as the query stands before all others.",
+        examples=[0.71],
+    )
     title: str | None = Field(examples=["Heat"])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from features.text.encoder import Encoder, query_of
+from features.text.folding import fold
 from serving import fallback
 from serving.asks import DEFAULT_K
 from serving.clock import Clock
@@ -18,6 +19,8 @@ from serving.texts import Filter, Hit, Texts
 
 MAX_QUERY: Final = 2000
 """Characters of a query that a request may hold; the encoder reads the first of them."""
+NAMED_AMONG: Final = 20
+"""Nearest texts among which one is looked for whose title is the query."""
 NO_TEXTS: Final = (
     "no text is embedded yet: an encoder is fitted once there are texts enough; see GET /api/v1/items/stats"
 )
@@ -69,8 +72,8 @@ class Search:
         with self._metrics.search_stage("filter"):
             eligible = texts.eligible(self._clock(), ask.filter)
         loop = asyncio.get_running_loop()
-        hits = await loop.run_in_executor(self._executor, self._found, texts, encoder, ask, eligible)
-        titles = [None if (state := states.get(hit.item_id)) is None else state.title or None for hit in hits]
+        near = await loop.run_in_executor(self._executor, self._found, texts, encoder, ask, eligible)
+        titled = [(hit, None if (state := states.get(hit.item_id)) is None else state.title or None) for hit in near]
         degraded, reason = fallback.verdict(
             [
                 None if states.loaded else fallback.ITEM_STATES_UNAVAILABLE,
@@ -81,7 +84,7 @@ class Search:
             "query": ask.query,
             "items": [
                 {"item_id": hit.item_id, "rank": rank, "score": hit.score, "title": title}
-                for rank, (hit, title) in enumerate(zip(hits, titles, strict=True), 1)
+                for rank, (hit, title) in enumerate(_named_first(ask.query, titled)[: ask.k], 1)
             ],
             "encoder": texts.digest,
             "model_version": None if live is None else live.version,
@@ -93,7 +96,13 @@ class Search:
         with self._metrics.search_stage("encode"):
             query = query_of(encoder, ask.query)
         with self._metrics.search_stage("search"):
-            return texts.search(query, ask.k, eligible)
+            return texts.search(query, max(ask.k, NAMED_AMONG), eligible)
+
+
+def _named_first(query: str, titled: Sequence[tuple[Hit, str | None]]) -> list[tuple[Hit, str | None]]:
+    """Return hits, those first whose title is the query: "1984" is nearer to a volume that holds it twice."""
+    named = fold(query).strip()
+    return sorted(titled, key=lambda one: one[1] is None or fold(one[1]).strip() != named)
 
 
 def _readable(texts: Texts | None) -> tuple[Texts, Encoder]:

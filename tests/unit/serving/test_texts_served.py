@@ -12,6 +12,7 @@ import pytest
 from features.contracts.events import Item
 from features.contracts.profiles import UserHistory
 from features.contracts.times import to_us
+from features.text.documents import Document
 from serving.asks import Ask, Mixing
 from serving.growing import REST_PER_WORK, Grower
 from serving.live import Current
@@ -91,6 +92,22 @@ def test_a_search_finds_texts_of_the_bundle_and_of_a_moment_ago(served: Bench) -
         after = await search(client, k=30)
         assert set(ids(after)) == {*ids(before), "new"}
         assert [item["rank"] for item in after["items"]] == list(range(1, len(after["items"]) + 1))
+
+    run(served, use)
+
+
+def test_what_is_titled_as_the_query_comes_first_though_others_say_it_more_often(served: Bench) -> None:
+    async def use(client: httpx.AsyncClient) -> None:
+        documents = {
+            "plain": Document("Storm", "a book about nothing else than lawyers and gardens"),
+            "more": Document("Storm, storm and storm", "storm"),
+        }
+        served.texts.embed(encoder_of(), documents)
+        served.store.states = [*served.store.states, *(state_of(*said) for said in documents.items())]
+        await refresh(served)
+        for k in (1, 5):
+            assert ids(await search(client, " STORM!", k=k))[0] == "plain"
+        assert ids(await search(client, "storm storm", k=1)) == ["more"]
 
     run(served, use)
 
