@@ -23,9 +23,9 @@ _METRICS: Final = (
     "Hit rate@10 is the share of users with a hit among the first ten, coverage@10 that of the catalogue in anybody's."
 )
 _METHODS: Final = (
-    "A baseline is one source alone, in its own order; where that ends, popular items fill its list up. Popularity is "
-    "how often an item was liked in all that was known, whatever a user's own moment. The blend is rank fusion of all. "
-    "The users are the same."
+    "A baseline is one source alone, in its own order; where that ends, popular items fill its list up. Where "
+    "users are cut at moments of their own, popularity is how often an item was liked in all that was known. The blend "
+    "is rank fusion of all. The users are the same."
 )
 _SOURCES: Final = (
     "How many of the later liked items a source finds depends on how far one reads its list. A source earns "

@@ -42,7 +42,10 @@ class Measures:
         self._baselines = baselines(recommender)
         self._short = too_short(self._baselines.values(), recommender)
         self._names = [source.name for source in recommender.sources]
-        self._popular = _by_liking(judged.history, recommender.n_items)
+        # Where all have one moment, what was before it is all that was known.
+        self._most_liked = (
+            _by_liking(judged.history, recommender.n_items) if len(np.unique(judged.as_of_us)) > 1 else None
+        )
         self._budgets = np.array([recommender.plan.budgets.get(name, 0) for name in self._names])
         self.lists = {method: np.full((n_users, K), MISSING, dtype=np.int32) for method in (SERVED, *self._baselines)}
         self.source = np.full((n_users, K), MISSING, dtype=np.int8)
@@ -81,9 +84,10 @@ class Measures:
             if sampled:
                 self.by_budget[user] = recall_by_budget(own, self._judged.labels[user], self._recommender.n_items)
             self._measure(user, found.traces[row], own, popular[row])
-            free = ~self._recommender.blocked(group.profiles, row, self._options)[self._popular]
-            most_liked = self._popular[free][:K]
-            self.lists[TITLES[POPULAR]][user, : len(most_liked)] = most_liked
+            if self._most_liked is not None:
+                free = ~self._recommender.blocked(group.profiles, row, self._options)[self._most_liked]
+                most_liked = self._most_liked[free][:K]
+                self.lists[TITLES[POPULAR]][user, : len(most_liked)] = most_liked
 
     def _measure(self, user: int, trace: Trace, own: list[Offer], popular: npt.NDArray[np.int32]) -> None:
         labels = self._judged.labels[user]

@@ -58,7 +58,7 @@ def test_users_that_a_column_does_not_know_do_not_count() -> None:
 def test_popularity_is_compared_with_as_all_that_was_known_has_it_whatever_a_users_moment() -> None:
     interactions, parts = trained()
     users = np.arange(12, dtype=np.int32)
-    at_us = np.full(len(users), int(interactions.at_us[-1]) + 1)
+    at_us = int(interactions.at_us[-1]) + 1 + np.arange(len(users))
     judged = Judged(interactions, users, at_us, [np.array([3], np.int32) for _ in users])
     lists = evaluate(parts.recommender(), judged, seed=0).lists["popularity"]
     likes = Counter(interactions.item[interactions.weight > 0].tolist())
