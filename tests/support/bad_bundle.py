@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
+from training.als import gram_of
 from training.bundle.foldin import FoldIn
 from training.bundle.read import open_bundle
 from training.bundle.write import write_bundle
@@ -26,7 +27,7 @@ def copy_with_random_factors(good: RunFolder, bad: RunFolder) -> None:
     index, index_info = build_index(factors, factors[:100])
     noise = replace(
         parts,
-        fold_in=FoldIn(factors, parts.fold_in.gram, parts.fold_in.alpha),
+        fold_in=FoldIn(factors, gram_of(factors, 1.0), parts.fold_in.alpha),
         index=index,
         index_info=index_info,
         ranker=None,
