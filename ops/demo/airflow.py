@@ -60,24 +60,22 @@ class Airflow:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON answer; AirflowError for any other status than success, or none."""
-        try:
-            response = self._answer(method, path, body)
-        except httpx.HTTPError as error:
-            what = f"{method} {self._client.base_url.join(path)}"
-            raise AirflowError(f"Airflow gave no answer to {what}: {type(error).__name__}: {error}") from error
+        response = self._answer(method, path, body)
         if not response.is_success:
             raise AirflowError(f"Airflow answered {method} {path} with {response.status_code}: {response.text[:500]}")
         answer: dict[str, Any] = response.json()
         return answer
 
-    def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+    def _answer(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """Return the answer; what only looks is asked again, since a busy machine may answer late."""
-        tries = LOOKS if method == "GET" else 1
+        tries = stop_after_attempt(LOOKS if method == "GET" else 1)
         again = retry_if_exception_type(httpx.TransportError)
-        for attempt in Retrying(retry=again, stop=stop_after_attempt(tries), wait=wait_fixed(PAUSE_S), reraise=True):
-            with attempt:
-                return self._client.request(method, path, json=body)
-        raise AssertionError  # `reraise` ends the loop
+        ask = Retrying(retry=again, stop=tries, wait=wait_fixed(PAUSE_S), reraise=True)
+        try:
+            return ask(self._client.request, method, path, json=body)
+        except httpx.HTTPError as error:
+            what = f"{method} {self._client.base_url.join(path)}"
+            raise AirflowError(f"Airflow gave no answer to {what}: {type(error).__name__}: {error}") from error
 
     def wait_for_dag(self, dag: str, within_s: float) -> None:
         """Return once Airflow has read the file of `dag`.
@@ -88,7 +86,7 @@ class Airflow:
             When it has not in time.
         """
         deadline = time.monotonic() + within_s
-        while self._client.get(f"/api/v2/dags/{dag}").status_code != httpx.codes.OK:
+        while self._answer("GET", f"/api/v2/dags/{dag}").status_code != httpx.codes.OK:
             if time.monotonic() > deadline:
                 raise AirflowError(f"Airflow does not know the DAG {dag}: see `make logs S=airflow-dag-processor`")
             time.sleep(PAUSE_S)
