@@ -6,14 +6,13 @@ know: a misspelt `catgories` must not vanish.
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from features.contracts.event_problems import SCHEMA_VERSION, EventError, Problem, diagnose_fields
+from features.contracts.event_problems import SCHEMA_VERSION, EventError, Problem, diagnose_fields, nearest_member
 from features.contracts.events import BaseEvent, Feedback, Id, Item, Text, User
 from serving.reading import STAMPED, Form
 
@@ -122,8 +121,8 @@ def _unknown(given: Collection[str], known: Collection[str]) -> list[Problem]:
 
 
 def _advice(name: str, known: Collection[str]) -> str:
-    near = get_close_matches(name[:100], known, n=1)
-    return "unknown member" + (f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(sorted(known))}")
+    near = nearest_member(name, known)
+    return "unknown member" + (f"; did you mean `{near}`?" if near else f"; known are {', '.join(sorted(known))}")
 
 
 def _wrong_type(given: Mapping[str, Any], expected: str) -> list[Problem]:

@@ -1,6 +1,5 @@
 """`items`: the catalogue: list, get, create, stats, search."""
 
-import difflib
 import json as json_lines
 import time
 import uuid
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.contracts.errors import ContractError, UnavailableError
+from features.contracts.event_problems import nearest_member
 from features.contracts.events import Event, Item, stamp_event
 from features.contracts.lines import lines_of
 from features.db.connection import connect, database_errors
@@ -164,8 +164,8 @@ def _object(text: str) -> dict[str, Any]:
 
 def _event(form: dict[str, Any]) -> Event:
     if unknown := sorted(set(form) - _MEMBERS):
-        near = difflib.get_close_matches(unknown[0], _MEMBERS, n=1)
-        way_out = f"perhaps {near[0]!r} is meant" if near else f"known are {', '.join(sorted(_MEMBERS))}"
+        near = nearest_member(unknown[0], _MEMBERS)
+        way_out = f"perhaps {near!r} is meant" if near else f"known are {', '.join(sorted(_MEMBERS))}"
         raise ContractError(f"item {form.get('item_id')!r}: member {unknown[0]!r} is unknown; {way_out}")
     author = form.pop("author", None)
     if author is not None:

@@ -3,7 +3,8 @@
 The slow path of decoding. The fast path stops at the first problem; a producer wants to hear all of them at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -25,6 +26,9 @@ REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
 Problem = tuple[str, str]
 """Path of a field from the event's root ("items[2].item_id", "$" for the whole) and what is wrong with it."""
+
+_COMPARED: Final = 100
+"""Characters of an unknown name that are compared with what is known."""
 
 SCHEMA_VERSION: Final = 1
 MAX_EVENT_BYTES: Final = 262_144
@@ -167,3 +171,12 @@ def _nul_problems(value: object, path: str) -> Iterator[Problem]:
     elif isinstance(value, list):
         for i, inner in enumerate(value):
             yield from _nul_problems(inner, f"{path}[{i}]")
+
+
+def nearest_member(name: str, known: Collection[str]) -> str | None:
+    """Return the known member whose name is most like an unknown one, None where none is near.
+
+    >>> nearest_member("titel", ["title", "text"]), nearest_member("colour", ["title", "text"])
+    ('title', None)
+    """
+    return next(iter(get_close_matches(name[:_COMPARED], known, n=1)), None)
