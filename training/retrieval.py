@@ -13,7 +13,7 @@ from features.contracts.statistics import bucket_edge
 from features.items import Categories
 from training.als import confidence_matrix, fit_als
 from training.bundle.content import Content
-from training.bundle.foldin import FoldIn
+from training.bundle.foldin import FoldIn, all_but
 from training.bundle.parts import Parts
 from training.bundle.plan import BLEND, DISLIKE, Plan, default_budgets
 from training.bundle.sources import CONTENT
@@ -118,11 +118,11 @@ def with_fresh_items(
     found = fit_map(texts.vectors[learned], wanted[learned], count[learned], seed=config.seed)
     met = np.bincount(known.item, minlength=len(known.items)) > 0
     fresh = np.flatnonzero(~met & has_text).astype(np.int32)
-    factors, held = fold_in.factors.copy(), np.ones(len(known.items), dtype=bool)
+    factors = fold_in.factors.copy()
     content = Content(texts.encoder, texts.vectors, found.mapping, texts.until_us, texts.index)
-    factors[fresh], held[fresh] = content.factors(texts.vectors[fresh]), False
+    factors[fresh] = content.factors(texts.vectors[fresh])
     log.info("texts", fresh=len(fresh), strength=found.strength, explained=round(found.explained, 4))
-    return replace(fold_in, factors=factors, held=held), fresh, content
+    return replace(fold_in, factors=factors, held=all_but(len(factors), fresh)), fresh, content
 
 
 def at_moment(training: Training, history: Interactions) -> Training:

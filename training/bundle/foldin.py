@@ -53,6 +53,13 @@ class FoldIn:
         return None if solution[2] else solution[1]
 
 
+def all_but(n_items: int, lacking: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Return whose factors a gram holds that lacks those of some items: bool (n_items,)."""
+    held = np.ones(n_items, dtype=bool)
+    held[lacking] = False
+    return held
+
+
 def confidences(
     item: npt.NDArray[np.int32], weight: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:

@@ -18,7 +18,7 @@ from features.items import Categories
 from features.text.search import ARRAYS, TextIndex
 from training.bundle.bundle import Bundle
 from training.bundle.content import Content
-from training.bundle.foldin import FoldIn
+from training.bundle.foldin import FoldIn, all_but
 from training.bundle.golden import GoldenRequest, check_answers
 from training.bundle.manifest import (
     FORMAT_VERSION,
@@ -135,9 +135,6 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
         array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
         return array
 
-    def held(fresh: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_] | None:
-        return ~np.isin(np.arange(manifest.n_items), fresh) if manifest.gram_lacks_fresh else None
-
     def table(name: str) -> NeighbourTable:
         return NeighbourTable(load(f"{name}_offsets"), load(f"{name}_index"), load(f"{name}_value"))
 
@@ -149,9 +146,11 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
     names = msgspec.json.decode((path / "categories.json").read_bytes(), type=tuple[str, ...])
     state = StatisticsState(**{name: load(f"statistics_{name}") for name in StatisticsState.names()})
     try:
+        fresh = load("fresh")
+        held = all_but(manifest.n_items, fresh) if manifest.gram_lacks_fresh else None
         return Parts(
             items=IdMap.from_arrays(load("item_ids"), load("item_id_offsets")),
-            fold_in=FoldIn(load("factors"), load("gram"), manifest.alpha, held(load("fresh"))),
+            fold_in=FoldIn(load("factors"), load("gram"), manifest.alpha, held),
             index=faiss.read_index(str(path / "index.faiss"), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY),
             index_info=manifest.index,
             tables={name: table(name) for name in TABLES},
@@ -167,7 +166,7 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
             has_clock=manifest.has_clock,
             n_users=manifest.n_users,
             n_interactions=manifest.n_interactions,
-            fresh=load("fresh"),
+            fresh=fresh,
             content=None if manifest.encoder is None else content(manifest.encoder),
             fresh_ranker=_ranker(path, FRESH_RANKER_FILE, manifest.fresh_ranker_shares),
             reference=_reference(path, manifest),
