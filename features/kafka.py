@@ -51,6 +51,7 @@ MAX_MESSAGE_BYTES: Final = 2_097_152
 """Largest message that our producers send: twice the broker's usual limit, for dead letters with their reason."""
 
 LINGER_MS: Final = 5
+DELIVERY_MS: Final = 6_000
 """Waiting a little fills batches when events come densely, and is not felt when they do not."""
 
 Header = tuple[str, bytes]
@@ -182,9 +183,9 @@ class EventProducer:
     still have arrived: the event's id makes sending it again harmless.
     """
 
-    def __init__(self, settings: Settings, *, linger_ms: int = LINGER_MS) -> None:
+    def __init__(self, settings: Settings, *, linger_ms: int = LINGER_MS, delivery_ms: int = DELIVERY_MS) -> None:
         self._settings = settings
-        self._linger_ms = linger_ms
+        self._linger_ms, self._delivery_ms = linger_ms, delivery_ms
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
         self._bulk: BulkSender | None = None
@@ -204,7 +205,7 @@ class EventProducer:
                     # No metadata within this: Kafka is away, and the caller should hear it soon.
                     max_block_ms=1_000,
                     request_timeout_ms=3_000,
-                    delivery_timeout_ms=6_000,
+                    delivery_timeout_ms=self._delivery_ms,
                     allow_auto_create_topics=False,
                 )
                 self._bulk = BulkSender(self._producer)
@@ -275,8 +276,11 @@ class EventProducer:
         # From here on it cannot be cancelled: the client's thread will set it.
         done.set_running_or_notify_cancel()
         producer = self._connected()
-        with kafka_errors(f"sending to {topic!r}"):
-            sent = producer.send(topic, key=key, value=value, headers=list(headers))
+        try:
+            with kafka_errors(f"sending to {topic!r}"):
+                sent = producer.send(topic, key=key, value=value, headers=list(headers))
+        except IllegalStateError as error:  # another's send timed out a moment ago, and closed this producer
+            raise UnavailableError(f"Kafka, sending to {topic!r}: {error}") from error
         sent.add_callback(lambda _: done.set_result(None))
         sent.add_errback(partial(self._failed, producer, done))
         return done

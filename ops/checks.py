@@ -8,8 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-# Each worker has services of its own; most tests wait for them rather than compute.
-WORKERS = "4"
+# Each worker has services of its own, which take processor time also while nobody asks them.
+WORKERS = "3"
 TYPED = ("features", "training", "serving", "dags", "ops", "tests", "benchmarks")
 
 

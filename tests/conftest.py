@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = ("unit", "property", "contract", "integration", "dags", "acceptance", "docs")
 PAUSE_S = 0.05
+SLOWEST = 4
+"""How many times slower a machine may be than those on which the times that tests wait for were chosen."""
 
 WaitUntil = Callable[..., Any]
 
@@ -69,14 +71,15 @@ def wait_until() -> WaitUntil:
     """Return ``wait_until(condition, timeout, what)``: the condition's first true value, or a failure saying `what`."""
 
     def wait(condition: Callable[[], Any], timeout: float, what: str) -> Any:
-        deadline = time.monotonic() + timeout
+        patience = SLOWEST * timeout
+        deadline = time.monotonic() + patience
         pause = threading.Event()
         while True:
             value = condition()
             if value:
                 return value
             if time.monotonic() > deadline:
-                pytest.fail(f"not within {timeout:g} s: {what}")
+                pytest.fail(f"not within {patience:g} s: {what}")
             pause.wait(PAUSE_S)
 
     return wait

@@ -21,7 +21,7 @@ class Service:
     cwd: Path = ROOT
     user: str | None = None
     port: int | None = None
-    ready_within_s: float = 120.0
+    ready_within_s: float = 240.0
     stop_signal: str = "TERM"
     stop_within_s: float = 30.0
     signal_group: bool = True

@@ -26,6 +26,8 @@ def setup() -> None:
         packages.install_java(ROOT, VENV)
     found = _java()
     jars.fetch_jars(found)
+    if not any(jars.kafka_jars().glob("classes-*.jsa")):
+        packages.run_module(VENV, "ops.local.class_archive")
     print(f"ready: {VENV / 'bin' / 'python'}, {found}, Kafka {jars.KAFKA_VERSION} ({time.monotonic() - started:.1f} s)")
 
 

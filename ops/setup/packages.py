@@ -96,6 +96,11 @@ def install_minilm(root: Path, venv: Path) -> None:
     _run([str(uv), "pip", "install", "-q", "--require-hashes", "--python", str(python), "-r", str(lock)])
 
 
+def run_module(venv: Path, module: str) -> None:
+    """Run a module of the checkout in the environment, which it needs."""
+    _run([str(venv / "bin" / "python"), "-m", module])
+
+
 def write_locks(root: Path, venv: Path) -> None:
     """Resolve pyproject.toml anew into the locks: everything, the subsets of the two images, and what MiniLM adds."""
     common = ["--universal", "-p", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "-q"]

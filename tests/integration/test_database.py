@@ -54,7 +54,7 @@ def test_two_migrations_at_once_both_succeed(empty_database: str) -> None:
     command = [sys.executable, "-m", "features", "migrate"]
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
 
-    said = {process.communicate(timeout=60)[0] for process in both}
+    said = {process.communicate(timeout=240)[0] for process in both}
 
     assert [process.returncode for process in both] == [0, 0]
     assert len(said) == 1
@@ -63,7 +63,7 @@ def test_two_migrations_at_once_both_succeed(empty_database: str) -> None:
 def test_migrating_without_a_server_says_so_and_exits_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARQUEE_DATABASE_URL", "postgresql://marquee:secret@127.0.0.1:1/marquee")
 
-    done = run_command("features", "migrate", timeout=60)
+    done = run_command("features", "migrate", timeout=240)
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

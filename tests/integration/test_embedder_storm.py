@@ -67,7 +67,7 @@ def test_who_follows_an_embedder_killed_at_this_step_completes_it(rig: TextRig, 
 
     killed = rig.start("--batch", "20", failpoints=f"{name}=kill@2")
 
-    assert killed.wait(timeout=60) == -signal.SIGKILL
+    assert killed.wait(timeout=240) == -signal.SIGKILL
     rig.command("embed", "--once")
     assert rig.whole()
     assert not rig.written_more_than_once()
@@ -81,7 +81,7 @@ def test_two_side_by_side_share_the_work_and_repeat_none_of_it(rig: TextRig) -> 
 
     both = [rig.start("--batch", "20", "--once") for _ in range(2)]
 
-    assert [process.wait(timeout=90) for process in both] == [0, 0]
+    assert [process.wait(timeout=360) for process in both] == [0, 0]
     assert rig.whole()
     assert rig.rows("SELECT count(*), count(DISTINCT item_id) FROM written") == [(3_000, 3_000)]
 

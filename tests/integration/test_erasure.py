@@ -284,7 +284,7 @@ def test_letters_of_an_erased_user_are_left_out_and_those_of_an_item_of_the_same
     of_others = [b'{"user_id":"43","item_id":"42","act']
     of_item = [b'{"item_id": "42", "title": 1}', b'{"item_id": "42", "tit']
     with rig.producer() as producer:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         sent = [producer.send_bytes(INTERACTIONS, None, raw) for raw in (*of_user, *of_others)]
         sent += [producer.send_bytes(ITEMS, b"42", raw) for raw in of_item]
         wait_all(sent, deadline)

@@ -45,7 +45,7 @@ def test_an_event_of_five_megabytes_is_buried_whole_and_its_partition_goes_on(ri
     producer = KafkaProducer(
         bootstrap_servers=rig.settings.kafka_bootstrap_servers, max_request_size=2 * FIVE_MEGABYTES, acks="all"
     )
-    producer.send(sent.topic, sent.value, sent.key).get(timeout=30)
+    producer.send(sent.topic, sent.value, sent.key).get(timeout=120)
     producer.close()
     rig.history.acknowledge([sent])
     rig.send(300)

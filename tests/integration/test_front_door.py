@@ -119,7 +119,7 @@ def test_a_post_retried_after_lost_replies_lands_once(api: Api, rig: Rig, wait_u
         while True:
             attempts += 1
             try:
-                with httpx.Client(timeout=20) as client:
+                with httpx.Client(timeout=60) as client:
                     answer = client.post(
                         f"http://{LOOPBACK}:{port}/api/v1/events", json=events, headers={"Idempotency-Key": key}
                     )

@@ -43,7 +43,7 @@ class Shell:
         return subprocess.Popen(command, env=self.environment, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
     def run(self, *arguments: object, code: int = 0) -> str:
-        done = run_command("features", "import", *map(str, arguments), environment=self.environment, timeout=120)
+        done = run_command("features", "import", *map(str, arguments), environment=self.environment, timeout=600)
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr
 

@@ -224,7 +224,7 @@ def test_sigterm_ends_the_batch_and_leaves(rig: Rig, wait_until: WaitUntil) -> N
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=240) == 0
     assert reconciled(rig)
 
 

@@ -49,5 +49,5 @@ def test_a_commit_whose_answer_is_lost_is_not_landed_again(rig: FaultRig, wait_u
 
     wait_until(lambda: rig.logged(process, "another process landed this"), timeout=60, what="the fence met")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=240) == 0
     assert_clean(rig, by_command=False)

@@ -114,7 +114,7 @@ class Machine(RuleBasedStateMachine):
     def leave(self, how: signal.Signals) -> None:
         assert self.other is not None
         self.other.send_signal(how)
-        self.other.wait(timeout=60)
+        self.other.wait(timeout=240)
         self.other = None
 
     @precondition(lambda self: self.poison)

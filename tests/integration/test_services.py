@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from features.kafka import Admin
+from features.contracts.errors import UnavailableError
+from features.kafka import Admin, EventProducer
 from features.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -26,10 +27,26 @@ def test_kafka_keeps_what_was_produced(kafka_bootstrap: str) -> None:
     admin = kafka.KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
     admin.create_topics(["kept"])
     producer = kafka.KafkaProducer(bootstrap_servers=kafka_bootstrap, acks="all")
-    written = producer.send("kept", b"value", key=b"key").get(timeout=30)
+    written = producer.send("kept", b"value", key=b"key").get(timeout=120)
     producer.close()
     admin.close()
     assert written.offset == 0
+
+
+def test_what_is_sent_to_a_producer_that_a_timeout_has_closed_can_be_sent_again(
+    kafka_bootstrap: str, database_url: str
+) -> None:
+    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    with Admin(settings) as admin:
+        admin.create_topics(["closed_under_it"])
+    producer = EventProducer(settings)
+    producer.connect(["closed_under_it"])
+    closed = producer._producer
+    assert closed is not None
+    closed.close()  # as `_renew_after` does in a thread of its own, where another's send timed out
+
+    with pytest.raises(UnavailableError, match="closed"):
+        producer.send_bytes("closed_under_it", None, b"value")
 
 
 def test_topics_are_looked_up_once_however_many_are_made(
@@ -53,7 +70,7 @@ def test_mlflow_answers_from_postgres(mlflow_uri: str, postgres_url: str) -> Non
     body = json.dumps({"max_results": 1_000}).encode()
     url = f"{mlflow_uri}/api/2.0/mlflow/experiments/search"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - our own server
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
         experiments = json.load(response)["experiments"]
     with psycopg.connect(postgres_url.rsplit("/", 1)[0] + "/mlflow") as connection:
         stored = {row[0] for row in connection.execute("SELECT name FROM experiments")}

@@ -315,7 +315,7 @@ def answered(api: Api) -> float:
 def test_one_scrape_counts_for_all_workers(api: Api) -> None:
     before = answered(api)
     for number in range(20):
-        with httpx.Client(base_url=api.client.base_url, timeout=20) as client:
+        with httpx.Client(base_url=api.client.base_url, timeout=60) as client:
             client.get(f"/api/v1/recommend/scraped-{number}").raise_for_status()
     assert answered(api) == before + 20
 
@@ -326,7 +326,7 @@ def test_when_a_worker_is_killed_others_go_on_and_another_takes_its_place(api: A
     killed = workers.pop()
     os.kill(killed, signal.SIGKILL)
     for number in range(20):
-        with httpx.Client(base_url=api.client.base_url, timeout=20) as client:
+        with httpx.Client(base_url=api.client.base_url, timeout=60) as client:
             client.get(f"/api/v1/recommend/survivor-{number}").raise_for_status()
     api.client.close()
     api.__post_init__()  # its connection may have been to the one that is dead

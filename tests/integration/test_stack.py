@@ -89,7 +89,7 @@ def _asked_to_train(local: Commands) -> bool:
     """Return whether Airflow runs a training that the API asks for: as fresh as it is, it is not paused."""
     settings = local.stack.settings()
     admin = {"Authorization": f"Bearer {settings['MARQUEE_ADMIN_TOKEN']}"}
-    answer = httpx.post(f"{settings['MARQUEE_API_URL']}/api/v1/models/train", json={}, headers=admin, timeout=30)
+    answer = httpx.post(f"{settings['MARQUEE_API_URL']}/api/v1/models/train", json={}, headers=admin, timeout=120)
     # 409: Airflow does not know the DAG yet, or has begun; 503: it answers slowly on a busy machine.
     assert answer.status_code in {202, 409, 503}, answer.text
     return answer.is_success
@@ -135,7 +135,7 @@ def test_it_comes_up_with_its_data_after_anything_was_killed(local: Commands) ->
     everyone = stack_processes(local.layout)
     for process in everyone:
         process.kill()
-    psutil.wait_procs(everyone, timeout=30)
+    psutil.wait_procs(everyone, timeout=120)
     local.succeed("up", "kafka", "postgres")
     with psycopg.connect(admin_url(local.stack)) as connection:
         assert connection.execute("SELECT * FROM kept").fetchall() == [(7,)]
@@ -157,7 +157,7 @@ def _write(local: Commands) -> None:
     admin.create_topics(["kept"])
     admin.close()
     producer = kafka.KafkaProducer(bootstrap_servers=brokers, acks="all")
-    producer.send("kept", b"value").get(timeout=30)
+    producer.send("kept", b"value").get(timeout=120)
     producer.close()
 
 

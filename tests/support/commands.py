@@ -19,7 +19,7 @@ from coverage import Coverage
 from tests.support.processes import is_counted
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATIENCE_S: Final = 280.0
+PATIENCE_S: Final = 800.0
 _IMPORTED: Final = (
     __name__,
     "features.cli.app",

@@ -155,7 +155,7 @@ class FaultRig(Rig):
         admin = KafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap_servers)
         try:
             admin.delete_topics([topic])
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while topic in admin.list_topics():
                 assert time.monotonic() < deadline, f"{topic} was not deleted"
         finally:

@@ -61,7 +61,7 @@ class Rig:
 
     def command(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Return a finished `python -m features ...`."""
-        done = run_command("features", *arguments, environment=self.environment, timeout=120)
+        done = run_command("features", *arguments, environment=self.environment, timeout=600)
         assert not check or done.returncode == 0, done.stderr
         return done
 
@@ -79,17 +79,17 @@ class Rig:
     def produce(self, events: Iterable[Event], headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Return once Kafka has all events."""
         with self.producer() as producer:
-            wait_all([producer.send(event, headers) for event in events], time.monotonic() + 60)
+            wait_all([producer.send(event, headers) for event in events], time.monotonic() + 240)
 
     def produce_raw(self, values: Iterable[bytes], topic: str = INTERACTIONS) -> None:
         """Return once Kafka has all messages, whatever they hold."""
         with self.producer() as producer:
-            wait_all([producer.send_bytes(topic, b"key", value) for value in values], time.monotonic() + 60)
+            wait_all([producer.send_bytes(topic, b"key", value) for value in values], time.monotonic() + 240)
 
     @contextmanager
     def producer(self) -> Iterator[EventProducer]:
         """Yield a producer, closed afterwards."""
-        producer = EventProducer(self.settings)
+        producer = EventProducer(self.settings, delivery_ms=60_000)  # what expires may have arrived, to be counted
         try:
             yield producer
         finally:
@@ -144,7 +144,7 @@ def recreate_topics(settings: Settings, partitions: int) -> None:
         names = {*landed, *map(dead_letter_topic, landed)} & set(admin.list_topics())
         if names:
             admin.delete_topics(sorted(names))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while names & set(admin.list_topics()):
             assert time.monotonic() < deadline, f"topics were not deleted: {names}"
     finally:

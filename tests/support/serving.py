@@ -45,7 +45,7 @@ class Api:
 
     def __post_init__(self) -> None:
         """Make the client; requests fail when they fail, without a retry."""
-        self.client = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=20)
+        self.client = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=60)
 
     def start(self) -> None:
         """Start the process and return once it answers."""
@@ -65,7 +65,7 @@ class Api:
         self._wait_alive()
 
     def _wait_alive(self) -> None:
-        deadline, pause = time.monotonic() + 60, threading.Event()
+        deadline, pause = time.monotonic() + 240, threading.Event()
         while True:
             assert self.process is not None
             assert self.process.poll() is None, self.log.read_text()
@@ -239,7 +239,7 @@ def request_loop(api: Api) -> Iterator[Loop]:
     loop, over = Loop(), threading.Event()
 
     def ask(number: int) -> None:
-        with httpx.Client(base_url=api.client.base_url, timeout=20) as client:
+        with httpx.Client(base_url=api.client.base_url, timeout=60) as client:
             while not over.is_set():
                 try:
                     response = client.get(f"/api/v1/recommend/loop-{number}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-ACKNOWLEDGED_WITHIN_S = 10.0
+ACKNOWLEDGED_WITHIN_S = 30.0
 PAUSE_S = 0.2
 
 
@@ -145,7 +145,7 @@ KINDS = (_interaction, _item, _user, _impression, _feedback)
 WEIGHTS = (84, 4, 4, 4, 4)
 
 
-def deliver(producer: EventProducer, notes: Notes, messages: Sequence[Sent], within_s: float = 90) -> None:
+def deliver(producer: EventProducer, notes: Notes, messages: Sequence[Sent], within_s: float = 360) -> None:
     """Return once Kafka has all messages, each noted before every attempt; what failed is tried again.
 
     Raises

@@ -124,7 +124,7 @@ class TextRig:
 
     def command(self, *arguments: str) -> str:
         """Return what a finished `python -m features ...` said."""
-        done = run_command("features", *arguments, environment=self.environment, timeout=120)
+        done = run_command("features", *arguments, environment=self.environment, timeout=600)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

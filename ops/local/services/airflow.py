@@ -78,7 +78,7 @@ def services(stack: Stack) -> list[Service]:
             port=port if name == "airflow-api" else None,
             depends_on=("airflow-schema",) if name == "airflow-api" else ("airflow-api",),
             ready=ready(port),
-            ready_within_s=180.0,
+            ready_within_s=300.0,
         )
         for name, command, ready in COMPONENTS
     ]

@@ -63,7 +63,7 @@ def test_what_does_not_exist_is_refused_at_the_start(wrong: str) -> None:
     settings = {"MARQUEE_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", VARIABLE: wrong}
     command = [sys.executable, "-m", "features", "land"]
     done = subprocess.run(
-        command, env={**os.environ, **settings}, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        command, env={**os.environ, **settings}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
 
     assert done.returncode == 2
