@@ -24,7 +24,7 @@ from ops.local.services.postgres import admin_url
 from ops.local.stack import MARKER, Stack, open_stack
 from tests.conftest import WaitUntil
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.integration
 
 
 class Commands:

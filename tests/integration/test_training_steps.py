@@ -1,7 +1,6 @@
 """A training run from events in a real Postgres to a version in a real MLflow, step by step as Airflow calls it."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,20 +16,17 @@ import pandas as pd
 import psycopg
 import pytest
 from mlflow.tracking import MlflowClient
-from pydantic import AnyUrl, SecretStr
 
 from features.admin.user_files import scan
 from features.audit import account
 from features.db.connection import connect
 from features.served import statistics_at
-from features.settings import Settings
 from tests.support.bad_bundle import copy_with_random_factors
-from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.serving import NOWHERE
-from tests.support.taste_events import EVENTS, ITEMS, KINDS, NEW_ITEMS, taste_events, taste_items
+from tests.support.taste_events import EVENTS, ITEMS, KINDS, NEW_ITEMS
+from tests.support.training_run import Environment, command, filled, folder, registry, settings_of, step
 from training.bundle.read import open_bundle
-from training.bundle.registry import Registry
 from training.describing import describe
 from training.diff.run import data_of
 from training.diff.sides import Side
@@ -38,40 +34,13 @@ from training.reproducing import reproduce
 from training.steps.against_champion import diff_against_champion
 from training.steps.options import read_options
 from training.steps.runner import StepContext
-from training.steps.state import RunFolder
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = ("snapshot", "retrieval", "ranker", "evaluate", "register", "gate", "promote")
 
-Environment = dict[str, str]
 WaitUntil = Callable[..., Any]
-
-
-def command(environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run_command(*arguments, environment=environment)
-
-
-def step(environment: Environment, name: str, run: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return command(uncounted(environment), "training", "step", name, "--run", run, *options)
-
-
-def folder(environment: Environment, run: str) -> RunFolder:
-    return RunFolder(Path(environment["MARQUEE_WORK_DIR"]), run)
-
-
-def registry(environment: Environment) -> Registry:
-    return Registry(environment["MARQUEE_MLFLOW_TRACKING_URI"], environment["MARQUEE_MODEL_NAME"])
-
-
-def settings_of(environment: Environment) -> Settings:
-    return Settings(
-        database_url=SecretStr(environment["MARQUEE_DATABASE_URL"]),
-        mlflow_tracking_uri=AnyUrl(environment["MARQUEE_MLFLOW_TRACKING_URI"]),
-        model_name=environment["MARQUEE_MODEL_NAME"],
-        work_dir=Path(environment["MARQUEE_WORK_DIR"]),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -79,21 +48,7 @@ def environment(
     new_database: Callable[[], str], mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
     """Return the settings of a stack whose database holds the events."""
-    work = tmp_path_factory.mktemp("work")
-    settings = {
-        **os.environ,
-        "MARQUEE_DATABASE_URL": new_database(),
-        "MARQUEE_MLFLOW_TRACKING_URI": mlflow_uri,
-        "MARQUEE_MODEL_NAME": "steps",
-        "MARQUEE_WORK_DIR": str(work),
-    }
-    file = work / "events.parquet"
-    taste_events().to_parquet(file, index=False)
-    catalogue = work / "catalogue.parquet"
-    taste_items().to_parquet(catalogue, index=False)
-    imported = command(settings, "features", "import", "--interactions", str(file), "--items", str(catalogue))
-    assert imported.returncode == 0, imported.stderr
-    return settings
+    return filled(new_database(), mlflow_uri, tmp_path_factory.mktemp("work"), "steps")
 
 
 @pytest.fixture(scope="module")
@@ -485,7 +440,6 @@ def test_a_version_is_made_again_to_the_byte_and_after_an_erasure_nearly(small: 
     assert [found.tags["run"] for found in registry(small).versions()].count("week") == 1
 
 
-@pytest.mark.timeout(600)  # it may be the one that both runs are made for
 def test_two_versions_side_by_side_are_kept_with_the_second_ones_run(
     first: Environment, small: Environment, tmp_path: Path
 ) -> None:
