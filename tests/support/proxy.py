@@ -91,7 +91,7 @@ class Proxy:
 
     def close(self) -> None:
         """Cut every connection and listen no more."""
-        self._call(self._cut())
+        self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -137,13 +137,26 @@ class Proxy:
             link.reset()
         await asyncio.sleep(0)
 
+    async def _end(self) -> None:
+        await self._cut()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0)  # in which the loop closes what was aborted
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream = await asyncio.open_connection(LOOPBACK, self._upstream)
-        except OSError:
+        except BaseException as error:
             writer.transport.abort()
-            return
+            if isinstance(error, OSError):
+                return
+            raise
         link = _Link(writer, upstream[1])
+        if self._server is None:  # cut while this one was on its way
+            link.reset()
+            return
         self._links.add(link)
         if self._toxic.reset_after_s is not None:
             self._loop.call_later(self._toxic.reset_after_s, link.reset)
