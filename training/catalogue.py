@@ -53,6 +53,18 @@ def load_facts(path: Path | None, items: IdMap) -> ItemFacts:
     return facts
 
 
+def published_after(path: Path | None, items: IdMap, at_us: int) -> npt.NDArray[np.bool_]:
+    """Return of which items a parquet file says that they were published after a time, bool (len(items),)."""
+    late = np.zeros(len(items), dtype=bool)
+    frame = None if path is None else read_items(path)
+    if frame is None or PUBLISHED_AT not in frame:
+        return late
+    published = pd.to_datetime(frame[PUBLISHED_AT], utc=True).to_numpy(dtype="datetime64[us]")
+    rows = items.index_or_missing(frame[ITEM].astype(str))
+    late[rows[(rows != MISSING) & (published > np.datetime64(at_us, "us"))]] = True
+    return late
+
+
 def _attributes(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the members of `attributes` that are read here, a column each; what is no JSON object says nothing."""
     entries = [json_object(entry) for entry in frame[ATTRIBUTES]] if ATTRIBUTES in frame else []

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING
-from features.contracts.profiles import Options
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.evaluation.judged import Judged
@@ -144,7 +143,7 @@ def evaluate(recommender: Recommender, judged: Judged, *, seed: int, progress: P
     A baseline's list is what one source alone offers the user, in its order, and behind it what is popular. Most come
     from the one retrieval per user; sources with a small budget are asked again for a whole list.
     """
-    options = Options(k=K, include_seen=judged.include_seen)
+    options = judged.options(K)
     measures = Measures(recommender, judged, options, seed)
     done = 0
 

@@ -4,12 +4,15 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING, IdMap
 from features.contracts.statistics import DAY_US, bucket_edge
+from features.contracts.weights import ActionWeights
 from training.data import Interactions
 from training.evaluation.judged import Judged
+from training.frames import Loaded
 from training.moments import moment_of
 from training.split import cutoff_split
 
@@ -44,20 +47,52 @@ def judging_start(interactions: Interactions, wanted_users: int = WANTED_USERS, 
     return start
 
 
-def judged_after(interactions: Interactions, start_us: int, items: IdMap, *, include_seen: bool = False) -> Judged:
+def judged_after(
+    interactions: Interactions,
+    start_us: int,
+    items: IdMap,
+    *,
+    include_seen: bool = False,
+    read: Interactions | None = None,
+    later: npt.NDArray[np.bool_] | None = None,
+) -> Judged:
     """Return whom a bundle with these items is judged on, and on what, from a time on.
 
     All bundles are judged on the same users and labels: a liked item that a bundle does not hold is one that it
     misses, and stands as `MISSING` among the labels.
+
+    Parameters
+    ----------
+    interactions
+        Weighed alike for all bundles: what counts as liked must not depend on who is judged.
+    read
+        The same rows as this bundle weighs them, which is how it reads histories; the interactions by default.
+    later
+        bool (len(items),), which items were published after that time (`published_after`). Nobody can have shown
+        them, unless somebody had met them all the same.
     """
-    moment = moment_of(interactions, cutoff_split(interactions, start_us), start_us, include_seen=include_seen)
+    split = cutoff_split(interactions, start_us)
+    moment = moment_of(interactions, split, start_us, include_seen=include_seen)
     of_bundle = items.index_or_missing(interactions.items.external(np.arange(len(interactions.items))))
+    history = in_items_of(moment.history if read is None else read.take(split.history), items)
     return Judged(
-        history=in_items_of(moment.history, items),
+        history=history,
         users=moment.users,
         as_of_us=moment.as_of_us,
         labels=[of_bundle[entry] for entry in moment.labels],
         include_seen=include_seen,
+        eligible=None if later is None else ~later | (np.bincount(history.item, minlength=len(items)) > 0),
+    )
+
+
+def read_by(loaded: Loaded, weights: ActionWeights) -> Interactions:
+    """Return interactions as a bundle of these weights reads them."""
+    actions = loaded.action_names[loaded.action].tolist()
+    return replace(
+        loaded.interactions,
+        weight=weights.weigh(actions, loaded.value),
+        strong=weights.strong(actions),
+        rating=weights.ratings(actions, loaded.value),
     )
 
 

@@ -8,16 +8,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.ids import MISSING, IdMap
-from features.contracts.profiles import Options
-from training.data import Interactions
+from features.contracts.ids import MISSING
 from training.diff.sides import Lists, Side, Together
 from training.evaluation.judged import Judged
 from training.evaluation.methods import K
 from training.evaluation.popularity import ItemPopularity
 from training.evaluation.resampling import estimate_all
 from training.evaluation.segments import by_history_length, light_and_heavy
-from training.judging import judged_after
+from training.frames import Loaded
+from training.judging import judged_after, read_by
 from training.lists import recommend_all
 from training.metrics import Estimate, Floats, hits, ndcg, per_user
 
@@ -58,18 +57,19 @@ class Verdicts:
     why_not: str = ""
 
 
-def judge(sides: tuple[Side, Side], together: Together, interactions: Interactions, seed: int) -> Verdicts:
+def judge(sides: tuple[Side, Side], together: Together, loaded: Loaded, seed: int) -> Verdicts:
     """Return how both versions do on what came after the training data of either.
 
     Parameters
     ----------
     sides, together
         The two versions, and their items.
-    interactions
-        Weighed alike for both: what counts as liked must not depend on who is judged.
+    loaded
+        Each side reads histories by its own weights; what was liked is told by the data's, for both alike.
     seed
         Of the users drawn where there are more than `MOST_USERS`, and of the intervals.
     """
+    interactions = loaded.interactions
     start_us, newest_us = max(side.bundle.manifest.trained_until_us for side in sides), int(interactions.at_us[-1])
     window = f"{minute(start_us)} to {minute(newest_us)} UTC"
     if start_us > newest_us:
@@ -81,23 +81,22 @@ def judge(sides: tuple[Side, Side], together: Together, interactions: Interactio
         )
         return Verdicts(0, window, [], {}, why)
     include_seen = not sides[1].bundle.excludes_seen
-    judged = _judged(interactions, start_us, together.ids, include_seen, seed)
+    judged = _some(judged_after(interactions, start_us, together.ids, include_seen=include_seen), seed)
     if not len(judged):
         return Verdicts(0, window, [], {}, f"Nobody with a history liked anything new in {window}.")
     lists = []
     for number, side in enumerate(sides):
-        own = _judged(interactions, start_us, side.bundle.items, include_seen, seed)
-        options = Options(k=K, include_seen=include_seen)
-        found = recommend_all(side.bundle.recommender, own.history, own.users, own.as_of_us, options)
+        read, items = read_by(loaded, side.bundle.parts.weights), side.bundle.items
+        own = _some(judged_after(interactions, start_us, items, include_seen=include_seen, read=read), seed)
+        found = recommend_all(side.bundle.recommender, own.history, own.users, own.as_of_us, own.options(K))
         lists.append(together.lists(found, number))
     first, second = (per_user(found, judged.labels) for found in lists)
     metrics = [_compared(name, first[name], second[name], seed) for name in first]
     return Verdicts(len(judged), window, metrics, _segments(judged, (lists[0], lists[1]), seed))
 
 
-def _judged(interactions: Interactions, start_us: int, items: IdMap, include_seen: bool, seed: int) -> Judged:  # noqa: FBT001
-    """Return whom a version with some items is judged on: with any items the same users, in the same order."""
-    judged = judged_after(interactions, start_us, items, include_seen=include_seen)
+def _some(judged: Judged, seed: int) -> Judged:
+    """Return up to `MOST_USERS` of them: with the items of any version the same users, in the same order."""
     some = np.sort(np.random.default_rng(seed).permutation(len(judged))[:MOST_USERS])
     labels = [judged.labels[user] for user in some.tolist()]
     return replace(judged, users=judged.users[some], as_of_us=judged.as_of_us[some], labels=labels)

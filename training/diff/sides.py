@@ -1,7 +1,7 @@
 """The two versions of a diff, opened, and lists of both in one space of items."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from training.bundle.result import Recommendations
 from training.bundle.versions import RegisteredVersion
 from training.data import Interactions
 from training.frames import Loaded
-from training.judging import in_items_of
+from training.judging import in_items_of, read_by
 from training.lists import recommend_all
 
 Lists = npt.NDArray[np.int32]
@@ -43,14 +43,7 @@ class Side:
 
     def history(self, loaded: Loaded) -> Interactions:
         """Return interactions as this version reads them: by its own weights, of the items that it holds."""
-        weights, actions = self.bundle.parts.weights, loaded.action_names[loaded.action].tolist()
-        weighed = replace(
-            loaded.interactions,
-            weight=weights.weigh(actions, loaded.value),
-            strong=weights.strong(actions),
-            rating=weights.ratings(actions, loaded.value),
-        )
-        return in_items_of(weighed, self.bundle.items)
+        return in_items_of(read_by(loaded, self.bundle.parts.weights), self.bundle.items)
 
     def recommend(self, history: Interactions, users: npt.NDArray[np.int32], as_of_us: int, k: int) -> Recommendations:
         """Return the lists of users at one moment, as they would be served; a history as above."""

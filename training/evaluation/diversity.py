@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 
 from features.contracts.ids import MISSING
-from features.contracts.profiles import Options
 from training.bundle.diversity import Likeness, diversify
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations, Trace
@@ -52,8 +51,7 @@ def judge_diversity(
                 items = in_order(trace, recommender.likeness, strength)
                 rows[position, : len(items)] = items
 
-    options = Options(k=K, include_seen=judged.include_seen)
-    recommend_all(recommender, judged.history, judged.users, judged.as_of_us, options, see=see)
+    recommend_all(recommender, judged.history, judged.users, judged.as_of_us, judged.options(K), see=see)
     values = {
         str(strength): per_user(rows, judged.labels) | variety(rows, recommender.likeness)
         for strength, rows in lists.items()

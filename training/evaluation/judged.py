@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.profiles import Options
 from training.data import Interactions
 
 
@@ -23,6 +24,8 @@ class Judged:
         Per user the new items liked later, int32; `MISSING` stands for one that the bundle does not hold.
     include_seen
         Whether items that a user had are among the labels, and may be recommended.
+    eligible
+        bool (n_items,) or None for all: which items there were at that time.
     """
 
     history: Interactions
@@ -30,6 +33,11 @@ class Judged:
     as_of_us: npt.NDArray[np.int64]
     labels: list[npt.NDArray[np.int32]]
     include_seen: bool = False
+    eligible: npt.NDArray[np.bool_] | None = None
+
+    def options(self, k: int) -> Options:
+        """Return what lists of `k` items are asked for with."""
+        return Options(k=k, include_seen=self.include_seen, eligible=self.eligible)
 
     def __len__(self) -> int:
         """Return the number of users."""

@@ -1,6 +1,7 @@
 """From bundles and data to evidence: both models make lists for the same users of a window that neither learned of."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from training.bundle.bundle import Bundle
 from training.data import Interactions
@@ -10,7 +11,7 @@ from training.gating.evidence import Champion, Evidence, Values
 from training.gating.parts import Parts, parts_by_length, parts_by_popularity
 from training.gating.provenance import categories_held, items_held, leaks
 from training.gating.timing import fastest_ms, list_calls
-from training.gating.window import Listed, Window
+from training.gating.window import Listed, Reads, Window
 from training.split import known_before
 
 POPULARITY = TITLES["popular"]
@@ -44,6 +45,8 @@ def gather(
     candidate: Candidate,
     champion: Bundle | None,
     *,
+    items_file: Path | None = None,
+    reads: Reads | None = None,
     include_seen: bool = False,
     seed: int = 0,
     timed: bool = True,
@@ -54,12 +57,14 @@ def gather(
     ----------
     interactions
         All of the run's data; the window is what comes after the later end of training.
+    items_file, reads
+        As of the window.
     timed
         Whether lists are timed.
     """
     bundle = candidate.bundle
     ends = [one.manifest.trained_until_us for one in (bundle, champion) if one is not None]
-    window = Window(interactions, max(candidate.window_start_us, *ends), include_seen)
+    window = Window(interactions, max(candidate.window_start_us, *ends), include_seen, items_file, reads)
     listed, popularity = _judged(candidate, window, seed)
     evidence = Evidence(
         candidate=window.model(bundle, listed),

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from features.contracts.profiles import Options
 from training.bundle.recommender import Recommender
 from training.evaluation.judged import Judged
 from training.lists import groups
@@ -46,9 +45,8 @@ def list_calls(recommender: Recommender, judged: Judged, users: int = USERS) -> 
     """Return calls that make one list each, of some of the judged users."""
     picked = np.unique(np.linspace(0, len(judged) - 1, min(users, len(judged))).astype(np.int64))
     asked, as_of_us = judged.users[picked], judged.as_of_us[picked]
-    options = Options(k=10, include_seen=judged.include_seen)
     return [
-        partial(recommender.recommend, one.profiles, one.statistics, one.as_of_us, options)
+        partial(recommender.recommend, one.profiles, one.statistics, one.as_of_us, judged.options(10))
         for group in groups(judged.history, asked, as_of_us, recommender.plan.history_limit)
         for one in group.batches(1)
     ]

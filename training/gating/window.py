@@ -1,14 +1,16 @@
 """The judging window: its users and labels, and what a model shows them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING
-from features.contracts.profiles import Options
 from training.bundle.bundle import Bundle
+from training.catalogue import published_after
 from training.data import Interactions
 from training.evaluation.judged import Judged
 from training.evaluation.methods import K
@@ -18,6 +20,8 @@ from training.judging import judged_after
 from training.lists import recommend_all
 from training.metrics import per_user
 from training.split import known_before
+
+Reads = Callable[[Bundle], Interactions]
 
 _TOP = 10
 
@@ -32,11 +36,23 @@ class Listed:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """What comes after a time, of all of a run's data; perhaps nothing."""
+    """What comes after a time, of all of a run's data; perhaps nothing.
+
+    Attributes
+    ----------
+    interactions
+        The data as the run weighs them, by which users and labels are found.
+    items_file
+        The run's catalogue: what was published in the window, nobody can have shown when it began.
+    reads
+        Returns the same rows as a bundle weighs them; alike for every bundle by default.
+    """
 
     interactions: Interactions
     start_us: int
     include_seen: bool = False
+    items_file: Path | None = None
+    reads: Reads | None = None
 
     @cached_property
     def own(self) -> Judged:
@@ -55,15 +71,26 @@ class Window:
 
     def judged(self, bundle: Bundle | None) -> Judged:
         """Return users and labels in the items of a bundle, or of the data; the same users for every bundle."""
-        items = self.interactions.items if bundle is None else bundle.items
         if self.start_us > int(self.interactions.at_us[-1]):
             return Judged(self.interactions, np.empty(0, np.int32), np.empty(0, np.int64), [])
-        return judged_after(self.interactions, self.start_us, items, include_seen=self.include_seen)
+        if bundle is None:
+            return judged_after(
+                self.interactions, self.start_us, self.interactions.items, include_seen=self.include_seen
+            )
+        return judged_after(
+            self.interactions,
+            self.start_us,
+            bundle.items,
+            include_seen=self.include_seen,
+            read=None if self.reads is None else self.reads(bundle),
+            later=published_after(self.items_file, bundle.items, self.start_us),
+        )
 
     def shown_by(self, bundle: Bundle) -> Listed:
         """Return what a model shows the judged users today."""
-        judged, options = self.judged(bundle), Options(k=K, include_seen=self.include_seen)
-        lists = recommend_all(bundle.recommender, judged.history, judged.users, judged.as_of_us, options).items
+        judged = self.judged(bundle)
+        found = recommend_all(bundle.recommender, judged.history, judged.users, judged.as_of_us, judged.options(K))
+        lists = found.items
         return Listed(lists, per_user(lists, judged.labels))
 
     def in_own_items(self, bundle: Bundle, lists: Lists) -> Lists:

@@ -9,6 +9,7 @@ import numpy as np
 import structlog
 
 from training.bundle.bundle import Bundle
+from training.catalogue import published_after
 from training.evaluate import Evaluation, evaluate
 from training.evaluation.examples import Example, examples
 from training.evaluation.methods import SERVED
@@ -36,11 +37,13 @@ NOBODY: Final = "Nobody in the judging window has both a history and a new liked
 def run(context: StepContext) -> StepResult:
     """Write per-user values and lists for the gate, ``metrics.json``, and the report with its pictures."""
     inputs, bundle = read_inputs(context), read_bundle(context)
+    start_us = trained_until_us(context)
     judged = judged_after(
         inputs.interactions,
-        trained_until_us(context),
+        start_us,
         bundle.items,
         include_seen=not inputs.config.exclude_seen,
+        later=published_after(inputs.items_file, bundle.items, start_us),
     )
     evaluation = evaluate(
         bundle.recommender, judged, seed=inputs.config.seed, progress=lambda what: log.info("evaluating", what=what)

@@ -31,6 +31,7 @@ from training.gating.results import Decision, RuleResult
 from training.gating.rules import DataDoctor, GateRules, Latency, ServingPath
 from training.gating.rules_file import load_rules
 from training.gating.window import Listed
+from training.judging import read_by
 from training.skew.rules import GuardRules
 from training.skew.verdict import serving_rule
 from training.steps.against_champion import diff_against_champion
@@ -81,6 +82,8 @@ def _evidence(
         data.loaded.interactions,
         _candidate(context, erased),
         served,
+        items_file=data.items_file,
+        reads=lambda bundle: read_by(data.loaded, bundle.parts.weights),
         include_seen=not context.options.exclude_seen,
         seed=context.options.seed,
         timed=bool(rules.of_kind(Latency)),

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,8 @@ import pandas as pd
 import pytest
 
 from features.contracts.ids import IdMap
-from training.catalogue import load_facts
+from features.contracts.times import to_us
+from training.catalogue import load_facts, published_after
 
 ITEMS = IdMap(["a", "b", "c", "never listed"])
 
@@ -60,3 +62,12 @@ def test_a_year_that_is_told_goes_before_the_title_and_the_title_before_its_list
         published_at=pd.to_datetime(["2020-01-01"] * 4, utc=True),
     )
     np.testing.assert_array_equal(load_facts(path, ITEMS).year, [2020, 1991, 1980, np.nan])
+
+
+def test_items_are_published_after_a_time_where_the_file_says_so(tmp_path: Path) -> None:
+    times = pd.to_datetime(["2026-01-03", "2026-01-03", None, "2026-01-02"], utc=True)
+    at_us = to_us(datetime(2026, 1, 2, tzinfo=UTC))
+    path = written(tmp_path, published_at=times)
+    assert published_after(path, ITEMS, at_us).tolist() == [False, False, True, False]
+    assert not published_after(None, ITEMS, at_us).any()
+    assert not published_after(written(tmp_path, title=["a", "b", "c", "d"]), ITEMS, at_us).any()

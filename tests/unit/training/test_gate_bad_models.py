@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.contracts.statistics import DAY_US
@@ -171,6 +174,29 @@ def test_what_the_run_kept_of_the_same_window_stands_for_new_lists(fit: Fit, cha
     assert kept.champion is not None
     assert kept.champion.model.latency_ms is not None
     assert {"labels of the head", "labels of the tail"} < set(kept.champion.segments)
+
+
+def test_each_model_reads_histories_by_its_own_weights(fit: Fit, champion: Bundle) -> None:
+    bundle = fit(EVENTS, UNTIL)
+    otherwise = replace(EVENTS, weight=np.where(EVENTS.item % 2, -EVENTS.weight, EVENTS.weight))
+    read = {id(bundle): EVENTS, id(champion): otherwise}
+    window = Window(EVENTS, UNTIL, reads=lambda one: read[id(one)])
+
+    alike = Window(EVENTS, UNTIL)
+    np.testing.assert_array_equal(window.shown_by(bundle).lists, alike.shown_by(bundle).lists)
+    assert (window.shown_by(champion).lists != alike.shown_by(champion).lists).any()
+    assert window.judged(champion).users.tolist() == alike.own.users.tolist()
+
+
+def test_what_was_published_in_the_window_is_shown_by_nobody(fit: Fit, tmp_path: Path) -> None:
+    bundle = fit(EVENTS, UNTIL)
+    ids = bundle.items.external(np.arange(len(bundle.items)))
+    published = pa.array([UNTIL + DAY_US] * len(ids), pa.timestamp("us", tz="UTC"))
+    pq.write_table(pa.table({"item_id": ids, "published_at": published}), tmp_path / "items.parquet")
+    judged = Window(EVENTS, UNTIL, items_file=tmp_path / "items.parquet").judged(bundle)
+    assert judged.eligible is not None
+    met = np.bincount(judged.history.item, minlength=len(bundle.items)) > 0
+    np.testing.assert_array_equal(judged.eligible, met)
 
 
 def test_what_became_known_after_the_window_began_counts_as_nothing_before_it(fit: Fit) -> None:
