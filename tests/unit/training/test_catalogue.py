@@ -65,7 +65,7 @@ def test_a_year_that_is_told_goes_before_the_title_and_the_title_before_its_list
 
 
 def test_items_are_published_after_a_time_where_the_file_says_so(tmp_path: Path) -> None:
-    times = pd.to_datetime(["2026-01-03", "2026-01-03", None, "2026-01-02"], utc=True)
+    times = pd.to_datetime(pd.Series(["2026-01-03", "2026-01-03", None, "2026-01-02"]), utc=True)
     at_us = to_us(datetime(2026, 1, 2, tzinfo=UTC))
     path = written(tmp_path, published_at=times)
     assert published_after(path, ITEMS, at_us).tolist() == [False, False, True, False]
