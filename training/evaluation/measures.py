@@ -54,7 +54,7 @@ class Measures:
         self.by_budget = np.full((n_users, n_sources, len(BUDGETS)), np.nan)
         self.alone = np.zeros((n_users, n_sources))
         self.offered = np.zeros(n_sources, dtype=bool)
-        self.sample = CandidateSample(n_users, seed)
+        self.sample = CandidateSample(n_users, seed, recommender.ranker)
 
     def compared(self) -> dict[str, Lists]:
         """Return the lists of the served line and of the baselines that had something to offer.

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from training.bundle.plan import RANKER
 from training.bundle.ranker import Ranker
 from training.bundle.result import Trace
 from training.evaluation.reliability import Tenth, reliability
@@ -15,9 +16,10 @@ ROWS_PER_USER: Final = 1
 
 
 class CandidateSample:
-    """Collects candidates of a fixed random part of the users."""
+    """Collects candidates of a fixed random part of the users; `ranker` is what serves, if one does."""
 
-    def __init__(self, n_users: int, seed: int) -> None:
+    def __init__(self, n_users: int, seed: int, ranker: Ranker | None = None) -> None:
+        self._ranker = ranker
         self._rng = np.random.default_rng(seed)
         self._seed = seed
         self.users = np.sort(self._rng.permutation(n_users)[:USERS])
@@ -35,11 +37,23 @@ class CandidateSample:
         """Keep what is wanted of one user's candidates."""
         if user not in self._wanted or not len(trace.candidates):
             return
-        self._scores.append(trace.scores)
-        self._hits.append(np.isin(trace.candidates, labels))
+        kept, scores = self._scored(trace)
+        self._scores.append(scores)
+        self._hits.append(np.isin(kept, labels))
         if len(trace.rows):
             picked = self._rng.integers(len(trace.rows), size=ROWS_PER_USER)
             self._rows.append(trace.rows[picked])
+
+    def _scored(self, trace: Trace) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Return candidates and scores that mean the same for every user.
+
+        What orders a list does not: unlikely candidates stand below the others of their user by the first trees alone,
+        and items that nobody met are placed among those that somebody did.
+        """
+        if self._ranker is None or trace.order_by != RANKER:
+            return trace.candidates, trace.scores
+        met = ~trace.unmet
+        return trace.candidates[met], self._ranker.scores(trace.rows[met])
 
     def reliability(self) -> list[Tenth]:
         """Return the share of hits by tenth of the score."""

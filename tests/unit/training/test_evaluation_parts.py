@@ -1,13 +1,15 @@
 """Metrics of segments, sources, scores and popularity, against brute force on small arrays."""
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from features.contracts.ids import IdMap
 from tests.support.synthetic import trained
-from training.bundle.plan import BLEND
+from training.bundle.plan import BLEND, RANKER
 from training.bundle.result import Trace
 from training.bundle.sources import SOURCES, Offer
 from training.data import Interactions
@@ -17,6 +19,7 @@ from training.evaluation.methods import K, baseline_lists
 from training.evaluation.popularity import ItemPopularity, average_popularity, gini, novelty
 from training.evaluation.reliability import reliability
 from training.evaluation.resampling import bootstrap_columns, estimate_all
+from training.evaluation.sampled import CandidateSample
 from training.evaluation.segments import by_history_length, head_and_tail, light_and_heavy
 from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
 from training.metrics import bootstrap_mean
@@ -158,3 +161,21 @@ def test_reliability_rises_where_scores_order() -> None:
     assert rates[-1] == pytest.approx(hit[top].mean())
     same = reliability(np.zeros(30), np.ones(30, dtype=bool), np.zeros(30, np.int64), seed=0)
     assert [(tenth.candidates, tenth.hit_rate.mean) for tenth in same] == [(30, 1.0)]
+
+
+def test_scores_of_all_users_are_those_of_all_trees_and_of_items_that_somebody_met() -> None:
+    ranker = cast("Any", SimpleNamespace(scores=lambda rows: rows[:, 0].astype(np.float64)))
+    sample = CandidateSample(20, seed=0, ranker=ranker)
+    for user in range(20):
+        rows = RNG.random((30, 2)).astype(np.float32)
+        unmet = np.arange(30) >= 25
+        ordered_by = np.where(unmet, 1_000.0, rows[:, 0] - 50.0 * user)  # as a list's own trees and places have it
+        trace = Trace(np.arange(30, dtype=np.int32), rows, np.empty((30, 0), np.float32), ordered_by, unmet, RANKER)
+        sample.see(user, trace, np.flatnonzero(rows[:, 0] > 0.8).astype(np.int32))
+
+    tenths = sample.reliability()
+
+    assert sum(tenth.candidates for tenth in tenths) == 20 * 25
+    assert all(0 <= tenth.score <= 1 for tenth in tenths)
+    assert [tenth.hit_rate.mean for tenth in tenths[:7]] == [0.0] * 7
+    assert tenths[-1].hit_rate.mean == 1.0
