@@ -145,6 +145,15 @@ class Interactions:
         weight = weight_once(self.weight[rows], self.repeat[rows])
         return StatisticEvents(self.item[rows], weight, self.strong[rows], self.rating[rows], self.known_us[rows])
 
+    @property
+    def has_likes(self) -> bool:
+        """Return whether something was liked and not taken back: else there is nothing to learn tastes from."""
+        liked, removed = int((self.weight > 0).sum()), int((self.weight < 0).sum())
+        if liked > removed:  # a removal takes back one like at most
+            return True
+        everyone = np.arange(len(self.users))
+        return liked > 0 and bool((self.profiles(everyone, len(self)).weight > 0).any())
+
     def start(self, items: IdMap | None = None) -> Start:
         """Return where a replay of these rows begins, of their items or of others."""
         items = self.items if items is None else items

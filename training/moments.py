@@ -114,7 +114,7 @@ def position_moments(
 ) -> list[Moment]:
     """Return moments that cut each user by position, the latest first: each holds out `share` of what is left.
 
-    There are fewer than `count` where histories are too short to be cut again.
+    There are fewer than `count` where histories are too short to be cut again, or nothing was liked in what is left.
 
     Raises
     ------
@@ -128,8 +128,11 @@ def position_moments(
             split = holdout_split(known, share)
         except ContractError:
             break
-        moments.append(moment_of(known, split, None, include_seen=include_seen))
-        known = moments[-1].history
+        moment = moment_of(known, split, None, include_seen=include_seen)
+        if moments and not moment.learned.has_likes:
+            break
+        moments.append(moment)
+        known = moment.history
     if not moments:
         raise ContractError(
             f"{len(interactions)} interactions before the cut are too few to learn from: at least one user needs "
@@ -146,7 +149,8 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     not enough, there are fewer slices of longer windows; then the plan with most users does if they are
     `FEWEST_USERS`. With fewer still, users are cut by position instead, and that is logged. So they are on a virtual
     clock (numbers that only order the rows) as soon as windows of the first plans hold too few: how long a window is
-    means nothing there.
+    means nothing there. Where nothing was known before it, or nothing liked, there is no slice: a plan that is so left
+    with fewer than `FEWEST_SLICES` does only where no other does.
 
     What is popular changes from moment to moment, and a ranker that saw few of them would learn these by heart: so a
     slice holds `MOMENTS_OF_SLICE`, a quarter of a window apart. Retrieval learns of what was before the first of them.
@@ -154,14 +158,24 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     span, best = until_us - int(interactions.at_us[0]), list[Moment]()
     for slices, window in _plans(span, count, FEWEST_SLICES if interactions.has_clock else count):
         moments = _slices(interactions, until_us, window, slices, include_seen=include_seen)
-        if moments and len(moments[0].users) >= ENOUGH_USERS:
+        if _has_slices(moments, count) and len(moments[0].users) >= ENOUGH_USERS:
             return moments
-        best = max(best, moments, key=lambda found: len(found[0].users) if found else 0)
+        best = max(best, moments, key=lambda found: _worth(found, count))
     if interactions.has_clock and best and len(best[0].users) >= FEWEST_USERS:
         return best
     fallback = position_moments(interactions, 0.2, count, include_seen=include_seen)
     log.info("moments by position", users=len(fallback[0].users), wanted=FEWEST_USERS, span_days=span / DAY_US)
     return fallback
+
+
+def _has_slices(moments: list[Moment], count: int) -> bool:
+    return len({id(moment.learned) for moment in moments}) >= min(FEWEST_SLICES, count)
+
+
+def _worth(moments: list[Moment], count: int) -> tuple[bool, bool, int]:
+    """Return by what plans are told apart: do the users suffice, do the slices, and how many users are there."""
+    users = len(moments[0].users) if moments else 0
+    return users >= FEWEST_USERS, _has_slices(moments, count), users
 
 
 def _plans(span_us: int, count: int, fewest: int) -> Iterator[tuple[int, int]]:
@@ -191,6 +205,9 @@ def _slices(
                 split = cutoff_split(known, at)
             except ContractError:
                 break
-            moments.append(moment_of(known, split, at, learned=learned, include_seen=include_seen))
-            learned = moments[-1].learned
+            moment = moment_of(known, split, at, learned=learned, include_seen=include_seen)
+            if not moment.learned.has_likes:
+                break
+            moments.append(moment)
+            learned = moment.learned
     return moments

@@ -43,6 +43,8 @@ def ease_table(confidence: sparse.csr_matrix, regularization: float) -> Neighbou
     count = np.asarray(liked.sum(axis=0)).ravel()
     chosen = np.sort(np.argsort(-count, kind="stable")[:EASE_MAX_ITEMS])
     chosen = chosen[count[chosen] > 0]
+    if not len(chosen):
+        return NeighbourTable.none(confidence.shape[1])
     weights = _ease(liked[:, chosen], regularization)
     limit = min(EASE_NEIGHBOURS, len(chosen))
     top = np.argpartition(-np.abs(weights), limit - 1, axis=1)[:, :limit]

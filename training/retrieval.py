@@ -53,12 +53,13 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
         If no interaction shows that anything was liked.
     """
     known = training.interactions
-    if not (known.weight > 0).any():
-        raise ContractError(
-            f"none of {len(known)} interactions shows that an item was liked: all weights are 0 or less. Give the "
-            "actions that do a weight in the file of MARQUEE_ACTION_WEIGHTS, ratings a value, or train on more."
-        )
     confidence = confidence_matrix(known, config.history_limit)
+    if not confidence.nnz:
+        raise ContractError(
+            f"none of {len(known)} interactions shows that an item was liked: all weights are 0 or less, or were taken "
+            "back. Give the actions that do a weight in the file of MARQUEE_ACTION_WEIGHTS, ratings a value, or train "
+            "on more."
+        )
     state = final_state(known.statistic_events(), known.start(), bucket_us=known.bucket_us)
     als = fit_als(confidence, config.als, seed=config.seed)
     fold_in, fresh, content = with_fresh_items(als, training, state.count, config)

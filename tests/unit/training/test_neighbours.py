@@ -28,6 +28,10 @@ def test_ease_equals_its_closed_form() -> None:
     np.testing.assert_allclose(found, weights, rtol=2e-3, atol=1e-4)
 
 
+def test_nothing_goes_with_anything_where_nobody_liked_anything() -> None:
+    assert ease_table(sparse.csr_matrix((50, 12), dtype=np.float32), 10.0).offsets.tolist() == [0] * 13
+
+
 def test_a_lower_triangle_is_mirrored_through_all_pieces() -> None:
     numbers = np.random.default_rng(0).random((2 * MIRRORED + 3, 2 * MIRRORED + 3)).astype(np.float32)
     found = numbers.copy()

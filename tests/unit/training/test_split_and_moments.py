@@ -160,6 +160,39 @@ def test_too_few_users_lead_to_moments_by_position() -> None:
     assert len({int(at) for at in moments[0].as_of_us}) > 1
 
 
+def with_early_looks(interactions: Interactions) -> Interactions:
+    """Return the interactions after three rows of weight 0, long before: the likes lie in the last 40 % of the span."""
+    first = np.r_[np.zeros(3, np.int64), np.arange(len(interactions))]
+    early = interactions.at_us[0] - np.array([60, 59, 58]) * DAY_US
+    at_us, weight = np.concatenate((early, interactions.at_us)), interactions.weight[first].copy()
+    weight[:3] = 0
+    return replace(interactions.take(first), at_us=at_us, known_us=at_us, weight=weight)
+
+
+def test_a_history_without_likes_makes_no_slice() -> None:
+    interactions = with_early_looks(make_interactions(n_users=600, per_user=10))
+    moments = time_moments(interactions, START_US + 40 * DAY_US, 3)
+    assert len(moments) == FEWEST_SLICES * MOMENTS_OF_SLICE, "longer windows have more users, but leave one slice"
+    assert all(moment.has_time for moment in moments)
+    assert all((moment.learned.weight > 0).any() for moment in moments)
+
+
+def test_users_are_not_cut_again_where_nothing_was_liked_before() -> None:
+    looks = [(user, item, item, 1.0 if item > 5 else 0.0) for user in range(2) for item in range(10)]
+    interactions = rows(*sorted(looks, key=lambda row: row[2]))
+    moments = position_moments(interactions, 0.2, 3)
+    assert [len(moment.history) for moment in moments] == [16, 14]
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [([2, -2], False), ([0, 0], False), ([-2, 2], True), ([2, -2, -2, 1], True), ([2, 2, -2], True), ([], False)],
+)
+def test_only_likes_that_were_not_taken_back_are_some(weights: list[float], expected: bool) -> None:  # noqa: FBT001
+    found = rows(*[(0, 0, number, weight) for number, weight in enumerate([*weights, 0])])
+    assert found.has_likes == expected
+
+
 def test_users_without_labels_are_left_out() -> None:
     interactions = rows((0, 0, 1, 1.0), (1, 0, 1, 1.0), (0, 1, 9, 1.0), (1, 1, 9, 0.0))
     moment = moment_of(interactions, cutoff_split(interactions, 5), 5)

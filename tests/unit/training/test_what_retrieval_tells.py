@@ -130,3 +130,10 @@ def test_rankers_fitted_side_by_side_are_those_fitted_one_by_one() -> None:
     assert fits[0].validation == fits[1].validation
     rows = np.concatenate([group.rows for group in slices.later])
     np.testing.assert_array_equal(fits[0].ranker.scores(rows), fits[1].ranker.scores(rows))
+
+
+def test_likes_that_were_all_taken_back_are_refused_as_none() -> None:
+    regretted = INTERACTIONS.take(np.array([0, 0]))
+    regretted = replace(regretted, weight=np.array([2, -2], np.float32))
+    with pytest.raises(ContractError, match="none of 2 interactions shows that an item was liked"):
+        fit_retrieval(at_moment(TRAINING, regretted), SMALL)
