@@ -1,11 +1,13 @@
 """What a backtest writes: lists, metrics, and per-user values by which two runs can be compared."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
@@ -54,19 +56,39 @@ class Beside:
 
 
 def recommendations_frame(result: Backtest, loaded: Loaded) -> pd.DataFrame:
-    """Return the lists as rows (user_id, item_id, rank, score, source), ids in the types of the input."""
-    ids = pd.Series(result.bundle.items.external(np.arange(len(result.bundle.items))))
-    ids = ids.astype(loaded.item_values.dtype if types.is_integer_dtype(loaded.item_values.dtype) else object)
+    """Return the lists as rows (user_id, item_id, rank, score, source), ids in the types of the input.
+
+    Items are text where the interactions hold integers and a catalogue names an item that is no such integer.
+    """
+    ids = ids_as(loaded.item_values.dtype, result.bundle.items.external(np.arange(len(result.bundle.items))))
     flat = result.lists.flat(result.bundle.source_names)
     return pd.DataFrame(
         {
             USER: loaded.user_values[result.users[flat.row]],
-            ITEM: ids.to_numpy()[flat.item],
+            ITEM: ids[flat.item],
             RANK: flat.rank,
             SCORE: flat.score,
             SOURCE: flat.source,
         }
     )
+
+
+def ids_as(dtype: np.dtype[Any], ids: Sequence[str]) -> npt.NDArray[Any]:
+    """Return ids in an integer type if each of them is written as such a number, else as text.
+
+    >>> ids_as(np.dtype("int16"), ["7", "40"])
+    array([ 7, 40], dtype=int16)
+    >>> ids_as(np.dtype("int16"), ["7", "007"])
+    array(['7', '007'], dtype=object)
+    """
+    names = np.array(ids, dtype=object)
+    if not types.is_integer_dtype(dtype):
+        return names
+    try:
+        numbers = names.astype(dtype)
+    except (ValueError, OverflowError):
+        return names
+    return numbers if numbers.astype(str).tolist() == names.tolist() else names
 
 
 def values_frame(result: Backtest, loaded: Loaded) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from tests.support.commands import run_command
 from tests.support.minilm import needs_minilm
 from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
+from training.backtest_results import ids_as
 from training.cli.app import main
 from training.comparing import NotComparableError, compare_runs, read_run
 
@@ -97,6 +98,14 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(lists, pd.read_parquet(tmp_path / "two" / "recommendations.parquet"))
     same = compare_runs(read_run(tmp_path / "one"), read_run(tmp_path / "two"))
     assert {(entry.difference.mean, entry.verdict) for entry in same} == {(0.0, "not distinguishable")}
+
+
+@pytest.mark.parametrize("odd", ["abc", "40000", "007", "1.0", ""])
+def test_ids_are_integers_only_where_each_of_them_is_one(odd: str) -> None:
+    numbers = ids_as(np.dtype("int16"), ["3", "-1"])
+    assert (numbers.dtype, numbers.tolist()) == (np.int16, [3, -1])
+    assert ids_as(np.dtype("int16"), ["3", odd]).tolist() == ["3", odd]
+    assert ids_as(np.dtype(object), ["3", "4"]).tolist() == ["3", "4"]
 
 
 def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
