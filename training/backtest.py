@@ -215,9 +215,9 @@ def _judge_cold_items(
 
 
 def judged(known: Known, users: npt.NDArray[np.int32], cut: Cut, options: Options) -> Judged:
-    """Return the users with history and at least one new, known item liked later."""
-    users = np.intersect1d(users, known.history.user).astype(np.int32)
-    labels = new_liked_items(known.history, known.later, users, include_seen=bool(options.include_seen))
+    """Return the users with history and at least one new, known item liked later; with `include_seen` any known one."""
+    users, again = np.intersect1d(users, known.history.user).astype(np.int32), bool(options.include_seen)
+    labels = new_liked_items(known.history, known.later, users, include_seen=again)
     some = np.array([len(entry) > 0 for entry in labels], dtype=bool)
     kept = [entry for entry, keep in zip(labels, some, strict=True) if keep]
-    return Judged(known.history, users[some], known.as_of_us(users[some], cut), kept)
+    return Judged(known.history, users[some], known.as_of_us(users[some], cut), kept, again)

@@ -2,8 +2,9 @@
 
 Each is judged just after the first, second, fifth and tenth event: the history is those events, the statistics hold
 what had become known by then, later events included; retrieval and ranker stay those of the cut. The labels are what
-the user liked after that. Items that nobody had before the cut are counted apart; where the catalogue names them and
-they may be offered by their texts, they are labels like all others.
+the user liked after that, without the items of those events unless the bundle's plan offers such again. Items that
+nobody had before the cut are counted apart; where the catalogue names them and they may be offered by their texts, they
+are labels like all others.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -102,7 +103,7 @@ class Start:
     first
         Those events, of known items.
     labels
-        Per user the known items liked after them and not among them, int32, at least one.
+        Per user the known items liked after them, int32, at least one; with or without items of the events themselves.
     """
 
     users: npt.NDArray[np.int32]
@@ -159,10 +160,13 @@ def place_in_turn(rows: Interactions) -> npt.NDArray[np.int64]:
     return place
 
 
-def start_after(own: Interactions, place: npt.NDArray[np.int64], events: int, seed: int) -> Start:
+def start_after(
+    own: Interactions, place: npt.NDArray[np.int64], events: int, seed: int, *, include_seen: bool = False
+) -> Start:
     """Return the new users who can be judged just after so many events, at most `MOST_USERS`.
 
     `own` holds all rows of new users, `MISSING` for items that are not known; `place` is `place_in_turn` of them.
+    Items of the first events are labels only with `include_seen`.
     """
     known = own.item != MISSING
     first = own.take(np.flatnonzero(known & (place < events)))
@@ -171,7 +175,7 @@ def start_after(own: Interactions, place: npt.NDArray[np.int64], events: int, se
     as_of_us = np.zeros(len(own.users), dtype=np.int64)
     as_of_us[last.user] = last.known_us + 1
     users = np.unique(last.user).astype(np.int32)
-    labels = new_liked_items(first, rest, users)
+    labels = new_liked_items(first, rest, users, include_seen=include_seen)
     some = np.array([row for row, entry in enumerate(labels) if len(entry)], dtype=np.int64)
     some = np.sort(np.random.default_rng(seed).permutation(some)[:MOST_USERS])
     return Start(users[some], as_of_us[users[some]], first, [labels[row] for row in some.tolist()])
@@ -182,7 +186,9 @@ def _stages(
 ) -> list[Stage]:
     own = later.take(np.flatnonzero(is_new))
     place = place_in_turn(own)
-    judged = {n: _after(recommender, everything, start_after(own, place, n, seed)) for n in EVENTS}
+    again = not recommender.plan.exclude_seen  # lists follow the plan, and so have labels
+    starts = {n: start_after(own, place, n, seed, include_seen=again) for n in EVENTS}
+    judged = {n: _after(recommender, everything, start) for n, start in starts.items()}
     judged = {n: found for n, found in judged.items() if len(found[0])}
     everyone = [set(users.tolist()) for users, _ in judged.values()]
     lasting = np.array(sorted(set.intersection(*everyone)) if everyone else [], dtype=np.int32)

@@ -103,7 +103,8 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("odd", ["abc", "40000", "007", "1.0", ""])
 def test_ids_are_integers_only_where_each_of_them_is_one(odd: str) -> None:
     numbers = ids_as(np.dtype("int16"), ["3", "-1"])
-    assert (numbers.dtype, numbers.tolist()) == (np.int16, [3, -1])
+    assert numbers.dtype == np.int16
+    assert numbers.tolist() == [3, -1]
     assert ids_as(np.dtype("int16"), ["3", odd]).tolist() == ["3", odd]
     assert ids_as(np.dtype(object), ["3", "4"]).tolist() == ["3", "4"]
 

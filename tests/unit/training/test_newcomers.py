@@ -20,8 +20,8 @@ from training.lists import groups
 from training.retrieval import Training, fit_retrieval
 
 
-@lru_cache(maxsize=1)
-def made() -> tuple[Interactions, Known, Recommender]:
+@lru_cache(maxsize=2)
+def made(*, exclude_seen: bool = True) -> tuple[Interactions, Known, Recommender]:
     """Return interactions in which the last ten users and the last five items come after the cut, and a recommender."""
     everything = make_interactions()
     middle = int(np.quantile(everything.at_us, 0.6))
@@ -30,11 +30,12 @@ def made() -> tuple[Interactions, Known, Recommender]:
     known = know(kept, Cut(cutoff=middle))
     n_items = len(known.history.items)
     training = Training(known.history, make_categories(n_items), make_facts(n_items), known.until_us)
-    return kept, known, fit_retrieval(training, SMALL).recommender()
+    return kept, known, fit_retrieval(training, replace(SMALL, exclude_seen=exclude_seen)).recommender()
 
 
-def test_stages_hold_the_users_that_brute_force_finds() -> None:
-    kept, known, recommender = made()
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_stages_hold_the_users_that_brute_force_finds(exclude_seen: bool) -> None:  # noqa: FBT001
+    kept, known, recommender = made(exclude_seen=exclude_seen)
     found = judge_newcomers(recommender, known.history, known.all_later, by_time=True, seed=0)
     old, items = set(known.history.user.tolist()), set(known.history.items.external(np.unique(known.history.item)))
     events: dict[int, list[tuple[str, bool]]] = {}
@@ -45,7 +46,7 @@ def test_stages_hold_the_users_that_brute_force_finds() -> None:
     for stage in found.stages:
         judged = 0
         for rows in events.values():
-            had = {item for item, _ in rows[: stage.events]}
+            had = {item for item, _ in rows[: stage.events]} if exclude_seen else set()
             wanted = {item for item, liked in rows[stage.events :] if liked and item in items} - had
             judged += bool(wanted) and len(rows) >= stage.events
         assert stage.users == judged
@@ -64,6 +65,8 @@ def test_a_new_user_is_known_by_the_first_events_only() -> None:
         had = own.item[rows[:3]]
         liked = own.item[rows[3:]][own.weight[rows[3:]] > 0]
         assert labels.tolist() == sorted({*liked.tolist()} - {*had.tolist(), MISSING})
+        again = start_after(own, place_in_turn(own), 3, seed=0, include_seen=True)
+        assert again.labels[again.users.tolist().index(user)].tolist() == sorted({*liked.tolist()} - {MISSING})
         assert start.first.item[start.first.user == user].tolist() == had[had != MISSING].tolist()
 
 
