@@ -58,11 +58,17 @@ def ask_champion(name: str, rule: NotWorseThanChampion, evidence: Evidence, samp
 
 
 def ask_segments(name: str, rule: Segments, evidence: Evidence, sampling: Sampling) -> RuleResult:
-    """Return whether nowhere clearly more than the margin is lost; parts of few users are left out."""
+    """Return whether nowhere clearly more than the margin is lost; parts of few users are left out.
+
+    Undecided where that leaves none; of twice `min_users` one is left, for each has labels of the head or of the tail.
+    """
     champion = compared_with(name, rule.on_fail, evidence)
     if isinstance(champion, RuleResult):
         return champion
     found = list(_of_segments(rule, champion.segments, sampling))
+    if not found:
+        reason = f"none of {len(champion.segments)} parts holds {sampling.min_users} users: too few to tell"
+        return RuleResult(name, "undecided", reason, _MORE_USERS, rule.on_fail)
     bad = [part for part in found if not part.met]
     told = "; ".join(_lost(entry) for entry in bad[:3]) or "nowhere clearly more lost"
     parts = f"{len(found)} parts of at least {sampling.min_users} users"

@@ -242,3 +242,17 @@ def test_of_several_parts_each_says_whether_it_holds_and_those_that_do_not_come_
     parts = {name: {"ndcg@10": (scores(ours), scores(0.3, 2))} for name, ours in (("held", 0.3), ("lost", 0.06))}
     segments = said(decide(with_champion(case(0.33, 0.33, 0.1), segments=parts), RULES, 0), "segments")
     assert [(part.name, part.met) for part in segments.intervals] == [("ndcg@10, lost", False), ("ndcg@10, held", True)]
+
+
+def test_a_rule_about_parts_is_not_met_by_parts_that_nobody_could_look_at() -> None:
+    known = case(0.33, 0.33, 0.1)
+    small = {"users with 1-2 events": {"ndcg@10": (scores(0.06, users=99), scores(0.3, 2, users=99))}}
+    for parts, count in ((small, 1), ({}, 0)):
+        decision = decide(with_champion(known, segments=parts), RULES, 0)
+        assert decision.outcome == "needs_human"
+        assert {result.rule for result in decision.rules if not result.met} == {"segments"}
+        assert said(decision, "segments").verdict == "undecided"
+        assert said(decision, "segments").reason == f"none of {count} parts holds 100 users: too few to tell"
+        assert said(decision, "segments").next_step
+    of_one = decide(with_champion(known, segments=small), RULES.model_copy(update={"min_users": 99}), 0)
+    assert said(of_one, "segments").verdict == "failed"
