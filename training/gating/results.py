@@ -79,7 +79,9 @@ class RuleResult:
 
     @property
     def outcome(self) -> Outcome:
-        """Return what this rule alone makes of the version."""
+        """Return what this rule alone makes of the version; what is shown to be worse is always refused."""
+        if self.verdict == "worse":
+            return "refused"
         if self.on_fail == "warn" or self.verdict not in _FAILED | _UNDECIDED:
             return "promoted"
         return "refused" if self.verdict in _FAILED and self.on_fail == "refuse" else "needs_human"

@@ -43,7 +43,7 @@ def brief(decision: Mapping[str, Any]) -> str:
 
 def _lines(rule: Mapping[str, Any], width: int) -> Iterator[str]:
     """Yield a rule's row, wrapped, with the next step below it; a warning is marked, for it stops nothing."""
-    warned = rule["outcome"] == "promoted" and rule["verdict"] in {"failed", "worse", "undecided", "too few users"}
+    warned = rule["outcome"] == "promoted" and rule["verdict"] in {"failed", "undecided", "too few users"}
     mark = {"refused": "x", "needs_human": "?"}.get(rule["outcome"], "!" if warned else " ")
     head = f"  {mark} {rule['rule']:<{width}}  {rule['verdict']:<13}  "
     yield from textwrap.wrap(rule["reason"], _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))

@@ -77,6 +77,14 @@ def test_a_candidate_stands_beside_the_champion(candidate: float, verdict: str, 
     assert decision.to_json()["verdict"] == verdict
 
 
+@pytest.mark.parametrize("on_fail", ["refuse", "human", "warn"])
+def test_what_is_clearly_worse_is_refused_whatever_the_file_says(on_fail: OnFail) -> None:
+    decision = decide(case(0.3, 0.33, 0.1), with_rule("champion", on_fail), 0)
+    assert (said(decision, "champion").verdict, decision.outcome) == ("worse", "refused")
+    few = decide(case(0.3, 0.33, 0.1, users=99), with_rule("champion", on_fail), 0)
+    assert said(few, "champion").outcome == ("promoted" if on_fail == "warn" else "needs_human")
+
+
 def test_the_same_model_again_is_not_worse() -> None:
     same = scores(0.3)
     decision = decide(evidence(same, same, scores(0.1)), RULES, 0)
