@@ -44,6 +44,8 @@ _FURTHER_TREES: Final = 1.1
 _FEWEST_TREES: Final = 10
 REFIT_GAIN: Final = 0.05
 """By this share the ranker that serves is counted better than the one validated: it learns of the latest slice too."""
+FEWEST_LEADS: Final = 20
+"""Lists that another order has to change for its lead to be clear: of few values, or equal ones, no error is known."""
 _GROUPS_AT_ONCE: Final = 100
 """Groups whose rows are held in memory together."""
 
@@ -246,6 +248,8 @@ def _added(scores: Sequence[list[Floats]], spread: Sequence[float]) -> list[Floa
 def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0) -> str:
     """Return the default, unless the best of the others leads it by `STANDARD_ERRORS` of their difference.
 
+    With fewer than `FEWEST_LEADS` groups on which the two differ, no lead is clear.
+
     `values` holds NDCG@10 of each group, (n_groups,), by name; `handicap` is the share of its own by which the default
     is counted better than it is.
     """
@@ -253,7 +257,7 @@ def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0
     lead = values[best] - values[default]
     total = float(lead.sum())
     error = float(np.linalg.norm(lead - total / max(len(lead), 1)))  # of the total
-    clear = total > STANDARD_ERRORS * error
+    clear = total > STANDARD_ERRORS * error and np.count_nonzero(lead) >= FEWEST_LEADS
     return best if clear and total > handicap * values[default].sum() else default
 
 
