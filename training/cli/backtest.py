@@ -26,7 +26,12 @@ def backtest(
     cutoff: Annotated[
         str | None, typer.Option(help="ISO 8601 time (UTC), or an integer where occurred_at is one.")
     ] = None,
-    holdout: Annotated[float | None, typer.Option(help="Share of each user's rows, the latest, to hold out.")] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of each user's rows, the latest, to hold out; with --impressions of the lists, by time."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option(min=1, max=1000, help="Length of each list.")] = 20,
     out: Annotated[
         Path, typer.Option(help="Folder for recommendations.parquet, metrics.json, report.html and the bundle.")

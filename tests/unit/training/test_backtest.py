@@ -148,6 +148,19 @@ def test_lists_alone_teach_by_their_clicks(data: Path, tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "out" / "ranked_lists.parquet").list_id.nunique() == 20
 
 
+def test_a_share_held_out_of_lists_cuts_the_interactions_at_the_same_time(data: Path, tmp_path: Path) -> None:
+    files = ("--interactions", str(data / "interactions.parquet"), "--impressions", str(data / "impressions.parquet"))
+    run = backtest(*files, "--holdout", "0.2", "--out", str(tmp_path / "out"))
+    assert run.returncode == 0, run.stderr
+    lists = pd.read_parquet(data / "impressions.parquet").drop_duplicates("list_id").sort_values("occurred_at")
+    cut, rows = lists.occurred_at.iloc[80], pd.read_parquet(data / "interactions.parquet")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["data"]["trained_on"] == (rows.occurred_at < cut).sum()
+    assert metrics["ranked_lists"]["lists"] == 20
+    recommended = pd.read_parquet(tmp_path / "out" / "recommendations.parquet")
+    assert set(recommended.user_id) == set(rows.user_id[rows.occurred_at >= cut])
+
+
 def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data: Path, tmp_path: Path) -> None:
     rows = frame_of(200).sort_values("occurred_at", kind="stable")
     cut = rows.occurred_at.iloc[int(0.8 * len(rows))]
