@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from features.contracts.events import BaseEvent, Interaction, Item, User
+from features.landing.bulk import files
 from features.landing.bulk.batches import Reader
 from features.landing.bulk.files import FileError, open_table
 from features.landing.bulk.importing import Imported, import_table, look
@@ -109,6 +110,75 @@ def test_users_are_imported(settings: Settings, tmp_path: Path) -> None:
     import_file(settings, User, parquet(tmp_path, user_id=[1], age=[33]), NOW)
 
     assert rows(settings, "SELECT user_id, attributes FROM users") == [("1", {"age": 33})]
+
+
+def test_a_catalogue_that_returns_to_an_earlier_state_is_imported(settings: Settings, tmp_path: Path) -> None:
+    told = []
+    for stock in (5, 0, 5, 5):
+        path = csv(tmp_path, f"item_id,stock\nmoves,{stock}\nstays,7\n")
+        done = import_file(settings, Item, path, NOW)
+        told.append((done, rows(settings, "SELECT item_id, stock FROM items ORDER BY 1")))
+
+    assert told == [
+        (Imported(2, 0), [("moves", 5), ("stays", 7)]),
+        (Imported(1, 1), [("moves", 0), ("stays", 7)]),
+        (Imported(1, 1), [("moves", 5), ("stays", 7)]),
+        (Imported(0, 2), [("moves", 5), ("stays", 7)]),
+    ]
+
+
+def test_users_who_return_to_an_earlier_state_are_imported(settings: Settings, tmp_path: Path) -> None:
+    for plan in ("free", "paid", "free"):
+        assert import_file(settings, User, csv(tmp_path, f"user_id,plan\n1,{plan}\n"), NOW) == Imported(1, 0)
+
+    assert rows(settings, "SELECT attributes FROM users") == [({"plan": "free"},)]
+
+
+def test_of_several_rows_of_an_item_the_last_counts_however_often_they_come(settings: Settings, tmp_path: Path) -> None:
+    path = csv(tmp_path, "item_id,stock\n" + "".join(f"i,{stock}\n" for stock in (4, 1, 4, 3, 1, 9, 2)))
+
+    for _ in range(3):
+        import_file(settings, Item, path, NOW)
+        assert rows(settings, "SELECT stock FROM items") == [(2,)]
+
+
+def test_items_with_times_of_their_own_are_the_same_whenever_they_come(settings: Settings, tmp_path: Path) -> None:
+    path = csv(tmp_path, "item_id,stock,occurred_at\ni,5,2025-01-01\ni,0,2025-01-02\n")
+
+    assert import_file(settings, Item, path, NOW) == Imported(2, 0)
+    assert import_file(settings, Item, path, NOW + timedelta(days=1)) == Imported(0, 2)
+    assert rows(settings, "SELECT stock FROM items") == [(0,)]
+
+
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_catalogue_goes_on_as_of_its_start_unless_another_came_since(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, overtaken: bool
+) -> None:
+    monkeypatch.setattr(files, "ROWS_AT_ONCE", 2)
+    lines = [f'{{"item_id":"{item}","stock":5}}\n' for item in "abcd"]
+    path, other = tmp_path / "five.jsonl", tmp_path / "none.jsonl"
+    path.write_text("".join(lines), encoding="utf-8")
+    other.write_text("".join(lines).replace("5", "0"), encoding="utf-8")
+
+    class Interrupted(BaseException):
+        """As Ctrl-C between two chunks."""
+
+    def stop(rows_done: int) -> None:
+        if rows_done:
+            raise Interrupted
+
+    with Reader(open_table(path), Item, NOW) as reader:
+        look(reader)
+        with pytest.raises(Interrupted):
+            import_table(settings, reader, on_rows=stop)
+    if overtaken:
+        import_file(settings, Item, other, NOW)
+
+    assert import_file(settings, Item, path, NOW) == (Imported(4, 0) if overtaken else Imported(4, 0, resumed_at=2))
+    assert rows(settings, "SELECT item_id, stock FROM items ORDER BY 1") == [(item, 5) for item in "abcd"]
+    if not overtaken:
+        span = "SELECT max(occurred_at) - min(occurred_at) FROM item_versions"
+        assert rows(settings, span) == [(timedelta(microseconds=3),)], "in the file's order, whoever imported them"
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,38 @@ SET source = excluded.source,
     started_at = CASE WHEN known.finished_at IS NULL THEN known.started_at ELSE now() END,
     finished_at = NULL;
 
+-- name: end_overtaken_import(digest)!
+-- Let an unfinished import of items or users start anew if another one started since: of both files, this one is now the
+-- newer. What happened does not depend on when it is imported, so that interactions go on.
+UPDATE imports AS known SET finished_at = now()
+WHERE digest = :digest AND finished_at IS NULL AND kind <> 'Interaction'
+    AND EXISTS (SELECT FROM imports AS other WHERE other.kind = known.kind AND other.started_at > known.started_at);
+
+-- name: unchanged_items(ids, said)
+-- Items that are by their newest version already all that is said of them. Where that is null, it counts in any case.
+SELECT told.item_id
+FROM unnest(:ids::text[], :said::jsonb[]) AS told (item_id, said)
+LEFT JOIN LATERAL (
+    SELECT fields, partial FROM item_versions WHERE item_id = told.item_id
+    ORDER BY occurred_at DESC, event_id DESC LIMIT 1
+) AS newest ON true
+GROUP BY told.item_id
+HAVING bool_and(coalesce(newest.fields = told.said AND NOT newest.partial, false));
+
+-- name: unchanged_users(ids, said)
+-- Users who are by their newest version already all that is said of them, in the same way.
+SELECT told.user_id
+FROM unnest(:ids::text[], :said::jsonb[]) AS told (user_id, said)
+LEFT JOIN LATERAL (
+    SELECT attributes, partial FROM user_versions WHERE user_id = told.user_id
+    ORDER BY occurred_at DESC, event_id DESC LIMIT 1
+) AS newest ON true
+GROUP BY told.user_id
+HAVING bool_and(coalesce(newest.attributes = told.said AND NOT newest.partial, false));
+
 -- name: import_progress(digest)^
--- How far the import of a file has come: rows done, stored, duplicate, refused, skipped.
-SELECT rows_done, stored, duplicate, refused, skipped FROM imports WHERE digest = :digest;
+-- When the import of a file started and how far it has come: rows done, stored, duplicate, refused, skipped.
+SELECT started_at, rows_done, stored, duplicate, refused, skipped FROM imports WHERE digest = :digest;
 
 -- name: move_import(digest, expected, rows_done, stored, duplicate, refused, skipped)!
 -- Move an import on and count what became of its rows, only from where it is expected to stand.

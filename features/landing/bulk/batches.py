@@ -3,17 +3,19 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.contracts.event_problems import SCHEMA_VERSION, EventError, diagnose_fields, holds_nul
 from features.contracts.events import EVENT_TYPES, BaseEvent, Interaction, Item, User
 from features.contracts.plausible import check_time
+from features.contracts.times import to_us
 from features.landing.bulk import reading, row_ids
 from features.landing.bulk.columns import FIELDS, ColumnError
 from features.landing.bulk.files import Chunk, Table
@@ -31,19 +33,52 @@ REQUIRED: Final[Mapping[type[BaseEvent], tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Items or users that are ready to be written: whole fields, and their event ids."""
+    """Items or users that are ready to be written: whole fields, and their event ids.
+
+    Attributes
+    ----------
+    kind
+        `Item` or `User`.
+    complete
+        The fields of each.
+    numbers
+        Which rows of the file they are, from 1.
+    undated
+        Which have no time of their own: they occur when their import starts, in the order of the file.
+    unnamed
+        Which of these have no event id of their own either: they are news only where they say something new.
+    """
 
     kind: type[BaseEvent]
     complete: Sequence[dict[str, Any]]
+    numbers: npt.NDArray[np.int64]
+    undated: npt.NDArray[np.bool_]
+    unnamed: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         """Return how many they are."""
         return len(self.complete)
 
+    def begun(self, started_at: datetime, lanes: Lanes) -> "Catalogue":
+        """Return them with times, and take those that are the import's into what tells rows apart, in place.
+
+        What was so before, was otherwise since and is so again must count as news, and so must its id.
+        """
+        at_us = to_us(started_at) + self.numbers
+        part = lanes[self.undated]
+        row_ids.take_numbers(part, at_us[self.undated])
+        lanes[self.undated] = part
+        complete = list(self.complete)
+        for place in np.flatnonzero(self.undated).tolist():
+            occurred_at = started_at + timedelta(microseconds=int(self.numbers[place]))
+            complete[place] = {**complete[place], "occurred_at": occurred_at}
+        return replace(self, complete=complete)
+
     def with_ids(self, event_ids: Sequence[str | None], derived: Sequence[str]) -> "Catalogue":
         """Return them with ids of their own, or derived ones."""
         ids = (own or ours for own, ours in zip(event_ids, derived, strict=True))
-        return Catalogue(self.kind, [{**one, "event_id": at} for one, at in zip(self.complete, ids, strict=True)])
+        complete = [{**one, "event_id": at} for one, at in zip(self.complete, ids, strict=True)]
+        return replace(self, complete=complete)
 
     def rows(self, target: Target) -> list[Row]:
         """Return them as rows, known since they occurred."""
@@ -80,7 +115,7 @@ class Reader:
     kind
         What its rows are: `Interaction`, `Item` or `User`.
     now
-        Aware UTC; the `occurred_at` of items and users that have none, and what the future comes after.
+        Aware UTC; what the future comes after.
     action
         What rows without a column `action` are; by default a `rating` where there are values, else a `view`.
     """
@@ -113,14 +148,14 @@ class Reader:
         """Return how many rows repeat an earlier one, after all were noted."""
         return self._repeats.settle()
 
-    def read(self, chunk: Chunk, report: Report) -> Batch:
-        """Return some rows, ready to be written."""
+    def read(self, chunk: Chunk, report: Report, started_at: datetime) -> Batch:
+        """Return some rows, ready to be written by an import that started at an instant, however often it went on."""
         lanes, own, content = self._read(chunk, report)
         self._repeats.number(lanes)
-        derived = row_ids.spell(lanes)
         if isinstance(content, Catalogue):
-            return Batch(chunk.first, chunk.rows, content.with_ids(own.to_pylist(), derived.to_pylist()))
-        return Batch(chunk.first, chunk.rows, replace(content, event_ids=pc.coalesce(own, derived)))
+            dated = content.begun(started_at, lanes)
+            return Batch(chunk.first, chunk.rows, dated.with_ids(own.to_pylist(), row_ids.spell(lanes).to_pylist()))
+        return Batch(chunk.first, chunk.rows, replace(content, event_ids=pc.coalesce(own, row_ids.spell(lanes))))
 
     def _read(self, chunk: Chunk, report: Report) -> tuple[Lanes, pa.Array, Columns | Catalogue]:
         """Return the good rows: what tells them apart, event ids of their own, and what they say."""
@@ -160,7 +195,7 @@ def _lanes(columns: Columns) -> Lanes:
 
 
 def _catalogue(chunk: Chunk, report: Report, kind: type[BaseEvent], now: datetime) -> tuple[Lanes, pa.Array, Catalogue]:
-    complete, own, contents = [], [], []
+    complete, own, contents, numbers, undated = [], [], [], [], []
     stamp = {"event_id": "derived", "schema_version": SCHEMA_VERSION, "occurred_at": now}
     for number, values in enumerate(chunk.dicts(), chunk.first + 1):
         try:
@@ -183,9 +218,14 @@ def _catalogue(chunk: Chunk, report: Report, kind: type[BaseEvent], now: datetim
             complete.append(whole)
             own.append(own_id)
             contents.append(spelt)
+            numbers.append(number)
+            undated.append("occurred_at" not in fields)
     lanes = row_ids.start(len(contents))
     row_ids.take_text(lanes, pa.array(contents, pa.string()))
-    return lanes, pa.array(own, pa.string()), Catalogue(kind, complete)
+    dateless = np.array(undated, dtype=bool)
+    unnamed = dateless & np.array([one is None for one in own], dtype=bool)
+    found = Catalogue(kind, complete, np.array(numbers, dtype=np.int64), dateless, unnamed)
+    return lanes, pa.array(own, pa.string()), found
 
 
 def _tell(report: Report, kind: type[BaseEvent], number: int, whole: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -6,7 +6,9 @@
 4. finish   the file is noted as done
 
 An interruption loses the chunk under way. The same command finds how far the file has come and goes on from there; a
-file that is done is imported anew, which stores what is missing and counts the rest as duplicates.
+file that is done is imported anew, which stores what is missing and counts the rest as duplicates. Items and users
+without times are what the catalogue says as of the import's start: one that says again what was so before the last
+import is stored, one that says what is so already is a duplicate.
 """
 
 from collections.abc import Callable, Iterator
@@ -161,7 +163,7 @@ def _batches(reader: Reader, begun: Progress) -> Iterator[Batch]:
     """Yield what is left of a file; rows done before are only counted, so that equal ones keep their numbers."""
     report = Report(reader.table.path)
     for chunk in reader.table.chunks():
-        batch = reader.read(chunk, report)
+        batch = reader.read(chunk, report, begun.started_at)
         if chunk.first >= begun.rows_done:
             yield batch
 

@@ -1,11 +1,12 @@
 """Where an import writes: rows, counters and how far the file has come, in one transaction a chunk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from psycopg.types.json import Jsonb
 
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.events import BaseEvent, Interaction, Item, User
@@ -15,6 +16,7 @@ from features.db.queries import queries
 from features.landing.bulk.batches import Batch, Catalogue
 from features.landing.bulk.writing import Columns, ColumnsWriter, Target
 from features.landing.erased import Erased
+from features.landing.rows import Row
 from features.landing.write import Writer
 from features.settings import Settings
 
@@ -24,6 +26,15 @@ IMPORTED: Final = "import"
 """Cluster, topic and topic id under which imported rows are counted; each kind of event is a partition."""
 PARTITIONS: Final[dict[type[BaseEvent], int]] = {Interaction: 0, Item: 1, User: 2}
 
+UNCHANGED: Final[Mapping[type[BaseEvent], Callable[..., Any]]] = {
+    Item: queries.unchanged_items,
+    User: queries.unchanged_users,
+}
+_ID: Final = 1
+"""Where the row of an item or a user names it."""
+_SAID: Final = 3
+"""Where it holds what is said."""
+
 
 class ImportMovedError(MarqueeError):
     """Another process is importing the same file."""
@@ -31,8 +42,9 @@ class ImportMovedError(MarqueeError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a file has come, and what became of its rows so far."""
+    """When the import of a file started, how far it has come, and what became of its rows so far."""
 
+    started_at: datetime
     rows_done: int
     stored: int
     duplicate: int
@@ -113,6 +125,7 @@ class ImportStore:
             raise
 
     def _begin(self, connection: Connection) -> Progress:
+        queries.end_overtaken_import(connection, digest=self._digest)
         queries.begin_import(connection, digest=self._digest, kind=self._kind.__name__, source=self._source)
         queries.begin_partition(connection, **self._key, first_offset=0)
         return self._progress(connection)
@@ -165,6 +178,22 @@ class ImportStore:
                 kept = content.take(np.flatnonzero(~gone[users.indices.to_numpy()]))
             return self._columns.write(connection, kept, target, landed_at), len(content) - len(kept)
         rows, dropped = self._erased.drop_rows({self._kind: content.rows(target)})
-        stored = self._writer.write(connection, rows, landed_at)
+        news = _news(connection, rows[self._kind], content, target)
+        stored = self._writer.write(connection, {self._kind: news}, landed_at)
         at = target.topic, target.partition
         return stored[at], dropped[at]
+
+
+def _news(connection: Connection, rows: Sequence[Row], content: Catalogue, target: Target) -> Sequence[Row]:
+    """Return rows without those that say, with neither id nor time, what their item or user is already.
+
+    Each import of a catalogue would otherwise leave another version of all of it. An item of which a file says several
+    things keeps all of them, as the last one counts.
+    """
+    unnamed = [bool(content.unnamed[row[-1] - target.offset]) for row in rows]
+    if not any(unnamed):
+        return rows
+    said = [Jsonb(row[_SAID]) if is_unnamed else None for row, is_unnamed in zip(rows, unnamed, strict=True)]
+    found = UNCHANGED[content.kind](connection, ids=[row[_ID] for row in rows], said=said)
+    unchanged = {name for (name,) in found}
+    return [row for row in rows if row[_ID] not in unchanged]

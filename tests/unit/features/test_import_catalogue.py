@@ -26,7 +26,7 @@ def looked_at(folder: Path, kind: type[BaseEvent], row: dict[str, Any]) -> tuple
     path.write_bytes(b"\n".join(map(msgspec.json.encode, (GOOD[kind], row))))
     with Reader(open_table(path), kind, NOW) as reader:
         report = look(reader)
-        return report, sum(len(reader.read(chunk, Report(path)).content) for chunk in reader.table.chunks())
+        return report, sum(len(reader.read(chunk, Report(path), NOW).content) for chunk in reader.table.chunks())
 
 
 @pytest.mark.parametrize(
