@@ -207,6 +207,8 @@ def test_erased_users_do_not_come_back(shell: Shell, tmp_path: Path) -> None:
     [
         ({"occurred_at": [NOW + timedelta(days=2)]}, "lies more than a day after now"),
         ({"occurred_at": [-5]}, "lies before 1970"),
+        ({"occurred_at": [-(1 << 63)]}, "lies before 1970"),
+        ({"occurred_at": [(1 << 63) - 1]}, "lies more than a day after now"),
         ({"occurred_at": [None]}, "missing"),
         ({"item_id": [None]}, "missing"),
         ({"item_id": ["x" * 257]}, "expected 1 to 256 characters"),

@@ -217,7 +217,8 @@ def _microseconds(column: pa.Array) -> npt.NDArray[np.int64]:
 
 def _from_numbers(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return instants that are whole seconds or milliseconds; what would overflow becomes the end of time."""
-    is_ms = np.abs(numbers) >= MILLISECONDS_FROM
+    # Not by np.abs: the smallest whole number has no counterpart, and would come out as itself.
+    is_ms = (numbers >= MILLISECONDS_FROM) | (numbers <= -MILLISECONDS_FROM)
     largest = np.iinfo(np.int64).max // 1_000
     in_ms = np.clip(numbers, -largest, largest) * 1_000
     return np.where(is_ms, in_ms, np.where(is_ms, 0, numbers) * _US_PER_S)
