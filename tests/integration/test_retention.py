@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from features.build.part_files import PartFiles
 from features.contracts.errors import ContractError
 from features.contracts.parts import FOLDER, whole
 from features.db.connection import connect
+from features.db.queries import queries
 from features.kafka import INTERACTIONS, Admin
 from features.settings import Settings
+from tests.conftest import WaitUntil
 from tests.support.landing import Rig, interaction, recreate_topics
 
 pytestmark = pytest.mark.integration
@@ -105,6 +108,24 @@ def test_item_statistics_know_until_when_their_events_are_gone(rig: Rig) -> None
     assert len(rig.rows(late)) == 100
     assert refresh_statistics(rig.settings).items_rebuilt > 0
     assert rig.rows(counted) == [(400,)]
+
+
+def test_while_it_waits_for_a_refresh_of_statistics_others_work(rig: Rig, wait_until: WaitUntil) -> None:
+    waiting = (
+        "SELECT 1 FROM pg_locks JOIN pg_database ON database = pg_database.oid "
+        "WHERE datname = current_database() AND relation = 'statistics_progress'::regclass AND NOT granted"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with connect(rig.settings, name="test") as refresh, refresh.transaction():
+            queries.lock_statistics(refresh)
+            done = pool.submit(retained, rig, "--days", "30")
+            wait_until(lambda: rig.rows(waiting), 60, "retention waits for the refresh")
+            free = [rig.rows("SELECT 1 FROM consumer_offsets FOR UPDATE SKIP LOCKED")]
+            free += [rig.rows("SELECT 1 FROM interactions FOR UPDATE SKIP LOCKED")]
+        [all_of_them] = rig.rows("SELECT (SELECT count(*) FROM consumer_offsets), 400")
+        assert tuple(map(len, free)) == all_of_them, "landing moves offsets, an erasure deletes rows"
+        assert done.result()["rows"]["interactions"] == 300
+    assert holds(rig)
 
 
 def test_interrupted_it_has_counted_what_went_and_repeated_it_goes_on(

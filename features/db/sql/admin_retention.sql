@@ -43,6 +43,10 @@ WITH gone AS (
 )
 SELECT topic, partition, count(*), max(known_at) FROM gone GROUP BY topic, partition;
 
+-- name: lock_whole_since()!
+-- Wait until no statistics refresh is under way and keep new ones waiting until the transaction ends.
+LOCK TABLE statistics_progress IN ROW EXCLUSIVE MODE;
+
 -- name: gone_until(known_at)!
 -- Remember that interactions are gone that item statistics hold and nobody could count again.
 UPDATE statistics_progress SET whole_since = greatest(whole_since, :known_at);
