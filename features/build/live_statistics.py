@@ -101,14 +101,14 @@ def _refresh(
     before = read_progress(connection)
     shape, weights = before.weighed(connection, read_until, said)
     reached, closed_at = before.closed_at, max(before.closed_at, from_us(bucket_edge(to_us(until))))
-    counting = _Counting(connection, weights, before.base_at, on_events)
+    counting = _Counting(connection, weights, before.base_at, read_until, on_events)
     if weights != before.weights:
         queries.forget_statistics(connection, after=before.base_at)
         reached = before.base_at
     landed = {"read_since": before.read_until, "read_until": read_until}
     late = {row[0] for row in queries.late_items(connection, **landed, closed_at=reached)}
     if anew is not None:
-        known = {"since": anew[0], "until": min(anew[1], reached)}
+        known = {"since": anew[0], "until": min(anew[1], reached), "read_until": read_until}
         late |= {row[0] for row in queries.items_known_between(connection, **known)}
     rows = counting.rebuild(sorted(late), reached, landed) + counting.advance(reached, closed_at)
     keep_progress(connection, closed_at, read_until, shape, weights)
@@ -123,11 +123,15 @@ class _Counting:
     ----------
     base_at
         Rows up to this edge hold events that retention has deleted since. They stay: nobody could count these again.
+    read_until
+        What landed since is left to the next refresh: all queries read the same events, though imports commit between
+        them.
     """
 
     connection: Connection
     weights: ActionWeights
     base_at: datetime
+    read_until: datetime
     on_events: OnEvents
 
     def rebuild(self, late: Sequence[str], reached: datetime, landed: Mapping[str, datetime]) -> int:
@@ -139,14 +143,14 @@ class _Counting:
             return 0
         queries.forget_item_statistics(self.connection, item_ids=late, after=self.base_at)
         rows = self._add_to_base(late, landed)
-        known = {"known_since": self.base_at, "known_until": reached}
+        known = {"known_since": self.base_at, "known_until": reached, "read_until": self.read_until}
         return rows + self._replay(late, queries.events_of_items.sql, {"item_ids": late, **known})
 
     def advance(self, reached: datetime, until: datetime) -> int:
         """Return how many rows the buckets between two edges added."""
-        known = queries.items_known_between(self.connection, since=reached, until=until)
-        touched = sorted(row[0] for row in known)
-        return self._replay(touched, queries.events_between.sql, {"known_since": reached, "known_until": until})
+        known = {"since": reached, "until": until, "read_until": self.read_until}
+        touched = sorted(row[0] for row in queries.items_known_between(self.connection, **known))
+        return self._replay(touched, queries.events_between.sql, known)
 
     def _add_to_base(self, late: Sequence[str], landed: Mapping[str, datetime]) -> int:
         """Return how many rows hold more, now that what landed since, and was known before them, is in their sums."""

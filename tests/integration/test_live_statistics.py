@@ -153,6 +153,30 @@ def test_a_late_backfill_rebuilds_its_items(settings: Settings) -> None:
     assert stored(settings) == replayed(known, until, ActionWeights())
 
 
+def test_history_that_lands_while_a_refresh_reads_is_left_to_the_next(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, meanwhile = events_of(13, 200), [structs.replace(act_at(5, "new"), item_id="new"), *events_of(14, 60)]
+    fill(settings, events, datetime.now(UTC), backfill=True)
+    until = START + timedelta(days=2)
+
+    def number(item_ids: Sequence[str]) -> IdMap:
+        """Number the items that were found, after others have come."""
+        fill(settings, meanwhile, datetime.now(UTC), backfill=True)
+        return IdMap(item_ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live_statistics, "IdMap", number)
+        refresh_statistics(settings, until=until)
+    known = [(event.occurred_at, event) for event in events]
+    assert stored(settings) == replayed(known, until, ActionWeights())
+
+    refresh_statistics(settings, until=until)
+
+    known += [(event.occurred_at, event) for event in meanwhile]
+    assert stored(settings) == replayed(known, until, ActionWeights())
+
+
 def test_a_late_event_takes_the_place_of_the_one_that_came_first(settings: Settings) -> None:
     first, second, late = (act_at(hour, name) for hour, name in ((9, "b"), (30, "c"), (2, "a")))
     fill(settings, [first, second], datetime.now(UTC), backfill=True)

@@ -52,42 +52,44 @@ WHERE action = 'rating' AND item_id IS NOT NULL AND landed_at < :until;
 SELECT DISTINCT item_id FROM interactions
 WHERE landed_at >= :read_since AND landed_at < :read_until AND known_at < :closed_at AND item_id IS NOT NULL;
 
--- name: items_known_between(since, until)
--- Items with events that became known in [since, until).
+-- name: items_known_between(since, until, read_until)
+-- Items with events that became known in [since, until) and landed before an instant.
 SELECT DISTINCT item_id FROM interactions
-WHERE known_at >= :since AND known_at < :until AND item_id IS NOT NULL;
+WHERE known_at >= :since AND known_at < :until AND landed_at < :read_until AND item_id IS NOT NULL;
 
 -- name: landed_since(since)$
 -- How many interactions with an item landed at or after an instant.
 SELECT count(*) FROM interactions WHERE landed_at >= :since AND item_id IS NOT NULL;
 
--- name: events_between(known_since, known_until)
--- Events with an item that became known in [known_since, known_until), in that order, and whether each is a repeat:
--- within the range, or of what its user had done before it. However large the range, no user is read twice.
+-- name: events_between(since, until, read_until)
+-- Events with an item that became known in [since, until) and landed before an instant, in the order in which
+-- they became known, and whether each is a repeat: within the range, or of what its user had done before it. However
+-- large the range, no user is read twice.
 WITH known AS MATERIALIZED (
     SELECT event_id, user_id, item_id, action, value, known_at,
         row_number() OVER (PARTITION BY user_id, item_id, action ORDER BY known_at, event_id) > 1 AS repeat
     FROM interactions
-    WHERE known_at >= :known_since AND known_at < :known_until AND item_id IS NOT NULL
+    WHERE known_at >= :since AND known_at < :until AND landed_at < :read_until AND item_id IS NOT NULL
 ), done_before AS (
     SELECT DISTINCT user_id, item_id, action
     FROM (SELECT DISTINCT user_id FROM known) AS active
     JOIN interactions USING (user_id)
-    WHERE known_at < :known_since AND item_id IS NOT NULL
+    WHERE known_at < :since AND item_id IS NOT NULL
 )
 SELECT item_id, action, coalesce(value, 'NaN'), known_at, repeat OR done_before.user_id IS NOT NULL
 FROM known
 LEFT JOIN done_before USING (user_id, item_id, action)
 ORDER BY known_at, event_id;
 
--- name: events_of_items(item_ids, known_since, known_until)
--- Events of some items that became known in [known_since, known_until), in that order, and whether each is a repeat.
+-- name: events_of_items(item_ids, known_since, known_until, read_until)
+-- Events of some items that became known in [known_since, known_until) and landed before an instant, in the order in
+-- which they became known, and whether each is a repeat.
 SELECT item_id, action, value, known_at, repeat
 FROM (
     SELECT event_id, item_id, action, coalesce(value, 'NaN') AS value, known_at,
         row_number() OVER (PARTITION BY user_id, item_id, action ORDER BY known_at, event_id) > 1 AS repeat
     FROM interactions
-    WHERE item_id = ANY(:item_ids) AND known_at < :known_until
+    WHERE item_id = ANY(:item_ids) AND known_at < :known_until AND landed_at < :read_until
 ) AS known
 WHERE known_at >= :known_since
 ORDER BY known_at, event_id;
