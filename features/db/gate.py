@@ -2,6 +2,9 @@
 
 A landing time is taken before its rows are committed. A reader that only compared times could miss rows of a
 transaction under way; one that closes the gate for an instant knows that all rows landed before it are there.
+
+The server's clock may be set back. What lands then still lands no earlier than item statistics have read: they would
+never look at it.
 """
 
 from datetime import datetime
@@ -17,7 +20,7 @@ GATE: Final = 7_203_002
 def enter_gate(connection: Connection) -> datetime:
     """Return the landing time of the transaction under way, and share the gate until it ends."""
     queries.enter_gate(connection, gate=GATE)
-    landed_at: datetime = queries.clock(connection)
+    landed_at: datetime = queries.landing_clock(connection)
     return landed_at
 
 
@@ -28,5 +31,5 @@ def landed_before(connection: Connection) -> datetime:
     """
     with connection.transaction():
         queries.close_gate(connection, gate=GATE)
-        moment: datetime = queries.clock(connection)
+        moment: datetime = queries.landing_clock(connection)
     return moment

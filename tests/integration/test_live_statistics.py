@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from alembic import command
 from msgspec import structs
+from psycopg import sql
 from pydantic import SecretStr
 
 from features.build import live_statistics
@@ -22,6 +23,7 @@ from features.contracts.statistics import BUCKET_US, StatisticEvents, Statistics
 from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
 from features.db.connection import connect
+from features.db.gate import enter_gate
 from features.db.migrate import alembic_config, migrate
 from features.db.queries import queries
 from features.db.statistics_rows import row_of
@@ -175,6 +177,45 @@ def test_history_that_lands_while_a_refresh_reads_is_left_to_the_next(
 
     known += [(event.occurred_at, event) for event in meanwhile]
     assert stored(settings) == replayed(known, until, ActionWeights())
+
+
+def set_clock(settings: Settings, ahead: timedelta) -> None:
+    """Let the database's clock run ahead of the machine's, for connections that are made from now on."""
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        connection.execute(
+            sql.SQL(
+                "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE "
+                "RETURN pg_catalog.clock_timestamp() + {}"
+            ).format(ahead)
+        )
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET search_path = public, pg_catalog").format(name))
+
+
+def land_now(settings: Settings, event: Event) -> datetime:
+    """Return when an event landed, by the gate's word."""
+    with connect(settings, name="test") as connection:
+        landed_at = enter_gate(connection)
+    fill(settings, [event], landed_at)
+    return landed_at
+
+
+def test_what_lands_after_the_clock_was_set_back_is_counted(settings: Settings) -> None:
+    set_clock(settings, timedelta(hours=3))
+    first = land_now(settings, act_at(1, "before"))
+    set_clock(settings, timedelta(hours=4))
+    closed_at = refresh_statistics(settings).closed_at
+    assert closed_at > first
+
+    set_clock(settings, timedelta(hours=2))
+    second = land_now(settings, act_at(2, "after"))
+    refresh_statistics(settings)
+    set_clock(settings, timedelta(hours=6))
+    refresh_statistics(settings)
+
+    assert second >= closed_at
+    known = [(first, act_at(1, "before")), (second, act_at(2, "after"))]
+    assert stored(settings) == replayed(known, second + timedelta(hours=1), ActionWeights())
 
 
 def test_a_late_event_takes_the_place_of_the_one_that_came_first(settings: Settings) -> None:

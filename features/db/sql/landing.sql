@@ -236,6 +236,10 @@ SELECT pg_advisory_xact_lock_shared(:gate);
 -- The server's time now, not the transaction's start.
 SELECT clock_timestamp();
 
+-- name: landing_clock()$
+-- The server's time now, but never before what a statistics refresh has read: what landed before that was counted.
+SELECT greatest(clock_timestamp(), (SELECT read_until FROM statistics_progress));
+
 -- name: close_gate(gate)$
 -- Wait until no landing is under way and keep new ones waiting until the transaction ends.
 SELECT pg_advisory_xact_lock(:gate);
