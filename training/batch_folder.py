@@ -2,7 +2,7 @@
 
 import fcntl
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.contracts.batch import ANNOUNCED, LISTS, RUN, SUCCESS, BatchDone, BatchRun, part_name
+from features.contracts.columns import USER
 from features.contracts.errors import ContractError
 from training.steps.folders import fresh_folder
 from training.steps.state import write_atomically
@@ -127,19 +129,39 @@ class BatchFolder:
         pq.write_table(table, sink, compression="zstd")
         write_atomically(self.lists / part_name(number), sink.getvalue().to_pybytes())
 
-    def finish(self, run: BatchRun, finished_at: datetime) -> BatchDone:
-        """Return and write what the parts hold; what was scored is removed."""
+    def users(self, run: BatchRun) -> list[str]:
+        """Return whose lists the parts hold."""
+        parts = (self.lists / part_name(number) for number in range(run.parts))
+        return [user for part in parts for user in pq.read_table(part, columns=[USER])[USER].unique().to_pylist()]
+
+    def take_out(self, run: BatchRun, users: Collection[str]) -> None:
+        """Write the parts anew that hold lists of some users, without them."""
+        unwanted = pa.array(sorted(users), pa.string())
+        for number in range(run.parts if users else 0):
+            with pq.ParquetFile(self.lists / part_name(number)) as part:
+                table = part.read()
+            kept = table.filter(pc.invert(pc.is_in(table[USER], unwanted)))
+            if len(kept) < len(table):
+                self.write_part(number, kept)
+
+    def counted(self, run: BatchRun, finished_at: datetime) -> BatchDone:
+        """Return what the parts hold."""
         rows = lists = 0
         for number in range(run.parts):
             with pq.ParquetFile(self.lists / part_name(number)) as part:
                 rows += part.metadata.num_rows
-                lists += part.metadata.num_rows and len(part.read(["user_id"]).column(0).unique())
-        done = BatchDone(run, lists, rows, run.parts, finished_at)
+                lists += part.metadata.num_rows and len(part.read([USER]).column(0).unique())
+        return BatchDone(run, lists, rows, run.parts, finished_at)
+
+    def finish(self, done: BatchDone) -> None:
+        """Write that all lists are there, and what they hold: from here on erasures take users out of them."""
         write_atomically(self.path / SUCCESS, _pretty(done))
+
+    def tidy(self) -> None:
+        """Remove what a finished batch needs no more: what was scored, and drafts of processes that were killed."""
         self.drop_inputs()
         for draft in self.lists.glob(".*"):
-            draft.unlink(missing_ok=True)  # of processes that were killed while they wrote
-        return done
+            draft.unlink(missing_ok=True)
 
 
 def _pretty(record: Any) -> bytes:

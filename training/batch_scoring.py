@@ -18,6 +18,7 @@ from features.build.replay import replay_statistics
 from features.contracts.batch import BatchRun
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.ids import MISSING, IdMap
+from features.contracts.parts import part_of
 from features.contracts.profiles import Options
 from features.contracts.statistics import ItemStatistics, bucket_edge
 from features.contracts.times import to_us
@@ -62,6 +63,14 @@ class Population:
         wanted = known if users is None else users
         return cls(wanted, everyone.index(wanted), in_items_of(replace(loaded, users=everyone), bundle.items))
 
+    def cut(self, run: BatchRun) -> list[npt.NDArray[np.intp]]:
+        """Return the places of each part's users among all, in their order."""
+        if not run.by_id:
+            return np.split(np.arange(len(self.users)), range(run.part_users, len(self.users), run.part_users))
+        parts = np.fromiter((part_of(user, run.parts) for user in self.users), np.intp, len(self.users))
+        places = np.argsort(parts, kind="stable")
+        return np.split(places, np.searchsorted(parts[places], range(1, run.parts)))
+
 
 class Scorer(AbstractContextManager["Scorer"]):
     """Makes the lists of a population by a bundle, as of one moment; a context manager, for its threads."""
@@ -75,6 +84,7 @@ class Scorer(AbstractContextManager["Scorer"]):
         threads: int,
     ) -> None:
         self._bundle, self._population, self._run = bundle, population, run
+        self._parts = population.cut(run)
         self._as_of_us = to_us(run.as_of)
         self._statistics = _statistics(population.history, self._as_of_us)
         self._options = Options(k=run.k, eligible=eligible, fresh_share=run.fresh_share, diversity=run.diversity)
@@ -94,16 +104,14 @@ class Scorer(AbstractContextManager["Scorer"]):
 
     def part(self, number: int) -> pa.Table:
         """Return the rows of one part of the run: users in their order, items best first."""
-        first = number * self._run.part_users
-        last = min(first + self._run.part_users, self._run.users)
-        return pa.concat_tables([SCHEMA.empty_table(), *self._threads.map(self._rows, *_pieces(first, last))])
+        places = self._parts[number]
+        pieces = [places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE)]
+        return pa.concat_tables([SCHEMA.empty_table(), *self._threads.map(self._rows, pieces)])
 
-    def _rows(self, first: int, last: int) -> pa.Table:
-        ids = self._population.users[first:last]
+    def _rows(self, places: npt.NDArray[np.intp]) -> pa.Table:
+        ids = [self._population.users[place] for place in places]
         recommender = self._bundle.recommender
-        profiles = self._population.history.profiles(
-            self._population.number[first:last], recommender.plan.history_limit
-        )
+        profiles = self._population.history.profiles(self._population.number[places], recommender.plan.history_limit)
         flat = recommender.recommend(profiles, self._statistics, self._as_of_us, self._options).flat(
             self._bundle.source_names
         )
@@ -125,11 +133,6 @@ def eligible_items(items: IdMap, not_shown: Sequence[str]) -> npt.NDArray[np.boo
     hidden = items.index_or_missing(not_shown)
     eligible[hidden[hidden != MISSING]] = False
     return eligible
-
-
-def _pieces(first: int, last: int) -> tuple[list[int], list[int]]:
-    starts = list(range(first, last, _AT_ONCE))
-    return starts, [min(start + _AT_ONCE, last) for start in starts]
 
 
 def _statistics(history: Interactions, as_of_us: int) -> ItemStatistics:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from features.build.erased import erased_users
 from features.build.shown import items_not_shown
 from features.build.snapshot import write_snapshot
 from features.contracts.batch import BatchDone, BatchRun, remember_folder
@@ -16,6 +17,9 @@ from features.contracts.columns import USER
 from features.contracts.errors import ContractError
 from features.contracts.lines import lines_of
 from features.contracts.times import to_us
+from features.db.connection import connect, database_errors
+from features.db.gate import enter_gate
+from features.db.queries import queries
 from features.settings import Settings
 from training.batch_folder import BatchError, BatchFolder
 from training.batch_scoring import Population, Scorer, eligible_items
@@ -121,6 +125,8 @@ def recommend_batch(
     ------
     BatchError
         If the folder holds lists that are made of something else, naming what differs and the way out.
+    ErasureSecretError
+        If users were erased, and not under the secret of the settings: who they are cannot be told.
     """
     registry = Registry(str(settings.mlflow_tracking_uri), settings.model_name)
     version = served_version(registry, settings.model_alias, asked.version)
@@ -129,11 +135,14 @@ def recommend_batch(
         refuse_other(folder, begun, asked, version)
         if (done := folder.done()) is not None:
             progress(f"{folder.path}: complete since {done.finished_at.isoformat()}, nothing to do")
-            folder.drop_inputs()
+            folder.tidy()
             return done
+    _refuse_another_secret(settings)
     as_of = asked.as_of or (now if begun is None else begun.as_of)
-    if begun is not None and folder.not_shown() is None:
-        folder.clear()  # an earlier version began it, whose list of hidden items could be read in two ways
+    if begun is not None and (folder.not_shown() is None or begun.by_id != (asked.users is None)):
+        # An earlier version began it: its list of hidden items could be read in two ways, or its parts moved with every
+        # user who was erased meanwhile.
+        folder.clear()
         begun = None
     if begun is None:
         remember_folder(settings.work_dir, folder.path)
@@ -147,7 +156,36 @@ def recommend_batch(
         if begun is None:
             folder.begin(run)
         _score(folder, bundle, population, run, threads=threads, progress=progress)
-    return folder.finish(run, datetime.now(UTC))
+    return _finish(settings, folder, run, progress)
+
+
+def _refuse_another_secret(settings: Settings) -> None:
+    """Raise before all lists are made, not after it, where nobody could tell who was erased."""
+    with connect(settings, name="recommend") as connection, database_errors("asking who was erased"):
+        erased_users(connection, settings.erasure_secret.get_secret_value().encode(), ())
+
+
+def _finish(settings: Settings, folder: BatchFolder, run: BatchRun, progress: Progress) -> BatchDone:
+    """Return what lists hold that are finished now: nobody's who was erased before, and later erasures find them.
+
+    The parts are asked whose they are: of a batch that went on, they may hold users who are no more in what is scored.
+    All is prepared outside the gate, which holds up erasures and landing.
+    """
+    secret = settings.erasure_secret.get_secret_value().encode()
+    with connect(settings, name="recommend") as connection, database_errors("finishing lists"):
+        while True:
+            erased, newest = erased_users(connection, secret, folder.users(run))
+            if erased:
+                progress(f"{len(erased):,} of the users were erased: no lists of theirs are kept")
+                folder.take_out(run, erased)
+            done = folder.counted(run, datetime.now(UTC))
+            with connection.transaction():
+                enter_gate(connection)
+                if queries.newest_erasure(connection) == newest:
+                    folder.finish(done)
+                    break
+    folder.tidy()
+    return done
 
 
 def refuse_other(folder: BatchFolder, begun: BatchRun, asked: Asked, version: RegisteredVersion) -> None:
@@ -192,6 +230,7 @@ def _run(model_id: str, version: RegisteredVersion, asked: Asked, as_of: datetim
         users=users,
         users_file=asked.users_file,
         part_users=part_users,
+        by_id=asked.users is None,
     )
 
 

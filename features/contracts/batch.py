@@ -44,7 +44,10 @@ class BatchRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     users, users_file
         How many users, and the SHA-256 of the ids where they were given; None for everyone with an event.
     part_users
-        Users of each part, the last one may have fewer.
+        Users of each part, the last one may have fewer; about so many where ids decide.
+    by_id
+        Whether a user's id decides on their part: an erasure takes users out of what is scored, and those behind them
+        must not move to other parts in a batch that goes on. Otherwise their place among the users decides.
     """
 
     model_id: str
@@ -57,6 +60,7 @@ class BatchRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     users: int
     users_file: str | None
     part_users: int
+    by_id: bool = False
 
     @property
     def parts(self) -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,9 @@ import pytest
 from kafka import KafkaConsumer
 from pydantic import SecretStr
 
+from features.admin.erasure import erase
+from features.contracts.batch import BatchDone, BatchRun, part_name
+from features.contracts.erasure import ErasureSecretError
 from features.db.connection import connect
 from features.kafka import REFRESHED, Admin
 from features.settings import Settings
@@ -20,8 +24,10 @@ from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.taste_events import USERS, taste_events
 from tests.support.tiny_bundle import write_tiny_bundle
+from training.batch_folder import BatchFolder
 from training.bundle.registry import Registry
 from training.publish import Publication, publish
+from training.recommending import Asked, recommend_batch
 
 pytestmark = pytest.mark.integration
 
@@ -58,15 +64,11 @@ def put_version(environment: Environment, folder: Path, seed: int) -> None:
     registry.set_alias("champion", version.version)
 
 
-@pytest.fixture(scope="module")
-def environment(
-    new_database: Callable[[], str], mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
-) -> Environment:
-    """Return the settings of a stack with events and a served version, and two items that may not be shown."""
-    work = tmp_path_factory.mktemp("batch")
+def with_events(database_url: str, mlflow_uri: str, work: Path) -> Environment:
+    """Return the settings of a database, with events in it."""
     settings = {
         **os.environ,
-        "MARQUEE_DATABASE_URL": new_database(),
+        "MARQUEE_DATABASE_URL": database_url,
         "MARQUEE_MLFLOW_TRACKING_URI": mlflow_uri,
         "MARQUEE_MODEL_NAME": "batch",
     }
@@ -74,6 +76,16 @@ def environment(
     taste_events().to_parquet(file, index=False)
     imported = command(settings, "features", "import", "--interactions", str(file))
     assert imported.returncode == 0, imported.stderr
+    return settings
+
+
+@pytest.fixture(scope="module")
+def environment(
+    new_database: Callable[[], str], mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Environment:
+    """Return the settings of a stack with events and a served version, and two items that may not be shown."""
+    work = tmp_path_factory.mktemp("batch")
+    settings = with_events(new_database(), mlflow_uri, work)
     with connect(Settings(database_url=SecretStr(settings["MARQUEE_DATABASE_URL"])), name="test") as connection:
         connection.execute(
             "INSERT INTO items (item_id, event_id, title, text, categories, attributes, hidden, expires_at, "
@@ -215,3 +227,71 @@ def test_what_is_not_finished_is_not_announced(with_kafka: Environment, tmp_path
     refused = command(with_kafka, "features", "announce", "refreshed", "--lists", str(tmp_path))
     assert refused.returncode == 2
     assert "holds no finished lists" in refused.stderr
+
+
+@pytest.fixture
+def own(environment: Environment, database_url: str, mlflow_uri: str, tmp_path: Path) -> Settings:
+    """Return the settings of a database whose users may be erased; the served version is everybody's."""
+    with_events(database_url, mlflow_uri, tmp_path)
+    return Settings(
+        database_url=SecretStr(database_url),
+        kafka_bootstrap_servers="127.0.0.1:9",
+        mlflow_tracking_uri=mlflow_uri,
+        model_name=environment["MARQUEE_MODEL_NAME"],
+        erasure_secret=SecretStr("of a test"),
+        work_dir=tmp_path / "work",
+    )
+
+
+def erased(settings: Settings, user_id: str) -> None:
+    with connect(settings, name="test") as connection:
+        erase(settings, connection, user_id, datetime.now(UTC))
+
+
+def batch(settings: Settings, folder: BatchFolder, progress: Callable[[str], None] = lambda _: None) -> BatchDone:
+    return recommend_batch(settings, Asked(k=5, part_users=60), folder, now=datetime.now(UTC), progress=progress)
+
+
+def everyone_but(user_id: str) -> dict[str, int]:
+    return {f"u{number}": 5 for number in range(USERS) if f"u{number}" != user_id}
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_finished_lists_hold_nobody_who_was_erased_while_they_were_made(
+    own: Settings, tmp_path: Path, *, last: bool
+) -> None:
+    class Folder(BatchFolder):
+        def counted(self, run: BatchRun, finished_at: datetime) -> BatchDone:
+            """Erase the user after it was asked who was erased."""
+            if last and not told:
+                told.append("erased")
+                erased(own, "u7")
+            return super().counted(run, finished_at)
+
+    def tell(words: str) -> None:
+        if not last and not told and "users/s" in words:
+            told.append(words)
+            erased(own, "u7")
+
+    told: list[str] = []
+    done = batch(own, Folder(tmp_path / "out"), tell)
+    assert told
+    assert pd.read_parquet(tmp_path / "out").groupby("user_id").size().to_dict() == everyone_but("u7")
+    assert (done.lists, done.rows) == (USERS - 1, 5 * (USERS - 1))
+
+
+def test_a_batch_that_goes_on_after_an_erasure_loses_that_user_and_nobody_else(own: Settings, tmp_path: Path) -> None:
+    def tell(words: str) -> None:
+        if "users/s" in words and (folder.lists / part_name(2)).exists():
+            raise KeyboardInterrupt
+
+    folder = BatchFolder(tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        batch(own, folder, tell)
+    user = str(pd.read_parquet(folder.lists / part_name(0))["user_id"][0])
+    erased(own, user)
+
+    with pytest.raises(ErasureSecretError, match="MARQUEE_ERASURE_SECRET is empty"):
+        batch(own.model_copy(update={"erasure_secret": SecretStr("")}), folder)
+    batch(own, folder)
+    assert pd.read_parquet(tmp_path / "out").groupby("user_id").size().to_dict() == everyone_but(user)

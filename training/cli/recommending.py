@@ -32,7 +32,7 @@ def recommend(
         ),
     ] = None,
     part_users: Annotated[
-        int | None, typer.Option(min=1, help="Users of each part.", show_default="by their number")
+        int | None, typer.Option(min=1, help="Users of each part, about.", show_default="by their number")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Users that are scored at a time.")] = 2,
     publish: Annotated[bool, typer.Option("--publish", help="Announce each list on Kafka when all are there.")] = False,

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -53,7 +54,9 @@ def test_parts_that_are_missing_are_named_and_success_comes_last(tmp_path: Path)
         for number in (0, 2):
             folder.write_part(number, SCHEMA.empty_table())
         assert folder.done() is None
-        done = folder.finish(run, AS_OF)
+        done = folder.counted(run, AS_OF)
+        folder.finish(done)
+        folder.tidy()
     assert folder.done() == done
     assert (done.rows, done.lists, done.parts) == (0, 0, 3)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted([".lock", LISTS, RUN, SUCCESS])
@@ -101,7 +104,7 @@ def test_what_is_begun_goes_on_at_its_own_moment_with_its_own_bundle(tmp_path: P
     folder.fresh_inputs()
     for number in range(3):
         folder.write_part(number, SCHEMA.empty_table())
-    folder.finish(run_of(), AS_OF)
+    folder.finish(folder.counted(run_of(), AS_OF))
     with pytest.raises(BatchError, match=r"finished.*not now"):
         refuse_other(folder, run_of(), Asked(k=4), VERSION)
     refuse_other(folder, run_of(), Asked(k=4, publish=True), VERSION)  # killed before all of them were announced
@@ -135,6 +138,24 @@ def test_lists_do_not_depend_on_parts_or_threads(tmp_path: Path) -> None:
     assert rows[0] == rows[1]
     assert [row["user_id"] for row in rows[0]] == [user for user in users for _ in range(5)]
     assert "i1" not in {row["item_id"] for row in rows[0]}
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_every_user_lies_in_one_part_and_where_ids_decide_nobody_moves_when_another_is_gone(*, by_id: bool) -> None:
+    users = [f"u{number}" for number in range(100)]
+    run = msgspec.structs.replace(run_of(users=100, part_users=7), by_id=by_id)
+
+    def cut(left: list[str]) -> list[list[str]]:
+        population = Population(left, np.zeros(len(left), np.int32), trained()[0])
+        return [[left[place] for place in places] for places in population.cut(run)]
+
+    whole = cut(users)
+    assert len(whole) == run.parts
+    assert sorted(user for part in whole for user in part) == sorted(users)
+    if by_id:
+        assert cut(users[1:]) == [[user for user in part if user != users[0]] for part in whole]
+    else:
+        assert whole[0] == users[:7]
 
 
 @given(hidden=st.sets(IDS, max_size=5), shown=st.sets(IDS, min_size=1, max_size=5))
