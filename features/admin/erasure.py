@@ -171,7 +171,9 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
     with database_errors("erasing a user"):
         erase_at = None if dry_run else now
         snapshots = scan([settings.work_dir], user_id, erase_at)
-        exports = scan(_export_folders(connection), user_id)
+        with connection.transaction():
+            export_folders = _export_folders(connection)
+        exports = scan(export_folders, user_id)
         lists = scan(written_folders(settings.work_dir), user_id, erase_at)
         with connection.transaction():
             refuse_another_secret(connection, secret)
@@ -182,6 +184,7 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
         with connection.transaction() as under_way:
             if not dry_run:
                 queries.close_gate(connection, gate=GATE)
+            export_folders = _export_folders(connection)
             key = user_key(secret, user_id)
             gone = _delete(connection, user_id, letters, looked_until, now)
             renamed = queries.blank_audit_events(connection, user_id=user_id, target=erased_name(key))
@@ -205,11 +208,13 @@ def erase(settings: Settings, connection: Connection, user_id: str, now: datetim
             number = queries.remember_erasure(connection, user_key=key, erased_at=now, receipt=kept)
     if dry_run:
         return receipt
-    # A snapshot that was finished meanwhile still holds the user; one that is under way sees the tombstone at its end.
-    late = scan([settings.work_dir], user_id, erase_at)
-    rewritten = [*snapshots.rewritten, *late.rewritten]
+    # What was finished meanwhile still holds the user; what is under way sees the tombstone at its end.
     return msgspec.structs.replace(
-        receipt, erasures=number, snapshots=msgspec.structs.replace(late, rewritten=rewritten)
+        receipt,
+        erasures=number,
+        snapshots=_after(snapshots, scan([settings.work_dir], user_id, erase_at)),
+        exports=_after(exports, scan(export_folders, user_id)),
+        lists=_after(lists, scan(written_folders(settings.work_dir), user_id, erase_at)),
     )
 
 
@@ -294,6 +299,10 @@ def _gone_by(landed_at: datetime, retention_ms: int | None) -> datetime | None:
     return landed_at + timedelta(milliseconds=retention_ms)
 
 
+def _after(earlier: Scan, late: Scan) -> Scan:
+    """Return what a second look found, with what the first one had rewritten."""
+    return msgspec.structs.replace(late, rewritten=[*earlier.rewritten, *late.rewritten])
+
+
 def _export_folders(connection: Connection) -> list[Path]:
-    with connection.transaction():
-        return [Path(folder) for (folder,) in queries.export_folders(connection)]
+    return [Path(folder) for (folder,) in queries.export_folders(connection)]

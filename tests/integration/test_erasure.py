@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -12,8 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
+from features.admin import erasure, user_letters
 from features.admin.erasure import erase
+from features.build.export import export
 from features.build.part_files import PartFiles
+from features.contracts.batch import LISTS, SUCCESS, remember_folder
 from features.contracts.erasure import ErasureSecretError, user_key
 from features.contracts.events import Event, encode_event, stamp_event
 from features.contracts.parts import FOLDER, whole
@@ -250,6 +254,32 @@ def test_exports_that_hold_the_user_are_in_the_receipt(rig: Rig, tmp_path: Path)
     assert [(Path(file.path).name, file.rows) for file in receipt.exports.holding] == [("part.parquet", 3)]
     assert "moved away: no such folder here" in receipt.exports.note
     assert rig.rows("SELECT count(*)::int FROM erasures") == [(0,)]
+
+
+def test_exports_and_lists_that_end_during_an_erasure_are_in_the_receipt(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.produce(life("anna"))
+    rig.land_all()
+    out, part = tmp_path / "export", tmp_path / "out" / LISTS / "part-00000.parquet"
+
+    def letters_of(*arguments: Any) -> list[int]:
+        if not out.exists():
+            export(rig.settings, out)
+            part.parent.mkdir(parents=True)
+            pq.write_table(pa.table({"user_id": ["anna", "b"]}), part)
+            (tmp_path / "out" / SUCCESS).touch()
+            remember_folder(rig.settings.work_dir, tmp_path / "out")
+        return user_letters.letters_of(*arguments)
+
+    monkeypatch.setattr(erasure, "letters_of", letters_of)
+    with connect(rig.settings, name="test") as connection:
+        receipt = erase(rig.settings, connection, "anna", datetime.now(UTC))
+
+    assert sum(file.rows for file in receipt.exports.holding) == 20
+    assert all(file.path.startswith(str(out)) for file in receipt.exports.holding)
+    assert [(file.path, file.rows) for file in receipt.lists.rewritten] == [(str(part), 1)]
+    assert pd.read_parquet(part)["user_id"].tolist() == ["b"]
 
 
 def test_a_replayed_topic_does_not_bring_an_erased_user_back(rig: Rig) -> None:
