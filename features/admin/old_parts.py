@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.admin.part_rewriting import rewrite, why_unread
-from features.admin.user_parts import part_folders
+from features.admin.walking import files_below, part_folders, trouble
 from features.contracts.columns import OCCURRED_AT
 from features.contracts.errors import ContractError
 from features.contracts.parts import whole
@@ -26,30 +26,42 @@ def forget_older(work_dir: Path, before: datetime, at: datetime, *, dry_run: boo
         What occurred before the first goes, which the ledgers note as done at the second; aware UTC.
     dry_run
         Only count.
-
-    Raises
-    ------
-    OSError, pyarrow.ArrowInvalid
-        If a part cannot be read or written.
     """
     if why := why_unread("retain"):
         return 0, f"{work_dir}: {why}"
     parts, notes = _parts(work_dir)
-    old = {part: rows for part in parts if (rows := _older(part, before))}
-    if not dry_run:
-        for part in old:
+    gone = sum(_without_older(part, before, None if dry_run else at, notes) for part in parts)
+    return gone, "; ".join(notes)
+
+
+def _without_older(part: Path, before: datetime, at: datetime | None, notes: list[str]) -> int:
+    """Return how many rows of a part went, or without a time would go; a part that cannot be changed is noted."""
+    import pyarrow as pa  # noqa: PLC0415  # part of the batch image only
+
+    try:
+        rows = _older(part, before)
+        if rows and at is not None:
             rewrite(part, partial(_since, before=before), at, "retention")
-    return sum(old.values()), "; ".join(notes)
+    except FileNotFoundError:  # the run was removed since it was listed
+        return 0
+    except (OSError, pa.ArrowException) as error:
+        notes.append(trouble(part, "kept as it is", error))
+        return 0
+    return rows
 
 
 def _parts(work_dir: Path) -> tuple[list[Path], list[str]]:
     """Return all parts of whole snapshots, and what others lack: one may be in the making."""
     parts, notes = list[Path](), list[str]()
-    for folder in part_folders([work_dir]):
+    for folder in part_folders(files_below([work_dir], notes)):
         try:
             parts += whole(folder)
         except ContractError as error:
             notes.append(str(error))
+        except FileNotFoundError:
+            continue  # the run was removed since it was listed
+        except OSError as error:
+            notes.append(trouble(folder, "not looked into", error))
     return parts, notes
 
 

@@ -5,7 +5,7 @@ Snapshots in parts and finished batch lists are written anew without the user; o
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from features.admin.part_rewriting import why_unread
-from features.admin.user_parts import part_folders, take_out, users_part
+from features.admin.user_parts import take_out, users_part
+from features.admin.walking import files_below, is_folder, part_folders, trouble
 from features.contracts.batch import LISTS, SUCCESS
 from features.contracts.columns import USER
 
@@ -43,7 +44,7 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     holding
         Other files that hold the user. They are left as they are: delete them, or let their retention take them.
     note
-        What could not be read and why; empty where everything could.
+        What could not be read or written and why; empty where everything could.
     """
 
     folders: list[str]
@@ -94,20 +95,17 @@ def main() -> None:
 
 
 def _scan_here(asked: Sequence[Path], user_id: str, erase_at: datetime | None) -> Scan:
-    wanted = [folder for folder in asked if folder.is_dir()]
-    found = _Found([f"{folder}: no such folder here" for folder in asked if folder not in wanted])
-    in_parts = set(part_folders(wanted))
+    found = _Found()
+    files = files_below([folder for folder in asked if is_folder(folder, found.broken)], found.broken)
+    in_parts = set(part_folders(files))
     for folder in sorted(in_parts):
-        part = users_part(folder, user_id)
-        if part is None:
-            found.broken.append(f"{folder}: the part that would hold the user is missing")
-        elif found.look(part, user_id, found.rewritten) and erase_at is not None:
-            take_out(part, user_id, erase_at)
-    for path in sorted({file for folder in wanted for file in _parquet_files(folder)}):
+        found.take_out_of_parts(folder, user_id, erase_at)
+    for path in files:
+        if path.suffix != ".parquet" or path.parent in in_parts:
+            continue
         if _is_of_finished_lists(path):
-            if found.look(path, user_id, found.rewritten) and erase_at is not None:
-                take_out(path, user_id, erase_at)
-        elif path.parent not in in_parts:
+            found.take_out(path, user_id, erase_at)
+        else:
             found.look(path, user_id, found.holding)
     return Scan(
         folders=[str(folder) for folder in asked],
@@ -121,8 +119,8 @@ def _scan_here(asked: Sequence[Path], user_id: str, erase_at: datetime | None) -
 class _Found:
     """What was found so far, and what could not be read."""
 
-    def __init__(self, broken: list[str]) -> None:
-        self.broken = broken
+    def __init__(self) -> None:
+        self.broken: list[str] = []
         self.files = 0
         self.rewritten: list[FileWithUser] = []
         self.holding: list[FileWithUser] = []
@@ -138,18 +136,42 @@ class _Found:
             into.append(FileWithUser(str(path), rows))
         return bool(rows)
 
+    def take_out_of_parts(self, folder: Path, user_id: str, erase_at: datetime | None) -> None:
+        """Take a user out of the one part of a snapshot that may hold them."""
+        try:
+            part = users_part(folder, user_id)
+        except FileNotFoundError:
+            return  # removed since it was listed
+        except OSError as error:
+            self.broken.append(trouble(folder, "not looked into", error))
+            return
+        if part is None:
+            self.broken.append(f"{folder}: the part that would hold the user is missing")
+        else:
+            self.take_out(part, user_id, erase_at)
+
+    def take_out(self, path: Path, user_id: str, erase_at: datetime | None) -> None:
+        """Take a user out of a file, and note it; where that fails, it is noted as one that holds them."""
+        import pyarrow as pa  # noqa: PLC0415  # part of the batch image only
+
+        if not self.look(path, user_id, self.rewritten) or erase_at is None:
+            return
+        try:
+            take_out(path, user_id, erase_at)
+        except (OSError, pa.ArrowException) as error:
+            held = self.rewritten.pop()
+            if not isinstance(error, FileNotFoundError) or path.exists():
+                self.holding.append(held)
+                self.broken.append(trouble(path, "not written anew", error))
+
 
 def _is_of_finished_lists(path: Path) -> bool:
     """Return whether a file is a part of batch lists that nobody writes any more."""
     return path.parent.name == LISTS and (path.parent.parent / SUCCESS).is_file()
 
 
-def _parquet_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*.parquet") if path.is_file())
-
-
 def _rows_of(path: Path, user_id: str) -> int | str | None:
-    """Return a file's rows of a user, None where it has no user ids, or what is wrong with the file."""
+    """Return a file's rows of a user, None where it has no user ids or is gone, or what is wrong with the file."""
     import pyarrow as pa  # noqa: PLC0415  # part of the batch image only
     import pyarrow.compute as pc  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
@@ -163,7 +185,9 @@ def _rows_of(path: Path, user_id: str) -> int | str | None:
                 ids = batch.column(0).cast(pa.string())
                 found += pc.sum(pc.equal(ids, user_id)).as_py() or 0
             return found
-    except (pa.ArrowInvalid, OSError) as error:  # being written, or damaged
+    except FileNotFoundError:  # removed since it was listed
+        return None
+    except (pa.ArrowException, OSError) as error:  # being written, damaged, or closed to us
         return str(error)[:200]
 
 

@@ -1,6 +1,5 @@
 """Taking a user out of the snapshots of training runs: one part of each is written anew, and its ledger says so."""
 
-from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -8,18 +7,10 @@ from typing import TYPE_CHECKING
 
 from features.admin.part_rewriting import rewrite
 from features.contracts.columns import USER
-from features.contracts.parts import FOLDER, part_name, part_of, parts_in
+from features.contracts.parts import part_name, part_of, parts_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def part_folders(folders: Iterable[Path]) -> Iterator[Path]:
-    """Yield the folders of parts below some folders."""
-    for folder in folders:
-        for found in sorted(folder.rglob(FOLDER)):
-            if found.is_dir() and parts_in(path.name for path in found.iterdir()) is not None:
-                yield found
 
 
 def users_part(folder: Path, user_id: str) -> Path | None:

@@ -1,16 +1,20 @@
 """A user is taken out of one part of a snapshot, and whatever kills the process, the ledger knows the file."""
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from features.admin import old_parts, part_rewriting, user_parts
 from features.admin.old_parts import forget_older
 from features.admin.user_files import FileWithUser, scan
 from features.build.part_files import PartFiles
@@ -140,6 +144,59 @@ def test_a_snapshot_in_the_making_is_left_alone_and_told(snapshot: Path, monkeyp
     rows, note = forget_older(snapshot.parent.parent, AT, AT)
     assert rows == 0
     assert "pyarrow is not installed here; run `python -m features retain`" in note
+
+
+def test_a_folder_that_vanishes_or_is_closed_stops_neither_erasure_nor_retention(
+    snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = snapshot.parent.parent
+    for name in ("run-0", "run-2"):
+        shutil.copytree(snapshot.parent, work / name)
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if path == str(work / "run-0"):
+            subprocess.run(["rm", "-r", path], check=True)
+        if path == str(work / "run-2"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = scan([work], "u7", AT)
+    rows, note = forget_older(work, AT - timedelta(days=1), AT)
+
+    assert [Path(file.path).parent for file in found.rewritten] == [snapshot / FOLDER]
+    assert found.note == note == f"{work / 'run-2'}: not looked into: Permission denied"
+    assert rows == 199  # of the user who was erased, none
+
+
+def test_a_part_that_cannot_be_written_still_holds_the_user_and_the_others_are_written(
+    snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = snapshot.parent.parent
+    for name in ("run-0", "run-2"):
+        shutil.copytree(snapshot.parent, work / name)
+    written = part_rewriting.rewrite
+
+    def rewrite(part: Path, *arguments: Any) -> int:
+        if "run-0" in part.parts:
+            raise OSError(errno.EROFS, "Read-only file system", str(part))
+        if "run-2" in part.parts:
+            shutil.rmtree(work / "run-2", ignore_errors=True)
+        return written(part, *arguments)
+
+    for module in (user_parts, old_parts):
+        monkeypatch.setattr(module, "rewrite", rewrite)
+    found = scan([work], "u7", AT)
+    shutil.copytree(snapshot.parent, work / "run-2")
+    rows, note = forget_older(work, AT - timedelta(days=1), AT)
+
+    closed = work / "run-0" / "snapshot" / FOLDER / part_name(part_of("u7"))
+    assert found.holding == [FileWithUser(str(closed), 3)]
+    assert found.note == f"{closed}: not written anew: Read-only file system"
+    assert [Path(file.path).parent for file in found.rewritten] == [snapshot / FOLDER]
+    assert rows == 199
+    assert note.count("kept as it is: Read-only file system") == 32
 
 
 @pytest.mark.parametrize("finished", [True, False])
