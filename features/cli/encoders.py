@@ -81,6 +81,7 @@ def prune(
     from features.embedding.upkeep import prune as delete  # noqa: PLC0415
 
     settings = load_settings()
+    configure_logging(settings.log_format)
     with connect(settings, name="encoders", autocommit=True, statement_timeout_s=600) as connection:
         if keep is not None:
             for digest in keep_only(connection, _digests(connection, keep)):

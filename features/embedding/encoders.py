@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from psycopg.types.json import Jsonb
 
 from features.contracts.errors import ContractError, UnavailableError
@@ -19,6 +20,8 @@ from features.settings import Settings
 from features.text.encoder import Encoder, EncoderError
 from features.text.files import verified
 from features.text.manifest import MANIFEST, sealed
+
+log = structlog.get_logger()
 
 PART_BYTES: Final = 4 << 20
 """Size of the parts that files are kept in: what a client holds at once."""
@@ -127,20 +130,28 @@ def load_encoder(settings: Settings, digest: str, cache_folder: Path) -> Encoder
 def name_encoders(connection: Connection, digests: Sequence[str]) -> None:
     """Note that a bundle names these encoders: they stay until `keep_only` leaves them out."""
     with database_errors("naming encoders"), connection.transaction():
-        queries.name_encoders(connection, digests=list(digests))
+        _name(connection, list(digests))
 
 
 def keep_only(connection: Connection, digests: Collection[str]) -> list[str]:
     """Return which ready encoders were retired: all but these and the newest. One of these that was retired is rebuilt.
 
-    Their vectors go with the next `encoders prune`, or when an embedder has nothing else to do; their files stay.
+    Unless its files were pruned: it can make no vectors then. The vectors of the others go with the next `encoders
+    prune`, or when an embedder has nothing else to do; their files stay.
     """
     kept = sorted(digests)
     with database_errors("retiring encoders"), connection.transaction():
-        queries.name_encoders(connection, digests=kept)
+        _name(connection, kept)
         retired = [digest for (digest,) in queries.retire_all_but(connection, digests=kept)]
         queries.announce_encoders(connection)
     return retired
+
+
+def _name(connection: Connection, digests: list[str]) -> None:
+    """Name encoders, and tell of those that cannot come back: their files were pruned."""
+    queries.name_encoders(connection, digests=digests)
+    for (digest,) in queries.without_files(connection, digests=digests):
+        log.warning("a bundle names an encoder whose files are gone: it makes no vectors", encoder=digest)
 
 
 def embedded_before(connection: Connection) -> datetime:

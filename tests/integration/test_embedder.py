@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from features.contracts.events import stamp_event
 from features.db.connection import Connection
@@ -238,12 +239,29 @@ def test_an_encoder_that_a_bundle_names_stays_and_comes_back(rig: TextRig) -> No
         drain(rig)
     first, second, third = digests
     with rig.connection() as connection:
+        name_encoders(connection, [second])  # else its files would go with its vectors
         assert keep_only(connection, [first]) == [second], "the newest stays in any case"
         assert prune(connection, files=False)[0] == 20
         assert keep_only(connection, [second]) == [first]
         states = {one.digest: one.state for one in known_encoders(connection)}
     assert states == {first: "retired", second: "building", third: "ready"}
     assert load_encoder(rig.settings, first, rig.settings.cache_dir / "late").digest == first, "its files stay"
+
+
+def test_an_encoder_whose_files_were_pruned_does_not_come_back_and_keeps_nobody_from_fitting(rig: TextRig) -> None:
+    rig.publish(range(20))
+    first, second = (rig.put(small_encoder(60, seed=seed)) for seed in range(2))
+    drain(rig)
+    with rig.connection() as connection:
+        name_encoders(connection, [first])
+        assert keep_only(connection, [second]) == [first]
+        assert prune(connection, files=True)[1] > 0
+        rig.publish(range(20, 240))  # the corpus outgrows its encoder
+        with capture_logs() as told:
+            assert keep_only(connection, [first, second]) == []
+        assert {one.digest: one.state for one in known_encoders(connection)} == {first: "retired", second: "ready"}
+        assert "grew from 60 to 240" in str(need_of_fit(rig.settings, connection).reason)
+    assert [(line["log_level"], line["encoder"]) for line in told] == [("warning", first)]
 
 
 def test_an_encoder_that_no_bundle_names_retires_by_itself_after_a_newer_one_is_ready(rig: TextRig) -> None:

@@ -26,14 +26,24 @@ SELECT name, part FROM encoder_files WHERE encoder = :encoder ORDER BY name, par
 SELECT content FROM encoder_files WHERE encoder = :encoder AND name = :name AND part = :part;
 
 -- name: name_encoders(digests)!
--- Note that bundles name these encoders; one that was retired makes its vectors anew.
+-- Note that bundles name these encoders; one that was retired makes its vectors anew, unless its files are gone.
 UPDATE encoders
 SET named = true,
     created_at = CASE WHEN state = 'retired' THEN clock_timestamp() ELSE created_at END,
     ready_at = CASE WHEN state = 'retired' THEN NULL ELSE ready_at END,
     retired_at = NULL,
     state = CASE WHEN state = 'retired' THEN 'building' ELSE state END
-WHERE digest = ANY(:digests) AND (NOT named OR state = 'retired');
+WHERE digest = ANY(:digests)
+    AND (
+        (NOT named AND state <> 'retired')
+        OR (state = 'retired' AND EXISTS (SELECT FROM encoder_files WHERE encoder_files.encoder = encoders.digest))
+    );
+
+-- name: without_files(digests)
+-- Those of some encoders that are known and whose files are gone: they can make no vector any more.
+SELECT digest FROM encoders
+WHERE digest = ANY(:digests) AND NOT EXISTS (SELECT FROM encoder_files WHERE encoder_files.encoder = encoders.digest)
+ORDER BY digest;
 
 -- name: retire_all_but(digests)
 -- Retire encoders that are ready and not among these, the newest ready one always kept; tells which.
