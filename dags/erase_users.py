@@ -12,7 +12,8 @@ DOC = """
 
 Takes users out of all tables, empties dead letters that hold them, and leaves a keyed digest of their ids, so that
 nothing of theirs lands again (`python -m features erase`). Enter their ids, one a line and to the letter: spaces
-count. Then trigger the run; with the box ticked it only counts.
+count. A run takes at most a hundred; `python -m features erase --from FILE` takes a list of any length. Then trigger
+the run; with the box ticked it only counts.
 
 **The receipt** of each user stands in the log and, without the id, in the table `erasures`: rows by table, dead
 letters, training snapshots and exports that hold the user (delete those files), Kafka topics that hold their events
@@ -23,6 +24,9 @@ form holds the ids.
 second erasure changes nothing. `MARQUEE_ERASURE_SECRET` must be the one of earlier erasures.
 """
 
+MOST_USERS = 100
+"""They reach the command in one variable, of which Linux takes 128 KiB; an id may have 1 KiB in UTF-8."""
+
 PARAMS = {
     "user_ids": Param(
         [],
@@ -30,8 +34,10 @@ PARAMS = {
         # They reach the command one a line.
         items={"type": "string", "minLength": 1, "maxLength": 256, "not": {"pattern": "[\r\n]"}},
         minItems=1,
+        maxItems=MOST_USERS,
         title="User ids",
-        description="Users to erase, one a line, to the letter as events name them: spaces count.",
+        description="Users to erase, one a line, to the letter as events name them: spaces count. At most "
+        f"{MOST_USERS} in a run: for more, `python -m features erase --from FILE` reads them, or trigger several runs.",
     ),
     "dry_run": Param(
         False,  # noqa: FBT003  # the form's default

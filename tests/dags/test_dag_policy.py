@@ -142,6 +142,12 @@ def test_users_to_erase_and_versions_to_promote_must_be_named(dag_folder: Folder
     # Of an id that holds a line break the command would make two.
     refused = dags["erase_users"]["params"]["user_ids"]["items"]["not"]["pattern"]
     assert [bool(re.search(refused, user)) for user in ("ann\ncarl", "ann\r", " ann ")] == [True, True, False]
+    # As many as the form takes, each as long as it may be, fit into one variable of a process on Linux: 128 KiB.
+    ids = dags["erase_users"]["params"]["user_ids"]
+    longest = "\U0001f3ac" * ids["items"]["maxLength"]
+    variable = "USER_IDS=" + "\n".join([longest] * ids["maxItems"])
+    assert len(variable.encode()) < 128 * 1024
+    assert f"At most {ids['maxItems']} in a run" in ids["description"]
     assert dags["promote_model"]["params"]["version"]["pattern"] == "^[0-9]{1,9}$"
     assert dags["promote_model"]["params"]["reason"]["minLength"] > 0
 
