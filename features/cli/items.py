@@ -1,6 +1,5 @@
 """`items`: the catalogue: list, get, create, stats, search."""
 
-import json as json_lines
 import time
 import uuid
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.contracts.errors import ContractError, UnavailableError
-from features.contracts.event_problems import nearest_member
+from features.contracts.event_problems import UNREADABLE, nearest_member
 from features.contracts.events import Event, Item, stamp_event
 from features.contracts.lines import lines_of
 from features.db.connection import connect, database_errors
@@ -92,7 +91,7 @@ def create(
         forms = _forms(file)
     else:
         said = {"title": title, "text": text, "author": author, "categories": category or []}
-        forms = [{"item_id": item_id or uuid.uuid4().hex, "attributes": _object(attributes), **said}]
+        forms = [{"item_id": item_id or uuid.uuid4().hex, "attributes": _object(attributes, "--attributes"), **said}]
     events = [_event(form) for form in forms]
     _publish(events)
     for form in forms:
@@ -148,18 +147,22 @@ def search(
 
 
 def _forms(file: Path) -> list[dict[str, Any]]:
-    return [_object(line) for line in lines_of(file) if line.strip()]
+    lines = enumerate(lines_of(file), 1)
+    return [_object(line, f"{file}, line {number}") for number, line in lines if line.strip()]
 
 
-def _object(text: str) -> dict[str, Any]:
-    """Return the JSON object that a text holds."""
+def _object(text: str, where: str) -> dict[str, Any]:
+    """Return the JSON object that a text holds, read as the API reads it: no NaN, no half of a character.
+
+    Raises
+    ------
+    ContractError
+        If it holds something else, naming where it stands.
+    """
     try:
-        found = json_lines.loads(text)
-    except ValueError as error:
-        raise ContractError(f"{text[:80]!r} is no JSON ({error}); expected an object") from error
-    if not isinstance(found, dict):
-        raise ContractError(f"{text[:80]!r} is a JSON {type(found).__name__}; expected an object")
-    return found
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except UNREADABLE as error:
+        raise ContractError(f"{where}: {text[:80]!r} is no JSON object: {error}") from error
 
 
 def _event(form: dict[str, Any]) -> Event:

@@ -24,6 +24,30 @@ def test_a_line_of_items_ends_only_where_its_json_does(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("line", "told"),
     [
+        (r'{"item_id": "i", "title": "\ud83d"}', "truncated"),
+        (r'{"item_id": "i", "title": "\udc00!"}', "invalid utf-16 surrogate pair"),
+        ('{"item_id": "i", "attributes": {"n": 1e999}}', "Number out of range"),
+        ('{"item_id": "i", "attributes": {"n": NaN}}', "invalid character"),
+        ('["item_id", "i"]', "Expected `object`, got `array`"),
+        ('{"attributes":' + "[" * 100_000, "recursion"),
+    ],
+)
+def test_a_line_that_no_event_could_hold_is_named_and_nothing_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, told: str
+) -> None:
+    (file := tmp_path / "items.jsonl").write_text(f'{{"item_id": "good"}}\n\n{line}\n', encoding="utf-8")
+    published: list[Event] = []
+    monkeypatch.setattr(items, "_publish", published.extend)  # what is read matters, no broker
+    with pytest.raises(ContractError, match=rf"items\.jsonl, line 3: .* is no JSON object: .*{told}"):
+        items.create(file=file)
+    with pytest.raises(ContractError, match=rf"--attributes: .* is no JSON object: .*{told}"):
+        items.create("i", attributes=line)
+    assert not published
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
         ({"item_id": "i", "titel": "x"}, "member 'titel' is unknown; perhaps 'title' is meant"),
         ({"item_id": "i", "partial": True}, "member 'partial' is unknown"),
         ({"item_id": "i", "author": "a", "attributes": [1]}, r"attributes \[1\]; expected an object"),
