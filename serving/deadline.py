@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, Future
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Final
 
 from features.contracts.errors import MarqueeError
-
-Answer = TypeVar("Answer")
+from serving.waiting import Answer, is_done, leave_alone
 
 MAX_DEADLINE_MS: Final = 60_000
 
@@ -19,8 +18,6 @@ explained if it asks for that.
 A history comes in a thousandth of a second and ranking takes a few: whoever is later stands in a queue, and what is
 left of the time is for an answer without the step. The last tenth is for what turns a list into bytes.
 """
-
-_left_alone: Final[set[asyncio.Future[object]]] = set()
 
 
 class LateError(MarqueeError):
@@ -89,9 +86,9 @@ class Deadline:
         left_s = self.left_s(step)
         if left_s > 0:
             task = asyncio.ensure_future(ask())
-            if await _is_done(task, left_s):
+            if await is_done(task, left_s):
                 return task.result()
-            _leave_alone(task)
+            leave_alone(task)
         raise LateError(f"{step}: not done within {left_s * 1000:.0f} ms")
 
     async def in_thread(self, step: str, executor: Executor, work: Callable[["Deadline"], Answer]) -> Answer:
@@ -122,34 +119,3 @@ class Deadline:
             raise
         self.join(branch)
         return answer
-
-
-async def _is_done(task: "asyncio.Future[Answer]", timeout_s: float) -> bool:
-    """Return whether a task ends in time; `asyncio.wait` for one, at half its cost."""
-    loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not over.done():
-            over.set_result(None)
-
-    timer = loop.call_later(timeout_s, wake)
-    task.add_done_callback(wake)
-    try:
-        await over
-    finally:
-        timer.cancel()
-        task.remove_done_callback(wake)
-    return task.done()
-
-
-def _leave_alone(task: "asyncio.Future[Answer]") -> None:
-    """Keep a task until it ends, and take note of its error, so that the loop does not complain."""
-    _left_alone.add(task)  # type: ignore[arg-type]  # whatever it gives
-
-    def over(ended: "asyncio.Future[Answer]") -> None:
-        _left_alone.discard(ended)
-        if not ended.cancelled():
-            ended.exception()
-
-    task.add_done_callback(over)

@@ -1,13 +1,10 @@
 """A guard around a service that may be away: a deadline for each call, and quick refusals while it is away."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from features.contracts.errors import UnavailableError
-
-Answer = TypeVar("Answer")
+from serving.waiting import Answer, answer_within
 
 
 class Guard:
@@ -52,7 +49,7 @@ class Guard:
         return self._clock_s() < self._closed_until_s
 
     async def call(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Return what the service answers.
+        """Return what the service answers; a call that takes too long is left to end by itself.
 
         Raises
         ------
@@ -62,14 +59,13 @@ class Guard:
         if self.away:
             raise UnavailableError(f"{self.name}: failed less than {self._rest_s} s ago; not asked again yet")
         try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await ask()
-        except TimeoutError:
-            self._failure()
-            raise UnavailableError(f"{self.name}: no answer within {self._timeout_s} s") from None
+            answer = await answer_within(self._timeout_s, ask, self.name)
         except UnavailableError:
             self._failure()
             raise
+        except TimeoutError as error:  # a time limit of its own
+            self._failure()
+            raise UnavailableError(f"{self.name}: {error!r}") from error
         self._failed = 0
         return answer
 

@@ -1,6 +1,7 @@
 """The guard refuses at once while a service is known to be away."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -56,6 +57,72 @@ def test_a_call_that_takes_too_long_counts_as_away() -> None:
         assert guard.away
 
     asyncio.run(run())
+
+
+def test_a_time_limit_of_the_calls_own_counts_as_away() -> None:
+    async def hurried() -> None:
+        raise TimeoutError
+
+    async def run() -> None:
+        guard = Guard("it", timeout_s=60, rest_s=10, failures=1)
+        with pytest.raises(UnavailableError, match="TimeoutError"):
+            await guard.call(hurried)
+        assert guard.away
+
+    asyncio.run(run())
+
+
+def test_a_call_that_will_not_be_broken_off_holds_nobody_up_and_fails_in_silence() -> None:
+    """As a query does whose server hangs: the driver waits for that to say that it broke it off."""
+    complaints: list[dict[str, object]] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+        guard, goes_on, broken_off = Guard("it", timeout_s=0.01, rest_s=10, failures=1), asyncio.Event(), []
+
+        async def stubborn() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                await goes_on.wait()
+                broken_off.append(True)
+                raise UnavailableError("at last") from None
+
+        async with asyncio.timeout(10):
+            with pytest.raises(UnavailableError, match=r"within 0\.01 s"):
+                await guard.call(stubborn)
+        assert guard.away
+        assert not broken_off
+        goes_on.set()
+        while not broken_off:
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    gc.collect()
+    assert complaints == []
+
+
+def test_who_gives_up_breaks_off_the_call() -> None:
+    async def run() -> list[str]:
+        ended, begun = [], asyncio.Event()
+
+        async def long() -> None:
+            try:
+                begun.set()
+                await asyncio.sleep(60)
+            finally:
+                ended.append("call")
+
+        guard = Guard("it", timeout_s=60, rest_s=10, failures=1)
+        caller = asyncio.create_task(guard.call(long))
+        await begun.wait()
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert not guard.away
+        return ended
+
+    assert asyncio.run(run()) == ["call"]
 
 
 def test_single_failures_between_good_calls_close_nothing() -> None:
