@@ -5,6 +5,7 @@ import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.statistics import StatisticsRows
 from features.contracts.weights import ActionWeights
+from features.store import ItemState
 from serving.boundary import done
 from serving.bundle_slot import BundleSlot, Look, Outcome, Served
 from serving.growing import Grower
@@ -23,6 +25,7 @@ from serving.metrics import Metrics
 from serving.seams import Store
 from serving.text_follower import TextFollower
 from serving.texts import Segment, Texts
+from serving.waiting import Answer, answer_within
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +37,10 @@ ITEMS_EVERY_S: Final = 1.0
 STATISTICS_EVERY_S: Final = 5.0
 TEXTS_EVERY_S: Final = 0.5
 GROWTH_EVERY_S: Final = 1.0
+
+SWAP_READ_S: Final = 15.0
+"""How long a swap waits for each read: statistics of a million items take seconds, and while Postgres hangs a version
+must be replaced all the same, perhaps by a rollback from one that is bad."""
 
 SLICE: Final = 500
 """Item states that are taken in at once, some 10 ms of the event loop; a bulk import goes in by slices."""
@@ -106,9 +113,14 @@ class Keeper:
 
     async def refresh_items(self) -> None:
         """Take in the item states that changed since the last time."""
-        states = self._current.states
         read_at = datetime.now(UTC)
-        read = await self._store.item_states(states.changed_after)
+        await self._take_in_states(await self._changed_states(), read_at)
+
+    async def _changed_states(self) -> list[ItemState]:
+        return await self._store.item_states(self._current.states.changed_after)
+
+    async def _take_in_states(self, read: list[ItemState], read_at: datetime) -> None:
+        states = self._current.states
         for start in range(0, max(len(read), 1), SLICE):
             end = start + SLICE
             states.apply(read[start:end], read_at if end >= len(read) else None)
@@ -207,8 +219,9 @@ class Keeper:
         statistics = LiveStatistics(model.items, model.statistics, weights)
         try:
             if not states.loaded:
-                await self.refresh_items()
-            rows = await self._store.item_statistics(EVER_US)
+                read_at = datetime.now(UTC)
+                await self._take_in_states(await _in_time(self._changed_states), read_at)
+            rows = await _in_time(partial(self._store.item_statistics, EVER_US))
         except UnavailableError as error:
             log.warning("live_state_unavailable", version=served.version, error=str(error))
         else:
@@ -238,6 +251,11 @@ class Keeper:
             self._metrics.bundle.refreshes.labels(state, "ok").inc()
 
         return counted
+
+
+async def _in_time(read: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Return what a swap reads, or raise `UnavailableError` where Postgres hangs."""
+    return await answer_within(SWAP_READ_S, read, "Postgres")
 
 
 @dataclass(slots=True)

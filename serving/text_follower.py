@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from features.text_store import Place, TextRows
 from serving.item_states import ItemStates, table_of
 from serving.seams import TextSource
 from serving.texts import Segment, Texts, joined_rows
+from serving.waiting import Answer, answer_within
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,8 @@ AGAIN_AFTER_S: Final = 5.0
 """How long an encoder that cannot be loaded is left alone."""
 PAGE: Final = 2_000
 """Texts that are read at once: some 2 MB."""
+READ_S: Final = 5.0
+"""How long each read may take: Postgres breaks statements off after two seconds; where it hangs, a swap goes on."""
 
 
 @dataclass(slots=True)
@@ -112,16 +116,21 @@ class TextFollower:
         if not texts.loaded:
             return await self._whole(texts)
         overlap = self._overlap()
-        keys = await self._source.keys(texts.digest, from_us(max(texts.newest_us, 0)) - overlap)
+        since = from_us(max(texts.newest_us, 0)) - overlap
+        keys = await _in_time(partial(self._source.keys, texts.digest, since))
         news = await asyncio.to_thread(texts.news, keys)
         if not news:
             return texts
-        parts = [await self._source.rows(texts.digest, news[at : at + PAGE]) for at in range(0, len(news), PAGE)]
-        return await self._with(texts, TextRows.all_of(parts))
+        return await self._with(texts, await self._rows(texts.digest, news))
 
     async def newest_encoder(self) -> str | None:
         """Return the encoder to use where no bundle names one."""
         return await self._source.newest_encoder()
+
+    async def _rows(self, digest: str, item_ids: Sequence[str]) -> TextRows:
+        """Return the texts of some items, read in parts."""
+        parts = [item_ids[at : at + PAGE] for at in range(0, len(item_ids), PAGE)]
+        return TextRows.all_of([await _in_time(partial(self._source.rows, digest, part)) for part in parts])
 
     def _overlap(self) -> timedelta:
         if self._clock_s() - self._looked_long_s < LONG_EVERY_S:
@@ -157,7 +166,7 @@ class TextFollower:
         after: Place = (from_us(max(texts.since_us, 0)) - LONG_OVERLAP, "")
         found: list[TextRows] = []
         while not found or len(found[-1]) == PAGE:
-            page = await self._source.page(texts.digest, after, PAGE)
+            page = await _in_time(partial(self._source.page, texts.digest, after, PAGE))
             found.append(page)
             if len(page):
                 after = (from_us(int(page.embedded_us[-1])), page.item_ids[-1])
@@ -175,6 +184,11 @@ class TextFollower:
         base = None if texts.base is None else await asyncio.to_thread(texts.base.without, rows.item_ids)
         newest_us = max(texts.newest_us, int(rows.embedded_us.max()))
         return replace(texts, base=base, newer=(*kept, segment), newest_us=newest_us)
+
+
+async def _in_time(read: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Return what is read, or raise `UnavailableError` where Postgres hangs."""
+    return await answer_within(READ_S, read, "Postgres")
 
 
 def _latest(parts: Sequence[TextRows]) -> TextRows:

@@ -78,24 +78,25 @@ def test_a_call_that_will_not_be_broken_off_holds_nobody_up_and_fails_in_silence
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
-        guard, goes_on, broken_off = Guard("it", timeout_s=0.01, rest_s=10, failures=1), asyncio.Event(), []
+        guard = Guard("it", timeout_s=0.01, rest_s=10, failures=1)
+        goes_on, broken_off = asyncio.Event(), asyncio.Event()
 
         async def stubborn() -> None:
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 await goes_on.wait()
-                broken_off.append(True)
+                broken_off.set()
                 raise UnavailableError("at last") from None
 
         async with asyncio.timeout(10):
             with pytest.raises(UnavailableError, match=r"within 0\.01 s"):
                 await guard.call(stubborn)
         assert guard.away
-        assert not broken_off
+        assert not broken_off.is_set()
         goes_on.set()
-        while not broken_off:
-            await asyncio.sleep(0)
+        await broken_off.wait()
+        await asyncio.sleep(0)  # in which its error is seen
 
     asyncio.run(run())
     gc.collect()

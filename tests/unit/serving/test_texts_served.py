@@ -13,7 +13,9 @@ from features.contracts.events import Item
 from features.contracts.profiles import UserHistory
 from features.contracts.times import to_us
 from features.text.documents import Document
+from serving import keeper, text_follower
 from serving.asks import Ask, Mixing
+from serving.bundle_slot import Outcome
 from serving.growing import REST_PER_WORK, Grower
 from serving.live import Current
 from serving.rules import options_of
@@ -54,6 +56,42 @@ def run(parts: Bench, use: Use) -> Any:
             return await use(client)
 
     return asyncio.run(inside())
+
+
+def test_a_version_is_swapped_while_postgres_hangs(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query that is broken off there does not end: the driver waits until the server says so."""
+    monkeypatch.setattr(keeper, "SWAP_READ_S", 0.05)
+    monkeypatch.setattr(text_follower, "READ_S", 0.05)
+
+    async def inside() -> None:
+        thawed = asyncio.Event()
+
+        async def hung(*_: object) -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await thawed.wait()
+
+        with monkeypatch.context() as postgres:
+            for name in ("item_states", "item_statistics"):
+                postgres.setattr(served.store, name, hung)
+            for name in ("keys", "page", "rows", "newest_encoder"):
+                postgres.setattr(served.texts, name, hung)
+            async with asyncio.timeout(30):
+                look = await served.parts.keeper.look()
+            live = served.parts.current.live
+            assert (look.outcome, live is not None) == (Outcome.LOADED, True)
+            assert live is not None
+            assert (live.statistics.loaded, served.parts.current.states.loaded) == (False, False)
+            assert live.texts is not None
+            assert (live.texts.loaded, live.texts.n_texts) == (False, 30)
+        thawed.set()
+        for refresh in (served.parts.keeper.refresh_items, served.parts.keeper.refresh_texts):
+            await refresh()
+        texts = served.parts.current.texts
+        assert (texts is not None and texts.loaded, served.parts.current.states.loaded) == (True, True)
+
+    asyncio.run(inside())
 
 
 def publish(parts: Bench, **items: int) -> None:
