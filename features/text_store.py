@@ -95,6 +95,13 @@ class TextStore:
             )
             return {item_id: to_us(at) for item_id, at in await cursor.fetchall()}
 
+    async def ids(self, encoder: str, after_id: str, at_most: int) -> list[str]:
+        """Return the items that follow one, of those whose texts were embedded, whenever that was."""
+        async with connection_for(self._pool, "reading whose texts there are") as connection:
+            asked = {"encoder": encoder, "after_id": after_id, "at_most": at_most}
+            cursor = await connection.execute(async_queries.text_ids.sql, asked, binary=True)
+            return [item_id for (item_id,) in await cursor.fetchall()]
+
     async def rows(self, encoder: str, item_ids: Sequence[str]) -> TextRows:
         """Return the texts of some items, of those that have one."""
         asked = {"encoder": encoder, "item_ids": list(item_ids), "names": list(FACT_NAMES)}

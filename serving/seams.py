@@ -184,6 +184,10 @@ class TextSource(Protocol):
         """Return which items' texts were embedded at or after an instant, and when."""
         ...
 
+    async def ids(self, encoder: str, after_id: str, at_most: int) -> list[str]:
+        """Return the items that follow one, of those whose texts were embedded, in the order of their ids."""
+        ...
+
     async def rows(self, encoder: str, item_ids: Sequence[str]) -> TextRows:
         """Return the texts of some items."""
         ...

@@ -37,6 +37,8 @@ AGAIN_AFTER_S: Final = 5.0
 """How long an encoder that cannot be loaded is left alone."""
 PAGE: Final = 2_000
 """Texts that are read at once: some 2 MB."""
+IDS: Final = 20_000
+"""Ids that are read at once, some 10 ms of the event loop."""
 READ_S: Final = 5.0
 """How long each read may take: Postgres breaks statements off after two seconds; where it hangs, a swap goes on."""
 
@@ -95,10 +97,11 @@ class TextFollower:
             What is followed until now: if by the same encoder, what it holds need not be read again.
         """
         texts = await self._with_encoder(Texts(digest, base=base, since_us=since_us))
-        if before is not None and before.digest == digest and before.loaded and before.since_us <= since_us:
-            carried = await asyncio.to_thread(_carried, before, texts)
-            return await self._with(replace(texts, newest_us=before.newest_us, loaded=True), carried)
         try:
+            if before is not None and before.digest == digest and before.loaded and before.since_us <= since_us:
+                carried = await asyncio.to_thread(_carried, before, texts)
+                texts = await self._with(replace(texts, newest_us=before.newest_us), carried)
+                return await self._complete(texts, await asyncio.to_thread(_dropped, before, texts))
             return await self._whole(texts)
         except MarqueeError as error:
             log.warning("texts_unavailable", encoder=digest, error=str(error))
@@ -162,7 +165,7 @@ class TextFollower:
             return _Loaded(digest, None, str(error), self._clock_s())
 
     async def _whole(self, texts: Texts) -> Texts:
-        """Return the texts with all that was embedded since the bundle."""
+        """Return the texts with all that was embedded since the bundle, and what it lacks of the time before."""
         after: Place = (from_us(max(texts.since_us, 0)) - LONG_OVERLAP, "")
         found: list[TextRows] = []
         while not found or len(found[-1]) == PAGE:
@@ -171,7 +174,25 @@ class TextFollower:
             if len(page):
                 after = (from_us(int(page.embedded_us[-1])), page.item_ids[-1])
         rows = await asyncio.to_thread(_latest, found)
-        return await self._with(replace(texts, newer=(), newest_us=texts.since_us, loaded=True), rows)
+        texts = await self._with(replace(texts, newer=(), newest_us=texts.since_us), rows)
+        return await self._complete(texts, await self._older(texts))
+
+    async def _older(self, texts: Texts) -> list[str]:
+        """Return the items whose texts are older than the bundle's newest, and yet not in it.
+
+        Its training may have known nothing of an item that was embedded already: one that was deleted then and has the
+        same words again, or one that came after the moment as of which it was trained.
+        """
+        found: list[str] = []
+        page = [""]
+        while texts.base is not None and page:
+            page = await _in_time(partial(self._source.ids, texts.digest, page[-1], IDS))
+            found += await asyncio.to_thread(texts.lacking, page)
+        return found
+
+    async def _complete(self, texts: Texts, item_ids: Sequence[str]) -> Texts:
+        """Return the texts with those of some items, which are all that was lacking."""
+        return replace(await self._with(texts, await self._rows(texts.digest, item_ids)), loaded=True)
 
     async def _with(self, texts: Texts, rows: TextRows) -> Texts:
         """Return the texts with some that are new."""
@@ -216,3 +237,10 @@ def _carried(before: Texts, texts: Texts) -> TextRows:
             new |= segment.alive & np.array([item_id not in held for item_id in segment.rows.item_ids], dtype=np.bool_)
         parts.append(segment.rows.take(np.flatnonzero(new)))
     return TextRows.all_of(parts)
+
+
+def _dropped(before: Texts, texts: Texts) -> list[str]:
+    """Return the items whose texts the bundle of one generation has and the next generation lacks."""
+    if before.base is None:
+        return []
+    return texts.lacking(before.base.items.external(np.flatnonzero(before.base.alive)))

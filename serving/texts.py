@@ -115,7 +115,8 @@ class Texts:
     newer
         The others, the oldest first.
     since_us
-        What was embedded since then is in `newer`, microseconds since 1970 UTC.
+        What was embedded since then is in `newer`, microseconds since 1970 UTC; so is what is older, but of items that
+        the bundle lacks.
     newest_us
         The newest embedding that was read.
     loaded
@@ -149,6 +150,11 @@ class Texts:
                 if segment.alive[row] and segment.rows.embedded_us[row] == waiting[item_id]:
                     del waiting[item_id]
         return list(waiting)
+
+    def lacking(self, item_ids: Iterable[str]) -> list[str]:
+        """Return those of some items whose text is not here."""
+        held = [segment.items for segment in self.segments]
+        return [item_id for item_id in item_ids if not any(item_id in items for items in held)]
 
     def eligible(self, as_of_us: int, asked: Filter) -> list[Mask]:
         """Return which rows of each segment may be found; in the event loop only."""

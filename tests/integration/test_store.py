@@ -28,6 +28,7 @@ from features.landing.rows import ROWS
 from features.landing.write import prepare, write_rows
 from features.settings import Settings
 from features.store import OVERLAP, Store
+from features.text_store import TextStore
 from serving.responses import JsonResponse
 from tests.support.pools import connected_pool
 from tests.support.tables import fill
@@ -280,6 +281,23 @@ def test_popular_items_come_without_and_with_statistics_and_only_what_may_be_sho
     decayed = ask(settings, lambda store: store.popular_items(5))
 
     assert counted == decayed == ["b", "a"]
+
+
+def test_whose_texts_an_encoder_embedded_is_read_in_pages(settings: Settings) -> None:
+    embedded = [("one", item_id) for item_id in ("B", "a", "b", "\u00e4")] + [("another", "aa")]
+
+    async def asked() -> list[list[str]]:
+        async with connected_pool(settings) as pool:
+            store, pages = TextStore(pool), [[""]]
+            while pages[-1]:
+                pages.append(await store.ids("one", pages[-1][-1], 3))
+            return pages[1:]
+
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO item_vectors VALUES (%s, %s, gen_random_uuid(), '', '', NULL, now())", embedded
+        )
+    assert asyncio.run(asked()) == [["B", "a", "b"], ["\u00e4"], []]
 
 
 def test_postgres_away_is_told_within_seconds(settings: Settings) -> None:

@@ -104,6 +104,12 @@ class MemoryTexts:
             if rows.embedded_us[0] >= to_us(since)
         }
 
+    async def ids(self, encoder: str, after_id: str, at_most: int) -> list[str]:
+        """Return whose texts there are."""
+        self._check()
+        later = sorted(item_id for digest, item_id in self.embedded if digest == encoder and item_id > after_id)
+        return later[:at_most]
+
     async def rows(self, encoder: str, item_ids: Sequence[str]) -> TextRows:
         """Return some texts."""
         self._check()

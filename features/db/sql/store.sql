@@ -97,6 +97,10 @@ SELECT digest FROM encoders WHERE state = 'ready' ORDER BY created_at DESC, dige
 -- Which texts an encoder embedded at or after an instant, and when.
 SELECT item_id, embedded_at FROM item_vectors WHERE encoder = :encoder AND embedded_at >= :since;
 
+-- name: text_ids(encoder, after_id, at_most)
+-- Which items' texts an encoder embedded whenever that was, a page after an item: of the key's index alone.
+SELECT item_id FROM item_vectors WHERE encoder = :encoder AND item_id > :after_id ORDER BY item_id LIMIT :at_most;
+
 -- name: text_rows(encoder, item_ids, names)
 -- Vectors and terms of some items' texts by an encoder, with what the catalogue says of these items in numbers.
 SELECT vectors.item_id, embedded_at, vector, terms, title, published_at,

@@ -14,6 +14,7 @@ from features.contracts.times import to_us
 from features.text.documents import Document
 from features.text.encoder import Encoder, query_of
 from features.text.search import TextIndex
+from serving import text_follower
 from serving.item_states import ItemStates, ItemTable
 from serving.text_follower import TextFollower
 from serving.texts import SMALL, Filter, Segment, Texts
@@ -149,6 +150,47 @@ def test_a_bundle_of_the_same_encoder_takes_over_what_was_read() -> None:
         assert (taken_over.n_texts, taken_over.newer[0].rows.item_ids) == (2, ["b"])
         older = await follower.begin(encoder.digest, base_of(states, {"a": text_of(1)}), -1, taken_over)
         assert not older.loaded, "what was embedded between the two bundles is not here"
+
+    asyncio.run(follow())
+
+
+def test_what_a_bundle_lacks_is_found_however_old_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_follower, "IDS", 2)
+    monkeypatch.setattr(text_follower, "PAGE", 2)
+    encoder, source, states = encoder_of(), MemoryTexts(), ItemStates()
+    source.embed(encoder, {f"i{number}": text_of(number) for number in range(7)})
+    until_us = to_us(T0) + 3_600_000_000
+    base = base_of(states, {"i1": text_of(1), "i4": text_of(4)})
+
+    async def follow() -> None:
+        follower = follower_of(source, states, encoder)
+        texts = await follower.begin(encoder.digest, base, until_us)
+        assert (texts.loaded, texts.n_texts, texts.newest_us) == (True, 7, until_us)
+        assert texts.base is not None
+        assert texts.base.alive.all()
+        assert await follower.refreshed(texts) is texts
+
+    asyncio.run(follow())
+
+
+def test_what_the_next_bundle_lacks_of_the_one_before_is_read_once_it_can_be() -> None:
+    encoder, source, states = encoder_of(), MemoryTexts(), ItemStates()
+    known = {f"i{number}": text_of(number) for number in range(4)}
+    source.embed(encoder, known)
+    until_us = to_us(T0) + 3_600_000_000
+
+    async def follow() -> None:
+        follower = follower_of(source, states, encoder)
+        before = await follower.begin(encoder.digest, base_of(states, known), until_us)
+        less = base_of(states, {"i1": text_of(1)})
+        after = await follower.begin(encoder.digest, less, until_us + 1, before)
+        assert (after.loaded, after.n_texts) == (True, 4)
+        source.away = True
+        after = await follower.begin(encoder.digest, less, until_us + 1, before)
+        assert (after.loaded, after.n_texts) == (False, 1)
+        source.away = False
+        after = await follower.refreshed(after)
+        assert (after.loaded, after.n_texts) == (True, 4)
 
     asyncio.run(follow())
 
