@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -28,16 +29,20 @@ _REASON: Final = "Tells tastes apart"
 
 @dataclass(eq=False, slots=True)
 class _Kept:
-    """Lists that were made for one state of the model and its items, by their length."""
+    """Lists that were made for one state of the model and its items, by their length.
 
-    model: Model
-    statistics: ItemStatistics
-    eligible: Mask
+    Attributes
+    ----------
+    basis
+        The model, its statistics and which items may be shown, by weak references: none of them lives on in the lists.
+    """
+
+    basis: tuple[ref[Any], ...]
     lists: dict[int, list[str]] = field(default_factory=dict)
 
-    def is_of(self, other: "_Kept") -> bool:
-        """Return whether another stands for the same state."""
-        return self.model is other.model and self.statistics is other.statistics and self.eligible is other.eligible
+    def is_of(self, *now: object) -> bool:
+        """Return whether the lists were made from the same objects."""
+        return all(one() is other for one, other in zip(self.basis, now, strict=True))
 
 
 class Onboarding:
@@ -88,13 +93,13 @@ class Onboarding:
         }
 
     async def _of_model(self, live: LiveModel, k: int) -> list[dict[str, Any]]:
-        asked = _Kept(live.model, live.statistics.current, live.items.visible(self._clock()))
+        model, statistics, eligible = live.model, live.statistics.current, live.items.visible(self._clock())
         kept = self._kept
-        if kept is None or not kept.is_of(asked):
-            kept = self._kept = asked
+        if kept is None or not kept.is_of(model, statistics, eligible):
+            kept = self._kept = _Kept((ref(model), ref(statistics), ref(eligible)))
         if k not in kept.lists:
             rows = await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._choose, kept.model, kept.statistics, k, kept.eligible
+                self._executor, self._choose, model, statistics, k, eligible
             )
             kept.lists[k] = live.model.items.external(rows)
         return [self._wire(item_id, rank) for rank, item_id in enumerate(kept.lists[k], 1)]

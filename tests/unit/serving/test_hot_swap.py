@@ -28,8 +28,9 @@ async def used(served: Bench) -> None:
     await keeper.grow()
     async with served.client() as client:
         liked = {"history": [{"item_id": "i3", "action": "like"}], "k": 5, "explain": True}
-        for asked in (client.post("/api/v1/recommend", json=liked), client.get("/api/v1/items/i1/similar")):
-            assert (await asked).status_code == 200
+        assert (await client.post("/api/v1/recommend", json=liked)).status_code == 200
+        for path in ("/api/v1/items/i1/similar", "/api/v1/onboarding"):
+            assert (await client.get(path)).status_code == 200
 
 
 def test_old_bundles_die_with_their_last_reference(tmp_path: Path) -> None:
