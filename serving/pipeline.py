@@ -127,7 +127,7 @@ class Pipeline:
         if user_id is None:
             return True
         try:
-            digest = await deadline.wait_for("profile", partial(self._digests.of, user_id))
+            digest = await deadline.wait_for("unchanged", partial(self._digests.of, user_id))
         except (UnavailableError, LateError):
             return False
         deadline.lap("unchanged")

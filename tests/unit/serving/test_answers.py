@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from features.contracts.profiles import UserHistory
 from features.store import ItemState
 from serving.clock import now_us
-from serving.digests import Digests
+from serving.digests import MOST_READS, PATIENCE_S, Digests
 from serving.item_states import ItemStates
 from serving.kept import Basis, Kept, KeptList
 from serving.listed import Listed
@@ -286,6 +286,58 @@ def test_an_answer_about_a_history_is_never_older_than_the_question() -> None:
         go_on.set()
         assert [await first, await second, await third] == [1, 2, None]
         assert asked == [["u"], ["u", "v"]]
+
+    asyncio.run(use())
+
+
+def test_a_comparison_that_hangs_leaves_time_to_read_the_history(
+    served: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use() -> list[dict[str, Any]]:
+        async with served.client() as client:
+            kept = (await client.get(PATH)).json()
+            thawed = asyncio.Event()
+
+            async def hung(*_: object) -> dict[str, int]:
+                await thawed.wait()
+                return {}
+
+            monkeypatch.setattr(served.store, "history_digests", hung)
+            made = (await client.get(PATH, headers={"X-Deadline-Ms": "2000"})).json()
+            thawed.set()
+            return [kept, made]
+
+    kept, made = asyncio.run(use())
+    assert [one["fallback_reason"] for one in (kept, made)] == [None, None]
+    assert [item["item_id"] for item in made["items"]] == [item["item_id"] for item in kept["items"]]
+
+
+def test_comparisons_that_hang_hold_up_no_others() -> None:
+    async def use() -> None:
+        begun: asyncio.Queue[list[str]] = asyncio.Queue()
+        thawed = asyncio.Event()
+
+        async def read(user_ids: Any) -> dict[str, int]:
+            begun.put_nowait(list(user_ids))
+            if user_ids[0].startswith("hung"):
+                await thawed.wait()
+            return dict.fromkeys(user_ids, 1)
+
+        digests, hung = Digests(read), []
+        async with asyncio.timeout(30):
+            for number in range(1, MOST_READS):
+                hung.append(asyncio.create_task(digests.of(f"hung {number}")))
+                assert await begun.get() == [f"hung {number}"]
+                assert [await digests.of(user) for user in ("u", "v")] == [1, 1]
+                assert [await begun.get() for _ in range(2)] == [["u"], ["v"]]
+            hung.append(asyncio.create_task(digests.of("hung for good")))
+            assert await begun.get() == ["hung for good"]
+            late = asyncio.create_task(digests.of("w"))
+            await asyncio.sleep(3 * PATIENCE_S)
+            assert begun.empty(), "more are under way than may be"
+            thawed.set()
+            assert [await answer for answer in (late, *hung)] == [1] * (MOST_READS + 1)
+            assert await digests.of("u") == 1
 
     asyncio.run(use())
 
