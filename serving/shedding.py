@@ -11,10 +11,12 @@ from serving.middleware import request_id_of
 from serving.problems import RETRY_AFTER_S, problem_response
 
 LISTS: Final = "lists"
+CATALOGUE: Final = "catalogue"
 POSTED: Final = "posted"
 VERSIONS: Final = "versions"
 OPERATORS: Final = "operators"
 
+_ITEMS: Final = "/api/v1/items"
 _POSTED: Final = ("/api/v1/events", "/events", "/api/v1/feedback")
 _USERS: Final = ("/api/v1/users",)
 _MODELS: Final = ("/api/v1/models", "/api/v1/recs/models")
@@ -23,7 +25,7 @@ _OPERATORS: Final = (
     *("/api/v1/admin", "/api/v1/features", "/api/v1/recommendations", "/model/reload"),
     *(*_USERS, *_MODELS, *_TRAIN),
 )
-LIST_PATHS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", "/api/v1/items", "/api/v1/onboarding")
+LIST_PATHS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", _ITEMS, "/api/v1/onboarding")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 BUSY: Final = "the server has as many requests under way as it can answer in time; try again soon"
@@ -34,6 +36,12 @@ FEWEST_LISTS: Final = 10
 """More would keep their deadline only where seventy a second get done. Whose turn comes too late gets what is popular,
 which takes no time: with fewer a moment's stall would refuse some of a small pool, which come again at once."""
 FIRST_LISTS: Final = 16
+CATALOGUE_S: Final = 0.1
+"""How long a look at the catalogue should take; most take some milliseconds, all of which are Postgres's."""
+FEWEST_LOOKS: Final = 4
+"""While Postgres is slow they may hold half of its connections: the others are for histories."""
+MOST_LOOKS: Final = 32
+"""A page that asks for each of its items by itself is let in, where that is quick."""
 ACKNOWLEDGE_S: Final = 1.0
 """How long Kafka should take for what is posted; it batches, so that many may wait together."""
 MOST_POSTED: Final = 1024
@@ -50,6 +58,8 @@ def kind_of(method: str, path: str) -> str | None:
     ('lists', 'posted', None)
     >>> kind_of("GET", "/api/v1/recs/models/7"), kind_of("GET", "/api/v1/recs/models-fan"), kind_of("POST", "/events")
     ('versions', 'lists', 'posted')
+    >>> kind_of("GET", "/api/v1/items/i"), kind_of("GET", "/api/v1/items/i/similar")
+    ('catalogue', 'lists')
     >>> kind_of("POST", "/api/v1/models/rollback"), kind_of("DELETE", "/api/v1/users/u")
     ('operators', 'operators')
     """
@@ -63,8 +73,14 @@ def kind_of(method: str, path: str) -> str | None:
         return OPERATORS
     if not _is_below(path, LIST_PATHS):
         return None
-    writes = path.startswith("/api/v1/items") and not reads and not path.endswith("/search")
-    return POSTED if writes else LISTS
+    return _kind_of_items(path, reads=reads) if path.startswith(_ITEMS) else LISTS
+
+
+def _kind_of_items(path: str, *, reads: bool) -> str:
+    """Return the limit of a request about items; those alike and those found are lists, made without Postgres."""
+    if path.endswith("/similar" if reads else "/search"):
+        return LISTS
+    return CATALOGUE if reads else POSTED
 
 
 def _is_below(path: str, roots: tuple[str, ...]) -> bool:
@@ -74,9 +90,13 @@ def _is_below(path: str, roots: tuple[str, ...]) -> bool:
 
 def limits_of(metrics: Metrics, deadline_s: float) -> dict[str, FlightLimit]:
     """Return the limits on requests under way by kind, of a server whose lists may take so many seconds."""
-    show = {kind: metrics.limits.flight_limit.labels(kind).set for kind in (LISTS, POSTED, VERSIONS, OPERATORS)}
+    kinds = (LISTS, CATALOGUE, POSTED, VERSIONS, OPERATORS)
+    show = {kind: metrics.limits.flight_limit.labels(kind).set for kind in kinds}
     return {
         LISTS: FlightLimit(deadline_s * ANSWER_SHARE, lowest=FEWEST_LISTS, first=FIRST_LISTS, show=show[LISTS]),
+        CATALOGUE: FlightLimit(
+            CATALOGUE_S, lowest=FEWEST_LOOKS, first=FIRST_LISTS, highest=MOST_LOOKS, show=show[CATALOGUE]
+        ),
         POSTED: FlightLimit(ACKNOWLEDGE_S, lowest=64, highest=MOST_POSTED, show=show[POSTED]),
         VERSIONS: FlightLimit(ACKNOWLEDGE_S, lowest=MOST_VERSIONS, highest=MOST_VERSIONS, show=show[VERSIONS]),
         OPERATORS: FlightLimit(ACKNOWLEDGE_S, lowest=MOST_OPERATORS, highest=MOST_OPERATORS, show=show[OPERATORS]),

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from features.kafka_bulk import Message
 from serving.limits import Flight, FlightLimit
 from serving.metrics import Metrics
-from serving.shedding import LISTS, MOST_OPERATORS, MOST_VERSIONS, SheddingMiddleware, kind_of, limits_of
+from serving.shedding import LISTS, MOST_LOOKS, MOST_OPERATORS, MOST_VERSIONS, SheddingMiddleware, kind_of, limits_of
 from tests.support.serving_parts import TOKEN, Bench, bench
 from training.bundle.versions import RegisteredVersion
 
@@ -91,6 +91,11 @@ def test_a_limit_shows_itself_when_it_changes() -> None:
         ("POST", "/model/reload", "operators"),
         ("GET", "/api/v1/recommend/u", "lists"),
         ("POST", "/api/v1/items/search", "lists"),
+        ("GET", "/api/v1/items/i1/similar", "lists"),
+        ("GET", "/api/v1/items", "catalogue"),
+        ("GET", "/api/v1/items/i1", "catalogue"),
+        ("GET", "/api/v1/items/stats", "catalogue"),
+        ("POST", "/api/v1/items", "posted"),
         ("PATCH", "/api/v1/items/i1", "posted"),
         ("POST", "/api/v1/events/watch", "posted"),
         ("DELETE", "/api/v1/users/u", "operators"),
@@ -212,6 +217,32 @@ def test_users_are_posted_by_as_many_at_once_as_items(served: Bench, monkeypatch
             return [response.status_code for response in await asyncio.gather(*asked)]
 
     assert set(asyncio.run(use())) == {202}
+
+
+def test_looks_at_the_catalogue_that_hang_take_no_places_of_lists(
+    served: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use() -> tuple[list[int], list[int]]:
+        thawed = asyncio.Event()
+
+        async def hung(*_: object) -> None:
+            await thawed.wait()
+
+        monkeypatch.setattr(served.catalogue, "item", hung)
+        async with served.client() as client:
+            looks = [asyncio.create_task(client.get("/api/v1/items/i1")) for _ in range(2 * MOST_LOOKS)]
+            await asyncio.sleep(0.2)
+            refused = [look.result().status_code for look in looks if look.done()]
+            lists = [
+                (await client.get(path)).status_code for path in ("/api/v1/recommend/u", "/api/v1/items/i1/similar")
+            ]
+            thawed.set()
+            await asyncio.gather(*looks)
+            return refused, lists
+
+    refused, lists = asyncio.run(use())
+    assert (set(refused), set(lists)) == ({503}, {200})
+    assert len(refused) >= MOST_LOOKS
 
 
 def test_open_reads_that_hang_leave_operators_their_places(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
