@@ -95,6 +95,7 @@ class Records:
         self._metrics = metrics
         self._share = share
         self._queue: asyncio.Queue[Shown] = asyncio.Queue(limit)
+        self._broken_off: list[Shown] = []
 
     def wants(self, recommendation_id: str) -> bool:
         """Return whether the list of this id is to be recorded."""
@@ -108,7 +109,7 @@ class Records:
             self._count("dropped", 1)
 
     async def run(self) -> None:
-        """Keep what is offered, until cancelled."""
+        """Keep what is offered, until cancelled; what was not kept by then is for `flush`."""
         while True:
             # No name for it here: it would hold on to the list, and to its bundle, until the next one comes.
             await self._keep_or_say([await self._queue.get(), *self._waiting(BATCH - 1)])
@@ -118,17 +119,24 @@ class Records:
             self._count("dropped", len(batch))
 
     async def flush(self) -> None:
-        """Keep what still waits, in one attempt."""
-        while batch := self._waiting(BATCH):
-            await self._keep_or_say(batch)
+        """Keep what still waits, in one attempt; what there is no time for is dropped and counted."""
+        try:
+            while batch := self._rest():
+                await self._keep_or_say(batch)
+        except asyncio.CancelledError:
+            self._count("dropped", len(self._broken_off) + self._queue.qsize())
+            raise
 
     async def _keep(self, batch: list[Shown]) -> None:
-        lists = await asyncio.to_thread(lambda: [served_list(shown) for shown in batch])
         try:
-            await self._add(lists)
+            await self._add(await asyncio.to_thread(lambda: [served_list(shown) for shown in batch]))
         except UnavailableError as error:
             self._count("dropped", len(batch))
             log.warning("records_dropped", count=len(batch), error=str(error))
+        except asyncio.CancelledError:
+            # Some may be there: one that is there already stays as it is.
+            self._broken_off = batch
+            raise
 
     async def _add(self, lists: list[ServedList]) -> None:
         """Hand lists over; what makes Postgres refuse them is found by handing over each alone."""
@@ -146,6 +154,11 @@ class Records:
         else:
             self._count("kept", kept)
             self._count("erased", len(lists) - kept)
+
+    def _rest(self) -> list[Shown]:
+        """Return some of what is left at the end: first what was being kept then."""
+        batch, self._broken_off = self._broken_off, []
+        return batch or self._waiting(BATCH)
 
     def _waiting(self, at_most: int) -> list[Shown]:
         return [self._queue.get_nowait() for _ in range(min(at_most, self._queue.qsize()))]

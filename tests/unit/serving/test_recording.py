@@ -130,3 +130,55 @@ def test_one_refused_record_does_not_take_the_others_with_it(served: Bench) -> N
     asyncio.run(inside())
     assert [one.user_id for one in picky.lists] == ["a", "b"]
     assert (count(metrics, "kept"), count(metrics, "refused")) == (2, 1)
+
+
+@dataclass
+class Slow:
+    """Keeps lists once it is told to."""
+
+    lists: list[ServedList] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def add(self, lists: Sequence[ServedList]) -> int:
+        """Keep lists."""
+        self.asked.set()
+        await self.goes_on.wait()
+        self.lists.extend(lists)
+        return len(lists)
+
+
+async def ended_while_keeping(served: Bench, slow: Slow) -> Records:
+    """Return records of which one was being kept, and one waited, when the server ended."""
+    records = Records(slow, Guard("Postgres", timeout_s=60, rest_s=0), served.parts.metrics, share=1, limit=1)
+    served.parts.pipeline._records = records
+    writer = asyncio.create_task(records.run())
+    async with served.client() as client:
+        await client.get("/api/v1/recommend/a")
+        await asyncio.wait_for(slow.asked.wait(), 60)
+        await client.get("/api/v1/recommend/b")
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+    return records
+
+
+def test_records_under_way_when_the_server_ends_are_kept_with_the_last_ones(served: Bench) -> None:
+    async def inside() -> Slow:
+        slow = Slow()
+        records = await ended_while_keeping(served, slow)
+        slow.goes_on.set()
+        await records.flush()
+        return slow
+
+    assert [one.user_id for one in asyncio.run(inside()).lists] == ["a", "b"]
+    assert (count(served.parts.metrics, "kept"), count(served.parts.metrics, "dropped")) == (2, 0)
+
+
+def test_records_that_there_is_no_time_for_when_the_server_ends_are_counted(served: Bench) -> None:
+    async def inside() -> None:
+        records = await ended_while_keeping(served, Slow())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(records.flush(), 0.1)
+
+    asyncio.run(inside())
+    assert (count(served.parts.metrics, "kept"), count(served.parts.metrics, "dropped")) == (0, 2)
