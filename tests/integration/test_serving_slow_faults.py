@@ -3,16 +3,22 @@
 `benchmarks/fault_matrix.py` measures the same; here it is only whether lists come, and what they say.
 """
 
+import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from features.contracts.errors import UnavailableError
 from features.settings import Settings
+from features.store import Store
 from ops.local.ports import free_port
+from serving.guard import Guard
 from tests.conftest import WaitUntil
+from tests.support.pools import connected_pool
 from tests.support.proxy import Toxic
 from tests.support.services import Services, own_services
 from tests.support.serving import NOWHERE, Api, items_of, request_loop, seed_cache
@@ -100,6 +106,26 @@ def test_a_failover_to_a_read_only_server_changes_nothing(
     with request_loop(api) as loop, services.read_only(databases[0], ending=SERVING):
         wait_until(lambda: is_well(api), 30, "all is well, on new connections")
     assert loop.failures == []
+
+
+def test_a_guards_limit_holds_while_an_established_connection_is_silent(
+    services: Services, databases: tuple[Settings, Settings]
+) -> None:
+    """The driver asks to break off what is late, and waits for the outcome: ten seconds, where nothing answers."""
+
+    async def asked() -> float:
+        guard = Guard("Postgres", timeout_s=0.5, rest_s=60, failures=1)
+        async with connected_pool(databases[1]) as pool:
+            store = Store(pool)
+            assert await guard.call(lambda: store.history("u")) is not None
+            with services.postgres_proxy.poisoned(Toxic(silent=True)):
+                began_s = time.monotonic()
+                with pytest.raises(UnavailableError, match="no answer within"):
+                    await guard.call(lambda: store.history("u"))
+                assert guard.away
+                return time.monotonic() - began_s
+
+    assert asyncio.run(asked()) < 4
 
 
 class _Garbage(BaseHTTPRequestHandler):
