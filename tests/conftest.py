@@ -49,7 +49,11 @@ def pytest_sessionstart() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the long tests begin first, in the order drawn for them; short ones fill the time left beside them."""
-    items.sort(key=lambda item: ("acceptance" not in item.path.parts, item.get_closest_marker("integration") is None))
+    items.sort(key=lambda item: ("acceptance" not in item.path.parts, not _is_long(item)))
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("integration") is not None or item.path.name == "test_notebooks.py"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -45,8 +45,10 @@ _FEWEST_TREES: Final = 10
 REFIT_GAIN: Final = 0.05
 """By this share the ranker that serves is counted better than the one validated: it learns of the latest slice too."""
 FEWEST_LEADS: Final = 6
-"""Lists that another order has to change for its lead to be clear: of few values, or equal ones, no error is known. That
-six of six lead comes about by chance once in 32 times."""
+"""Lists that another order has to change for its lead to be clear: of few values, or equal ones, no error is known.
+
+Six of six lead by chance once in 32 times.
+"""
 _GROUPS_AT_ONCE: Final = 100
 """Groups whose rows are held in memory together."""
 
