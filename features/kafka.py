@@ -51,8 +51,9 @@ MAX_MESSAGE_BYTES: Final = 2_097_152
 """Largest message that our producers send: twice the broker's usual limit, for dead letters with their reason."""
 
 LINGER_MS: Final = 5
-DELIVERY_MS: Final = 6_000
 """Waiting a little fills batches when events come densely, and is not felt when they do not."""
+DELIVERY_MS: Final = 6_000
+"""After this a message that Kafka did not acknowledge has failed: who sent it should hear it soon."""
 
 Header = tuple[str, bytes]
 
@@ -134,6 +135,21 @@ def kafka_errors(doing: str) -> Iterator[None]:
         raise  # our own mistakes: trying again would not help
     except KafkaError as error:
         raise UnavailableError(f"Kafka, {doing}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _still_open(doing: str) -> Iterator[None]:
+    """Say that a producer cannot be reached any more which another's timeout has closed: `kafka_errors` lets that pass.
+
+    Raises
+    ------
+    UnavailableError
+        If it is closed: to send again makes a new one.
+    """
+    try:
+        yield
+    except IllegalStateError as error:
+        raise UnavailableError(f"Kafka, {doing}: {error}") from error
 
 
 def open_consumer(settings: Settings, *, slot: str | None = None) -> KafkaConsumer:
@@ -248,10 +264,8 @@ class EventProducer:
         # One made anew, after a send timed out, knows only topics that it was asked for since.
         if bulk is None or not all(bulk.knows(topic) for topic in {message.topic for message in messages}):
             raise UnavailableError("Kafka, sending: the producer is not connected")
-        try:
+        with _still_open("sending"):
             bulk.send(messages, partial(self._heard, self._producer, done))
-        except IllegalStateError as error:
-            raise UnavailableError(f"Kafka, sending: {error}") from error
 
     def send(self, event: Event, headers: Sequence[Header] = ()) -> "Future[None]":
         """Return a future that is done once all replicas have the event, or holds an `UnavailableError`.
@@ -276,11 +290,9 @@ class EventProducer:
         # From here on it cannot be cancelled: the client's thread will set it.
         done.set_running_or_notify_cancel()
         producer = self._connected()
-        try:
-            with kafka_errors(f"sending to {topic!r}"):
-                sent = producer.send(topic, key=key, value=value, headers=list(headers))
-        except IllegalStateError as error:  # another's send timed out a moment ago, and closed this producer
-            raise UnavailableError(f"Kafka, sending to {topic!r}: {error}") from error
+        doing = f"sending to {topic!r}"
+        with _still_open(doing), kafka_errors(doing):
+            sent = producer.send(topic, key=key, value=value, headers=list(headers))
         sent.add_callback(lambda _: done.set_result(None))
         sent.add_errback(partial(self._failed, producer, done))
         return done

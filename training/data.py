@@ -145,7 +145,7 @@ class Interactions:
         weight = weight_once(self.weight[rows], self.repeat[rows])
         return StatisticEvents(self.item[rows], weight, self.strong[rows], self.rating[rows], self.known_us[rows])
 
-    @property
+    @cached_property
     def has_likes(self) -> bool:
         """Return whether something was liked and not taken back: else there is nothing to learn tastes from."""
         liked, removed = int((self.weight > 0).sum()), int((self.weight < 0).sum())

@@ -56,8 +56,9 @@ def _can_be_made(java: Path) -> bool:
 def main() -> int:
     """Return 0: a broker does without, so that nothing here may fail a setup."""
     try:
-        archive = kafka.class_archive()
-        if not kafka.classes_option(archive) and _can_be_made(kafka.java()):
+        java = kafka.java()
+        archive = kafka.class_archive(java)
+        if not kafka.classes_option(archive) and _can_be_made(java):
             make(archive)
             print("Kafka's classes are kept for quick starts", flush=True)
     except (StackError, OSError) as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -69,22 +69,22 @@ class Window:
         """Return how many events of each judged user were known before, whatever a bundle knows of them."""
         return np.bincount(self._before.user, minlength=len(self.interactions.users))[self.own.users]
 
-    def judged(self, bundle: Bundle | None) -> Judged:
-        """Return users and labels in the items of a bundle, or of the data; the same users for every bundle."""
+    @cached_property
+    def judged(self) -> Callable[[Bundle | None], Judged]:
+        """Return what returns users and labels in the items of a bundle, or of the data, found once for each.
+
+        The users are the same for every bundle.
+        """
+        return cache(self._judged)
+
+    def _judged(self, bundle: Bundle | None) -> Judged:
         if self.start_us > int(self.interactions.at_us[-1]):
             return Judged(self.interactions, np.empty(0, np.int32), np.empty(0, np.int64), [])
+        found = partial(judged_after, self.interactions, self.start_us, include_seen=self.include_seen)
         if bundle is None:
-            return judged_after(
-                self.interactions, self.start_us, self.interactions.items, include_seen=self.include_seen
-            )
-        return judged_after(
-            self.interactions,
-            self.start_us,
-            bundle.items,
-            include_seen=self.include_seen,
-            read=None if self.reads is None else self.reads(bundle),
-            later=published_after(self.items_file, bundle.items, self.start_us),
-        )
+            return found(self.interactions.items)
+        late = published_after(self.items_file, bundle.items, self.start_us)
+        return found(bundle.items, read=None if self.reads is None else self.reads(bundle), later=late)
 
     def shown_by(self, bundle: Bundle) -> Listed:
         """Return what a model shows the judged users today."""

@@ -69,9 +69,9 @@ def java() -> Path:
     return found
 
 
-def class_archive() -> Path:
-    """Return the file, there or not, of the broker's classes as this very Java loads them."""
-    home = java().resolve().parents[1]
+def class_archive(program: Path) -> Path:
+    """Return the file, there or not, of the broker's classes as this very `java` loads them."""
+    home = program.resolve().parents[1]
     release = home / "release"
     told = release.read_bytes() if release.is_file() else b""
     return kafka_jars() / f"classes-{hashlib.sha256(str(home).encode() + told).hexdigest()[:12]}.jsa"
@@ -90,8 +90,9 @@ def _java_command(*options: str) -> list[str]:
     """Return ``java`` with Kafka's class path."""
     program, jars = java(), kafka_jars()
     native = ["--enable-native-access=ALL-UNNAMED"] if (java_version(program) or 0) >= NATIVE_ACCESS_FLAG_SINCE else []
+    shared = classes_option(class_archive(program))
     logging = f"-Dlog4j2.configurationFile={KAFKA_FILES / 'log4j2.properties'}"
-    return [str(program), *native, *SPARING, *classes_option(class_archive()), *options, logging, "-cp", f"{jars}/*"]
+    return [str(program), *native, *SPARING, *shared, *options, logging, "-cp", f"{jars}/*"]
 
 
 def service(stack: Stack, settings: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> Service:

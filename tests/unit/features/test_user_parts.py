@@ -146,12 +146,17 @@ def test_a_snapshot_in_the_making_is_left_alone_and_told(snapshot: Path, monkeyp
     assert "pyarrow is not installed here; run `python -m features retain`" in note
 
 
-def test_a_folder_that_vanishes_or_is_closed_stops_neither_erasure_nor_retention(
-    snapshot: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work = snapshot.parent.parent
+@pytest.fixture
+def work(snapshot: Path) -> Path:
+    """Return the folder of three runs with the same snapshot, of which `run-1` has the fixture's."""
     for name in ("run-0", "run-2"):
-        shutil.copytree(snapshot.parent, work / name)
+        shutil.copytree(snapshot.parent, snapshot.parent.parent / name)
+    return snapshot.parent.parent
+
+
+def test_a_folder_that_vanishes_or_is_closed_stops_neither_erasure_nor_retention(
+    snapshot: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listed = os.scandir
 
     def scandir(path: Any) -> Any:
@@ -171,11 +176,8 @@ def test_a_folder_that_vanishes_or_is_closed_stops_neither_erasure_nor_retention
 
 
 def test_a_part_that_cannot_be_written_still_holds_the_user_and_the_others_are_written(
-    snapshot: Path, monkeypatch: pytest.MonkeyPatch
+    snapshot: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = snapshot.parent.parent
-    for name in ("run-0", "run-2"):
-        shutil.copytree(snapshot.parent, work / name)
     written = part_rewriting.rewrite
 
     def rewrite(part: Path, *arguments: Any) -> int:

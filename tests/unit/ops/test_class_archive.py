@@ -16,7 +16,7 @@ from ops.setup.jars import kafka_jars
 @pytest.fixture
 def archive() -> Path:
     """Return the archive that `make setup` made."""
-    if not (kept := kafka.class_archive()).is_file():
+    if not (kept := kafka.class_archive(kafka.java())).is_file():
         pytest.skip("this Java has no archive of its own classes")
     return kept
 
