@@ -2,12 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, MemberToRemove
@@ -21,11 +21,11 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
-from features import kafka_sockets
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.events import Event, Feedback, Impression, Interaction, Item, User, encode_event
 from features.contracts.mappings import load_mappings
 from features.kafka_bulk import BulkSender, Done, Message
+from features.kafka_sockets import connected
 from features.settings import Settings
 
 INTERACTIONS: Final = "interaction_events"
@@ -56,6 +56,7 @@ DELIVERY_MS: Final = 6_000
 """After this a message that Kafka did not acknowledge has failed: who sent it should hear it soon."""
 
 Header = tuple[str, bytes]
+_Client = TypeVar("_Client")
 
 
 class SlotTakenError(MarqueeError):
@@ -102,15 +103,9 @@ def message_of(event: Event) -> Message:
     return Message(*address(event), encode_event(event))
 
 
-def _client(settings: Settings) -> dict[str, Any]:
-    servers = settings.kafka_bootstrap_servers.split(",")
-    kafka_sockets.require_broker(servers)
-    return {
-        "bootstrap_servers": servers,
-        # Brokers come back after seconds; kafka-python's default waits up to 30 s before it looks again.
-        "reconnect_backoff_max_ms": 1_000,
-        "proxy_url": kafka_sockets.URL,
-    }
+def _connected(kind: Callable[..., _Client], settings: Settings, **options: object) -> _Client:
+    # Brokers come back after seconds; kafka-python's default waits up to 30 s before it looks again.
+    return connected(kind, settings.kafka_bootstrap_servers, reconnect_backoff_max_ms=1_000, **options)
 
 
 @contextmanager
@@ -168,8 +163,9 @@ def open_consumer(settings: Settings, *, slot: str | None = None) -> KafkaConsum
         If no broker answers.
     """
     with kafka_errors("opening the consumer"):
-        return KafkaConsumer(
-            **_client(settings),
+        return _connected(
+            KafkaConsumer,
+            settings,
             metrics_enabled=False,
             group_id=LANDING_GROUP,
             group_instance_id=slot,
@@ -209,8 +205,9 @@ class EventProducer:
     def _connected(self) -> KafkaProducer:
         with self._lock, kafka_errors("connecting the producer"):
             if self._producer is None:
-                self._producer = KafkaProducer(
-                    **_client(self._settings),
+                self._producer = _connected(
+                    KafkaProducer,
+                    self._settings,
                     metrics_enabled=False,
                     acks="all",
                     compression_type="lz4",
@@ -388,7 +385,7 @@ class Admin:
 
     def __init__(self, settings: Settings) -> None:
         with kafka_errors("connecting"):
-            self._admin = KafkaAdminClient(**_client(settings), bootstrap_timeout_ms=5_000)
+            self._admin = _connected(KafkaAdminClient, settings, bootstrap_timeout_ms=5_000)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -5,7 +5,9 @@ import sys
 import kafka
 import kafka.errors
 
+from features.contracts.errors import UnavailableError
 from features.kafka import LANDING_GROUP
+from features.kafka_sockets import connected
 from features.settings import load_settings
 
 TIMEOUT_MS = 5_000
@@ -13,10 +15,10 @@ TIMEOUT_MS = 5_000
 
 def main() -> int:
     """Return the exit code."""
-    brokers = load_settings().kafka_bootstrap_servers.split(",")
+    brokers = load_settings().kafka_bootstrap_servers
     try:
-        client = kafka.KafkaAdminClient(bootstrap_servers=brokers, bootstrap_timeout_ms=TIMEOUT_MS)
-    except kafka.errors.KafkaError:
+        client = connected(kafka.KafkaAdminClient, brokers, bootstrap_timeout_ms=TIMEOUT_MS)
+    except (kafka.errors.KafkaError, UnavailableError):
         return 1
     try:
         group = client.describe_groups([LANDING_GROUP])[LANDING_GROUP]

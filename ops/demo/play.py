@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from features.contracts.columns import ACTION, CATEGORIES, ITEM, OCCURRED_AT, TEXT, TITLE, USER, VALUE
 from features.kafka import BACKFILL, INTERACTIONS, ITEMS
+from features.kafka_sockets import connected
 from features.settings import Settings
 from ops.demo.dataset import DataError, Dataset
 
@@ -75,8 +76,9 @@ def play(dataset: Dataset, settings: Settings, now: datetime, console: Console) 
         Where the broker refused one.
     """
     shift = shift_s(dataset, now)
-    producer = kafka.KafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap_servers.split(","),
+    producer = connected(
+        kafka.KafkaProducer,
+        settings.kafka_bootstrap_servers,
         acks="all",
         compression_type="lz4",
         linger_ms=20,

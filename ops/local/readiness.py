@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ import kafka
 import kafka.errors
 import psycopg
 
+from features.contracts.errors import UnavailableError
+from features.kafka_sockets import connected
 from ops.local.errors import NotReadyError, StackError
 from ops.local.ports import LOOPBACK
 
@@ -113,13 +114,9 @@ def _kafka_admin(port: int) -> Iterator[kafka.KafkaAdminClient]:
     """Yield an admin client of the broker; whatever goes wrong with it is NotReadyError."""
     client = None
     try:
-        # A look of our own first: kafka-python leaves the sockets of refused attempts open.
-        socket.create_connection((LOOPBACK, port), timeout=PROBE_TIMEOUT_S).close()
-        client = kafka.KafkaAdminClient(
-            bootstrap_servers=f"{LOOPBACK}:{port}", bootstrap_timeout_ms=PROBE_TIMEOUT_S * 1000
-        )
+        client = connected(kafka.KafkaAdminClient, f"{LOOPBACK}:{port}", bootstrap_timeout_ms=PROBE_TIMEOUT_S * 1000)
         yield client
-    except (kafka.errors.KafkaError, OSError) as error:
+    except (kafka.errors.KafkaError, UnavailableError, OSError) as error:
         raise NotReadyError(f"Kafka on port {port}: {error}") from error
     finally:
         if client is not None:

@@ -19,6 +19,7 @@ from features.contracts.batch import BatchDone, BatchRun, part_name
 from features.contracts.erasure import ErasureSecretError
 from features.db.connection import connect
 from features.kafka import REFRESHED, Admin
+from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
@@ -200,12 +201,9 @@ def test_lists_are_announced_once_each_by_user(with_kafka: Environment, tmp_path
     done = recommend(with_kafka, out, "--part-users", "100", "--publish")
     assert done.returncode == 0, done.stderr
     assert "250 lists announced" in done.stdout
-    consumer = KafkaConsumer(
-        REFRESHED,
-        bootstrap_servers=with_kafka["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"],
-        auto_offset_reset="earliest",
-        consumer_timeout_ms=5_000,
-    )
+    brokers = with_kafka["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"]
+    consumer = connected(KafkaConsumer, brokers, auto_offset_reset="earliest", consumer_timeout_ms=5_000)
+    consumer.subscribe([REFRESHED])
     messages = [(message.key, json.loads(message.value)) for message in consumer]
     consumer.close()
     ids = pd.read_parquet(out).groupby("user_id")["recommendation_id"].first().to_dict()

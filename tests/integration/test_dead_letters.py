@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from features.contracts.events import encode_event
 from features.kafka import IMPRESSIONS, INTERACTIONS, dead_letter_topic
+from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.support.landing import Rig, interaction, recreate_topics
 
@@ -123,7 +124,7 @@ def test_discarded_letters_are_kept_and_counted_but_never_sent(rig: Rig) -> None
 
 
 def test_a_missing_topic_of_dead_letters_is_named_and_holds_up_no_other(rig: Rig) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=rig.settings.kafka_bootstrap_servers)
+    admin = connected(KafkaAdminClient, rig.settings.kafka_bootstrap_servers)
     try:
         admin.delete_topics([dead_letter_topic(IMPRESSIONS)])
     finally:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from features.contracts.events import encode_event
 from features.kafka import INTERACTIONS, USERS, Admin, dead_letter_topic
+from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.conftest import WaitUntil
 from tests.support.faults import FaultRig, assert_clean, fault_rig
@@ -31,7 +32,7 @@ def rig(database_url: str, kafka_bootstrap: str) -> Iterator[FaultRig]:
 
 def allow(rig: FaultRig, topic: str, size: int) -> None:
     """Let a topic take messages of a size."""
-    admin = KafkaAdminClient(bootstrap_servers=rig.settings.kafka_bootstrap_servers)
+    admin = connected(KafkaAdminClient, rig.settings.kafka_bootstrap_servers)
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(size)})])
     admin.close()
 
@@ -42,8 +43,8 @@ def test_an_event_of_five_megabytes_is_buried_whole_and_its_partition_goes_on(ri
     allow(rig, INTERACTIONS, 2 * FIVE_MEGABYTES)
     rig.send(300)
     rig.history.intend([sent])
-    producer = KafkaProducer(
-        bootstrap_servers=rig.settings.kafka_bootstrap_servers, max_request_size=2 * FIVE_MEGABYTES, acks="all"
+    producer = connected(
+        KafkaProducer, rig.settings.kafka_bootstrap_servers, max_request_size=2 * FIVE_MEGABYTES, acks="all"
     )
     producer.send(sent.topic, sent.value, sent.key).get(timeout=120)
     producer.close()

@@ -8,6 +8,7 @@ from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
 from features.kafka import INTERACTIONS, landed_topics
+from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.conftest import WaitUntil
 from tests.support.faults import FaultRig, Process, assert_clean, fault_rig, frozen, seconds_until, wake
@@ -109,7 +110,7 @@ def test_a_slot_that_comes_back_reads_topics_that_were_made_anew(rig: FaultRig, 
 
 def add_partitions(rig: FaultRig) -> None:
     """Add two partitions to the topic of interactions."""
-    admin = KafkaAdminClient(bootstrap_servers=rig.settings.kafka_bootstrap_servers)
+    admin = connected(KafkaAdminClient, rig.settings.kafka_bootstrap_servers)
     try:
         admin.create_partitions({INTERACTIONS: PARTITIONS + 2})
     finally:

@@ -21,6 +21,7 @@ from features.contracts.parts import FOLDER, whole
 from features.db.connection import connect
 from features.db.queries import queries
 from features.kafka import INTERACTIONS, Admin
+from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.conftest import WaitUntil
 from tests.support.landing import Rig, interaction, recreate_topics
@@ -154,7 +155,7 @@ def test_interrupted_it_has_counted_what_went_and_repeated_it_goes_on(
 
 @pytest.mark.parametrize(("kept_ms", "told"), [(-1, "for ever"), (50 * DAY_MS, "rows stay 50 days")])
 def test_what_a_topic_may_still_hold_stays(rig: Rig, kept_ms: int, told: str) -> None:
-    client = KafkaAdminClient(bootstrap_servers=rig.settings.kafka_bootstrap_servers)
+    client = connected(KafkaAdminClient, rig.settings.kafka_bootstrap_servers)
     try:
         wanted = {"retention.ms": str(kept_ms)}
         client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, INTERACTIONS, wanted)])

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
 from features.kafka import Admin, EventProducer
+from features.kafka_sockets import connected
 from features.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -24,9 +25,9 @@ def test_postgres_is_a_cluster_of_its_own_whose_roles_see_one_database_each(post
 
 
 def test_kafka_keeps_what_was_produced(kafka_bootstrap: str) -> None:
-    admin = kafka.KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    admin = connected(kafka.KafkaAdminClient, kafka_bootstrap)
     admin.create_topics(["kept"])
-    producer = kafka.KafkaProducer(bootstrap_servers=kafka_bootstrap, acks="all")
+    producer = connected(kafka.KafkaProducer, kafka_bootstrap, acks="all")
     written = producer.send("kept", b"value", key=b"key").get(timeout=120)
     producer.close()
     admin.close()

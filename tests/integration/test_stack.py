@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 
+from features.kafka_sockets import connected
 from ops.local.layout import ROOT, Layout
 from ops.local.ports import free_ports, is_busy, variable
 from ops.local.processes import stack_processes
@@ -139,7 +140,7 @@ def test_it_comes_up_with_its_data_after_anything_was_killed(local: Commands) ->
     local.succeed("up", "kafka", "postgres")
     with psycopg.connect(admin_url(local.stack)) as connection:
         assert connection.execute("SELECT * FROM kept").fetchall() == [(7,)]
-    consumer = kafka.KafkaConsumer(bootstrap_servers=local.stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"])
+    consumer = connected(kafka.KafkaConsumer, local.stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"])
     assert consumer.end_offsets([kafka.TopicPartition("kept", 0)]) == {kafka.TopicPartition("kept", 0): 1}
     consumer.close()
     # As a killed scheduler leaves its workers: the stack's, and nobody's child.
@@ -153,10 +154,10 @@ def _write(local: Commands) -> None:
     with psycopg.connect(admin_url(local.stack)) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
     brokers = local.stack.settings()["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"]
-    admin = kafka.KafkaAdminClient(bootstrap_servers=brokers)
+    admin = connected(kafka.KafkaAdminClient, brokers)
     admin.create_topics(["kept"])
     admin.close()
-    producer = kafka.KafkaProducer(bootstrap_servers=brokers, acks="all")
+    producer = connected(kafka.KafkaProducer, brokers, acks="all")
     producer.send("kept", b"value").get(timeout=120)
     producer.close()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 
+from features.kafka_sockets import connected
 from tests.support.commands import run_command
 from tests.support.processes import uncounted
 from tests.support.taste_events import taste_events
@@ -77,12 +78,9 @@ def run_dag(environment: Environment, result: Path, *answer: str, **conf: Any) -
 def _announced(environment: Environment, run_id: str) -> dict[str, dict[str, Any]]:
     """Return the messages about one run, by the last word of their topic."""
     training = run_id.replace(":", "-").replace("+", "-")
-    consumer = KafkaConsumer(
-        *TOPICS,
-        bootstrap_servers=environment["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"],
-        auto_offset_reset="earliest",
-        consumer_timeout_ms=5_000,
-    )
+    brokers = environment["MARQUEE_KAFKA_BOOTSTRAP_SERVERS"]
+    consumer = connected(KafkaConsumer, brokers, auto_offset_reset="earliest", consumer_timeout_ms=5_000)
+    consumer.subscribe(TOPICS)
     try:
         messages = [(message.topic, json.loads(message.value)) for message in consumer]
     finally:

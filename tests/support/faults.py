@@ -19,6 +19,7 @@ from kafka.errors import KafkaError
 
 from features.failpoints import VARIABLE
 from features.kafka import LANDING_GROUP, Admin, EventProducer, landed_topics
+from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.support.history import History, Verdict, check
 from tests.support.landing import ROOT, Rig, recreate_topics
@@ -117,7 +118,7 @@ class FaultRig(Rig):
 
     def members(self) -> list[int]:
         """Return how many partitions each member of landing's group has; none while the group changes."""
-        admin = KafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap_servers)
+        admin = connected(KafkaAdminClient, self.settings.kafka_bootstrap_servers)
         try:
             group = admin.describe_groups([LANDING_GROUP])[LANDING_GROUP]
         except KafkaError:
@@ -152,7 +153,7 @@ class FaultRig(Rig):
 
     def delete(self, topic: str) -> None:
         """Delete a topic."""
-        admin = KafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap_servers)
+        admin = connected(KafkaAdminClient, self.settings.kafka_bootstrap_servers)
         try:
             admin.delete_topics([topic])
             deadline = time.monotonic() + 120

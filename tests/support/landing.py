@@ -27,6 +27,7 @@ from features.kafka import (
     landed_topics,
     wait_all,
 )
+from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.support.commands import run_command
 
@@ -112,8 +113,8 @@ class Rig:
 
     def messages(self, topic: str) -> list[Any]:
         """Return all messages of a topic, in the order of their partitions and offsets."""
-        consumer = KafkaConsumer(
-            bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest", metrics_enabled=False
+        consumer = connected(
+            KafkaConsumer, self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest", metrics_enabled=False
         )
         try:
             partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
@@ -138,7 +139,7 @@ class Rig:
 
 def recreate_topics(settings: Settings, partitions: int) -> None:
     """Make all topics anew and empty, so that tests share a broker but no message."""
-    admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = connected(KafkaAdminClient, settings.kafka_bootstrap_servers)
     try:
         landed = landed_topics(settings)
         names = {*landed, *map(dead_letter_topic, landed)} & set(admin.list_topics())

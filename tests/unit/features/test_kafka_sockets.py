@@ -3,15 +3,17 @@
 import gc
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import kafka
+import kafka.errors
 import pytest
 from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
 from features.kafka import Admin, EventProducer, open_consumer
-from features.kafka_sockets import require_broker
+from features.kafka_sockets import connected, require_broker
 from features.settings import Settings
 from ops.local.ports import LOOPBACK, free_port
 
@@ -44,6 +46,27 @@ def test_refused_connections_leave_no_socket_open(uncollected: None) -> None:
             Admin(settings)
         with pytest.raises(UnavailableError, match="refused"):
             open_consumer(settings)
+
+    assert (descriptors(), threading.active_count()) == (before, threads)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Yield the address of a server that accepts connections and says nothing, as a broker does that hangs."""
+    with socket.create_server((LOOPBACK, 0), backlog=100) as server:
+        yield f"{LOOPBACK}:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("kind", [kafka.KafkaAdminClient, kafka.KafkaConsumer, kafka.KafkaProducer])
+def test_brokers_that_hang_leave_neither_threads_nor_sockets(
+    uncollected: None, silent: str, kind: Callable[..., object]
+) -> None:
+    del uncollected
+    before, threads = descriptors(), threading.active_count()
+
+    for _ in range(3):
+        with pytest.raises(kafka.errors.KafkaTimeoutError):
+            connected(kind, silent, bootstrap_timeout_ms=200)
 
     assert (descriptors(), threading.active_count()) == (before, threads)
 
