@@ -24,7 +24,11 @@ from training.evaluation.segments import by_history_length, head_and_tail, light
 from training.evaluation.source_recall import BUDGETS, recall_alone, recall_by_budget
 from training.metrics import bootstrap_mean
 
-RNG = np.random.default_rng(3)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return numbers that no other test draws from, so that the order of tests changes nothing."""
+    return np.random.default_rng(3)
 
 
 def history(pairs: list[tuple[int, int]], n_users: int, n_items: int) -> Interactions:
@@ -41,8 +45,8 @@ def history(pairs: list[tuple[int, int]], n_users: int, n_items: int) -> Interac
     )
 
 
-def test_columns_have_the_intervals_of_each_alone() -> None:
-    values = RNG.random(50)
+def test_columns_have_the_intervals_of_each_alone(rng: np.random.Generator) -> None:
+    values = rng.random(50)
     alone, found = bootstrap_mean(values, seed=4), estimate_all({"a": values, "b": -values}, seed=4)
     assert (found["a"].mean, found["a"].low, found["a"].high) == pytest.approx((alone.mean, alone.low, alone.high))
     assert found["b"].low == pytest.approx(-alone.high)
@@ -83,8 +87,8 @@ def test_popularity_counts_events_and_distinct_users() -> None:
     assert np.isnan(novelty(lists, popularity)[1])
 
 
-def test_gini_is_half_the_mean_difference_over_the_mean() -> None:
-    lists = RNG.integers(7, size=(40, 10)).astype(np.int32) ** 2 % 7
+def test_gini_is_half_the_mean_difference_over_the_mean(rng: np.random.Generator) -> None:
+    lists = rng.integers(7, size=(40, 10)).astype(np.int32) ** 2 % 7
     counts = np.bincount(lists.ravel(), minlength=7).astype(float)
     brute = np.abs(counts[:, None] - counts).mean() / (2 * counts.mean())
     assert gini(lists, 7) == pytest.approx(brute)
@@ -112,17 +116,17 @@ def test_labels_on_head_and_on_tail_items_count_apart() -> None:
     assert tail.methods["marquee"]["recall@20"].mean == 1.0
 
 
-def test_recall_by_budget_counts_labels_in_each_head_of_a_list() -> None:
-    items = RNG.permutation(300).astype(np.int32)
-    labels = np.sort(RNG.choice(300, 40, replace=False)).astype(np.int32)
+def test_recall_by_budget_counts_labels_in_each_head_of_a_list(rng: np.random.Generator) -> None:
+    items = rng.permutation(300).astype(np.int32)
+    labels = np.sort(rng.choice(300, 40, replace=False)).astype(np.int32)
     found = recall_by_budget([Offer(items, np.arange(300.0)), Offer(items[:0], np.empty(0))], labels, 300)
     assert found[0].tolist() == [len(set(items[:budget]) & set(labels)) / 40 for budget in BUDGETS]
     assert not found[1].any()
 
 
-def test_recall_alone_counts_what_no_other_source_proposes() -> None:
-    ranks = RNG.permuted(np.tile(np.arange(1.0, 21.0), (4, 1)), axis=1).T.astype(np.float32)
-    ranks[RNG.random(ranks.shape) < 0.3] = np.nan
+def test_recall_alone_counts_what_no_other_source_proposes(rng: np.random.Generator) -> None:
+    ranks = rng.permuted(np.tile(np.arange(1.0, 21.0), (4, 1)), axis=1).T.astype(np.float32)
+    ranks[rng.random(ranks.shape) < 0.3] = np.nan
     budgets, labels = np.array([5, 8, 0, 3]), np.arange(0, 20, 2, dtype=np.int32)
     expected = np.zeros(4)
     for item in labels.tolist():
@@ -150,9 +154,9 @@ def test_a_baselines_list_ends_in_what_is_popular_and_in_nobodys_taste() -> None
     assert {len(set(items.tolist())) for items in found.values()} == {K}
 
 
-def test_reliability_rises_where_scores_order() -> None:
-    scores = RNG.random(2000)
-    hit = RNG.random(2000) < scores
+def test_reliability_rises_where_scores_order(rng: np.random.Generator) -> None:
+    scores = rng.random(2000)
+    hit = rng.random(2000) < scores
     tenths = reliability(scores, hit, np.repeat(np.arange(20), 100), seed=0)
     rates = [tenth.hit_rate.mean for tenth in tenths]
     assert rates == sorted(rates)
@@ -163,11 +167,11 @@ def test_reliability_rises_where_scores_order() -> None:
     assert [(tenth.candidates, tenth.hit_rate.mean) for tenth in same] == [(30, 1.0)]
 
 
-def test_scores_of_all_users_are_those_of_all_trees_and_of_items_that_somebody_met() -> None:
+def test_scores_of_all_users_are_those_of_all_trees_and_of_items_that_somebody_met(rng: np.random.Generator) -> None:
     ranker = cast("Any", SimpleNamespace(scores=lambda rows: rows[:, 0].astype(np.float64)))
     sample = CandidateSample(20, seed=0, ranker=ranker)
     for user in range(20):
-        rows = RNG.random((30, 2)).astype(np.float32)
+        rows = rng.random((30, 2)).astype(np.float32)
         unmet = np.arange(30) >= 25
         ordered_by = np.where(unmet, 1_000.0, rows[:, 0] - 50.0 * user)  # as a list's own trees and places have it
         trace = Trace(np.arange(30, dtype=np.int32), rows, np.empty((30, 0), np.float32), ordered_by, unmet, RANKER)
