@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks.bundles import write_made_bundle
 from benchmarks.filling import Histories, fill, made_up_histories
-from features.kafka import Admin
+from features.kafka_admin import Admin
 from features.settings import Settings
 from ops.local.ports import LOOPBACK, free_port
 from tests.support.services import Services, own_services

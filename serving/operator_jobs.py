@@ -17,7 +17,8 @@ from features.admin.trend import trends
 from features.audit import Deed
 from features.contracts.mappings import load_mappings
 from features.db.connection import Connection
-from features.kafka import Admin, EventProducer, landed_topics
+from features.kafka import EventProducer, landed_topics
+from features.kafka_admin import Admin
 from features.settings import Settings
 from serving.auditing import note
 from serving.record_forms import plain_audit, plain_outcome, plain_record

@@ -20,7 +20,8 @@ from features.contracts.errors import ContractError, UnavailableError
 from features.db.connection import Connection, database_errors
 from features.db.gate import GATE, landed_before
 from features.db.queries import queries
-from features.kafka import Admin, dead_letter_topic, landed_topics
+from features.kafka import dead_letter_topic, landed_topics
+from features.kafka_admin import Admin
 from features.settings import Settings
 
 FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)

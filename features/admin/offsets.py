@@ -9,7 +9,7 @@ from features.contracts.errors import MarqueeError
 from features.db.connection import Connection, database_errors
 from features.db.gate import GATE
 from features.db.queries import queries
-from features.kafka import Admin, TopicIdentity
+from features.kafka_admin import Admin, TopicIdentity
 
 Key = tuple[str, int]
 State = Literal["landed", "never landed", "made anew", "past the end"]

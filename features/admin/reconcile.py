@@ -8,7 +8,8 @@ from features.admin.balance import Balance
 from features.admin.discrepancies import Life, explain
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
-from features.kafka import EVENT_TOPICS, Admin
+from features.kafka import EVENT_TOPICS
+from features.kafka_admin import Admin
 
 Key = tuple[str, int]
 NOTHING: Final = (0,) * 10

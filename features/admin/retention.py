@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from features.contracts.errors import ContractError
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
-from features.kafka import Admin
+from features.kafka_admin import Admin
 
 INTERACTIONS: Final = "interactions"
 TABLES: Final = (INTERACTIONS, "impressions", "feedback")

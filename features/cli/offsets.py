@@ -9,7 +9,8 @@ from rich.table import Table
 
 from features.admin import offsets
 from features.db.connection import connect
-from features.kafka import Admin, landed_topics
+from features.kafka import landed_topics
+from features.kafka_admin import Admin
 from features.settings import load_settings
 
 app = typer.Typer(

@@ -16,7 +16,8 @@ from features.admin import reconcile_metrics
 from features.admin.balance import Balance
 from features.admin.trend import Trends, trends
 from features.db.connection import connect
-from features.kafka import Admin, landed_topics
+from features.kafka import landed_topics
+from features.kafka_admin import Admin
 from features.settings import load_settings
 
 COLUMNS = (

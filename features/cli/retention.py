@@ -12,7 +12,7 @@ from features.admin.old_parts import forget_older
 from features.admin.retention import Retained
 from features.admin.retention import retain as retain_rows
 from features.db.connection import connect
-from features.kafka import Admin
+from features.kafka_admin import Admin
 from features.settings import load_settings
 
 

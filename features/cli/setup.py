@@ -18,7 +18,8 @@ def topics(
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of each new topic.")] = 4,
 ) -> None:
     """Create the Kafka topics that do not exist yet; those that do stay as they are."""
-    from features.kafka import Admin, landed_topics  # noqa: PLC0415
+    from features.kafka import landed_topics  # noqa: PLC0415
+    from features.kafka_admin import Admin  # noqa: PLC0415
 
     settings = load_settings()
     with Admin(settings) as admin:

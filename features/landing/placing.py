@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from features.contracts.errors import MarqueeError
 from features.db.connection import Connection, database_errors
 from features.db.queries import queries
-from features.kafka import TopicIdentity
+from features.kafka_admin import TopicIdentity
 
 log = structlog.get_logger()
 

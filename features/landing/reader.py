@@ -11,7 +11,8 @@ from kafka.structs import MemberState
 
 from features.contracts.errors import UnavailableError
 from features.db.connection import Connection
-from features.kafka import Admin, kafka_errors
+from features.kafka import kafka_errors
+from features.kafka_admin import Admin
 from features.landing.placing import Ends, place
 from features.landing.protocol import Span
 

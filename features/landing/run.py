@@ -10,7 +10,8 @@ import structlog
 from features.contracts.errors import UnavailableError
 from features.contracts.mappings import load_mappings
 from features.failpoints import failpoint
-from features.kafka import Admin, EventProducer, landed_topics, open_consumer
+from features.kafka import EventProducer, landed_topics, open_consumer
+from features.kafka_admin import Admin
 from features.landing.ahead import ReadAhead
 from features.landing.dead_letters import UnpublishedError, publish_dead_letters
 from features.landing.protocol import Batch, FenceError, Lander

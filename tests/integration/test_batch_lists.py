@@ -18,7 +18,8 @@ from features.admin.erasure import erase
 from features.contracts.batch import BatchDone, BatchRun, part_name
 from features.contracts.erasure import ErasureSecretError
 from features.db.connection import connect
-from features.kafka import REFRESHED, Admin
+from features.kafka import REFRESHED
+from features.kafka_admin import Admin
 from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.support.commands import run_command

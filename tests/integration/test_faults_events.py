@@ -10,7 +10,8 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pydantic import SecretStr
 
 from features.contracts.events import encode_event
-from features.kafka import INTERACTIONS, USERS, Admin, dead_letter_topic
+from features.kafka import INTERACTIONS, USERS, dead_letter_topic
+from features.kafka_admin import Admin
 from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.conftest import WaitUntil

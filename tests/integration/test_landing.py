@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from features.contracts.events import encode_event, stamp_event
 from features.db.connection import connect
-from features.kafka import BACKFILL, INTERACTIONS, TRAINING_COMPLETED, TRAINING_STARTED, Admin
+from features.kafka import BACKFILL, INTERACTIONS, TRAINING_COMPLETED, TRAINING_STARTED
+from features.kafka_admin import Admin
 from features.landing.protocol import FenceError, Lander, Span, decode
 from features.landing.write import prepare
 from features.settings import Settings

@@ -20,7 +20,8 @@ from features.contracts.errors import ContractError
 from features.contracts.parts import FOLDER, whole
 from features.db.connection import connect
 from features.db.queries import queries
-from features.kafka import INTERACTIONS, Admin
+from features.kafka import INTERACTIONS
+from features.kafka_admin import Admin
 from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.conftest import WaitUntil

@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
-from features.kafka import Admin, EventProducer
+from features.kafka import EventProducer
+from features.kafka_admin import Admin
 from features.kafka_sockets import connected
 from features.settings import Settings
 

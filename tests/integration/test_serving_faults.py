@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from features.kafka import Admin
+from features.kafka_admin import Admin
 from features.settings import Settings
 from ops.local.databases import create_databases
 from ops.local.direct import running

@@ -18,7 +18,8 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from features.failpoints import VARIABLE
-from features.kafka import LANDING_GROUP, Admin, EventProducer, landed_topics
+from features.kafka import LANDING_GROUP, EventProducer, landed_topics
+from features.kafka_admin import Admin
 from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.support.history import History, Verdict, check

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from features.admin.reconcile import reconcile
 from features.db.connection import connect
-from features.kafka import Admin, dead_letter_topic
+from features.kafka import dead_letter_topic
+from features.kafka_admin import Admin
 from tests.support.landing import Rig
 from tests.support.stream import Sent
 

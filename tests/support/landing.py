@@ -18,15 +18,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from features.contracts.events import Event, encode_event, stamp_event
-from features.kafka import (
-    INTERACTIONS,
-    Admin,
-    EventProducer,
-    address,
-    dead_letter_topic,
-    landed_topics,
-    wait_all,
-)
+from features.kafka import INTERACTIONS, EventProducer, address, dead_letter_topic, landed_topics, wait_all
+from features.kafka_admin import Admin
 from features.kafka_sockets import connected
 from features.settings import Settings
 from tests.support.commands import run_command

@@ -12,7 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
-from features.kafka import Admin, EventProducer, open_consumer
+from features.kafka import EventProducer, open_consumer
+from features.kafka_admin import Admin
 from features.kafka_sockets import connected, require_broker
 from features.settings import Settings
 from ops.local.ports import LOOPBACK, free_port

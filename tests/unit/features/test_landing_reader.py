@@ -8,7 +8,7 @@ from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.consumer.subscription_state import SubscriptionState
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
-from features.kafka import Admin, TopicIdentity
+from features.kafka_admin import Admin, TopicIdentity
 from features.landing import reader
 from features.landing.reader import Reader
 
