@@ -143,7 +143,7 @@ class Lister:
         if user_id is None:
             return UserHistory(ANONYMOUS), None
         try:
-            read = partial(self._guard.call, partial(self._store.history, user_id, limit))
+            read = partial(self._guard.begin, partial(self._store.history, user_id, limit))
             return await deadline.wait_for("profile", read), None
         except UnavailableError:
             return UserHistory(user_id), fallback.PROFILE_UNAVAILABLE
