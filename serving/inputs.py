@@ -19,6 +19,8 @@ class Inputs:
         What tells whether a list would be computed from other inputs later.
     missing
         Why the stored history is not in it, None where it is.
+    unread
+        Which states of items and statistics were not there yet, as reasons.
     recorded
         Whether what came of it is to be kept with the list.
     """
@@ -31,4 +33,5 @@ class Inputs:
     wish: Wish
     basis: Basis
     missing: str | None
+    unread: tuple[str, ...]
     recorded: bool

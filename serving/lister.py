@@ -85,8 +85,9 @@ class Lister:
         options, wish = options_of(ask, live, as_of_us, self._mixing), kinds.wish_of(ask, live)
         # Of this moment, as the rest: by the time that the list is made there may be other statistics and item states.
         basis = Basis.of(ask, live, as_of_us)
+        lacking = (missing, _unread(live))
         deadline.lap("rules")
-        return Inputs(live, history, statistics, as_of_us, options, wish, basis, missing, recorded), stored.digest
+        return Inputs(live, history, statistics, as_of_us, options, wish, basis, *lacking, recorded), stored.digest
 
     async def make(self, ask: Ask, inputs: Inputs, deadline: Deadline) -> tuple[Listed, Basis | None]:
         """Return a list from its inputs, and what it was made from; None where more went into it than that tells."""
@@ -156,7 +157,7 @@ class Lister:
         live, had = inputs.live, () if inputs.options.include_seen else inputs.history.seen_item_ids
         full = kinds.with_catalogue(items, ask, had, self._current.states, inputs.as_of_us)
         own = None if ranked is None else ranked.fallback_reason[0]
-        reasons = (inputs.missing, late, *_missing_state(live), inputs.wish.unknown, own)
+        reasons = (inputs.missing, late, *inputs.unread, inputs.wish.unknown, own)
         listed = Listed.of(
             full,
             live.version,
@@ -196,18 +197,12 @@ def _popular(inputs: Inputs) -> Recommendations:
     return model.popular(model.encode([inputs.history]), inputs.statistics, inputs.options)
 
 
-def _missing_state(live: LiveModel) -> tuple[str | None, ...]:
-    """Return why live state could not be used, where it never came."""
-    return (
-        None if live.items.loaded else fallback.ITEM_STATES_UNAVAILABLE,
-        _missing_statistics(live),
-    )
-
-
-def _missing_statistics(live: LiveModel) -> str | None:
+def _unread(live: LiveModel) -> tuple[str, ...]:
+    """Return which live state cannot be used now, as reasons."""
+    reasons = () if live.items.loaded else (fallback.ITEM_STATES_UNAVAILABLE,)
     if live.statistics.other_weights:
-        return fallback.STATISTICS_OF_OTHER_WEIGHTS
-    return None if live.statistics.loaded else fallback.STATISTICS_UNAVAILABLE
+        return (*reasons, fallback.STATISTICS_OF_OTHER_WEIGHTS)
+    return reasons if live.statistics.loaded else (*reasons, fallback.STATISTICS_UNAVAILABLE)
 
 
 def _made_from(inputs: Inputs, *, in_full: bool) -> dict[str, Any]:

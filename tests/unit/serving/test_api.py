@@ -164,6 +164,21 @@ def test_a_version_loaded_without_postgres_says_what_is_missing_until_it_is_ther
     assert run(served, use) == ["item_states_unavailable", "statistics_unavailable", "no_history"]
 
 
+def test_a_list_says_what_was_missing_when_it_was_begun(served: Bench) -> None:
+    async def use(client: httpx.AsyncClient) -> Any:
+        async with served.turns.busy:
+            asked = asyncio.create_task(client.post("/api/v1/recommend", json={}))
+            while not served.turns._waiting:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0)
+            served.store.away = False
+            await served.parts.keeper.refresh_items()
+            await served.parts.keeper.refresh_statistics()
+        return (await asked).json()["fallback_reason"]
+
+    served.store.away = True
+    assert run(served, use) == "item_states_unavailable"
+
+
 def test_where_events_are_weighed_otherwise_than_in_training_lists_say_so(served: Bench) -> None:
     async def use(client: httpx.AsyncClient) -> Any:
         await served.parts.keeper.refresh_statistics()
