@@ -106,7 +106,7 @@ class Options:
     fill
         Whether a list that retrieval leaves short is filled up with any eligible items.
     fresh_share
-        At least this share of the places goes to items without a history, 0 to 1, where there are some.
+        At least this share of the places goes to items that nobody has acted on yet, 0 to 1, where there are some.
     diversity
         How much a list avoids items that are like those above them, 0 (not at all) to 1.
     """

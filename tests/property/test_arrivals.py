@@ -1,5 +1,6 @@
 """Items without a history: they stand in lists by their texts, whether a bundle was made with them or took them up."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -14,9 +15,11 @@ from features.contracts.facts import ItemFacts
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options, Profiles
 from features.contracts.ragged import offsets_of
+from features.contracts.statistics import ItemStatistics
 from tests.support.synthetic import N_GROUPS, make_texts, trained, trained_on_texts
 from training.bundle.arrivals import Arrivals, grown
 from training.bundle.content import content_columns, content_features
+from training.bundle.exploration import places_of, with_fresh
 from training.bundle.fresh import merged
 from training.bundle.likeness import similar_items
 from training.bundle.parts import Parts
@@ -218,6 +221,52 @@ def test_exploration_keeps_its_share_of_places() -> None:
     assert (new.sum(axis=1) >= 4).all()
     assert (explored.items[:, 0] == plain.items[:, 0]).all()
     assert all(len(set(row)) == 20 for row in explored.items.tolist())
+
+
+@given(
+    st.integers(1, 12).flatmap(lambda n: st.lists(st.booleans(), min_size=n, max_size=n)),
+    st.integers(0, 12),
+    st.floats(0, 1),
+)
+def test_a_list_of_any_size_gets_its_share_of_fresh_places(fresh: list[bool], size: int, share: float) -> None:
+    scores, is_fresh = -np.arange(len(fresh), dtype=np.float64), np.array(fresh)
+    order = np.arange(min(size, len(fresh)))
+    found = with_fresh(order, scores, is_fresh, share)
+    assert len(set(found.tolist())) == len(found) == len(order)
+    assert is_fresh[found].sum() >= min(places_of(share, len(order)), is_fresh.sum())
+
+
+NOBODY = profiles_of([[]], 1)
+
+
+def met_since(parts: Parts, item: int) -> ItemStatistics:
+    """Return statistics in which an item is what everybody likes of late."""
+    state = parts.state.at(parts.closed_at_us, has_clock=parts.has_clock)
+    for counts in (state.count, state.decayed, state.seen):
+        counts[item] = 3 * counts.max() + 3
+    return state
+
+
+def test_an_item_that_has_become_popular_since_training_stands_among_candidates_as_in_the_feed() -> None:
+    _, parts = trained_on_texts()
+    risen = int(parts.fresh[0])
+    statistics, recommender = met_since(parts, risen), parts.recommender()
+    feed = recommender.recommend(NOBODY, statistics, parts.closed_at_us, Options(k=20))
+    assert feed.items[0, 0] == risen
+    own = Options(k=20, candidates=feed.items[0])
+    assert recommender.recommend(NOBODY, statistics, parts.closed_at_us, own).items[0, 0] == risen
+
+
+@pytest.mark.parametrize("users", [lambda _: NOBODY, fans])
+def test_exploration_shows_what_nobody_acted_on_however_many_places_are_wanted(
+    users: Callable[[Parts], Profiles],
+) -> None:
+    parts = grown(trained_on_texts()[1], some_arrivals(trained_on_texts()[1], 60))
+    profiles = users(parts)
+    statistics = met_since(parts, int(parts.fresh[0]))
+    options = Options(k=40, fresh_share=0.5)
+    explored = parts.recommender().recommend(profiles, statistics, parts.closed_at_us, options)
+    assert (np.isin(explored.items, parts.fresh[1:]).sum(axis=1) >= 20).all()
 
 
 def test_text_columns_equal_brute_force() -> None:

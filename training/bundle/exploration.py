@@ -6,6 +6,11 @@ import numpy.typing as npt
 Places = npt.NDArray[np.int64]
 
 
+def places_of(share: float, k: int) -> int:
+    """Return how many of k places a share of them is, rounded up."""
+    return int(np.ceil(share * k - 1e-9))
+
+
 def with_fresh(order: Places, scores: npt.NDArray[np.float64], fresh: npt.NDArray[np.bool_], share: float) -> Places:
     """Return a list of the same length in which at least a share of the places, rounded up, goes to fresh candidates.
 
@@ -26,7 +31,7 @@ def with_fresh(order: Places, scores: npt.NDArray[np.float64], fresh: npt.NDArra
     """
     best = np.argsort(-scores, kind="stable")
     others = best[fresh[best] & ~np.isin(best, order)]
-    missing = others[: max(int(np.ceil(share * len(order) - 1e-9)) - int(fresh[order].sum()), 0)]
+    missing = others[: max(places_of(share, len(order)) - int(fresh[order].sum()), 0)]
     if not len(missing):
         return order
     last = np.flatnonzero(~fresh[order])[-len(missing) :]
@@ -34,7 +39,9 @@ def with_fresh(order: Places, scores: npt.NDArray[np.float64], fresh: npt.NDArra
 
 
 def spread(order: Places, more: Places) -> Places:
-    """Return a list into which further places are put, evenly spaced and none of them first."""
+    """Return a list into which further places are put, evenly spaced and none of them first if there are others."""
+    if not len(order):
+        return more
     size = len(order) + len(more)
     at = np.ceil(np.arange(1, len(more) + 1) * size / (len(more) + 1)).astype(np.int64)
     merged = np.empty(size, dtype=np.int64)

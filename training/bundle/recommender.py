@@ -19,7 +19,7 @@ from features.vectorize import user_row, vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
 from training.bundle.content import NEAR_DISLIKED, Content, nearness_to_disliked
 from training.bundle.diversity import Likeness, diversify
-from training.bundle.exploration import with_fresh
+from training.bundle.exploration import places_of, with_fresh
 from training.bundle.foldin import FoldIn
 from training.bundle.fresh import forget_history, merged, own_scores, placed
 from training.bundle.fusion import order_scores
@@ -229,7 +229,7 @@ class Recommender:
     def _one(self, ask: "_Ask") -> tuple["_List", Trace]:
         options, cold = ask.options, not (ask.who.weight > 0).any()
         found, reason = self._found(ask, cold=cold)
-        order = self._order(found.candidates, found.scores, options)
+        order = self._order(ask, found.candidates, found.scores)
         items, picked = found.candidates[order], found.scores[order].astype(np.float32)
         ranked = _List(items, picked, best_sources(found.ranks[order]), self._because(ask.who, items), reason)
         if options.fill and len(items) < options.k:
@@ -269,9 +269,13 @@ class Recommender:
         return self.plan.dislike > 0 and self.content is not None and bool((user.weight < 0).any())
 
     def _retrieve_known(self, ask: "_Ask") -> Candidates:
-        if ask.options.candidates is not None and self._offers_fresh:
-            ask = replace(ask, blocked=ask.blocked | self.is_fresh)
-        return self._retrieve(ask, by_text=False)
+        """Return what all sources but those by texts propose; of a caller's own candidates, all with a history."""
+        found = self._retrieve(ask, by_text=False)
+        if ask.options.candidates is None or not self._offers_fresh:
+            return found
+        # An item that had no history has one by now if another source knows it.
+        known = ~self.is_fresh[found.items] | ~np.isnan(found.ranks).all(axis=1)
+        return Candidates(found.items[known], found.ranks[known], found.relative[known])
 
     def _ordered(self, ask: "_Ask", found: Candidates, order_by: str) -> Trace:
         """Return candidates with a history as ranker, source or ranks score them."""
@@ -330,6 +334,10 @@ class Recommender:
         """Return what one kind of source proposes: those that read texts, items without a history alone."""
         budgets, blocked = self._budgets[by_text], ask.blocked | ~self.is_fresh if by_text else ask.blocked
         if ask.options.candidates is None:
+            if by_text and ask.options.fresh_share:  # what is to be shown must be found, beside what has been met since
+                met = int((ask.view.statistics.seen[self.fresh] > 0).sum())
+                least = places_of(ask.options.fresh_share, ask.options.k) + met
+                budgets = [max(budget, least) if budget else 0 for budget in budgets]
             return retrieve(self.sources, budgets, ask.who, ask.view, blocked)
         wanted = np.unique(ask.options.candidates)
         wanted = wanted[~blocked[wanted]]
@@ -374,14 +382,18 @@ class Recommender:
         return order_scores(found.ranks, order_by)
 
     def _order(
-        self, items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64], options: Options
+        self, ask: "_Ask", items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.int64]:
         """Return the places of the list among the candidates: by score, and what was asked for beside it."""
+        options = ask.options
         if options.diversity > 0:
             order = diversify(items, scores, self.likeness, options.k, options.diversity)
         else:
             order = np.argsort(-scores, kind="stable")[: options.k]
-        return with_fresh(order, scores, self.is_fresh[items], options.fresh_share) if options.fresh_share else order
+        if not options.fresh_share:
+            return order
+        unmet = self.is_fresh[items] & (ask.view.statistics.seen[items] == 0)
+        return with_fresh(order, scores, unmet, options.fresh_share)
 
     def _because(self, user: User, items: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return for each item the liked item of the history whose neighbour it is most, `MISSING` where none."""
