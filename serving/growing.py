@@ -16,7 +16,7 @@ from features.text_store import TextRows
 from serving.item_states import ItemStates
 from serving.live import Current, LiveModel, warm
 from serving.seams import Model
-from serving.texts import Texts, rows_of
+from serving.texts import Segment, Texts, rows_of
 from training.bundle.arrivals import Arrivals
 
 log = structlog.get_logger(__name__)
@@ -104,15 +104,16 @@ def _arrivals(arrived: TextRows, states: ItemStates) -> Arrivals:
 def _arrived(live: LiveModel, texts: Texts, states: ItemStates) -> TextRows:
     """Return the texts of all items that arrived: those that the model has already, and after them those that are new.
 
-    New ones are items that exist, and whose state has been read.
+    New ones are items that exist, whose state has been read, and that have a text, as in training: without one nothing
+    tells who could like them.
     """
     known = live.model.items
     before = known.external(np.arange(len(live.served.model.items), len(known)))
     new = [
         item_id
         for segment in texts.newer
-        for item_id, alive in zip(segment.rows.item_ids, segment.alive.tolist(), strict=True)
-        if alive and item_id not in known and _exists(states, item_id)
+        for item_id in _told(segment)
+        if item_id not in known and _exists(states, item_id)
     ]
     if not before and not new:
         return TextRows.empty()
@@ -122,6 +123,12 @@ def _arrived(live: LiveModel, texts: Texts, states: ItemStates) -> TextRows:
             f"texts of {len(before)} items that arrived are no longer all among those that are followed"
         )
     return found
+
+
+def _told(segment: Segment) -> list[str]:
+    """Return the items of a segment that have a text, by which they are current."""
+    told = segment.alive & segment.rows.vectors.any(axis=1)
+    return [segment.rows.item_ids[row] for row in np.flatnonzero(told).tolist()]
 
 
 def _exists(states: ItemStates, item_id: str) -> bool:

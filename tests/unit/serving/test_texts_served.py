@@ -307,10 +307,11 @@ def test_a_like_of_what_arrived_counts_and_it_stays_away_then(served: Bench) -> 
     run(served, use)
 
 
-def test_only_what_exists_and_whose_state_is_known_arrives(served: Bench) -> None:
+def test_only_what_exists_has_a_text_and_whose_state_is_known_arrives(served: Bench) -> None:
     async def use(client: httpx.AsyncClient) -> None:
-        served.texts.embed(encoder_of(), {"unheard": text_of(5)})
+        served.texts.embed(encoder_of(), {"unheard": text_of(5), "mute": Document()})
         publish(served, gone=6)
+        served.store.states.append(state_of("mute", Document()))
         served.store.states.append(state_of("gone", text_of(6), hidden=True, deleted=True))
         await refresh(served)
         assert (await client.get("/model/info")).json()["arrivals"] == 0
