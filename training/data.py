@@ -20,8 +20,8 @@ VIRTUAL_SPAN_US: Final = 180 * DAY_US
 SHORTEST_SPAN_US: Final = 7 * DAY_US
 BUCKETS_PER_BACKTEST: Final = 1000
 
-_NOT_GIVEN: Final = (np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.float32))
-"""Stand for the columns `strong` and `repeat`, and `rating`, until they are filled."""
+_NOT_GIVEN: Final = (np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64))
+"""Stand for the columns `strong` and `repeat`, `rating`, and `passed_over`, until they are filled."""
 
 Rows = npt.NDArray[np.int64]
 """Row numbers of `Interactions`, ascending."""
@@ -54,6 +54,9 @@ class Interactions:
     repeat
         bool (n,), whether the user did the same action on the item before, by (known_at, event_id), be it in rows that
         were taken away since; False for all where not given.
+    passed_over
+        int64 (n,), how many newer rows of the same user were left out for their items (`in_items_of`): profiles count
+        them, as servers do, whose limit holds for all that a user did. 0 where not given, and for rows taken of these.
     earlier
         What items had met before the first row, at a bucket edge not after it: rows that were taken away since, or left
         out. None where the rows are all that ever were.
@@ -71,6 +74,7 @@ class Interactions:
     strong: npt.NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN[0])
     rating: npt.NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN[1])
     repeat: npt.NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN[0])
+    passed_over: Rows = field(default_factory=lambda: _NOT_GIVEN[2])
     earlier: StatisticsRows | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +84,8 @@ class Interactions:
                 object.__setattr__(self, name, np.zeros(len(self), dtype=np.bool_))
         if self.rating is _NOT_GIVEN[1]:
             object.__setattr__(self, "rating", np.full(len(self), np.nan, dtype=np.float32))
+        if self.passed_over is _NOT_GIVEN[2]:
+            object.__setattr__(self, "passed_over", np.zeros(len(self), dtype=np.int64))
 
     def __len__(self) -> int:
         """Return the number of interactions."""
@@ -97,6 +103,7 @@ class Interactions:
             strong=self.strong[rows],
             rating=self.rating[rows],
             repeat=self.repeat[rows],
+            passed_over=_NOT_GIVEN[2],
         )
 
     def with_items_of_rows(self) -> "Interactions":
@@ -168,14 +175,15 @@ class Interactions:
         recent = np.minimum(counts, limit)
         ends = offsets_of(recent)
         newest = np.repeat(offsets[users + 1] - 1 + ends[:-1], recent) - np.arange(ends[-1])
-        rows = order[newest]
-        owner = np.repeat(np.arange(len(users)), recent)
+        rows, owner = order[newest], np.repeat(np.arange(len(users)), recent)
+        within = np.arange(ends[-1]) - ends[owner] + self.passed_over[rows] < limit
+        rows, owner = rows[within], owner[within]
         seen_owner, seen_rows = entries_of(offsets, users)
         seen = np.unique(seen_owner * len(self.items) + self.item[order[seen_rows]])
         seen_owner, seen_item = seen // max(len(self.items), 1), seen % max(len(self.items), 1)
         return Profiles(
             user_ids=tuple(self.users.external(users)),
-            offsets=ends,
+            offsets=offsets_of(np.bincount(owner, minlength=len(users))),
             item=self.item[rows],
             weight=taken_back(owner * len(self.items) + self.item[rows], self.weight[rows]),
             at_us=self.at_us[rows],

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING, IdMap
+from features.contracts.ragged import offsets_of
 from features.contracts.statistics import DAY_US, bucket_edge
 from features.contracts.weights import ActionWeights
 from training.data import Interactions
@@ -97,10 +98,17 @@ def read_by(loaded: Loaded, weights: ActionWeights) -> Interactions:
 
 
 def in_items_of(interactions: Interactions, items: IdMap) -> Interactions:
-    """Return the rows whose item a bundle holds, in its internal indices."""
+    """Return the rows whose item a bundle holds, in its internal indices; others count towards a profile's limit."""
     position = items.index_or_missing(interactions.items.external(np.arange(len(interactions.items))))
-    kept = interactions.take(np.flatnonzero(position[interactions.item] != MISSING))
-    return replace(kept, items=items, item=position[kept.item])
+    rows = np.flatnonzero(position[interactions.item] != MISSING)
+    kept, passed_over = interactions.take(rows), interactions.passed_over[rows]
+    if len(kept) < len(interactions):
+        order, offsets = interactions.by_user
+        missed = offsets_of(position[interactions.item[order]] == MISSING)
+        newer = np.empty(len(order), dtype=np.int64)
+        newer[order] = missed[offsets[interactions.user[order] + 1]] - missed[1:]
+        passed_over = passed_over + newer[rows]
+    return replace(kept, items=items, item=position[kept.item], passed_over=passed_over)
 
 
 def _users_with_labels(interactions: Interactions, start_us: int, include_seen: bool) -> int:  # noqa: FBT001

@@ -1,13 +1,18 @@
 """Where the judging window begins: wide enough for the users that are wanted, at most a quarter of the data."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from features.contracts.ids import IdMap
+from features.contracts.profiles import UserHistory
 from features.contracts.statistics import DAY_US
 from tests.support.synthetic import make_interactions
-from training.judging import judged_after, judging_start
+from tests.support.tiny_bundle import write_tiny_bundle
+from training.bundle.read import open_bundle
+from training.judging import in_items_of, judged_after, judging_start
 
 EVENTS = make_interactions(n_users=300)
 SPAN_US = int(EVENTS.at_us[-1]) + 1 - int(EVENTS.at_us[0])
@@ -61,3 +66,25 @@ def test_a_bundle_reads_histories_by_its_own_weights_and_is_judged_on_the_same_l
     np.testing.assert_array_equal(judged.users, same.users)
     for labels, expected in zip(judged.labels, same.labels, strict=True):
         np.testing.assert_array_equal(labels, expected)
+
+
+def test_a_history_is_cut_to_its_latest_events_before_a_bundle_leaves_out_what_it_lacks_as_servers_cut_it(
+    tmp_path: Path,
+) -> None:
+    bundle = open_bundle(tmp_path, write_tiny_bundle(tmp_path, n_items=30))  # EVENTS are of 80
+    plan = msgspec.structs.replace(bundle.manifest.plan, history_limit=5)
+    short = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, plan=plan))
+    users, (order, offsets) = np.array([7, 3, 250]), EVENTS.by_user
+    histories = []
+    for user in users.tolist():
+        items = EVENTS.items.external(EVENTS.item[order[offsets[user] : offsets[user + 1]][::-1]])
+        told = ["view"] * len(items), [np.nan] * len(items), [0] * len(items)
+        histories.append(UserHistory(f"u{user}", items, items, *told, seen_item_ids=items))
+    served = short.encode(histories)
+    assert len(served.item) < 15
+
+    own = in_items_of(EVENTS, bundle.items).profiles(users, 5)
+
+    np.testing.assert_array_equal(own.offsets, served.offsets)
+    np.testing.assert_array_equal(own.item, served.item)
+    np.testing.assert_array_equal(own.seen_item, served.seen_item)
