@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from features.contracts.columns import ATTRIBUTES, ITEM, PUBLISHED_AT, TITLE
+from features.contracts.columns import ATTRIBUTES, FIRST_KNOWN_AT, ITEM, PUBLISHED_AT, TITLE
 from features.contracts.facts import ItemFacts
 from features.contracts.ids import MISSING, IdMap
 from features.facts_of import (
@@ -54,15 +54,27 @@ def load_facts(path: Path | None, items: IdMap) -> ItemFacts:
 
 
 def published_after(path: Path | None, items: IdMap, at_us: int) -> npt.NDArray[np.bool_]:
-    """Return of which items a parquet file says that they were published after a time, bool (len(items),)."""
+    """Return of which items a parquet file says that they came after a time, bool (len(items),).
+
+    They were published after it, or the catalogue came to know them after it. Where the catalogue itself began later,
+    those that it began with may have been there for long: its beginning tells nothing of them. Both columns may be
+    missing.
+    """
     late = np.zeros(len(items), dtype=bool)
-    frame = None if path is None else read_items(path)
-    if frame is None or PUBLISHED_AT not in frame:
+    if path is None:
         return late
-    published = pd.to_datetime(frame[PUBLISHED_AT], utc=True).to_numpy(dtype="datetime64[us]")
+    frame, start = read_items(path), np.datetime64(at_us, "us")
+    published, known = _times(frame, PUBLISHED_AT), _times(frame, FIRST_KNOWN_AT)
+    begun = np.fmax(start, np.fmin.reduce(known, initial=np.datetime64("NaT", "us")))
     rows = items.index_or_missing(frame[ITEM].astype(str))
-    late[rows[(rows != MISSING) & (published > np.datetime64(at_us, "us"))]] = True
+    late[rows[(rows != MISSING) & ((published > start) | (known > begun))]] = True
     return late
+
+
+def _times(frame: pd.DataFrame, name: str) -> npt.NDArray[np.datetime64]:
+    """Return a column of times, NaT where it tells none."""
+    told = frame[name] if name in frame else pd.Series(pd.NaT, frame.index)
+    return pd.to_datetime(told, utc=True).to_numpy(dtype="datetime64[us]")
 
 
 def _attributes(frame: pd.DataFrame) -> pd.DataFrame:

@@ -46,6 +46,7 @@ ITEMS: Final = pa.schema(
         ("attributes", pa.string()),
         ("published_at", pa.timestamp("us", tz="UTC")),
         ("deleted", pa.bool_()),
+        ("first_known_at", pa.timestamp("us", tz="UTC")),
     ]
 )
 ITEMS_FILE: Final = "items.parquet"

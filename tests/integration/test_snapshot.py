@@ -90,6 +90,7 @@ def test_items_are_as_they_were_known(settings: Settings, tmp_path: Path) -> Non
     assert list(after["categories"]) == ["x"]
     assert after["attributes"] == '{"year": 1999}'
     assert after["published_at"] == datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert before["first_known_at"] == after["first_known_at"] == START + timedelta(minutes=1)
 
 
 def test_a_range_is_half_open(settings: Settings, tmp_path: Path) -> None:

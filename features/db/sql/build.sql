@@ -24,11 +24,13 @@ FROM interactions
 WHERE item_id IS NOT NULL AND known_at >= :since AND known_at < :until;
 
 -- name: snapshot_items(until)
--- Each item as its versions known before an instant say, deleted ones too: histories name them.
+-- Each item as its versions known before an instant say, deleted ones too: histories name them. And when the first of
+-- them became known.
 SELECT merged.item_id, said.title, said.text, said.categories, said.attributes::text, said.published_at,
-    said.deleted
+    said.deleted, merged.first_known_at
 FROM (
-    SELECT item_id, merged_versions(partial, fields ORDER BY occurred_at, event_id) AS fields
+    SELECT item_id, min(known_at) AS first_known_at,
+        merged_versions(partial, fields ORDER BY occurred_at, event_id) AS fields
     FROM item_versions
     WHERE known_at < :until
     GROUP BY item_id

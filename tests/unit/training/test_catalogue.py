@@ -70,4 +70,23 @@ def test_items_are_published_after_a_time_where_the_file_says_so(tmp_path: Path)
     path = written(tmp_path, published_at=times)
     assert published_after(path, ITEMS, at_us).tolist() == [False, False, True, False]
     assert not published_after(None, ITEMS, at_us).any()
+    assert not published_after(written(tmp_path, published_at=[None] * 4), ITEMS, at_us).any()
     assert not published_after(written(tmp_path, title=["a", "b", "c", "d"]), ITEMS, at_us).any()
+
+
+@pytest.mark.parametrize(
+    ("first_known", "late"),
+    [
+        (["2026-01-03", "2026-01-01", "2026-01-04", "2026-01-02"], "bc"),
+        # The catalogue was imported as a whole, and "b" came later: what was there before the import nothing tells.
+        (["2026-01-03", "2026-01-03", "2026-01-04", "2026-01-03"], "b"),
+    ],
+)
+def test_items_that_the_catalogue_did_not_know_at_a_time_came_after_it_whatever_they_say_of_themselves(
+    tmp_path: Path, first_known: list[str], late: str
+) -> None:
+    times = pd.to_datetime(pd.Series(first_known), utc=True)
+    published = pd.to_datetime(pd.Series([None, None, "1995-01-01", None]), utc=True)
+    path = written(tmp_path, published_at=published, first_known_at=times)
+    found = published_after(path, ITEMS, to_us(datetime(2026, 1, 2, tzinfo=UTC)))
+    assert [item for item, after in zip("abc", found.tolist(), strict=False) if after] == list(late)
