@@ -57,7 +57,7 @@ def diff_of(
     both = (found[0], found[1])
     exposure = exposure_of(sides, both, Items(together, catalogue, ItemPopularity.of(known)), seed)
     progress("judging on what neither was fitted on")
-    verdicts = judge(sides, together, data.loaded, seed)
+    verdicts = judge(sides, together, data.loaded, data.items_file, seed)
     progress("time of one list")
     speed = measure(sides, (histories[0], histories[1]), sample.users, as_of_us, K)
     lists = (together.lists(both[0], 0), together.lists(both[1], 1))

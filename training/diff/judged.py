@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING
+from training.catalogue import published_after
 from training.diff.sides import Lists, Side, Together
 from training.evaluation.judged import Judged
 from training.evaluation.methods import K
@@ -57,7 +59,7 @@ class Verdicts:
     why_not: str = ""
 
 
-def judge(sides: tuple[Side, Side], together: Together, loaded: Loaded, seed: int) -> Verdicts:
+def judge(sides: tuple[Side, Side], together: Together, loaded: Loaded, items_file: Path, seed: int) -> Verdicts:
     """Return how both versions do on what came after the training data of either.
 
     Parameters
@@ -66,6 +68,8 @@ def judge(sides: tuple[Side, Side], together: Together, loaded: Loaded, seed: in
         The two versions, and their items.
     loaded
         Each side reads histories by its own weights; what was liked is told by the data's, for both alike.
+    items_file
+        The catalogue: what came into it after both were fitted is shown by neither, as in the gate.
     seed
         Of the users drawn where there are more than `MOST_USERS`, and of the intervals.
     """
@@ -87,7 +91,9 @@ def judge(sides: tuple[Side, Side], together: Together, loaded: Loaded, seed: in
     lists = []
     for number, side in enumerate(sides):
         read, items = read_by(loaded, side.bundle.parts.weights), side.bundle.items
-        own = _some(judged_after(interactions, start_us, items, include_seen=include_seen, read=read), seed)
+        came = published_after(items_file, items, start_us)
+        everyone = judged_after(interactions, start_us, items, include_seen=include_seen, read=read, later=came)
+        own = _some(everyone, seed)
         found = recommend_all(side.bundle.recommender, own.history, own.users, own.as_of_us, own.options(K))
         lists.append(together.lists(found, number))
     first, second = (per_user(found, judged.labels) for found in lists)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -125,6 +126,19 @@ def test_no_window_is_left_where_one_was_fitted_on_everything(
     assert "version 3 was fitted on data up to" in found.verdicts.why_not
     page = render(page_of(found))
     assert "no window is left that neither version was fitted on" in page
+
+
+def test_what_came_into_the_catalogue_after_both_is_shown_by_neither(
+    data: Data, sides: tuple[Side, Side], tmp_path: Path
+) -> None:
+    at_us, new = data.loaded.interactions.at_us, data.loaded.interactions.item < 20
+    came = data.loaded.take(np.flatnonzero((at_us >= CUT_US) == new))  # nobody had met these, and then only these
+    published = pd.to_datetime([CUT_US + DAY_US] * 20, unit="us", utc=True)
+    listed = {"item_id": came.interactions.items.external(np.arange(20)), "published_at": published}
+    pd.DataFrame(listed).to_parquet(file := tmp_path / "items.parquet")
+    shown, hidden = (diff_of(sides, Data(came, path, ""), users=12).verdicts for path in (data.items_file, file))
+    assert max(one.second.mean for one in shown.metrics) > 0
+    assert {side.mean for one in hidden.metrics for side in (one.first, one.second)} == {0.0}
 
 
 def test_the_page_escapes_titles_names_no_user_and_loads_nothing(diff: Diff, data: Data) -> None:
