@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from features.contracts.batch import ANNOUNCED, LISTS, RUN, SUCCESS, BatchDone, BatchRun, part_name
 from features.contracts.columns import USER
 from features.contracts.errors import ContractError
+from features.contracts.parts import GONE
 from training.steps.folders import fresh_folder
 from training.steps.state import write_atomically
 
@@ -109,6 +110,11 @@ class BatchFolder:
     def not_shown(self) -> list[str] | None:
         """Return the ids of items that may not be shown; None where none, or an earlier version, began."""
         return self._read(_NOT_SHOWN, list[str])
+
+    @property
+    def has_inputs(self) -> bool:
+        """Return whether all is there that lists are made from, as this version writes it."""
+        return self.not_shown() is not None and (self.inputs / GONE).is_dir()
 
     def drop_inputs(self) -> None:
         """Remove what was scored."""

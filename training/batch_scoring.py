@@ -18,14 +18,15 @@ from features.build.replay import replay_statistics
 from features.contracts.batch import BatchRun
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.ids import MISSING, IdMap
-from features.contracts.parts import part_of
-from features.contracts.profiles import Options
+from features.contracts.parts import GONE, part_of
+from features.contracts.profiles import Options, Profiles
+from features.contracts.ragged import entries_of, offsets_of
 from features.contracts.statistics import ItemStatistics, bucket_edge
 from features.contracts.times import to_us
 from training.bundle.bundle import Bundle
 from training.bundle.result import FILL
 from training.data import Interactions
-from training.frames import load_snapshot
+from training.frames import load_snapshot, read_frame
 from training.judging import in_items_of
 
 _AT_ONCE: Final = 100
@@ -47,12 +48,19 @@ SCHEMA: Final = pa.schema(
 class Population:
     """Who is scored, and what was known of them: users may be ids that no event has.
 
-    `number` are the users' internal indices in `history`, int32 (n_users,).
+    Attributes
+    ----------
+    number
+        The users' internal indices in `history`, int32 (n_users,).
+    gone
+        Items that they had before, which retention has taken out of `history`: those of the user of index u are
+        `gone[1][gone[0][u] : gone[0][u + 1]]`, int32.
     """
 
     users: Sequence[str]
     number: npt.NDArray[np.int32]
     history: Interactions
+    gone: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 
     @classmethod
     def of(cls, snapshot: Path, bundle: Bundle, users: Sequence[str] | None) -> Self:
@@ -61,7 +69,19 @@ class Population:
         known = loaded.users.external(np.arange(len(loaded.users)))
         everyone = loaded.users if users is None else IdMap(list(dict.fromkeys([*known, *users])))
         wanted = known if users is None else users
-        return cls(wanted, everyone.index(wanted), in_items_of(replace(loaded, users=everyone), bundle.items))
+        history = in_items_of(replace(loaded, users=everyone), bundle.items)
+        gone = read_frame(snapshot / GONE)
+        user, item = everyone.index_or_missing(gone[USER]), bundle.items.index_or_missing(gone[ITEM])
+        rows = np.flatnonzero((user != MISSING) & (item != MISSING))
+        rows = rows[np.argsort(user[rows], kind="stable")]
+        offsets = offsets_of(np.bincount(user[rows], minlength=len(everyone)))
+        return cls(wanted, everyone.index(wanted), history, (offsets, item[rows]))
+
+    def profiles(self, places: npt.NDArray[np.intp], limit: int) -> Profiles:
+        """Return the profiles of some users, by their places: the latest `limit` events of each, all that was seen."""
+        users, (offsets, item) = self.number[places], self.gone
+        owner, rows = entries_of(offsets, users)
+        return self.history.profiles(users, limit).with_seen(owner, item[rows])
 
     def cut(self, run: BatchRun) -> list[npt.NDArray[np.intp]]:
         """Return the places of each part's users among all, in their order."""
@@ -111,7 +131,7 @@ class Scorer(AbstractContextManager["Scorer"]):
     def _rows(self, places: npt.NDArray[np.intp]) -> pa.Table:
         ids = [self._population.users[place] for place in places]
         recommender = self._bundle.recommender
-        profiles = self._population.history.profiles(self._population.number[places], recommender.plan.history_limit)
+        profiles = self._population.profiles(places, recommender.plan.history_limit)
         flat = recommender.recommend(profiles, self._statistics, self._as_of_us, self._options).flat(
             self._bundle.source_names
         )

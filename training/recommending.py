@@ -139,15 +139,15 @@ def recommend_batch(
             return done
     _refuse_another_secret(settings)
     as_of = asked.as_of or (now if begun is None else begun.as_of)
-    if begun is not None and (folder.not_shown() is None or begun.by_id != (asked.users is None)):
-        # An earlier version began it: its list of hidden items could be read in two ways, or its parts moved with every
-        # user who was erased meanwhile.
+    if begun is not None and (not folder.has_inputs or begun.by_id != (asked.users is None)):
+        # An earlier version began it: its list of hidden items could be read in two ways, what retention had deleted
+        # was not in it, or its parts moved with every user who was erased meanwhile.
         folder.clear()
         begun = None
     if begun is None:
         remember_folder(settings.work_dir, folder.path)
         progress("copying what is known from Postgres")
-        write_snapshot(settings, folder.fresh_inputs(), to_us(as_of))
+        write_snapshot(settings, folder.fresh_inputs(), to_us(as_of), gone=True)
         folder.note_not_shown(items_not_shown(settings, as_of))
     with tempfile.TemporaryDirectory(prefix="marquee-recommend-") as downloaded:
         bundle = open_bundle(registry.download(version.version, Path(downloaded)), str(version.digest))

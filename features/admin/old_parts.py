@@ -9,7 +9,7 @@ from features.admin.part_rewriting import rewrite, why_unread
 from features.admin.walking import files_below, part_folders, trouble
 from features.contracts.columns import OCCURRED_AT
 from features.contracts.errors import ContractError
-from features.contracts.parts import whole
+from features.contracts.parts import FOLDER, whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,9 +51,11 @@ def _without_older(part: Path, before: datetime, at: datetime | None, notes: lis
 
 
 def _parts(work_dir: Path) -> tuple[list[Path], list[str]]:
-    """Return all parts of whole snapshots, and what others lack: one may be in the making."""
+    """Return all parts of interactions of whole snapshots, and what others lack: one may be in the making."""
     parts, notes = list[Path](), list[str]()
     for folder in part_folders(files_below([work_dir], notes)):
+        if folder.name != FOLDER:
+            continue
         try:
             parts += whole(folder)
         except ContractError as error:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from features.contracts.parts import FOLDER, parts_in
+from features.contracts.parts import FOLDER, GONE, parts_in
 
 
 def is_folder(path: Path, broken: list[str]) -> bool:
@@ -33,7 +33,7 @@ def part_folders(files: Iterable[Path]) -> Iterator[Path]:
     """Yield those folders of some files that are a snapshot's, of parts by user, in order."""
     names: dict[Path, list[str]] = {}
     for file in files:
-        if file.parent.name == FOLDER:
+        if file.parent.name in {FOLDER, GONE}:
             names.setdefault(file.parent, []).append(file.name)
     return (folder for folder in sorted(names) if parts_in(names[folder]) is not None)
 

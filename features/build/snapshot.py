@@ -13,7 +13,7 @@ from features.build.earlier import EARLIER_FILE, write_earlier
 from features.build.part_files import PartFiles
 from features.build.progress import Progress, read_progress
 from features.contracts.hashes import sha256_of
-from features.contracts.parts import FOLDER
+from features.contracts.parts import FOLDER, GONE
 from features.contracts.statistics import bucket_edge
 from features.contracts.times import EPOCH, from_us, to_us
 from features.contracts.weights import ActionWeights
@@ -37,6 +37,7 @@ OF_EVENTS: Final = (
     ("known_at", pa.timestamp("us", tz="UTC")),
 )
 INTERACTIONS: Final = pa.schema([*OF_EVENTS, ("repeat", pa.bool_())])
+GONE_INTERACTIONS: Final = pa.schema([("user_id", pa.string()), ("item_id", pa.string())])
 ITEMS: Final = pa.schema(
     [
         ("item_id", pa.string()),
@@ -91,7 +92,12 @@ class SnapshotInfo:
 
 
 def write_snapshot(
-    settings: Settings, folder: Path, until_us: int | None = None, since_us: int | None = None
+    settings: Settings,
+    folder: Path,
+    until_us: int | None = None,
+    since_us: int | None = None,
+    *,
+    gone: bool = False,
 ) -> SnapshotInfo:
     """Return what was written: `interactions/` in parts by user, each by (known_at, event_id), and `items.parquet`.
 
@@ -109,6 +115,8 @@ def write_snapshot(
         Only what was known before it, microseconds since 1970 UTC; everything landed so far by default.
     since_us
         Only interactions known at or after it, or up to a bucket before: at or after the edge of its bucket.
+    gone
+        Whether what users had and retention has deleted goes into `gone/`, in parts by user, too.
 
     Raises
     ------
@@ -118,11 +126,12 @@ def write_snapshot(
         If the file of weights breaks its contract.
     """
     said = load_weights(settings.action_weights)
-    (folder / FOLDER).mkdir(exist_ok=True)
+    for name in (FOLDER, GONE) if gone else (FOLDER,):
+        (folder / name).mkdir(exist_ok=True)
     connection = connect(settings, name="snapshot", statement_timeout_s=1_800)
     with connection, database_errors("writing a snapshot"):
         while True:
-            info, erasures = _write(connection, folder, said, until_us, since_us)
+            info, erasures = _write(connection, folder, said, until_us, since_us, gone=gone)
             with connection.transaction():
                 if queries.newest_erasure(connection) == erasures:
                     return info
@@ -130,7 +139,13 @@ def write_snapshot(
 
 
 def _write(
-    connection: Connection, folder: Path, said: SaidWeights, until_us: int | None, since_us: int | None
+    connection: Connection,
+    folder: Path,
+    said: SaidWeights,
+    until_us: int | None,
+    since_us: int | None,
+    *,
+    gone: bool,
 ) -> tuple[SnapshotInfo, int]:
     """Return what was written, and the newest erasure that it knows of."""
     landed_until = landed_before(connection)
@@ -143,14 +158,14 @@ def _write(
         shape, weights = progress.weighed(connection, landed_until, said)
         rows, *times = queries.snapshot_summary(connection, since=since, until=until)
         taken = {"since": since, "until": until}
-        with PartFiles(folder / FOLDER, INTERACTIONS) as parts:
-            for table in tables(connection, queries.snapshot_interactions.sql, taken, INTERACTIONS):
-                parts.write(table)
+        rows_of = _write_parts(connection, queries.snapshot_interactions.sql, taken, INTERACTIONS, folder / FOLDER)
+        if gone:
+            _write_parts(connection, queries.gone_interactions.sql, {}, GONE_INTERACTIONS, folder / GONE)
         items = write_rows(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder / ITEMS_FILE)
         first_known, last_known, first_occurred, last_occurred = (None if at is None else to_us(at) for at in times)
         begins = first_known if since_us is None else to_us(since)
         met = begins is not None and _write_earlier(connection, bucket_edge(begins), progress, folder / EARLIER_FILE)
-    files = [*(f"{FOLDER}/{part}" for part in parts.rows), ITEMS_FILE, *([EARLIER_FILE] if met else [])]
+    files = [*(f"{FOLDER}/{part}" for part in rows_of), ITEMS_FILE, *([EARLIER_FILE] if met else [])]
     info = SnapshotInfo(
         since_us=to_us(since),
         until_us=to_us(until),
@@ -162,10 +177,20 @@ def _write(
         last_occurred_us=last_occurred,
         events=dict(shape.events),
         weights=weights,
-        rows=parts.rows,
+        rows=rows_of,
         sha256={name: sha256_of(folder / name) for name in files},
     )
     return info, erasures
+
+
+def _write_parts(
+    connection: Connection, query: str, parameters: dict[str, datetime], schema: pa.Schema, folder: Path
+) -> dict[str, int]:
+    """Return how many rows of a query each part was given, by the name of its file."""
+    with PartFiles(folder, schema) as parts:
+        for table in tables(connection, query, parameters, schema):
+            parts.write(table)
+    return parts.rows
 
 
 def _write_earlier(connection: Connection, edge_us: int, progress: Progress, file: Path) -> bool:

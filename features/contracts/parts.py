@@ -18,6 +18,8 @@ from features.contracts.errors import ContractError
 
 FOLDER: Final = "interactions"
 """The folder of the parts, within that of a snapshot."""
+GONE: Final = "gone"
+"""The folder, in parts as well, of what users had that no stored interaction tells any more, where it was asked for."""
 LEDGER: Final = "erasures.jsonl"
 PARTS: Final = 32
 """Of a snapshot of 25 million rows, a part holds some 40 MB: rewritten in about a second."""

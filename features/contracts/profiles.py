@@ -1,7 +1,7 @@
 """What is known of users: their histories as a store reads them, and as arrays that the recommender computes with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -72,6 +72,18 @@ class Profiles:
     def seen(self, user: int) -> npt.NDArray[np.int32]:
         """Return internal indices of all items that the batch's user number `user` ever touched, ascending."""
         return self.seen_item[self.seen_offsets[user] : self.seen_offsets[user + 1]]
+
+    def with_seen(self, owner: npt.NDArray[np.integer], item: npt.NDArray[np.int32]) -> "Profiles":
+        """Return the same histories of users who touched more: number `owner[n]` of the batch touched `item[n]`."""
+        had = np.repeat(np.arange(len(self)), np.diff(self.seen_offsets))
+        owners, items = np.concatenate((had, owner)), np.concatenate((self.seen_item, item))
+        width = int(items.max(initial=0)) + 1
+        pairs = np.unique(owners * width + items)
+        return replace(
+            self,
+            seen_offsets=offsets_of(np.bincount(pairs // width, minlength=len(self))),
+            seen_item=(pairs % width).astype(np.int32),
+        )
 
     def take(self, users: npt.NDArray[np.integer]) -> "Profiles":
         """Return the profiles of some users of the batch, in the order asked for."""

@@ -294,3 +294,29 @@ def test_a_batch_that_goes_on_after_an_erasure_loses_that_user_and_nobody_else(o
         batch(own.model_copy(update={"erasure_secret": SecretStr("")}), folder)
     batch(own, folder)
     assert pd.read_parquet(tmp_path / "out").groupby("user_id").size().to_dict() == everyone_but(user)
+
+
+def test_what_a_user_had_and_retention_deleted_is_not_recommended_again_also_where_a_batch_goes_on(
+    own: Settings, tmp_path: Path
+) -> None:
+    with connect(own, name="test", autocommit=True) as connection:
+        had = {user: set(items) for user, items in connection.execute("SELECT user_id, item_ids FROM user_seen")}
+        connection.execute(
+            "DELETE FROM interactions WHERE (user_id, occurred_at) NOT IN "
+            "(SELECT user_id, max(occurred_at) FROM interactions GROUP BY user_id)"
+        )
+
+    def tell(words: str) -> None:
+        if "users/s" in words and (folder.lists / part_name(2)).exists():
+            raise KeyboardInterrupt
+
+    folder = BatchFolder(tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        batch(own, folder, tell)
+    with connect(own, name="test", autocommit=True) as connection:
+        connection.execute("TRUNCATE user_seen")  # what is scored was frozen when the batch began
+    batch(own, folder)
+
+    lists = pd.read_parquet(folder.path).groupby("user_id")["item_id"].agg(set).to_dict()
+    assert len(lists) == USERS
+    assert {user: items & had[user] for user, items in lists.items() if items & had[user]} == {}

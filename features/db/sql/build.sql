@@ -38,6 +38,15 @@ FROM (
 CROSS JOIN LATERAL item_columns(merged.fields) AS said
 ORDER BY merged.item_id;
 
+-- name: gone_interactions()
+-- What users have seen that none of their stored interactions tells any more: retention has deleted these.
+SELECT user_id, had.item_id
+FROM user_seen
+CROSS JOIN LATERAL unnest(item_ids) AS had (item_id)
+WHERE NOT EXISTS (
+    SELECT FROM interactions WHERE interactions.user_id = user_seen.user_id AND interactions.item_id = had.item_id
+);
+
 -- name: landed_shape(since, until)
 -- Events with an item landed in [since, until), by action, and the largest value of each action.
 SELECT action, count(*), coalesce(max(value), 0) FROM interactions

@@ -21,7 +21,7 @@ from features.build.part_files import PartFiles
 from features.contracts.batch import LISTS, SUCCESS, WRITTEN, remember_folder, written_folders
 from features.contracts.errors import ContractError
 from features.contracts.hashes import sha256_of
-from features.contracts.parts import FOLDER, LEDGER, part_name, part_of, read_ledger, whole
+from features.contracts.parts import FOLDER, GONE, LEDGER, part_name, part_of, read_ledger, whole
 
 ROOT = Path(__file__).resolve().parents[3]
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -219,6 +219,22 @@ def test_a_user_is_taken_out_of_finished_lists_wherever_they_were_written(tmp_pa
     assert (found.rewritten, found.holding) == ((named, []) if finished else ([], named))
     assert "gone: no such folder here" in found.note
     assert pd.read_parquet(part)["user_id"].tolist() == (["u8"] if finished else ["u7", "u7", "u8"])
+
+
+def test_what_a_user_had_before_retention_goes_as_well_and_only_interactions_have_an_age(snapshot: Path) -> None:
+    gone = pa.table({"user_id": ["u7", "u8"], "item_id": ["a", "b"]})
+    (snapshot / GONE).mkdir()
+    with PartFiles(snapshot / GONE, gone.schema) as parts:
+        parts.write(gone)
+
+    found = scan([snapshot], "u7", AT)
+    rows, note = forget_older(snapshot, AT - timedelta(days=1), AT)
+
+    name = part_name(part_of("u7"))
+    assert {file.path for file in found.rewritten} == {str(snapshot / each / name) for each in (FOLDER, GONE)}
+    assert found.holding == []
+    assert pd.concat(map(pd.read_parquet, whole(snapshot / GONE)))["user_id"].tolist() == ["u8"]
+    assert (rows, note) == (199, "")
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\u2028b", "a b", '"a"', b"a\xffb".decode(errors="surrogateescape")])

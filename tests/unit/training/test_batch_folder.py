@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -40,6 +41,10 @@ def run_of(users: int = 5, part_users: int = 2) -> BatchRun:
         users_file=None,
         part_users=part_users,
     )
+
+
+def none_gone(n_users: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    return np.zeros(n_users + 1, np.int64), np.empty(0, np.int32)
 
 
 def test_parts_that_are_missing_are_named_and_success_comes_last(tmp_path: Path) -> None:
@@ -125,7 +130,7 @@ def test_lists_do_not_depend_on_parts_or_threads(tmp_path: Path) -> None:
     bundle = open_bundle(tmp_path / "bundle", digest)
     history = trained()[0]
     users = [f"u{number}" for number in range(60)]
-    population = Population(users, np.arange(60, dtype=np.int32), history)
+    population = Population(users, np.arange(60, dtype=np.int32), history, none_gone(60))
     eligible = eligible_items(bundle.items, ["i1", "unknown", ""])
     tables = []
     as_of = datetime.fromtimestamp((int(history.at_us[-1]) + history.bucket_us) / 1e6, UTC)
@@ -146,7 +151,7 @@ def test_every_user_lies_in_one_part_and_where_ids_decide_nobody_moves_when_anot
     run = msgspec.structs.replace(run_of(users=100, part_users=7), by_id=by_id)
 
     def cut(left: list[str]) -> list[list[str]]:
-        population = Population(left, np.zeros(len(left), np.int32), trained()[0])
+        population = Population(left, np.zeros(len(left), np.int32), trained()[0], none_gone(60))
         return [[left[place] for place in places] for places in population.cut(run)]
 
     whole = cut(users)
