@@ -186,7 +186,8 @@ class _Steps:
     def _step(self, table: str, first: int, last: int) -> int:
         with self._connection.transaction() as under_way:
             if table == INTERACTIONS and not self._dry_run:
-                # A refresh may take minutes. It is waited for here, while nothing is held that landing needs.
+                # A refresh may take minutes, and longer than our statements. It is waited for here, while nothing is
+                # held that landing needs.
                 queries.lock_whole_since(self._connection)
             delete = getattr(queries, f"expire_{table}")
             span = {"first": f"({first},0)", "last": f"({last},0)", "expires": self._limits}

@@ -30,6 +30,11 @@ from tests.support.landing import Rig, interaction, recreate_topics
 pytestmark = pytest.mark.integration
 
 DAY_MS = 86_400_000
+WAITING = (
+    "SELECT 1 FROM pg_locks JOIN pg_database ON database = pg_database.oid "
+    "WHERE datname = current_database() AND relation = 'statistics_progress'::regclass AND NOT granted"
+)
+"""A row for whoever waits for the progress of item statistics."""
 
 
 @pytest.fixture
@@ -113,21 +118,32 @@ def test_item_statistics_know_until_when_their_events_are_gone(rig: Rig) -> None
 
 
 def test_while_it_waits_for_a_refresh_of_statistics_others_work(rig: Rig, wait_until: WaitUntil) -> None:
-    waiting = (
-        "SELECT 1 FROM pg_locks JOIN pg_database ON database = pg_database.oid "
-        "WHERE datname = current_database() AND relation = 'statistics_progress'::regclass AND NOT granted"
-    )
     with ThreadPoolExecutor(1) as pool:
         with connect(rig.settings, name="test") as refresh, refresh.transaction():
             queries.lock_statistics(refresh)
             done = pool.submit(retained, rig, "--days", "30")
-            wait_until(lambda: rig.rows(waiting), 60, "retention waits for the refresh")
+            wait_until(lambda: rig.rows(WAITING), 60, "retention waits for the refresh")
             free = [rig.rows("SELECT 1 FROM consumer_offsets FOR UPDATE SKIP LOCKED")]
             free += [rig.rows("SELECT 1 FROM interactions FOR UPDATE SKIP LOCKED")]
         [all_of_them] = rig.rows("SELECT (SELECT count(*) FROM consumer_offsets), 400")
         assert tuple(map(len, free)) == all_of_them, "landing moves offsets, an erasure deletes rows"
         assert done.result()["rows"]["interactions"] == 300
     assert holds(rig)
+
+
+def test_a_refresh_may_take_longer_than_any_statement_of_retention(rig: Rig, wait_until: WaitUntil) -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Admin(rig.settings) as admin,
+        connect(rig.settings, name="test", statement_timeout_s=2) as connection,
+    ):
+        with connect(rig.settings, name="test") as refresh, refresh.transaction():
+            queries.lock_statistics(refresh)
+            done = pool.submit(retention.retain, connection, admin, 30, datetime.now(UTC))
+            longer = f"{WAITING} AND waitstart < clock_timestamp() - interval '3 s'"
+            wait_until(lambda: done.done() or rig.rows(longer), 60, "retention has waited for the refresh")
+        assert done.result().rows["interactions"] == 300
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("2s",)
 
 
 def test_interrupted_it_has_counted_what_went_and_repeated_it_goes_on(

@@ -43,9 +43,12 @@ WITH gone AS (
 )
 SELECT topic, partition, count(*), max(known_at) FROM gone GROUP BY topic, partition;
 
--- name: lock_whole_since()!
--- Wait until no statistics refresh is under way and keep new ones waiting until the transaction ends.
+-- name: lock_whole_since#
+-- Wait until no statistics refresh is under way, for an hour at most, as long as DAGs give one; and keep new ones waiting
+-- until the transaction ends.
+SET LOCAL statement_timeout = '1h';
 LOCK TABLE statistics_progress IN ROW EXCLUSIVE MODE;
+SET LOCAL statement_timeout TO DEFAULT;
 
 -- name: gone_until(known_at)!
 -- Remember that interactions are gone that item statistics hold and nobody could count again.
