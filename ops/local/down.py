@@ -25,7 +25,7 @@ def down(layout: Layout, console: Console) -> None:
     Raises
     ------
     StackError
-        Where one of its ports is still listened on afterwards.
+        Where one of its processes is still there afterwards.
     """
     if not layout.run_dir.exists():
         console.print(f"no stack was ever started in {layout.run_dir}")
@@ -39,7 +39,8 @@ def down(layout: Layout, console: Console) -> None:
             console.print(f"ending {len(left)} processes that no supervisor watched")
             end(left)
         _check_nothing_left(layout)
-    console.print("the stack is down: no process and no listening port is left")
+    others = "; ".join(_held_by_others(layout))
+    console.print(f"the stack is down: {others or 'no process and no listening port is left'}", highlight=False)
 
 
 def _stop_in_order(layout: Layout, supervisor: Supervisor, console: Console) -> None:
@@ -66,11 +67,16 @@ def _stop_in_order(layout: Layout, supervisor: Supervisor, console: Console) -> 
 
 
 def _check_nothing_left(layout: Layout) -> None:
-    """Raise StackError where a process or a listening port of the stack is left."""
+    """Raise StackError where a process of the stack is left."""
     left = [f"process {process.pid} ({process.name()})" for process in stack_processes(layout)]
-    stack = open_stack(layout)
-    if stack is not None:
-        numbers = [getattr(stack.state.ports, field.name) for field in fields(Ports)]
-        left += [f"port {number} is held by {holder(number)}" for number in numbers if is_busy(number)]
     if left:
         raise StackError("after stopping, there is still: " + "; ".join(left))
+
+
+def _held_by_others(layout: Layout) -> list[str]:
+    """Return the ports of the stack that are listened on, with who does: none of its processes, as they are gone."""
+    stack = open_stack(layout)
+    if stack is None:
+        return []
+    numbers = [getattr(stack.state.ports, field.name) for field in fields(Ports)]
+    return [f"port {number} is held by {holder(number)}, none of its own" for number in numbers if is_busy(number)]

@@ -1,5 +1,7 @@
 """Cleaning removes a stack's own folder, and no other."""
 
+import os
+import socket
 from io import StringIO
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from ops.local.errors import StackError
 from ops.local.layout import ROOT, Layout
 from ops.local.ports import free_ports
 from ops.local.stack import prepare_stack
-from ops.local.state import Secrets, State, write_state
+from ops.local.state import Secrets, State, read_state, write_state
 
 QUIET = Console(file=StringIO())
 
@@ -31,6 +33,16 @@ def test_a_stack_is_removed_with_its_artifacts_and_once_more_is_no_error(tmp_pat
     assert not layout.run_dir.exists()
     assert not layout.artifacts.exists()
     clean(layout, QUIET)
+
+
+def test_a_stack_whose_port_somebody_else_took_meanwhile_is_down_and_can_be_removed(tmp_path: Path) -> None:
+    layout, told = started(tmp_path / "run"), StringIO()
+    state = read_state(layout.state_file)
+    assert state is not None
+    with socket.create_server(("127.0.0.1", state.ports.api)):
+        clean(layout, Console(file=told, width=1_000))
+    assert f"port {state.ports.api} is held by process {os.getpid()} " in told.getvalue()
+    assert not layout.run_dir.exists()
 
 
 def test_a_folder_in_which_no_stack_was_started_stays(tmp_path: Path) -> None:
