@@ -81,6 +81,11 @@ class Stack:
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.settings().items()]
         write_private(self.layout.env_file, "\n".join(lines) + "\n")
 
+    def read_env_file(self) -> dict[str, str]:
+        """Return the settings that the stack was started with, as `write_env_file` left them."""
+        words = shlex.split(self.layout.env_file.read_text(encoding="utf-8"))
+        return dict(word.split("=", 1) for word in words if word != "export")
+
 
 def _given() -> dict[str, str]:
     """Return the settings that our environment gives; an empty one counts as unset."""

@@ -47,13 +47,18 @@ def _running_stack(layout: Layout, environment: Mapping[str, str]) -> Stack:
     Raises
     ------
     StackError
-        Where `environment` asks for other ports: a running service cannot move.
+        Where `environment` asks for other ports or settings: a running service cannot take them.
     """
     stack = open_stack(layout)
-    if stack is None:
-        raise StackError(f"a supervisor runs but {layout.state_file} is gone: `make down` first")
+    if stack is None or not layout.env_file.exists():
+        raise StackError(f"a supervisor runs but {layout.state_file} or {layout.env_file} is gone: `make down` first")
     if choose_ports(environment, stack.state.ports) != stack.state.ports:
         raise StackError(f"the stack in {layout.run_dir} runs on {stack.state.ports}: `make down` before it moves")
+    # What the shell does not say goes on as it was, and what is the stack's own is no shell's to say.
+    began_with, now = stack.read_env_file(), stack.settings()
+    if changed := [name for name in now if environment.get(name) and now[name] != began_with.get(name)]:
+        told = "was started with another " + ", ".join(changed)
+        raise StackError(f"the stack in {layout.run_dir} {told}: `make down` before it changes")
     return stack
 
 

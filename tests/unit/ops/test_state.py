@@ -1,17 +1,22 @@
 """Ports and secrets are made once, kept for their owner only, and found again."""
 
 import json
+import os
 import stat
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ops.compose.__main__ import complete
+from ops.local import up as up_module
 from ops.local.errors import StackError
 from ops.local.layout import ROOT, SOCKET_PATH_LIMIT, Layout, chosen_layout
 from ops.local.ports import Ports
-from ops.local.stack import API_WORKERS, open_stack, prepare_stack
+from ops.local.stack import API_WORKERS, Stack, open_stack, prepare_stack
 from ops.local.state import Secrets, State, read_state, write_state
+from ops.local.supervise import Supervisor
 
 
 def mode(path: Path) -> int:
@@ -48,7 +53,7 @@ def test_a_stack_keeps_ports_and_secrets_and_its_env_file_gives_them(tmp_path: P
     assert prepare_stack(layout, {}) == made == open_stack(layout)
     lines = layout.env_file.read_text(encoding="utf-8").splitlines()
     exports = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-    assert exports == made.settings()
+    assert exports == made.settings() == made.read_env_file()
     assert exports["MARQUEE_API_URL"] == "http://127.0.0.1:7123"
     assert mode(layout.env_file) == 0o600
 
@@ -70,6 +75,27 @@ def test_settings_that_the_stack_leaves_open_are_the_callers_also_in_its_env_fil
     assert given["MARQUEE_WORK_DIR"] == str(layout.run_dir / "work")
     assert not {"MARQUEE_DIVERSITY", "MARQUEE_FAILPOINTS"} & set(given)
     assert "export MARQUEE_RETENTION_DAYS=30\n" in layout.env_file.read_text(encoding="utf-8")
+
+
+def test_a_running_stack_refuses_other_settings_and_takes_those_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path / "run", tmp_path / "mlruns")
+    monkeypatch.setattr(Supervisor, "alive", lambda _: True)
+    monkeypatch.setattr(up_module, "all_ready", lambda *_: True)
+    monkeypatch.setenv("MARQUEE_GATE", "/a b/it's.yaml")
+    started = prepare_stack(layout, {})
+
+    def again() -> Stack:
+        return up_module.up(layout, os.environ, Console(file=StringIO()))
+
+    monkeypatch.setenv("MARQUEE_ADMIN_TOKEN", "of another stack")  # the stack's own, whatever a shell says
+    assert again() == started
+    monkeypatch.delenv("MARQUEE_GATE")
+    assert again() == started
+    monkeypatch.setenv("MARQUEE_RETENTION_DAYS", "30")
+    with pytest.raises(StackError, match=r"started with another MARQUEE_RETENTION_DAYS: `make down`"):
+        again()
 
 
 def test_a_state_older_than_a_secret_gets_it_once_and_keeps_it(tmp_path: Path) -> None:
