@@ -37,6 +37,8 @@ TRAINING_COMPLETED: Final = "recommendation-service.model-training-completed"
 REFRESHED: Final = "recommendation-service.recommendations-refreshed"
 PROCESSED_FEATURES: Final = "processed_features"
 PUBLISHED_TOPICS: Final = (TRAINING_STARTED, TRAINING_COMPLETED, REFRESHED, PROCESSED_FEATURES)
+PUBLISHED_OF_USERS: Final = (REFRESHED, PROCESSED_FEATURES)
+"""Those whose messages name a user. We never read them."""
 
 PARTITIONS: Final = 4
 DLQ_SUFFIX: Final = "_dlq"

@@ -20,7 +20,7 @@ from features.contracts.errors import ContractError, UnavailableError
 from features.db.connection import Connection, database_errors
 from features.db.gate import GATE, landed_before
 from features.db.queries import queries
-from features.kafka import dead_letter_topic, landed_topics
+from features.kafka import PUBLISHED_OF_USERS, dead_letter_topic, landed_topics
 from features.kafka_admin import Admin
 from features.settings import Settings
 
@@ -44,14 +44,15 @@ BACKUPS: Final = "out of reach: copies of the database hold the rows until they 
 
 
 class TopicWithEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic that still holds events of the user: Kafka cannot remove single messages.
+    """A topic that still holds messages of the user, or may hold some: Kafka cannot remove single messages.
 
     Attributes
     ----------
     topic
         Its name.
     messages
-        How many of its messages were erased here now, as rows or as dead letters.
+        How many of its messages were erased here now, as rows or as dead letters; None of a topic that we publish and
+        do not read: nobody counts what it holds of a user.
     retention_ms
         How long it keeps messages, -1 for ever; None where Kafka did not tell.
     gone_by
@@ -60,7 +61,7 @@ class TopicWithEvents(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     topic: str
-    messages: int
+    messages: int | None
     retention_ms: int | None = None
     gone_by: datetime | None = None
 
@@ -88,7 +89,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         Files of batch lists, wherever they were written: from finished ones the user is taken out. Folders that are not
         there any more, or not from here, are named in its note; copies that somebody made are out of reach.
     topics
-        Where Kafka still holds events of the user; such events are dropped when they are read again.
+        Where Kafka still holds events of the user, which are dropped when they are read again, and where it may hold
+        what was published of the user.
     audit_events
         Entries of the audit that named the user; they name the beginning of the user's digest now.
     kafka
@@ -271,18 +273,22 @@ def _retentions(settings: Settings) -> tuple[Mapping[str, int], str]:
     topics = landed_topics(settings)
     try:
         with Admin(settings) as admin:
-            return admin.retentions_ms([*topics, *map(dead_letter_topic, topics)]), ""
+            return admin.retentions_ms([*topics, *map(dead_letter_topic, topics), *PUBLISHED_OF_USERS]), ""
     except UnavailableError as error:
         return {}, f"not asked: {error}"
 
 
 def _topics(gone: _Gone, retentions: Mapping[str, int], now: datetime) -> list[TopicWithEvents]:
-    """Return the topics whose messages were read as rows or letters of the user; letters lie in two topics each."""
+    """Return the topics whose messages were read as rows or letters of the user, and those where users are published.
+
+    Letters lie in two topics each.
+    """
     rows = Counter(gone.letters)
     rows.update({dead_letter_topic(topic): count for topic, count in gone.letters.items()})
     for (topic, _), count in gone.places.items():
         if topic != IMPORTED:
             rows[topic] += count
+    counts = {**dict.fromkeys(PUBLISHED_OF_USERS), **rows}
     return [
         TopicWithEvents(
             topic=topic,
@@ -290,7 +296,7 @@ def _topics(gone: _Gone, retentions: Mapping[str, int], now: datetime) -> list[T
             retention_ms=retentions.get(topic),
             gone_by=_gone_by(gone.last_landed_at(topic, now), retentions.get(topic)),
         )
-        for topic, count in sorted(rows.items())
+        for topic, count in sorted(counts.items())
     ]
 
 

@@ -61,7 +61,9 @@ def _lines(user_id: str, receipt: Receipt) -> Iterator[str]:
     yield from _files("batch lists", receipt.lists, taken_out)
     for topic in receipt.topics:
         until = f"until {topic.gone_by:%Y-%m-%d %H:%M} UTC" if topic.gone_by else "for as long as the topic keeps them"
-        yield f"  Kafka topic {topic.topic}: {topic.messages} messages {until}; they are dropped when read again"
+        held = "may hold what was published of the user" if topic.messages is None else f"{topic.messages} messages"
+        read = "" if topic.messages is None else "; they are dropped when read again"
+        yield f"  Kafka topic {topic.topic}: {held} {until}{read}"
     yield f"  Kafka: {receipt.kafka}" if receipt.kafka else "  Kafka: retention asked"
     yield f"  item statistics: {receipt.item_statistics}"
     yield from (f"  models: {line}" for line in receipt.models)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from features.contracts.erasure import ErasureSecretError, user_key
 from features.contracts.events import Event, encode_event, stamp_event
 from features.contracts.parts import FOLDER, whole
 from features.db.connection import connect
-from features.kafka import IMPRESSIONS, INTERACTIONS, ITEMS, wait_all
+from features.kafka import IMPRESSIONS, INTERACTIONS, ITEMS, PROCESSED_FEATURES, REFRESHED, wait_all
 from features.settings import Settings
 from tests.support.landing import START, Rig, interaction, recreate_topics
 
@@ -166,6 +166,9 @@ def test_the_receipt_counts_what_went_and_names_what_stays_elsewhere(rig: Rig) -
     assert topics[INTERACTIONS].retention_ms == 604_800_000
     assert topics[f"{IMPRESSIONS}_dlq"].messages == 1
     assert all(topic.gone_by and topic.gone_by > datetime.now(UTC) for topic in topics.values())
+    for published in (REFRESHED, PROCESSED_FEATURES):
+        assert topics[published].messages is None
+        assert topics[published].gone_by == receipt.erased_at + timedelta(milliseconds=604_800_000)
     assert "out of reach" in receipt.backups
 
 
@@ -238,6 +241,7 @@ def test_many_users_are_erased_by_a_list_and_rows_of_imports_are_counted_too(rig
 
     assert "user 'a1' erased" in told
     assert "user 'b2' erased" in told
+    assert f"{PROCESSED_FEATURES}: may hold what was published of the user until" in told
     assert rig.rows("SELECT topic, erased::int FROM consumer_offsets WHERE erased > 0") == [("import", 2)]
     assert rig.command("reconcile", check=False).returncode == 0
 
