@@ -51,7 +51,7 @@ class EncoderInfo:
     named
         Whether training made a bundle with it: it is not retired by itself then.
     created_at
-        When it was put here, UTC.
+        When it was fitted, UTC: the newest is the one that was fitted last, whenever others come back.
     """
 
     digest: str

@@ -248,6 +248,26 @@ def test_an_encoder_that_a_bundle_names_stays_and_comes_back(rig: TextRig) -> No
     assert load_encoder(rig.settings, first, rig.settings.cache_dir / "late").digest == first, "its files stay"
 
 
+def test_an_encoder_that_comes_back_is_built_whole_and_is_not_the_newest(rig: TextRig) -> None:
+    rig.publish(range(20))
+    first, second = (rig.put(small_encoder(60, seed=seed)) for seed in range(2))
+    drain(rig)
+    with rig.connection() as connection:
+        name_encoders(connection, [first])
+        assert keep_only(connection, [second]) == [first]
+        rig.publish([99])
+        assert keep_only(connection, [first, second]) == []
+        assert mark_ready(connection) == [], "it lacks what came while it was retired"
+    drain(rig)
+    with rig.connection() as connection:
+        assert {one.state for one in known_encoders(connection)} == {"ready"}
+        rig.do("UPDATE encoders SET ready_at = ready_at - interval '1 hour'")
+        assert retire(connection) == [], "nothing newer has come"
+        newest = newest_ready(connection)
+    assert newest is not None
+    assert newest.digest == second == ensure_encoder(rig.settings)
+
+
 def test_an_encoder_whose_files_were_pruned_does_not_come_back_and_keeps_nobody_from_fitting(rig: TextRig) -> None:
     rig.publish(range(20))
     first, second = (rig.put(small_encoder(60, seed=seed)) for seed in range(2))

@@ -4,11 +4,12 @@ SELECT digest, kind, dimension, fitted_on, figures, state, named, created_at FRO
 ORDER BY created_at DESC, digest;
 
 -- name: add_encoder(digest, kind, dimension, fitted_on, figures)$
--- Note an encoder that is to make vectors, also one that was retired; whether it was new or comes back.
+-- Note an encoder that was fitted now, also one that was retired; whether it was new or comes back.
 INSERT INTO encoders AS known (digest, kind, dimension, fitted_on, figures)
 VALUES (:digest, :kind, :dimension, :fitted_on, :figures)
 ON CONFLICT (digest) DO UPDATE
-SET state = 'building', created_at = clock_timestamp(), ready_at = NULL, retired_at = NULL
+SET state = 'building', created_at = clock_timestamp(), building_since = clock_timestamp(), ready_at = NULL,
+    retired_at = NULL
 WHERE known.state = 'retired'
 RETURNING true;
 
@@ -26,10 +27,11 @@ SELECT name, part FROM encoder_files WHERE encoder = :encoder ORDER BY name, par
 SELECT content FROM encoder_files WHERE encoder = :encoder AND name = :name AND part = :part;
 
 -- name: name_encoders(digests)!
--- Note that bundles name these encoders; one that was retired makes its vectors anew, unless its files are gone.
+-- Note that bundles name these encoders; one that was retired makes its vectors anew, unless its files are gone. It stays
+-- as old as its fit.
 UPDATE encoders
 SET named = true,
-    created_at = CASE WHEN state = 'retired' THEN clock_timestamp() ELSE created_at END,
+    building_since = CASE WHEN state = 'retired' THEN clock_timestamp() ELSE building_since END,
     ready_at = CASE WHEN state = 'retired' THEN NULL ELSE ready_at END,
     retired_at = NULL,
     state = CASE WHEN state = 'retired' THEN 'building' ELSE state END
@@ -71,7 +73,7 @@ WHERE state = 'building' AND NOT EXISTS (
     SELECT FROM items
     WHERE NOT EXISTS (SELECT FROM item_vectors WHERE encoder = made.digest AND item_vectors.item_id = items.item_id)
         AND (
-            items.changed_at <= made.created_at
+            items.changed_at <= made.building_since
             OR EXISTS (
                 SELECT FROM item_vectors JOIN encoders ON encoders.digest = item_vectors.encoder
                 WHERE encoders.state = 'ready' AND item_vectors.item_id = items.item_id
