@@ -55,9 +55,16 @@ class Pointer(Protocol):
         """Let a version be the one that a rollback goes to."""
         ...
 
+    def encoder(self, version: str) -> str | None:
+        """Return the encoder of texts that a version's bundle names, None where it names none."""
+        ...
+
 
 class Moves:
     """Moves an alias under a lock that all movers of it share, and keeps its history in the audit.
+
+    Where it went, or was found to point, the version's encoder is named: one that was retired is built again, so that
+    what is published from now on is found there too.
 
     While Postgres is away the alias is moved all the same, without lock and entry: going back must always be possible.
     """
@@ -98,12 +105,15 @@ class Moves:
             failpoint("after_alias")
             with _logged(way):
                 self._note_own(connection, way, moved, by)
+            with _logged("name"):
+                self._name_encoder(connection, moved.after)
             return moved
 
     def notice(self) -> Moved | None:
         """Return the move that somebody made past us, noted now; None where every move has its entry.
 
-        However many look at the same time, one of them notes it.
+        However many look at the same time, one of them notes it. The encoder of the version that serves is named in any
+        case: who moved the alias may have been killed before.
 
         Raises
         ------
@@ -111,7 +121,10 @@ class Moves:
             If Postgres or the registry is away.
         """
         with closing(self._alone()) as connection:
-            return self._account_for(connection)
+            moved = self._account_for(connection)
+            if (now := self._pointer.version()) is not None:
+                self._name_encoder(connection, now)
+            return moved
 
     def history(self, at_most: int) -> list[AuditEvent]:
         """Return the latest moves, newest first.
@@ -153,6 +166,13 @@ class Moves:
                 self._pointer.remember(known)
         log.warning("alias_moved_past_us", before=known, after=now)
         return moved
+
+    def _name_encoder(self, connection: Connection, version: str) -> None:
+        # Not before a move: it takes a while to import, and going back is done in a hurry.
+        from features.embedding.encoders import name_encoders  # noqa: PLC0415
+
+        if (digest := self._pointer.encoder(version)) is not None:
+            name_encoders(connection, [digest])
 
     def _note_own(self, connection: Connection, way: Way, moved: Moved, by: Mover) -> None:
         if moved.before != moved.after:

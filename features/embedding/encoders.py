@@ -128,7 +128,10 @@ def load_encoder(settings: Settings, digest: str, cache_folder: Path) -> Encoder
 
 
 def name_encoders(connection: Connection, digests: Sequence[str]) -> None:
-    """Note that a bundle names these encoders: they stay until `keep_only` leaves them out."""
+    """Note that a bundle names these encoders: they stay until `keep_only` leaves them out.
+
+    One that was retired is built again, unless its files were pruned.
+    """
     with database_errors("naming encoders"), connection.transaction():
         _name(connection, list(digests))
 
@@ -142,14 +145,13 @@ def keep_only(connection: Connection, digests: Collection[str]) -> list[str]:
     kept = sorted(digests)
     with database_errors("retiring encoders"), connection.transaction():
         _name(connection, kept)
-        retired = [digest for (digest,) in queries.retire_all_but(connection, digests=kept)]
-        queries.announce_encoders(connection)
-    return retired
+        return [digest for (digest,) in queries.retire_all_but(connection, digests=kept)]
 
 
 def _name(connection: Connection, digests: list[str]) -> None:
-    """Name encoders, and tell of those that cannot come back: their files were pruned."""
+    """Name encoders and wake embedders, and tell of those that cannot come back: their files were pruned."""
     queries.name_encoders(connection, digests=digests)
+    queries.announce_encoders(connection)
     for (digest,) in queries.without_files(connection, digests=digests):
         log.warning("a bundle names an encoder whose files are gone: it makes no vectors", encoder=digest)
 

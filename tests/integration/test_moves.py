@@ -9,8 +9,11 @@ from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
 from features.contracts.moves import Moved
+from features.db.connection import connect
+from features.embedding.encoders import known_encoders, put_encoder
 from features.moves import UNKNOWN, Mover, Moves
 from features.settings import Settings
+from tests.support.texts import small_encoder
 
 pytestmark = pytest.mark.integration
 
@@ -24,6 +27,7 @@ class Pointer:
     now: str | None = None
     previous: list[str] = field(default_factory=list)
     away: bool = False
+    encoders: dict[str, str] = field(default_factory=dict)
 
     def version(self) -> str | None:
         """Return where it points."""
@@ -34,6 +38,10 @@ class Pointer:
     def remember(self, version: str) -> None:
         """Keep where a rollback goes."""
         self.previous.append(version)
+
+    def encoder(self, version: str) -> str | None:
+        """Return the encoder of a version."""
+        return self.encoders.get(version)
 
     def to(self, version: str) -> Callable[[], Moved]:
         """Return the move to a version."""
@@ -109,6 +117,31 @@ def test_a_run_that_is_tried_again_does_not_undo_what_a_person_did_since(setting
     assert moves.make("rollback", pointer.to("2"), ben, once=True) == Moved("1", "1")  # it would go forth again
     assert moves.make("promote", pointer.to("2"), Mover("ana"), wanted="2") == Moved("1", "2")  # no run
     assert [one[2:] for one in told(moves)] == [(None, "1"), ("1", "2"), ("2", "1"), ("1", "2")]
+
+
+def test_wherever_the_alias_goes_an_encoder_that_was_retired_is_built_again(
+    settings: Settings, pointer: Pointer
+) -> None:
+    moves = Moves(settings, pointer)
+    with connect(settings, name="test", autocommit=True) as connection:
+        old, other = (put_encoder(connection, small_encoder(60, seed=seed)) for seed in range(2))
+        pointer.encoders = {"1": old, "2": other}
+
+        def states() -> dict[str, str]:
+            found = {one.digest: one.state for one in known_encoders(connection)}
+            connection.execute("UPDATE encoders SET state = 'retired'")
+            return found
+
+        states()
+        moves.make("promote", pointer.to("1"), ANA)
+        assert states() == {old: "building", other: "retired"}
+        moves.make("rollback", pointer.to("2"), ANA)
+        assert states() == {old: "retired", other: "building"}
+        pointer.now = "1"  # in MLflow's pages
+        assert moves.notice() == Moved("2", "1")
+        assert states() == {old: "building", other: "retired"}
+        assert moves.notice() is None  # as the next server looks
+        assert states() == {old: "building", other: "retired"}
 
 
 def test_moves_at_the_same_time_take_turns(settings: Settings, pointer: Pointer) -> None:

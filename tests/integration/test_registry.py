@@ -19,7 +19,7 @@ from training.bundle.aliases import ServedAlias, move_alias, roll_back
 from training.bundle.challenger import refresh_challenger
 from training.bundle.read import open_bundle
 from training.bundle.registry import Registry
-from training.bundle.versions import NotThereError, RegisteredVersion, RegistryError
+from training.bundle.versions import TAG_ENCODER, NotThereError, RegisteredVersion, RegistryError
 from training.datasets import LoggedData
 from training.describing import describe
 from training.publish import EXPERIMENT, Publication, publish
@@ -254,6 +254,8 @@ def test_aliases_are_moved_without_mlflows_client_as_with_it(registry: Registry,
         assert served.promote("2") == Moved("1", "2")
         assert served.roll_back() == Moved("2", "1")
         assert client.aliases() == registry.aliases() == {"champion": "1", "previous": "2"}
+        client.set_tags("1", {TAG_ENCODER: "of texts"})
+        assert (served.encoder("1"), served.encoder("2")) == ("of texts", None)
         with pytest.raises(NotThereError, match="versions` lists"):
             client.version("99")
         with pytest.raises(RegistryError, match="INVALID_PARAMETER_VALUE"):

@@ -8,7 +8,7 @@ from features.contracts.errors import MarqueeError
 from features.contracts.moves import Moved
 from features.failpoints import failpoint
 from training.bundle.challenger import refresh_challenger
-from training.bundle.versions import ALIAS_PREVIOUS, TAG_GONE_BACK, Aliased, RegistryError
+from training.bundle.versions import ALIAS_PREVIOUS, TAG_ENCODER, TAG_GONE_BACK, Aliased, RegistryError
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +123,10 @@ class ServedAlias:
     def remember(self, version: str) -> None:
         """Let a version be the one that a rollback goes to."""
         self._registry.set_alias(ALIAS_PREVIOUS, version)
+
+    def encoder(self, version: str) -> str | None:
+        """Return the encoder of texts that a version's bundle names, None where it names none."""
+        return self._registry.version(version).tags.get(TAG_ENCODER)
 
     def promote(self, version: str) -> Moved:
         """Let the alias point to a version; see `move_alias`."""
