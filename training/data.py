@@ -19,6 +19,8 @@ VIRTUAL_SPAN_US: Final = 180 * DAY_US
 """Span of the virtual clock, for times that only order or that span less than `SHORTEST_SPAN_US`."""
 SHORTEST_SPAN_US: Final = 7 * DAY_US
 BUCKETS_PER_BACKTEST: Final = 1000
+_ROWS_PER_STRAY: Final = 100
+"""One of so many rows may lie long before all others, by a clock that was wrong: it stretches no window."""
 
 _NOT_GIVEN: Final = (np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64))
 """Stand for the columns `strong` and `repeat`, `rating`, and `passed_over`, until they are filled."""
@@ -91,6 +93,18 @@ class Interactions:
         """Return the number of interactions."""
         return len(self.user)
 
+    @property
+    def begin_us(self) -> int:
+        """Return when the rows begin, as lengths of windows are measured; 0 without rows.
+
+        It is the first one's time, unless the earliest hundredth of them takes up more than half of the span: then the
+        time of the row after these.
+        """
+        if not len(self):
+            return 0
+        first, dense, last = self.at_us[[0, len(self) // _ROWS_PER_STRAY, -1]].tolist()
+        return int(dense if dense - first > last - dense else first)
+
     def take(self, rows: Rows) -> "Interactions":
         """Return some of the rows, with the same ids."""
         return replace(
@@ -122,7 +136,7 @@ class Interactions:
 
         The virtual clock spaces the rows evenly over `VIRTUAL_SPAN_US`: gaps of numbers that only order mean nothing.
         """
-        span = int(self.at_us[-1] - self.at_us[0]) if len(self) else 0
+        span = int(self.at_us[-1]) - self.begin_us if len(self) else 0
         if self.has_clock and span >= SHORTEST_SPAN_US:
             return replace(self, bucket_us=max(span // BUCKETS_PER_BACKTEST, 1))
         at_us = (np.arange(len(self)) * (VIRTUAL_SPAN_US / max(len(self), 1))).astype(np.int64)

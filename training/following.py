@@ -66,6 +66,6 @@ def _worth(liked: Interactions, half_life: float | None) -> np.ndarray[tuple[int
     """Return what each event weighs by its age: float32 (n,)."""
     if half_life is None or not len(liked):
         return np.ones(len(liked), dtype=np.float32)
-    newest, oldest = int(liked.at_us[-1]), int(liked.at_us[0])
-    age = (newest - liked.at_us) / max(half_life * (newest - oldest), 1)
+    newest = int(liked.at_us[-1])
+    age = (newest - liked.at_us) / max(half_life * (newest - liked.begin_us), 1)
     return np.exp2(-age).astype(np.float32)

@@ -27,22 +27,22 @@ def judging_start(interactions: Interactions, wanted_users: int = WANTED_USERS, 
     """Return where the judging window begins, microseconds since 1970 UTC: nothing may be fitted on what follows.
 
     The window is the last day of the data, doubled until `wanted_users` have labels in it, at most a quarter of the
-    span. With `include_seen` items that a user had are labels too.
+    span, and at most the later half of the interactions. With `include_seen` items that a user had are labels too.
 
     Raises
     ------
     ContractError
         If all interactions happened at one time.
     """
-    first, end = int(interactions.at_us[0]), int(interactions.at_us[-1]) + 1
-    widest = (end - first) // _WIDEST_SHARE
+    begin, end = interactions.begin_us, int(interactions.at_us[-1]) + 1
+    widest = min((end - begin) // _WIDEST_SHARE, end - int(interactions.at_us[len(interactions) // 2]))
     window = min(DAY_US, widest)
     while window < widest and _users_with_labels(interactions, end - window, include_seen) < wanted_users:
         window = min(2 * window, widest)
     start = bucket_edge(end - window, interactions.bucket_us)
-    if start <= first:
+    if start <= begin:
         raise ContractError(
-            f"{len(interactions)} interactions span {(end - first) / 1e6:.0f} s; a judging window needs events before "
+            f"{len(interactions)} interactions span {(end - begin) / 1e6:.0f} s; a judging window needs events before "
             "and after it. Import events with their own times, or train later."
         )
     return start

@@ -155,7 +155,7 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     What is popular changes from moment to moment, and a ranker that saw few of them would learn these by heart: so a
     slice holds `MOMENTS_OF_SLICE`, a quarter of a window apart. Retrieval learns of what was before the first of them.
     """
-    span, best = until_us - int(interactions.at_us[0]), list[Moment]()
+    span, best = until_us - interactions.begin_us, list[Moment]()
     for slices, window in _plans(span, count, FEWEST_SLICES if interactions.has_clock else count):
         moments = _slices(interactions, until_us, window, slices, include_seen=include_seen)
         if _has_slices(moments, count) and len(moments[0].users) >= ENOUGH_USERS:

@@ -46,6 +46,12 @@ def make_interactions(seed: int = 0, n_users: int = 60, n_items: int = 80, per_u
     )
 
 
+def with_stray(interactions: Interactions, at_us: int = 0) -> Interactions:
+    """Return the interactions after one more of the first row's user and item, by a clock that stood still."""
+    times = np.concatenate(([at_us], interactions.at_us))
+    return replace(interactions.take(np.r_[0, np.arange(len(interactions))]), at_us=times, known_us=times)
+
+
 def make_categories(n_items: int = 80) -> Categories:
     """Return one category per item, its group; every fifth item has none."""
     has = np.arange(n_items) % 5 != 0

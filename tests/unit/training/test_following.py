@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from features.items import Categories
-from tests.support.synthetic import make_interactions
+from tests.support.synthetic import make_interactions, with_stray
 from tests.unit.training.test_neighbours import dense
 from tests.unit.training.test_split_and_moments import rows
 from training.content import category_table
@@ -30,6 +30,12 @@ def test_a_half_life_lets_old_pairs_fade() -> None:
     old_and_new = rows((0, 0, 0, 1.0), (0, 1, 1, 1.0), (1, 0, 99, 1.0), (1, 2, 100, 1.0))
     found = dense(following_table(old_and_new, Following(steps=1, decay=1.0, half_life=0.5)))
     assert found[0, 2] == pytest.approx(found[0, 1] * 2 ** (99 / 50), rel=1e-2)
+
+
+def test_one_old_event_makes_no_pair_look_new() -> None:
+    interactions, lately = make_interactions(), Following(steps=4, decay=1.0, half_life=0.1)
+    found, expected = (dense(following_table(rows, lately)) for rows in (with_stray(interactions), interactions))
+    np.testing.assert_allclose(found, expected, rtol=0.05, atol=1e-3)
 
 
 def test_no_weight_comes_from_other_users() -> None:

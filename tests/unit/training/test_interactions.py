@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 
 from features.contracts.ids import IdMap
-from tests.support.synthetic import make_interactions
+from features.contracts.statistics import DAY_US
+from tests.support.synthetic import START_US, make_interactions, with_stray
 from training.data import Interactions
 from training.frames import load_interactions
 
@@ -43,6 +44,18 @@ def test_columns_that_are_not_given_are_filled_and_go_along_with_their_rows() ->
     for filled in (bare, replace(bare, has_clock=False), bare.take(np.array([0, 1]))):
         assert filled.strong.tolist() == filled.repeat.tolist() == [False, False]
         assert np.isnan(filled.rating).tolist() == [True, True]
+
+
+def test_only_a_hundredth_that_takes_up_most_of_the_span_is_no_beginning() -> None:
+    dense = make_interactions()
+    begun = int(dense.at_us[0])
+    assert dense.begin_us == begun
+    assert with_stray(dense, begun - 30 * DAY_US).begin_us == begun - 30 * DAY_US, "less than half of the span"
+    assert START_US <= with_stray(dense).begin_us < START_US + DAY_US
+    assert with_stray(dense).on_backtest_clock().bucket_us < dense.on_backtest_clock().bucket_us * 1.01
+    few = with_stray(dense.take(np.arange(50)))
+    assert few.begin_us == 0, "of so few none is one in a hundred"
+    assert dense.take(np.arange(0)).begin_us == 0
 
 
 def test_liking_counts_for_an_item_only_the_first_time_that_a_user_shows_it() -> None:

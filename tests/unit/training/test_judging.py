@@ -5,11 +5,12 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 
 from features.contracts.ids import IdMap
 from features.contracts.profiles import UserHistory
 from features.contracts.statistics import DAY_US
-from tests.support.synthetic import make_interactions
+from tests.support.synthetic import START_US, make_interactions, with_stray
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import open_bundle
 from training.judging import in_items_of, judged_after, judging_start
@@ -40,6 +41,20 @@ def test_the_window_takes_a_quarter_of_the_data_at_most() -> None:
     start_us = judging_start(EVENTS, 10_000)
     window_us = int(EVENTS.at_us[-1]) + 1 - start_us
     assert SPAN_US / 4 <= window_us <= SPAN_US / 4 + EVENTS.bucket_us
+
+
+@pytest.mark.parametrize("before_days", [20_000, 3 * 365])
+def test_one_old_event_stretches_no_window(before_days: int) -> None:
+    stray = with_stray(EVENTS, START_US - before_days * DAY_US)
+    for wanted in (1, 150, 10_000):
+        assert judging_start(stray, wanted) == pytest.approx(judging_start(EVENTS, wanted), abs=SPAN_US / 100)
+
+
+def test_half_of_the_interactions_are_left_to_learn_from() -> None:
+    times = np.where(np.arange(len(EVENTS)) < len(EVENTS) // 10, EVENTS.at_us - 150 * DAY_US, EVENTS.at_us)
+    grown = replace(EVENTS, at_us=times, known_us=times)
+    learned = np.searchsorted(times, judging_start(grown, 10_000))
+    assert 0.49 <= learned / len(grown) <= 0.5, "a quarter of the span holds nine tenths of them"
 
 
 def test_what_was_published_in_the_window_may_not_be_listed_unless_somebody_had_met_it() -> None:

@@ -6,7 +6,7 @@ import pytest
 from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
 from features.contracts.statistics import DAY_US
-from tests.support.synthetic import START_US, make_interactions
+from tests.support.synthetic import START_US, make_interactions, with_stray
 from training.data import VIRTUAL_SPAN_US, Interactions
 from training.moments import (
     ENOUGH_USERS,
@@ -161,11 +161,11 @@ def test_too_few_users_lead_to_moments_by_position() -> None:
 
 
 def with_early_looks(interactions: Interactions) -> Interactions:
-    """Return the interactions after three rows of weight 0, long before: the likes lie in the last 40 % of the span."""
-    first = np.r_[np.zeros(3, np.int64), np.arange(len(interactions))]
-    early = interactions.at_us[0] - np.array([60, 59, 58]) * DAY_US
+    """Return the interactions after 60 rows of weight 0, a day each: the likes lie in the last 40 % of the span."""
+    early = interactions.at_us[0] - np.arange(60, 0, -1) * DAY_US
+    first = np.r_[np.zeros(len(early), np.int64), np.arange(len(interactions))]
     at_us, weight = np.concatenate((early, interactions.at_us)), interactions.weight[first].copy()
-    weight[:3] = 0
+    weight[: len(early)] = 0
     return replace(interactions.take(first), at_us=at_us, known_us=at_us, weight=weight)
 
 
@@ -175,6 +175,14 @@ def test_a_history_without_likes_makes_no_slice() -> None:
     assert len(moments) == FEWEST_SLICES * MOMENTS_OF_SLICE, "longer windows have more users, but leave one slice"
     assert all(moment.has_time for moment in moments)
     assert all((moment.learned.weight > 0).any() for moment in moments)
+
+
+def test_one_old_event_moves_no_moment() -> None:
+    interactions, until = make_interactions(n_users=700), START_US + 40 * DAY_US
+    expected, found = time_moments(interactions, until, 3), time_moments(with_stray(interactions), until, 3)
+    assert all(moment.has_time for moment in found)
+    at_us, as_ever_us = ([int(moment.as_of_us[0]) for moment in some] for some in (found, expected))
+    assert at_us == pytest.approx(as_ever_us, abs=40 * DAY_US // 50)
 
 
 def test_users_are_not_cut_again_where_nothing_was_liked_before() -> None:
