@@ -167,13 +167,15 @@ class Interactions:
         return StatisticEvents(self.item[rows], weight, self.strong[rows], self.rating[rows], self.known_us[rows])
 
     @cached_property
+    def standing(self) -> npt.NDArray[np.float32]:
+        """Return the weights after what these rows themselves took back, float32 (n,)."""
+        pair = self.user.astype(np.int64) * max(len(self.items), 1) + self.item
+        return taken_back(pair[::-1], self.weight[::-1])[::-1]
+
+    @property
     def has_likes(self) -> bool:
         """Return whether something was liked and not taken back: else there is nothing to learn tastes from."""
-        liked, removed = int((self.weight > 0).sum()), int((self.weight < 0).sum())
-        if liked > removed:  # a removal takes back one like at most
-            return True
-        everyone = np.arange(len(self.users))
-        return liked > 0 and bool((self.profiles(everyone, len(self)).weight > 0).any())
+        return bool((self.standing > 0).any())
 
     def start(self, items: IdMap | None = None) -> Start:
         """Return where a replay of these rows begins, of their items or of others."""

@@ -46,7 +46,7 @@ FOLLOWINGS: Final = {
 def following_table(interactions: Interactions, how: Following) -> NeighbourTable:
     """Return for each item those that users like around it, as a share of all that they do."""
     n_items = len(interactions.items)
-    liked = interactions.take(np.flatnonzero(interactions.weight > 0))
+    liked = interactions.take(np.flatnonzero(interactions.standing > 0))
     order, _ = liked.by_user
     user, item = liked.user[order], liked.item[order]
     worth = _worth(liked, how.half_life)[order]

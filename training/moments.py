@@ -88,7 +88,7 @@ def moment_of(
     Retrieval learns of the whole history, unless `learned` is given.
     """
     history, later = interactions.take(split.history), interactions.take(split.later)
-    users = np.intersect1d(history.user, later.user[later.weight > 0]).astype(np.int32)
+    users = np.intersect1d(history.user, later.user[later.standing > 0]).astype(np.int32)
     labels = new_liked_items(history, later, users, include_seen=include_seen)
     some = np.array([len(entry) > 0 for entry in labels], dtype=bool)
     users = users[some]

@@ -80,9 +80,12 @@ def _checked(interactions: Interactions, history: Rows, later: Rows, what: str) 
 def new_liked_items(
     history: Interactions, later: Interactions, users: npt.NDArray[np.integer], *, include_seen: bool = False
 ) -> list[npt.NDArray[np.int32]]:
-    """Return for each user the distinct items liked later, without those had in the history; ascending int32."""
+    """Return for each user the distinct items liked later, without those had in the history; ascending int32.
+
+    What was liked and taken back again in the later rows is not among them.
+    """
     width = max(len(history.items), len(later.items), 1)
-    liked = later.weight > 0
+    liked = later.standing > 0
     pairs = np.unique(later.user[liked].astype(np.int64) * width + later.item[liked])
     if not include_seen:
         had = np.unique(history.user.astype(np.int64) * width + history.item)
@@ -97,7 +100,7 @@ def liked_weights(
 ) -> list[npt.NDArray[np.float32]]:
     """Return for each user's labels (as `new_liked_items` gives them) the largest weight of a later event on them."""
     width = max(len(later.items), 1)
-    liked = later.weight > 0
+    liked = later.standing > 0
     pair = later.user[liked].astype(np.int64) * width + later.item[liked]
     order = np.lexsort((-later.weight[liked], pair))
     pairs, first = np.unique(pair[order], return_index=True)

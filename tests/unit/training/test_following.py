@@ -26,6 +26,13 @@ def test_what_is_near_goes_both_ways() -> None:
     assert found[0, 2] == 0
 
 
+def test_what_was_taken_back_is_no_step() -> None:
+    taken_back = rows((0, 0, 1, 1.0), (0, 1, 2, 2.0), (0, 2, 3, 1.0), (0, 1, 4, -2.0))
+    found = dense(following_table(taken_back, Following(steps=1, decay=1.0)))
+    np.testing.assert_allclose(found[0], [0, 0, 1 / (1 + SHRINK)], rtol=1e-3)
+    assert found[1].sum() == 0
+
+
 def test_a_half_life_lets_old_pairs_fade() -> None:
     old_and_new = rows((0, 0, 0, 1.0), (0, 1, 1, 1.0), (1, 0, 99, 1.0), (1, 2, 100, 1.0))
     found = dense(following_table(old_and_new, Following(steps=1, decay=1.0, half_life=0.5)))

@@ -91,6 +91,15 @@ def test_labels_are_new_liked_and_distinct() -> None:
     assert [entry.tolist() for entry in again] == [[0, 2], [3]]
 
 
+def test_what_was_taken_back_again_is_no_label_and_a_like_that_stands_has_its_own_weight() -> None:
+    one_more = (1, 0, 4, 2.0)  # of another user: taken back by nobody
+    later = rows((0, 0, 1, 2.0), (0, 1, 2, 1.0), (0, 1, 3, 2.0), one_more, (0, 0, 5, -2.0), (0, 1, 6, -2.0))
+    users = np.array([0, 1])
+    labels = new_liked_items(later.take(np.array([], dtype=int)), later, users)
+    assert [entry.tolist() for entry in labels] == [[1], [0]]
+    assert [entry.tolist() for entry in liked_weights(later, users, labels)] == [[1.0], [2.0]]
+
+
 def test_pairs_of_many_users_and_items_are_told_apart() -> None:
     """More pairs than an int32 has: three million interactions of a hundred thousand users."""
     few = rows((0, 0, 1, 1.0), (1, 1, 2, 1.0), (1, 2, 3, 0.5))
