@@ -104,8 +104,10 @@ class Measures:
 def _by_liking(history: Interactions, n_items: int) -> npt.NDArray[np.int32]:
     """Return all items, int32 (n_items,), those first that were liked most often in all that was known.
 
+    As in the source, a user who does the same to an item again counts once.
+
     The source `popular` knows what was before a user's moment. Where users are cut at moments of their own, models are
     fitted on more than that, and popularity would be a weaker baseline than it is.
     """
-    count = np.bincount(history.item[history.weight > 0], minlength=n_items)
+    count = np.bincount(history.item[(history.weight > 0) & ~history.repeat], minlength=n_items)
     return np.argsort(-count, kind="stable").astype(np.int32)

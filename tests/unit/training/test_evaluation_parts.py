@@ -1,6 +1,7 @@
 """Metrics of segments, sources, scores and popularity, against brute force on small arrays."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -64,11 +65,12 @@ def test_users_that_a_column_does_not_know_do_not_count() -> None:
 
 def test_popularity_is_compared_with_as_all_that_was_known_has_it_whatever_a_users_moment() -> None:
     interactions, parts = trained()
+    interactions = replace(interactions, repeat=np.arange(len(interactions)) % 3 == 0)
     users = np.arange(12, dtype=np.int32)
     at_us = int(interactions.at_us[-1]) + 1 + np.arange(len(users))
     judged = Judged(interactions, users, at_us, [np.array([3], np.int32) for _ in users])
     lists = evaluate(parts.recommender(), judged, seed=0).lists["popularity"]
-    likes = Counter(interactions.item[interactions.weight > 0].tolist())
+    likes = Counter(interactions.item[(interactions.weight > 0) & ~interactions.repeat].tolist())
     for user in users.tolist():
         had = set(interactions.item[interactions.user == user].tolist())
         free = [item for item in range(len(interactions.items)) if item not in had]
