@@ -237,7 +237,7 @@ def _bundle_scores(bundle: Bundle, group: Group) -> npt.NDArray[np.float64]:
     """Return scores as the bundle orders candidates; items that it lacks come last, as shown."""
     plan, ranker = bundle.manifest.plan, bundle.recommender.ranker
     lacked = np.isnan(group.rows[:, : len(SPEC)]).all(axis=1)
-    cold = not group.rows[~lacked, SPEC.names.index("user_liked")].any()
+    cold = not (group.rows[~lacked, SPEC.names.index("user_liked")] > 0).any()  # NaN of strangers
     if cold or plan.order_by != RANKER or ranker is None:
         scores = order_scores(group.ranks, plan.cold_source if cold else plan.order_by)
     else:

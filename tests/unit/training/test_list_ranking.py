@@ -16,6 +16,7 @@ from tests.support.synthetic import SMALL
 from training.attributes import load_attributes
 from training.backtest import Cut, run_backtest
 from training.bundle.bundle import Bundle
+from training.bundle.fusion import order_scores
 from training.data import Interactions
 from training.frames import load_interactions
 from training.groups import Group
@@ -76,6 +77,18 @@ def test_few_lists_are_ordered_by_the_bundle(lists: Path, bundle: Bundle) -> Non
     assert found.order_by == "bundle"
     assert found.ndcg["ranked"].mean() > found.ndcg["shown"].mean()
     assert set(frame.item_id) <= set(few.item_id)
+
+
+def test_few_lists_of_strangers_are_ordered_by_what_serves_strangers(lists: Path, bundle: Bundle) -> None:
+    shown = load_impressions(lists)
+    few = shown.frame[shown.frame.occurred_at >= 200].assign(user_id="stranger")
+    source = ListSource(logged(Shown(few, lists)), shown.clicks().interactions, None, bundle, SMALL)
+    cut, plan = list_cut(shown, Cut(holdout=0.2)), bundle.manifest.plan
+    found = rank_lists(source, cut)
+    assert (found.order_by, plan.order_by) == ("bundle", "ranker"), "which would order lists of those who are known"
+    for group, scores in zip(source.groups(found.entries, cut), found.scores, strict=True):
+        held = np.isfinite(group.ranks).any(axis=1)
+        np.testing.assert_array_equal(scores[held], order_scores(group.ranks, plan.cold_source)[held])
 
 
 def test_unclicked_items_below_the_last_click_may_be_left_out() -> None:
