@@ -77,6 +77,11 @@ class GroupFile(Sequence[Group]):
         return np.concatenate([np.empty(0, np.float32), *self._gain])
 
     @property
+    def user(self) -> list[int]:
+        """Return the user of each group, as `Group.user` has them."""
+        return self._user
+
+    @property
     def items(self) -> list[Ints | None]:
         """Return the items of each group, as `Group.items` has them."""
         return self._items

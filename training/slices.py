@@ -74,8 +74,9 @@ def make_slices(
                 fresh.add(parts, together, moment, chosen, None if number else later.items[begin:])
     if earlier:
         return Slices(later, earlier, budgets, None if fresh is None else fresh.slices())
-    split = GroupFile(group for number, group in enumerate(later) if number % _VALIDATION_SHARE)
-    return Slices(GroupFile(later[::_VALIDATION_SHARE]), split, budgets)
+    validates = set(sorted(set(later.user))[::_VALIDATION_SHARE])
+    validating = GroupFile(group for group in later if group.user in validates)
+    return Slices(validating, GroupFile(group for group in later if group.user not in validates), budgets)
 
 
 def _with_retrieval(

@@ -8,7 +8,8 @@ import pytest
 
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
-from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions
+from features.contracts.statistics import DAY_US
+from tests.support.synthetic import SMALL, START_US, make_categories, make_facts, make_interactions
 from training.budgets import LEAST, STEP, choose_budgets, offered_to
 from training.bundle.affinities import READ, affinities, affinity_features
 from training.bundle.offered import SPEC
@@ -16,11 +17,12 @@ from training.bundle.plan import sources_on
 from training.bundle.ranker import HEAD_TREES, KEPT, Ranker
 from training.bundle.sources import BY_TEXT, POPULAR_PLANS, REPEAT, SOURCES, User
 from training.config import TrainingConfig
-from training.moments import position_moments
+from training.moments import moment_of, position_moments
 from training.ranker import CLOCK, column_rules, fit_ranker, unless_led
 from training.ranker_data import RankerData, ranker_data
 from training.retrieval import Training, at_moment, fit_retrieval
 from training.slices import make_slices
+from training.split import cutoff_split
 
 INTERACTIONS = make_interactions(n_users=80).on_backtest_clock()
 TRAINING = Training(INTERACTIONS, make_categories(), make_facts(), int(INTERACTIONS.at_us[-1]) + 1)
@@ -90,6 +92,17 @@ def test_the_best_keep_the_scores_of_all_trees_and_their_order() -> None:
     assert best[:10].tolist() == np.argsort(-full, kind="stable")[:10].tolist()
     np.testing.assert_allclose(ranker.contributions(rows).sum(axis=1), full, rtol=1e-6)
     assert ranker.importance.sum() == pytest.approx(1)
+
+
+def test_of_a_single_slice_nobody_validates_what_is_learned_of_them() -> None:
+    first, second = (START_US + day * DAY_US for day in (20, 25))
+    earlier = moment_of(INTERACTIONS, cutoff_split(INTERACTIONS, first), first)
+    later = moment_of(INTERACTIONS, cutoff_split(INTERACTIONS, second), second, learned=earlier.learned)
+    slices = make_slices(TRAINING, [earlier, later], SMALL)
+    validating, teaching = set(slices.later.user), set(slices.earlier.user)
+    assert not validating & teaching
+    assert len(validating) == -(-len(validating | teaching) // 4)
+    assert len(slices.later) + len(slices.earlier) == len(earlier.users) + len(later.users)
 
 
 @pytest.mark.parametrize(("distinct_hours", "left_alone"), [(1, True), (40, False)])
