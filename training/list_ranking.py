@@ -32,13 +32,13 @@ from training.groups import Group
 from training.list_groups import Entries, ListMoment, LoggedLists, list_groups, list_spec
 from training.metrics import STANDARD_ERRORS, Estimate
 from training.progress import Progress, silent
-from training.ranker import RankerFit, fit_ranker
+from training.ranker import REFIT_GAIN, Floats, RankerFit, fit_ranker, unless_led
 from training.retrieval import Training, fit_retrieval
 from training.split import known_before
 
 log = structlog.get_logger(__name__)
 
-Scores = list[npt.NDArray[np.float64]]
+Scores = list[Floats]
 
 SHOWN: Final = "shown"
 """The order in which lists were shown, as one more thing to beat."""
@@ -48,6 +48,8 @@ POSITION: Final = Feature(
     "position", "place at which the item was shown; unknown when lists are ranked", "1 =", "lists"
 )
 
+_WITHOUT: Final = "without position"
+_WITH: Final = "with position"
 _FEWEST_LISTS: Final = 100
 """Lists with a click from which a ranker learns; of fewer the bundle's own order is the better guess."""
 
@@ -180,7 +182,10 @@ class _ListRanker:
 
 
 def _fit(source: ListSource, begin_us: int, spec: FeatureSpec, progress: Progress) -> _ListRanker | None:
-    """Return what orders lists best on the latest window before a time, None where lists with clicks are too few."""
+    """Return what orders lists after a time, learned of windows before it; None where lists with clicks are too few.
+
+    Position is learned of, and another order than the fit's own serves, only where that leads clearly on the latest.
+    """
     windows = []
     for start_us, entries in source.lists.windows(begin_us):
         if len(known_before(source.interactions, start_us)):
@@ -196,12 +201,12 @@ def _fit(source: ListSource, begin_us: int, spec: FeatureSpec, progress: Progres
     plain = fit_ranker(earlier, later, source.config, budgets, spec)
     half, none = _with_position(earlier, lambda number: number % 2 == 0), _with_position(later, lambda _: False)
     placed = fit_ranker(half, none, source.config, budgets, spec_at)
-    variants = {"without position": plain.validation[RANKER], "with position": placed.validation[RANKER]}
-    fit, used = (placed, spec_at) if placed.validation[RANKER] > plain.validation[RANKER] else (plain, spec)
-    single = {name: _mean_ndcg(later, _single(later, name, spec)) for name in (SHOWN, *SINGLE)}
-    best = max(single, key=lambda name: single[name])
-    order_by = best if single[best] > fit.validation[fit.order_by] else fit.order_by
-    validation = fit.validation | single | variants
+    variants = {_WITHOUT: _ndcg(later, plain.scores), _WITH: _ndcg(none, placed.scores)}
+    fit, used = (placed, spec_at) if unless_led(variants, _WITHOUT) == _WITH else (plain, spec)
+    own = fit.scores if fit.order_by == RANKER else [order_scores(group.ranks, fit.order_by) for group in later]
+    single = {name: _ndcg(later, _single(later, name, spec)) for name in (SHOWN, *SINGLE)}
+    order_by = unless_led({fit.order_by: _ndcg(later, own)} | single, fit.order_by, REFIT_GAIN)
+    validation = fit.validation | {name: float(values.mean()) for name, values in (single | variants).items()}
     log.info("order of lists chosen on validation", order_by=order_by, ndcg=validation)
     return _ListRanker(fit, used, validation, order_by)
 
@@ -252,8 +257,8 @@ def _judged(groups: Sequence[Group], scores: Mapping[str, Scores]) -> dict[str, 
     }
 
 
-def _mean_ndcg(groups: Sequence[Group], scores: Scores) -> float:
-    return float(np.mean([group.ndcg(found) for group, found in zip(groups, scores, strict=True)]))
+def _ndcg(groups: Sequence[Group], scores: Sequence[Floats]) -> Floats:
+    return np.array([group.ndcg(found) for group, found in zip(groups, scores, strict=True)])
 
 
 def _with_interval(values: npt.NDArray[np.float64]) -> Estimate:

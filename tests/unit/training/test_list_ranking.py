@@ -1,5 +1,6 @@
 """Lists re-ranked from lists before a cut: what is learned, and that nothing of what is asked is read."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,23 +27,32 @@ from training.list_ranking import ListSource, RankedLists, rank_lists, taught
 N_ITEMS, N_USERS = 40, 30
 
 
-@pytest.fixture(scope="module")
-def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of lists in which items with small numbers are clicked, whatever their place."""
-    rng = np.random.default_rng(3)
+Clicked = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""How likely items are clicked, by their numbers and places."""
+
+
+def written(path: Path, seed: int, chance: Clicked) -> Path:
+    """Return a file of 300 lists of 8 items."""
+    rng = np.random.default_rng(seed)
     rows = []
     for number in range(300):
         shown = rng.choice(N_ITEMS, 8, replace=False)
-        clicked = rng.random(8) < np.where(shown < 8, 0.8, 0.05)
+        clicked = rng.random(8) < chance(shown, np.arange(8))
         rows += [
             (f"l{number}", int(rng.integers(N_USERS)), number, f"i{item}", place, bool(click))
             for place, (item, click) in enumerate(zip(shown, clicked, strict=True), start=1)
         ]
     frame = pd.DataFrame(rows, columns=["list_id", "user_id", "occurred_at", "item_id", "position", "clicked"])
     frame["user_id"] = frame.groupby("list_id").user_id.transform("first")
-    path = tmp_path_factory.mktemp("lists") / "lists.parquet"
     frame.sample(frac=1, random_state=0).to_parquet(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of lists in which items with small numbers are clicked, whatever their place."""
+    path = tmp_path_factory.mktemp("lists") / "lists.parquet"
+    return written(path, 3, lambda item, _: np.where(item < 8, 0.8, 0.05))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +78,24 @@ def test_clicked_items_come_first_and_later_clicks_are_not_read(lists: Path, bun
     blind = shown.frame.copy()
     blind.loc[blind.occurred_at >= list_cut(shown, Cut(holdout=0.2)), "clicked"] = False
     pd.testing.assert_frame_equal(frame, ranked(Shown(blind, lists), bundle)[1])
+
+
+@pytest.mark.parametrize(("by_item", "by_place", "order_by"), [(0, 0.09, "shown"), (1 / 80, 0.05, "ranker")])
+def test_another_order_serves_where_it_leads_clearly_not_by_a_little(
+    by_item: float, by_place: float, order_by: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "lists.parquet", 6, lambda item, place: 0.7 - by_item * item - by_place * place)
+    found = ranked(load_impressions(path), bundle)[0]
+    assert found.validation["shown"] > found.validation["ranker"]
+    assert found.order_by == order_by
+
+
+def test_position_is_learned_of_only_where_that_leads_clearly(lists: Path, bundle: Bundle) -> None:
+    shown = load_impressions(lists)
+    config = replace(SMALL, seed=2, ranker=replace(SMALL.ranker, leaves=4))
+    source = ListSource(logged(shown), shown.clicks().interactions, None, bundle, config)
+    found = rank_lists(source, list_cut(shown, Cut(holdout=0.2))).validation
+    assert found["with position"] > found["without position"] == found["ranker"]
 
 
 def test_few_lists_are_ordered_by_the_bundle(lists: Path, bundle: Bundle) -> None:
