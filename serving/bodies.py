@@ -7,10 +7,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from features.contracts.nesting import MAX_DEPTH, depth_of
 from serving.problems import ProblemError
-
-MAX_DEPTH: Final = 32
-"""Nesting of objects and arrays; honest bodies have five levels, and recursive code is safe at this depth."""
 
 COMPRESSED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 """First bytes of gzip and Zstandard; no JSON begins so."""
@@ -31,7 +29,7 @@ async def read_json(request: Request) -> Any:
         data = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise unreadable(raw, error) from None
-    if not shallow(data):
+    if depth_of(data) > MAX_DEPTH:
         raise ProblemError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
     return data
 
@@ -60,14 +58,3 @@ async def read_body(request: Request, form: type[Body]) -> Body:
         raise RequestValidationError(
             [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]
         ) from None
-
-
-def shallow(data: Any, levels: int = MAX_DEPTH) -> bool:
-    """Return whether objects and arrays are nested at most so many levels."""
-    level = [data]
-    for _ in range(levels + 1):
-        nested = [part for part in level if isinstance(part, dict | list)]
-        if not nested:
-            return True
-        level = [child for part in nested for child in (part.values() if isinstance(part, dict) else part)]
-    return False

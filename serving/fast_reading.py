@@ -11,10 +11,10 @@ import msgspec
 
 from features.contracts.event_problems import MAX_EVENT_BYTES, UNREADABLE, EventError
 from features.contracts.events import MAX_ID, EventId, Id, Instant, Json, Text, Word
+from features.contracts.nesting import MAX_DEPTH, depth_of
 from features.contracts.plausible import check_time
 from features.kafka import INTERACTIONS
 from features.kafka_bulk import Message
-from serving.bodies import MAX_DEPTH, shallow
 from serving.posted import MAX_EVENTS
 from serving.reading import Posting, event_ids
 
@@ -79,7 +79,7 @@ def _decoded(raw: bytes) -> list[PostedInteraction]:
 def _add(posting: Posting, event: PostedInteraction, event_id: str, now: datetime) -> None:
     if event.item_id is None and event.action != "search":
         raise _OddError
-    if event.context and not shallow(event.context, MAX_DEPTH - _AROUND_CONTEXT):
+    if event.context and depth_of(event.context) > MAX_DEPTH - _AROUND_CONTEXT:
         raise _OddError
     if event.event_id is None:
         event.event_id = event_id

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 
 from features.contracts.errors import ContractError
+from features.contracts.nesting import MAX_DEPTH, depth_of
 
 Reason = Literal[
     "not_json",
@@ -46,6 +47,11 @@ class EventError(ContractError):
         super().__init__(f"event refused ({code}): " + "; ".join(f"{path}: {message}" for path, message in problems))
 
 
+def too_deep(levels: int) -> EventError:
+    """Return why an event or a message nested so deep is refused: what it becomes could be read, but not be written."""
+    return EventError("invalid_field", [("$", f"nested {levels} levels deep; at most {MAX_DEPTH} are taken")])
+
+
 def diagnose(raw: bytes, forms: Mapping[str, type[msgspec.Struct]]) -> EventError:
     """Return why bytes that the decoder refused are no event.
 
@@ -79,7 +85,7 @@ def _object(raw: bytes) -> dict[str, Any] | EventError:
         return EventError("not_json", [("$", f"{error}; expected one JSON object in UTF-8")])
     if not isinstance(fields, dict):
         return EventError("not_object", [("$", f"a JSON {type(fields).__name__}; expected one JSON object")])
-    return fields
+    return fields if (levels := depth_of(fields)) <= MAX_DEPTH else too_deep(levels)
 
 
 def diagnose_fields(fields: dict[str, Any], forms: Mapping[str, type[msgspec.Struct]]) -> EventError:

@@ -11,7 +11,15 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import force_setattr
 
-from features.contracts.event_problems import MAX_EVENT_BYTES, SCHEMA_VERSION, UNREADABLE, diagnose, holds_nul
+from features.contracts.event_problems import (
+    MAX_EVENT_BYTES,
+    SCHEMA_VERSION,
+    UNREADABLE,
+    diagnose,
+    holds_nul,
+    too_deep,
+)
+from features.contracts.nesting import MAX_DEPTH, depth_of, may_be_deep
 
 MAX_ID: Final = 256
 _TOO_LONG: Final = 10 ** (MAX_ID - 1)
@@ -178,6 +186,9 @@ EVENT_TYPES: Final[dict[str, type[BaseEvent]]] = {
     str(form.__struct_config__.tag): form for form in (Interaction, Impression, Item, User, Feedback)
 }
 
+FREE_MEMBERS: Final = ("context", "attributes")
+"""Members of events that hold any JSON: how deep the others go is said by their form."""
+
 REGISTRY_HEADER_BYTES: Final = 5
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -203,9 +214,18 @@ def decode_event(raw: bytes) -> Event:
     if len(raw) > MAX_EVENT_BYTES or (b"\\u0000" in raw and holds_nul(raw)):
         raise diagnose(raw, EVENT_TYPES)
     try:
-        return _decode(raw)  # type: ignore[no-any-return]
+        event: Event = _decode(raw)
     except UNREADABLE:
         raise diagnose(raw, EVENT_TYPES) from None
+    if may_be_deep(raw):
+        _check_depth(event)
+    return event
+
+
+def _check_depth(event: Event) -> None:
+    levels = 1 + max(depth_of(getattr(event, name, None)) for name in FREE_MEMBERS)
+    if levels > MAX_DEPTH:
+        raise too_deep(levels)
 
 
 def without_registry_header(raw: bytes) -> bytes:

@@ -18,10 +18,12 @@ from features.contracts.event_problems import (
     EventError,
     diagnose_message,
     holds_nul,
+    too_deep,
 )
 from features.contracts.events import EVENT_TYPES, BaseEvent, Event, EventId, without_registry_header
 from features.contracts.mapping_form import SHIPPED, DerivedId, MappingError, TopicForm, read_forms, source_of
 from features.contracts.mapping_sources import Canonical, MessageForm, Read, Values, reader_of
+from features.contracts.nesting import MAX_DEPTH, depth_of, may_be_deep
 
 _NAMESPACE: Final = uuid.UUID("a0a5ba52-1f9c-5e52-8a41-6a9c1d1f6c55")
 """Of event ids derived from messages; any fixed UUID, so that a message gives the same id for ever."""
@@ -63,6 +65,9 @@ class TopicMapping:
             values = self._values(self._decode(raw))
         except UNREADABLE:
             raise diagnose_message(raw, self._message) from None
+        # Before anything is made of them: deriving an id spells values, too. Around a value are event and member.
+        if may_be_deep(raw) and (levels := 1 + depth_of([*values])) > MAX_DEPTH:
+            raise too_deep(levels)
         members = {name: value for name, read in self._members if (value := read(values)) is not UNSET}
         try:
             event = self.kind(event_id=self._event_id(values), schema_version=SCHEMA_VERSION, **members)

@@ -145,5 +145,13 @@ def _use_fast_json(connection: "psycopg.Connection[Any] | psycopg.AsyncConnectio
 
     Postgres gives 1e30 back in digits. Read as a whole number of more than 64 bits it could not be written again.
     """
-    set_json_dumps(msgspec.json.encode, connection)
+    set_json_dumps(_dumps, connection)
     set_json_loads(orjson.loads, connection)
+
+
+def _dumps(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except RecursionError as error:
+        # As the server would say of it: then the row at fault is found, and the others are written.
+        raise psycopg.DataError(f"a value is nested too deeply to be written: {error}") from error

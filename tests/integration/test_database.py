@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
@@ -118,6 +119,18 @@ def test_a_value_that_postgres_refuses_is_refused_and_not_unavailable(database_u
         database_errors("trying"),
     ):
         connection.execute("SELECT 'x'::integer")
+
+
+def test_json_that_is_nested_too_deeply_to_be_spelt_is_refused_as_a_value(database_url: str) -> None:
+    deep: list[object] = []
+    for _ in range(5_000):
+        deep = [deep]
+    with (
+        connect(settings_of(database_url), name="test") as connection,
+        pytest.raises(RefusedError, match="too deeply"),
+        database_errors("trying"),
+    ):
+        connection.execute("SELECT %s", [Jsonb(deep)])
 
 
 def test_a_statement_that_takes_too_long_is_unavailable(database_url: str) -> None:

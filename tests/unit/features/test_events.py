@@ -1,13 +1,25 @@
 """The wire forms: what is taken, what is refused, and how a refusal reads."""
 
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from features.contracts.event_problems import MAX_EVENT_BYTES, EventError
-from features.contracts.events import Feedback, Impression, Interaction, Item, User, decode_event, stamp_event
+from features.contracts.events import (
+    EVENT_TYPES,
+    FREE_MEMBERS,
+    Feedback,
+    Impression,
+    Interaction,
+    Item,
+    Json,
+    User,
+    decode_event,
+    stamp_event,
+)
+from features.contracts.nesting import MAX_DEPTH
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -181,6 +193,34 @@ def test_every_wrong_field_is_named_at_once() -> None:
 )
 def test_a_refusal_has_a_reason(raw: bytes, code: str) -> None:
     assert refusal(raw).code == code
+
+
+def nested(levels: int) -> Any:
+    """Return JSON of so many levels."""
+    data: Any = 1
+    for level in range(levels):
+        data = [data] if level % 2 else {"a": data}
+    return data
+
+
+@pytest.mark.parametrize("changes", [{}, {"value": "1"}, {"recommendation_id": "\0"}])
+def test_what_is_nested_so_deep_that_it_could_not_be_written_is_refused(changes: dict[str, Any]) -> None:
+    error = refusal(wire(**changes, context={"a": nested(900)}))
+    assert (error.code, error.problems) == ("invalid_field", (("$", "nested 902 levels deep; at most 32 are taken"),))
+
+
+def test_depth_is_counted_of_the_whole_event_and_brackets_alone_are_no_depth() -> None:
+    deepest = decode_event(wire(context={"a": nested(MAX_DEPTH - 2)}))
+    assert isinstance(deepest, Interaction)
+    assert refusal(wire(context={"a": nested(MAX_DEPTH - 1)})).problems[0][0] == "$"
+    decode_event(wire(context={"query": "[{" * MAX_DEPTH, "ids": [[]] * MAX_DEPTH}))
+    decode_event(wire(unknown=nested(MAX_DEPTH)))
+
+
+def test_every_member_that_holds_any_json_is_looked_into() -> None:
+    forms = [field for kind in EVENT_TYPES.values() for field in msgspec.structs.fields(kind)]
+    free = {form.name for form in forms if form.type == Json or Json in get_args(form.type)}
+    assert free == set(FREE_MEMBERS)
 
 
 def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:

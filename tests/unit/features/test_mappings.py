@@ -132,6 +132,13 @@ def test_a_wrong_message_is_refused_with_reason_and_the_producers_field(
     assert problem[1] in message
 
 
+@pytest.mark.parametrize("other", [{}, {"user_id": None}])
+def test_a_message_nested_so_deep_that_its_event_could_not_be_written_is_refused(other: dict[str, Any]) -> None:
+    sent = json.dumps({**MESSAGES[WATCHED], **other, "device": "deep"}).replace('"deep"', "[" * 900 + "]" * 900)
+    with pytest.raises(EventError, match=r"nested 90\d levels deep; at most 32"):
+        load_mappings()[WATCHED].decode(sent.encode())
+
+
 def test_all_wrong_fields_of_a_message_are_named() -> None:
     with pytest.raises(EventError) as caught:
         load_mappings()[WATCHED].decode(b'{"user_id":true,"watched_duration":"1","total_duration":2}')
