@@ -15,14 +15,14 @@ from pydantic import SecretStr
 
 from features.build import live_statistics
 from features.build.live_statistics import refresh_statistics
-from features.build.progress import read_progress
+from features.build.progress import Progress, read_progress
 from features.contracts.events import Event, Interaction, stamp_event
 from features.contracts.found_weights import DataShape
 from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, StatisticEvents, StatisticsState, weight_once
 from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
-from features.db.connection import connect
+from features.db.connection import Connection, connect
 from features.db.gate import enter_gate
 from features.db.migrate import alembic_config, migrate
 from features.db.queries import queries
@@ -177,6 +177,42 @@ def test_history_that_lands_while_a_refresh_reads_is_left_to_the_next(
 
     known += [(event.occurred_at, event) for event in meanwhile]
     assert stored(settings) == replayed(known, until, ActionWeights())
+
+
+def landing_meanwhile(settings: Settings, event: Event, until: datetime) -> None:
+    """Refresh while an import commits an event of history, after it is settled what is read."""
+
+    def read_after_it_came(connection: Connection) -> Progress:
+        fill(settings, [event], datetime.now(UTC), backfill=True)
+        return read_progress(connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_statistics, "read_progress", read_after_it_came)
+        refresh_statistics(settings, until=until)
+
+
+def test_what_lands_while_a_refresh_reads_makes_no_repeat_of_what_it_reads(settings: Settings) -> None:
+    other, first, earlier = structs.replace(act_at(9, "b"), user_id="other"), act_at(30, "c"), act_at(2, "a")
+    fill(settings, [other, first], datetime.now(UTC), backfill=True)
+    refresh_statistics(settings, until=START + timedelta(hours=10))
+
+    landing_meanwhile(settings, earlier, START + timedelta(hours=40))
+    assert [row[2] for row in stored(settings)] == [1, 2]
+    refresh_statistics(settings, until=START + timedelta(hours=40))
+    assert [row[2] for row in stored(settings)] == [1, 2, 2]
+
+
+def test_a_like_stays_counted_that_lands_while_what_retention_took_is_added_to(settings: Settings) -> None:
+    until = START + timedelta(hours=40)
+    fill(settings, [structs.replace(act_at(9, "c"), user_id="other")], datetime.now(UTC), backfill=True)
+    refresh_statistics(settings, until=until)
+    expire(settings, START + timedelta(hours=10))
+    fill(settings, [act_at(5, "b")], datetime.now(UTC), backfill=True)
+
+    landing_meanwhile(settings, act_at(2, "a"), until)
+    refresh_statistics(settings, until=until)
+
+    assert [(row[2], row[5]) for row in stored(settings)] == [(2, 3)], "two users like it, of three events"
 
 
 def set_clock(settings: Settings, ahead: timedelta) -> None:

@@ -85,7 +85,7 @@ WITH known AS MATERIALIZED (
     SELECT DISTINCT user_id, item_id, action
     FROM (SELECT DISTINCT user_id FROM known) AS active
     JOIN interactions USING (user_id)
-    WHERE known_at < :since AND item_id IS NOT NULL
+    WHERE known_at < :since AND landed_at < :read_until AND item_id IS NOT NULL
 )
 SELECT item_id, action, coalesce(value, 'NaN'), known_at, repeat OR done_before.user_id IS NOT NULL
 FROM known
@@ -114,9 +114,9 @@ FROM (
             PARTITION BY user_id, item_id, action ORDER BY landed_at >= :read_since, known_at, event_id
         ) > 1 AS repeat
     FROM interactions
-    WHERE item_id = ANY(:item_ids) AND known_at < :known_until
+    WHERE item_id = ANY(:item_ids) AND known_at < :known_until AND landed_at < :read_until
 ) AS known
-WHERE landed_at >= :read_since AND landed_at < :read_until
+WHERE landed_at >= :read_since
 ORDER BY known_at, event_id;
 
 -- name: newest_states(item_ids)
