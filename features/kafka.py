@@ -171,6 +171,8 @@ def open_consumer(settings: Settings, *, slot: str | None = None) -> KafkaConsum
             group_instance_id=slot,
             client_id="marquee-landing",
             enable_auto_commit=False,
+            # What a transaction took back never happened; what one holds open is read once it is committed.
+            isolation_level="read_committed",
             auto_offset_reset="earliest",
             bootstrap_timeout_ms=5_000,
             # A killed member's partitions move on after this; the broker allows no less than 6 s.

@@ -326,7 +326,16 @@ class Reader:
             return 0 if self._halted else None
         with kafka_errors("looking up end offsets"):
             end: Mapping[TopicPartition, int] = self._consumer.end_offsets(list(self._next))
-        return sum(end[at] - offset for at, offset in self._next.items())
+        return sum(end[at] - self._passed(at) for at in self._next)
+
+    def _passed(self, at: TopicPartition) -> int:
+        """Return up to where a partition was read: a log may end in offsets without messages, which nobody will land.
+
+        Transactions end in markers. They count as skipped once a message follows.
+        """
+        if at in self._collected or at not in self._consumer.assignment():
+            return self._next[at]
+        return max(self._next[at], self._consumer.position(at) or 0)
 
     def close(self) -> None:
         """Leave the group, so that others take over at once."""

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from kafka import KafkaProducer
 from pydantic import SecretStr
 
 from features.contracts.events import encode_event, stamp_event
 from features.db.connection import connect
 from features.kafka import BACKFILL, INTERACTIONS, TRAINING_COMPLETED, TRAINING_STARTED
 from features.kafka_admin import Admin
+from features.kafka_sockets import connected
 from features.landing.protocol import FenceError, Lander, Span, decode
 from features.landing.write import prepare
 from features.settings import Settings
@@ -220,6 +222,35 @@ def test_a_dead_letter_that_was_mended_lands_once_however_often_it_is_replayed(r
     assert letter["replayed_at"] is not None
     shown = json.loads(rig.command("dead-letters", "show", str(letter["dead_letter_id"])).stdout)
     assert shown["key"] == "key"
+
+
+def test_of_a_transaction_lands_what_was_committed_and_its_markers_are_nothing_to_wait_for(rig: Rig) -> None:
+    producer = connected(
+        KafkaProducer, rig.settings.kafka_bootstrap_servers, transactional_id="shop", metrics_enabled=False
+    )
+    try:
+        producer.init_transactions()
+        for first, end in ((0, producer.commit_transaction), (3, producer.abort_transaction)) * 2:
+            producer.begin_transaction()
+            for number in range(first, first + 3):
+                producer.send(INTERACTIONS, key=b"u", value=encode_event(interaction(number)))
+            producer.flush()
+            end()
+    finally:
+        producer.close(timeout=10)
+
+    rig.land_all()
+
+    assert {row[0] for row in rig.rows("SELECT event_id FROM interactions")} == {
+        interaction(number).event_id for number in range(3)
+    }
+    # Between them lie the first transactions' markers, and what was aborted; what ends the log was read by nobody yet.
+    assert rig.counters() == {"stored": 3, "duplicate": 3, "dead": 0, "skipped": 5}
+    assert reconciled(rig)
+    rig.produce([interaction(number, user_id="u") for number in range(7, 9)])
+    rig.land_all()
+    assert rig.counters() == {"stored": 5, "duplicate": 3, "dead": 0, "skipped": 10}
+    assert reconciled(rig)
 
 
 def test_sigterm_ends_the_batch_and_leaves(rig: Rig, wait_until: WaitUntil) -> None:
