@@ -175,6 +175,12 @@ class StatisticsState:
         )
 
     @classmethod
+    def all_of(cls, parts: Sequence["StatisticsState"]) -> "StatisticsState":
+        """Return the states of several parts as one, in their order."""
+        some = parts or [cls.empty(0)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in some]) for name in cls.names()})
+
+    @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the names of the arrays."""
         return tuple(field.name for field in fields(cls))

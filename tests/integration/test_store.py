@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -257,6 +258,45 @@ def test_item_statistics_are_each_items_newest_row_after_an_edge(settings: Setti
     assert everything.state.first_at_us.tolist() == [to_us(START + timedelta(minutes=15))] * 2
     assert ActionWeights.from_json(everything.weights) == done.weights
     assert list(newer.item_ids) == ["one"]
+
+
+def test_rows_of_all_items_are_decoded_in_parts_and_the_event_loop_turns_between_them(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("a", "b", "c", "d", "e")
+    items = [stamp_event({"type": "item", "item_id": name}, now=START, event_id=f"item {name}") for name in names]
+    fill(settings, [*items, *(act(name, 0, name) for name in names)], START)
+    refresh_statistics(settings)
+    monkeypatch.setattr("features.store.PART", 2)
+    decoded: list[int] = []
+    turn = 0
+
+    async def turning() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def noting(_: object) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        def row(values: Sequence[Any]) -> tuple[Any, ...]:
+            decoded.append(turn)
+            return tuple(values)
+
+        return row
+
+    async def watched() -> tuple[list[str], list[str]]:
+        async with connected_pool(settings) as pool:
+            for connection in [await pool.getconn() for _ in range(pool.min_size)]:
+                connection.row_factory = noting
+                await pool.putconn(connection)
+            loop = asyncio.create_task(turning())
+            states, statistics = await Store(pool).item_states(None), await Store(pool).item_statistics(NEVER_US)
+            loop.cancel()
+        return [state.item_id for state in states], list(statistics.item_ids)
+
+    assert asyncio.run(watched()) == (list(names), list(names))
+    assert len(decoded) >= 2 * len(names)
+    assert max(Counter(decoded).values()) == 2
 
 
 def test_popular_items_come_without_and_with_statistics_and_only_what_may_be_shown(settings: Settings) -> None:

@@ -137,5 +137,4 @@ def _with_categories(known: Categories, more: Sequence[Sequence[str]]) -> Catego
 
 def _with_unmet(state: StatisticsState, n_more: int) -> StatisticsState:
     """Return statistics with so many more items, which no event has touched."""
-    unmet = StatisticsState.empty(n_more).arrays()
-    return StatisticsState(**{name: np.concatenate((array, unmet[name])) for name, array in state.arrays().items()})
+    return StatisticsState.all_of([state, StatisticsState.empty(n_more)])
