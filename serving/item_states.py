@@ -42,6 +42,7 @@ class ItemStates:
         self._appeared = Appearances()
         self._newest: datetime | None = None
         self._read_at: datetime | None = None
+        self._known = np.zeros(_FIRST_SIZE, dtype=np.bool_)
         self._hidden = np.zeros(_FIRST_SIZE, dtype=np.bool_)
         self._deleted = np.zeros(_FIRST_SIZE, dtype=np.bool_)
         self._from_us = np.full(_FIRST_SIZE, _ALWAYS, dtype=np.int64)
@@ -162,6 +163,10 @@ class ItemStates:
             self._existing = ~self._deleted[: len(self)]
         return self._existing
 
+    def known(self, rows: npt.NDArray[np.int32]) -> Mask:
+        """Return of the items of which rows the state was read, bool (n,)."""
+        return self._known[rows]
+
     def _row_of(self, item_id: str) -> int:
         row = self._row.get(item_id)
         if row is None:
@@ -174,6 +179,7 @@ class ItemStates:
 
     def _make_room(self) -> None:
         size = len(self._hidden)
+        self._known = np.concatenate((self._known, np.zeros(size, dtype=np.bool_)))
         self._hidden = np.concatenate((self._hidden, np.zeros(size, dtype=np.bool_)))
         self._deleted = np.concatenate((self._deleted, np.zeros(size, dtype=np.bool_)))
         self._from_us = np.concatenate((self._from_us, np.full(size, _ALWAYS, dtype=np.int64)))
@@ -184,6 +190,7 @@ class ItemStates:
         self._states[row] = state
         if state.told:
             self._appeared.note(row, to_us(state.appeared_at))
+        self._known[row] = True
         self._hidden[row] = state.hidden
         self._deleted[row] = state.deleted
         self._from_us[row] = _ALWAYS if state.published_at is None else to_us(state.published_at)
@@ -244,6 +251,7 @@ class ItemTable:
         self._place[rows] = np.arange(len(rows), dtype=np.int32)
         self._whole: Mask | None = None
         self._visible: Mask = np.ones(len(rows), dtype=np.bool_)
+        self._known: Mask = np.zeros(len(rows), dtype=np.bool_)
 
     @classmethod
     def of(cls, states: ItemStates, items: IdMap) -> "ItemTable":
@@ -275,6 +283,12 @@ class ItemTable:
     def existing(self) -> Mask:
         """Return which items are not deleted, bool (n_items,)."""
         return self.states.existing()[self.rows]
+
+    def known(self) -> Mask:
+        """Return of which items the state was read, bool (n_items,); what was read once stays known."""
+        if not self._known.all():
+            self._known = self.states.known(self.rows)
+        return self._known
 
     def in_categories(self, categories: Iterable[str]) -> Mask:
         """Return which items are in at least one of some categories; bool (n_items,)."""

@@ -55,9 +55,14 @@ class Segment:
         return cls(table.items, index, table, alive, TextRows.empty() if rows is None else rows)
 
     def eligible(self, as_of_us: int, asked: "Filter") -> Mask:
-        """Return which rows may be found, bool (n,); in the event loop only."""
+        """Return which rows may be found, bool (n,); in the event loop only.
+
+        Texts and states are read at different moments: what has a text and no state yet may be hidden.
+        """
         shown = self.table.existing() if asked.include_hidden else self.table.visible(as_of_us)
         mask = self.alive & shown
+        if self.table.loaded:
+            mask &= self.table.known()
         if asked.categories:
             mask &= self.table.in_categories(asked.categories)
         if asked.exclude:

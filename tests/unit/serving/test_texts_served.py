@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,30 @@ def test_a_search_finds_texts_of_the_bundle_and_of_a_moment_ago(served: Bench) -
         after = await search(client, k=30)
         assert set(ids(after)) == {*ids(before), "new"}
         assert [item["rank"] for item in after["items"]] == list(range(1, len(after["items"]) + 1))
+
+    run(served, use)
+
+
+def test_a_text_that_came_before_its_state_waits_for_it(served: Bench) -> None:
+    async def use(client: httpx.AsyncClient) -> None:
+        async def found() -> set[str]:
+            near = (await client.get("/api/v1/items/i0/similar", params={"by": "content", "k": 50})).json()
+            wide = await search(client, k=50, include_hidden=True)
+            return {"a", "b", "c"} & {*ids(await search(client, k=50)), *ids(near), *ids(wide)}
+
+        texts = {"a": text_of(33), "b": text_of(36), "c": text_of(39)}
+        served.texts.embed(encoder_of(), texts)
+        await served.parts.keeper.refresh_texts()
+        assert await found() == set()
+        fields: dict[str, dict[str, Any]] = {
+            "a": {},
+            "b": {"hidden": True, "deleted": True},
+            "c": {"published_at": datetime(2999, 1, 1, tzinfo=UTC)},
+        }
+        served.store.states = [state_of(name, texts[name], **fields[name]) for name in texts]
+        await served.parts.keeper.refresh_items()
+        assert await found() == {"a", "c"}, "c by who asks for what is hidden"
+        assert {"a", "b", "c"} & set(ids(await search(client, k=50))) == {"a"}
 
     run(served, use)
 
