@@ -192,7 +192,7 @@ class Keeper:
     async def _swap(self, served: Served) -> None:
         """Let requests go to a version, and let go of the one before."""
         async with self._one_change:
-            self._current.live = await self._ready(served)
+            self._current.live = live = await self._ready(served)
         # The search for garbage passes by what came now, as by what was imported: it holds up every request meanwhile.
         # Nothing of the old version waits for that search (tests/unit/serving/test_hot_swap.py), but what else is
         # garbage would be kept for ever: one search before, over what came since the last time, takes a millisecond.
@@ -200,6 +200,7 @@ class Keeper:
         gc.freeze()
         manifest = served.model.manifest
         self._metrics.bundle.show(served.version, served.model.digest, manifest.trained_until_us)
+        self._metrics.bundle.statistics_closed_at.set(live.statistics.current.closed_at_us / 1e6)
         log.info("serving_version", version=served.version, digest=served.model.digest, items=len(served.model.items))
         await asyncio.to_thread(self.slot.keep, served)
         await asyncio.to_thread(give_back)

@@ -123,3 +123,12 @@ def test_what_is_read_of_texts_while_the_model_is_warmed_is_kept(
             assert after.statistics.current.closed_at_us == NEW_US
 
     asyncio.run(use())
+
+
+def test_the_edge_of_the_statistics_is_told_from_the_first_version_on(served: Bench) -> None:
+    async def use() -> list[str]:
+        async with served.client() as client:
+            return (await client.get("/metrics")).text.splitlines()
+
+    [edge] = [line for line in asyncio.run(use()) if line.startswith("marquee_statistics_closed_at_seconds ")]
+    assert float(edge.split()[1]) == CLOSED_AT_US / 1e6
