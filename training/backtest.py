@@ -46,15 +46,19 @@ from training.texts import FitEncoder, fit_texts
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where a backtest cuts: at a time (microseconds UTC, or the input's own integer), or by a share of each user."""
+    """Where a backtest cuts: at a time (microseconds UTC, or the input's own integer), or by a share of each user.
+
+    With `may_be_last` nothing needs to have happened after that time: lists that nobody clicked are ranked, too.
+    """
 
     cutoff: int | None = None
     holdout: float | None = None
+    may_be_last: bool = False
 
     def split(self, interactions: Interactions) -> Split:
         """Return the split of interactions in the file's own times."""
         if self.cutoff is not None:
-            return cutoff_split(interactions, self.cutoff)
+            return cutoff_split(interactions, self.cutoff, may_be_last=self.may_be_last)
         if self.holdout is not None:
             return holdout_split(interactions, self.holdout)
         raise ContractError("backtest: no cut given; pass --cutoff TIME or --holdout SHARE")

@@ -25,19 +25,20 @@ def known_before(interactions: Interactions, at_us: int) -> Rows:
     return np.flatnonzero(interactions.known_us[:position] < at_us)
 
 
-def cutoff_split(interactions: Interactions, cutoff_us: int) -> Split:
+def cutoff_split(interactions: Interactions, cutoff_us: int, *, may_be_last: bool = False) -> Split:
     """Return the split history < cutoff <= later; what happened before and became known after it is in neither.
 
     Raises
     ------
     ContractError
-        If one side is empty.
+        If one side is empty; the later one only where nothing says that the cut may be the last of all.
     """
     position = int(np.searchsorted(interactions.at_us, cutoff_us, side="left"))
     history, what = known_before(interactions, cutoff_us), f"cutoff {_told(interactions, cutoff_us)}"
     if position and not len(history):
         what += f" (before which {position} happened, but became known later; history comes with `backfill: 1`)"
-    return _checked(interactions, history, np.arange(position, len(interactions)), what)
+    later = np.arange(position, len(interactions))
+    return Split(history, later) if may_be_last and len(history) else _checked(interactions, history, later, what)
 
 
 def holdout_split(interactions: Interactions, share: float) -> Split:

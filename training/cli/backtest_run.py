@@ -91,7 +91,7 @@ def execute(asked: BacktestOptions) -> None:
     cut = Cut(cutoff=_cutoff(asked.cutoff, has_clock=loaded.interactions.has_clock), holdout=asked.holdout)
     lists_from = None if shown is None else list_cut(shown, cut)
     if lists_from is not None:  # a share of each user's rows reaches beyond the time from which lists are re-ranked
-        cut = Cut(cutoff=lists_from)
+        cut = Cut(cutoff=lists_from, may_be_last=asked.interactions is None)
     loaded = loaded.weighed_by(cut.split(loaded.interactions).history, said)
     config = _config(asked, loaded)
     options = Options(k=asked.k, include_seen=asked.include_seen)

@@ -15,7 +15,7 @@ from tests.support.commands import run_command
 from tests.support.minilm import needs_minilm
 from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
-from training.backtest_results import ids_as
+from training.backtest_results import NOBODY, ids_as
 from training.cli.app import main
 from training.comparing import NotComparableError, compare_runs, read_run
 
@@ -146,6 +146,19 @@ def test_lists_alone_teach_by_their_clicks(data: Path, tmp_path: Path) -> None:
     run = backtest(*lists, "--holdout", "0.2", "--out", str(tmp_path / "out"))
     assert run.returncode == 0, run.stderr
     assert pd.read_parquet(tmp_path / "out" / "ranked_lists.parquet").list_id.nunique() == 20
+
+
+def test_lists_that_nobody_clicked_are_ranked_and_nothing_is_measured(data: Path, tmp_path: Path) -> None:
+    lists = pd.read_parquet(data / "impressions.parquet")
+    last = lists.occurred_at >= lists.drop_duplicates("list_id").occurred_at.sort_values().iloc[80]
+    lists.assign(clicked=lists.clicked & ~last).to_parquet(tmp_path / "lists.parquet")
+    files = ("--impressions", str(tmp_path / "lists.parquet"))
+    run = backtest(*files, "--holdout", "0.2", "--out", str(tmp_path / "out"))
+    assert run.returncode == 0, run.stderr
+    assert NOBODY in " ".join(run.stdout.split())
+    assert "NDCG@10 of those with a click: none" in run.stdout
+    assert set(pd.read_parquet(tmp_path / "out" / "ranked_lists.parquet").list_id) == set(lists.list_id[last])
+    assert NOBODY in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_share_held_out_of_lists_cuts_the_interactions_at_the_same_time(data: Path, tmp_path: Path) -> None:
