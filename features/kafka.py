@@ -21,6 +21,7 @@ from kafka.errors import (
 from features.contracts.errors import MarqueeError, UnavailableError
 from features.contracts.events import Event, Feedback, Impression, Interaction, Item, User, encode_event
 from features.contracts.mappings import load_mappings
+from features.kafka_batches import tell_unreadable
 from features.kafka_bulk import BulkSender, Done, Message
 from features.kafka_sockets import connected
 from features.settings import Settings
@@ -163,7 +164,7 @@ def open_consumer(settings: Settings, *, slot: str | None = None) -> KafkaConsum
         If no broker answers.
     """
     with kafka_errors("opening the consumer"):
-        return open_client(
+        consumer = open_client(
             KafkaConsumer,
             settings,
             metrics_enabled=False,
@@ -187,6 +188,8 @@ def open_consumer(settings: Settings, *, slot: str | None = None) -> KafkaConsum
             max_partition_fetch_bytes=4_194_304,
             allow_auto_create_topics=False,
         )
+    tell_unreadable(consumer)
+    return consumer
 
 
 class EventProducer:

@@ -13,7 +13,8 @@ from features.contracts.errors import UnavailableError
 from features.db.connection import Connection
 from features.kafka import kafka_errors
 from features.kafka_admin import Admin
-from features.landing.placing import Ends, place
+from features.kafka_batches import UnreadableError
+from features.landing.placing import Ends, Placement, place
 from features.landing.protocol import Span
 
 log = structlog.get_logger()
@@ -32,6 +33,11 @@ COPY_AGAIN_S: Final = 3.0
 """Seconds without a batch after which offsets are copied again: the answer tells whether another took our slot."""
 BATCH_BYTES: Final = 33_554_432
 """A batch ends at this many bytes, too: events may be a thousand times larger than usual."""
+ACCEPT: Final = "python -m features offsets accept {topic} --partition {partition}"
+MAKE_READABLE: Final = (
+    "start landing again once it can read the batch (a codec may have to be installed), or let Kafka delete what lies "
+    "before the next one (kafka-delete-records.sh): that counts as skipped, and landing goes on by itself"
+)
 
 
 class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # published without types
@@ -87,6 +93,7 @@ class Reader:
         self._gaps: dict[TopicPartition, int] = {}
         self._landed: dict[TopicPartition, int] = {}
         self._halted: dict[TopicPartition, str] = {}
+        self._unreadable: dict[TopicPartition, int] = {}
         self._ill_shared: frozenset[TopicPartition] = frozenset()
         self._looked_at_halted_s = self._looked_at_topics_s = self._copied_s = 0.0
         self._subscribe()
@@ -141,8 +148,7 @@ class Reader:
         if not self._assignment.changed and time.monotonic() - self._looked_at_topics_s > LOOK_AGAIN_S:
             self._look_at_topics()
         wait_ms = self._poll_ms() if wait else 0
-        with kafka_errors("polling"):
-            polled = self._consumer.poll(timeout_ms=wait_ms, max_records=max(1, self._batch_size - self._size))
+        polled = self._poll(timeout_ms=wait_ms, max_records=max(1, self._batch_size - self._size))
         if self._assignment.changed:
             return False
         for at, records in polled.items():
@@ -151,6 +157,21 @@ class Reader:
                 self._size += len(records)
                 self._bytes += sum(len(record.value or b"") for record in records)
         return bool(self._collected)
+
+    def _poll(self, **options: int) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+        """Return what a poll gives; a partition that cannot be read stops behind what was collected of it."""
+        try:
+            with kafka_errors("polling"):
+                polled: Mapping[TopicPartition, list[ConsumerRecord]] = self._consumer.poll(**options)
+        except UnreadableError as error:
+            stands = self._next.get(error.at)
+            self._halt(error.at, str(error), MAKE_READABLE)
+            if stands is not None:
+                collected = self._collected.get(error.at)
+                self._next[error.at] = stands
+                self._unreadable[error.at] = collected[-1].offset + 1 if collected else stands
+            return {}
+        return polled
 
     def _look_at_topics(self) -> None:
         """Stop partitions whose topic was made anew: where both lives end at one offset, no message would tell."""
@@ -206,8 +227,7 @@ class Reader:
     def keep_membership(self) -> None:
         """Tell the group that this process is alive, without reading on."""
         self._consumer.pause(*self._consumer.assignment())
-        with kafka_errors("polling"):
-            self._consumer.poll(timeout_ms=0)
+        self._poll(timeout_ms=0)
         # Asked again: a rebalance that ended in this poll may have taken some away.
         self._consumer.resume(*(self._consumer.assignment() - self._halted.keys()))
 
@@ -271,6 +291,7 @@ class Reader:
             end = self._consumer.end_offsets(partitions) if partitions else {}
         placement = place(connection, self._identity, partitions, Ends(first, end))
         placement.halted |= dict.fromkeys(set(assigned) - set(partitions), "it does not exist any more")
+        self._keep_unreadable(placement, first)
         self._ill_shared = self._find_ill_shared(existing)
         self._next = placement.next
         self._landed = dict(placement.next)
@@ -286,7 +307,15 @@ class Reader:
             log.info("partitions go on", partitions=[f"{at.topic}[{at.partition}]" for at in sorted(mended)])
         self._looked_at_halted_s = time.monotonic()
 
-    def _halt(self, at: TopicPartition, why: str) -> None:
+    def _keep_unreadable(self, placement: Placement, first: Mapping[TopicPartition, int]) -> None:
+        """Leave partitions stopped that still stand before a batch which cannot be read, unless Kafka deleted it."""
+        stands = self._unreadable.items()
+        self._unreadable = {at: offset for at, offset in stands if placement.next.get(at) == offset >= first[at]}
+        for at in self._unreadable:
+            del placement.next[at]
+            placement.halted[at] = self._halted[at]
+
+    def _halt(self, at: TopicPartition, why: str, way_out: str = ACCEPT) -> None:
         self._consumer.pause(at)
         if self._halted.get(at) != why:
             log.error(
@@ -294,7 +323,7 @@ class Reader:
                 topic=at.topic,
                 partition=at.partition,
                 reason=why,
-                way_out=f"python -m features offsets accept {at.topic} --partition {at.partition}",
+                way_out=way_out.format(topic=at.topic, partition=at.partition),
             )
         self._halted[at] = why
         self._next.pop(at, None)
@@ -322,11 +351,12 @@ class Reader:
         """
         if self._ill_shared:
             return None
-        if not self._next:
+        reading = [at for at in self._next if at not in self._halted]
+        if not reading:
             return 0 if self._halted else None
         with kafka_errors("looking up end offsets"):
-            end: Mapping[TopicPartition, int] = self._consumer.end_offsets(list(self._next))
-        return sum(end[at] - self._passed(at) for at in self._next)
+            end: Mapping[TopicPartition, int] = self._consumer.end_offsets(reading)
+        return sum(end[at] - self._passed(at) for at in reading)
 
     def _passed(self, at: TopicPartition) -> int:
         """Return up to where a partition was read: a log may end in offsets without messages, which nobody will land.
