@@ -62,6 +62,8 @@ class Interactions:
     earlier
         What items had met before the first row, at a bucket edge not after it: rows that were taken away since, or left
         out. None where the rows are all that ever were.
+    counted
+        What items had met by a bucket edge among the rows, before which some were taken away; None where none was.
     """
 
     users: IdMap
@@ -78,6 +80,7 @@ class Interactions:
     repeat: npt.NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN[0])
     passed_over: Rows = field(default_factory=lambda: _NOT_GIVEN[2])
     earlier: StatisticsRows | None = None
+    counted: StatisticsRows | None = None
 
     def __post_init__(self) -> None:
         """Fill the columns that were not given."""
@@ -147,6 +150,7 @@ class Interactions:
             bucket_us=VIRTUAL_SPAN_US // BUCKETS_PER_BACKTEST,
             has_clock=False,
             earlier=None,
+            counted=None,
         )
 
     @cached_property
@@ -180,9 +184,11 @@ class Interactions:
     def start(self, items: IdMap | None = None) -> Start:
         """Return where a replay of these rows begins, of their items or of others."""
         items = self.items if items is None else items
-        if self.earlier is None:
-            return Start.of_nothing(len(items))
-        return Start(self.earlier.aligned(items)[0], self.earlier.closed_at_us)
+        begun, then = (
+            None if rows is None else Start(rows.aligned(items)[0], rows.closed_at_us)
+            for rows in (self.earlier, self.counted)
+        )
+        return replace(begun or Start.of_nothing(len(items)), then=then)
 
     def profiles(self, users: npt.NDArray[np.integer], limit: int) -> Profiles:
         """Return the profiles that these rows give some users (internal indices): the latest `limit` events of each."""

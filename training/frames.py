@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pandas.api import types
 
-from features.build.earlier import EARLIER_FILE, read_earlier
+from features.build.earlier import COUNTED_FILE, EARLIER_FILE, read_earlier
 from features.contracts.columns import (
     ACTION,
     CATEGORIES,
@@ -167,17 +167,19 @@ def load_interactions(path: Path, weights: ActionWeights | None = None, said: Sa
 
 
 def load_snapshot(folder: Path, weights: ActionWeights) -> Loaded:
-    """Return the interactions of a snapshot, and what items had met before them if that was counted by these weights.
+    """Return the interactions of a snapshot, and what items had met beside them if that was counted by these weights.
 
     Raises
     ------
     ContractError
         If a part is missing or no parquet.
     """
-    loaded, earlier = load_interactions(folder / FOLDER, weights), read_earlier(folder / EARLIER_FILE)
-    if earlier is None or ActionWeights.from_json(earlier.weights) != weights:
-        return loaded
-    return replace(loaded, interactions=replace(loaded.interactions, earlier=earlier))
+    loaded = load_interactions(folder / FOLDER, weights)
+    earlier, counted = (
+        rows if rows is not None and ActionWeights.from_json(rows.weights) == weights else None
+        for rows in (read_earlier(folder / EARLIER_FILE), read_earlier(folder / COUNTED_FILE))
+    )
+    return replace(loaded, interactions=replace(loaded.interactions, earlier=earlier, counted=counted))
 
 
 def interactions_of(

@@ -1,4 +1,4 @@
-"""What items had met before a snapshot begins: their stored statistics at its first bucket edge, as a file."""
+"""What items had met before a snapshot begins, or by an edge in it: their stored statistics there, as files."""
 
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from features.contracts.statistics import HALF_LIVES_US, StatisticsRows, StatisticsState
 
 EARLIER_FILE: Final = "earlier_statistics.parquet"
+COUNTED_FILE: Final = "counted_statistics.parquet"
+"""As of the edge up to which retention has deleted some events and left others: who counts goes on from there."""
 _ITEM: Final = "item_id"
 _DECAYED: Final = "decayed"
 _CLOSED_AT: Final = b"closed_at_us"

@@ -23,10 +23,14 @@ class Start:
         Of all items, internal order, at the edge; each replay advances a copy.
     edge_us
         A bucket edge not after any event, microseconds since 1970 UTC. Before it nothing is known.
+    then
+        Where it begins anew: of what was known before that edge, events are gone that its state holds. None where no
+        event is missing.
     """
 
     state: StatisticsState
     edge_us: int = NEVER_US
+    then: "Start | None" = None
 
     @classmethod
     def of_nothing(cls, n_items: int) -> "Start":
@@ -66,23 +70,32 @@ def replay_statistics(
     An event known at time t is in the statistics of every edge after t: of the first multiple of `bucket_us`
     greater than t, and later.
     """
-    state = start.copy()
+    state, then, at = start.copy(), start.then, 0
     ends = np.searchsorted(events.closes_us(bucket_us), edges_us, side="right")
-    at = 0
     for edge, end in zip(edges_us.tolist(), ends.tolist(), strict=True):
         if edge < start.edge_us:
             yield ItemStatistics.empty(len(state.count), edge, has_clock=has_clock)
             continue
+        if then is not None and then.edge_us <= edge:
+            state, at = then.copy(), _known_since(events, then)
+            then = None
         _add_all(state, events[at:end], bucket_us)
-        at = end
+        at = max(at, end)
         yield state.at(edge, has_clock=has_clock, bucket_us=bucket_us)
 
 
 def final_state(events: StatisticEvents, start: Start, *, bucket_us: int) -> StatisticsState:
     """Return the running state after all events; parameters as in `replay_statistics`."""
+    if start.then is not None and (at := _known_since(events, start.then)) < len(events):
+        start, events = start.then, events[at:]
     state = start.copy()
     _add_all(state, events, bucket_us)
     return state
+
+
+def _known_since(events: StatisticEvents, start: Start) -> int:
+    """Return the place of the first event that a start does not hold."""
+    return int(np.searchsorted(events.known_us, start.edge_us))
 
 
 def _add_all(state: StatisticsState, events: StatisticEvents, bucket_us: int) -> None:

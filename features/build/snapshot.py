@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.build.earlier import EARLIER_FILE, write_earlier
+from features.build.earlier import COUNTED_FILE, EARLIER_FILE, write_earlier
 from features.build.part_files import PartFiles
 from features.build.progress import Progress, read_progress
 from features.contracts.hashes import sha256_of
@@ -102,8 +102,9 @@ def write_snapshot(
     """Return what was written: `interactions/` in parts by user, each by (known_at, event_id), and `items.parquet`.
 
     What an interaction repeats may have been known before `since_us`: `repeat` is as live statistics have it. So is
-    what items had met before the first interaction, be it gone or left out: it is beside them (`EARLIER_FILE`). Nobody
-    is in it who was erased before this returns.
+    what items had met before the first interaction, be it gone or left out: it is beside them (`EARLIER_FILE`). Where
+    retention deleted events among those that are left, as topics keep theirs for different times, so is what items had
+    met by then (`COUNTED_FILE`). Nobody is in it who was erased before this returns.
 
     Parameters
     ----------
@@ -164,8 +165,9 @@ def _write(
         items = write_rows(connection, queries.snapshot_items.sql, {"until": until}, ITEMS, folder / ITEMS_FILE)
         first_known, last_known, first_occurred, last_occurred = (None if at is None else to_us(at) for at in times)
         begins = first_known if since_us is None else to_us(since)
-        met = begins is not None and _write_earlier(connection, bucket_edge(begins), progress, folder / EARLIER_FILE)
-    files = [*(f"{FOLDER}/{part}" for part in rows_of), ITEMS_FILE, *([EARLIER_FILE] if met else [])]
+        edges = {} if begins is None else _edges(bucket_edge(begins), to_us(until), progress)
+        met = [name for name, edge_us in edges.items() if _write_earlier(connection, edge_us, progress, folder / name)]
+    files = [*(f"{FOLDER}/{part}" for part in rows_of), ITEMS_FILE, *met]
     info = SnapshotInfo(
         since_us=to_us(since),
         until_us=to_us(until),
@@ -191,6 +193,12 @@ def _write_parts(
         for table in tables(connection, query, parameters, schema):
             parts.write(table)
     return parts.rows
+
+
+def _edges(begins_us: int, until_us: int, progress: Progress) -> dict[str, int]:
+    """Return at which edges stored statistics are to be written, by file."""
+    base_us = to_us(progress.base_at)
+    return {EARLIER_FILE: begins_us} | ({COUNTED_FILE: base_us} if begins_us < base_us <= until_us else {})
 
 
 def _write_earlier(connection: Connection, edge_us: int, progress: Progress, file: Path) -> bool:

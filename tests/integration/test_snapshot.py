@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from msgspec import structs
 from pydantic import SecretStr
 
-from features.build.earlier import EARLIER_FILE
+from features.build.earlier import COUNTED_FILE, EARLIER_FILE
 from features.build.live_statistics import refresh_statistics
 from features.build.part_files import PartFiles
-from features.build.replay import replay_statistics
+from features.build.progress import read_progress
+from features.build.replay import final_state, replay_statistics
 from features.build.snapshot import write_snapshot
 from features.contracts.events import Event, stamp_event
 from features.contracts.found_weights import DataShape, weights_for
 from features.contracts.statistics import BUCKET_US
 from features.contracts.times import to_us
 from features.db.connection import connect
+from features.db.queries import queries
 from features.served import statistics_at
 from features.settings import Settings
 from tests.support.tables import fill
@@ -135,6 +138,38 @@ def test_items_are_counted_from_before_the_range_as_live_statistics_count_them(
         np.testing.assert_array_equal(getattr(found, name), getattr(expected.at(closed_us), name), err_msg=name)
     other = replace(info.weights, rating_scale=10.0)
     assert load_snapshot(tmp_path, other).interactions.earlier is None, "what was weighed otherwise counts for nothing"
+
+
+def test_where_topics_keep_their_rows_for_different_times_items_count_as_in_live_statistics(
+    settings: Settings, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(1)
+    events = [structs.replace(acted(number, random), user_id=f"of-{number}") for number in range(400)]
+    fill(settings, events, START + timedelta(hours=7), backfill=True)
+    closed_us = to_us(refresh_statistics(settings, until=START + timedelta(days=1)).closed_at)
+    with connect(settings, name="test", autocommit=True) as connection:
+        stored = statistics_at(connection, closed_us)
+        imported = "DELETE FROM interactions WHERE known_at < %s AND event_id LIKE '%%7' RETURNING known_at"
+        gone = connection.execute(imported, [START + timedelta(hours=3)]).fetchall()
+        queries.gone_until(connection, known_at=max(gone)[0])
+        base_us = to_us(read_progress(connection).base_at)
+
+    info = write_snapshot(settings, tmp_path)
+
+    interactions = load_snapshot(tmp_path, info.weights).interactions
+    assert {EARLIER_FILE, COUNTED_FILE} & info.sha256.keys() == {COUNTED_FILE}
+    assert info.first_known_us == to_us(START)
+    events_left, start = interactions.statistic_events(), interactions.start()
+    edges = np.array([base_us - BUCKET_US, base_us, closed_us])
+    before, *found = replay_statistics(events_left, start, edges, bucket_us=BUCKET_US)
+    assert before.seen.sum() == (interactions.known_us < base_us - BUCKET_US).sum(), "of before it what is left tells"
+    assert found[0].seen.sum() == (interactions.known_us < base_us).sum() + len(gone)
+    expected, _ = stored.aligned(interactions.items)
+    for name in vars(found[1]):
+        np.testing.assert_array_equal(getattr(found[1], name), getattr(expected.at(closed_us), name), err_msg=name)
+    assert final_state(events_left, start, bucket_us=BUCKET_US).seen.sum() == expected.seen.sum()
+    early = events_left[: int((interactions.known_us < base_us - BUCKET_US).sum())]
+    assert final_state(early, start, bucket_us=BUCKET_US).seen.sum() == len(early), "nothing of what came later"
 
 
 def test_a_whole_log_has_nothing_before_it(settings: Settings, tmp_path: Path) -> None:

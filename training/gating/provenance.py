@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.ids import MISSING
+from features.contracts.ids import MISSING, IdMap
 from training.bundle.bundle import Bundle
 from training.data import Interactions
 from training.gating.evidence import Held
@@ -42,10 +42,20 @@ def leaks(bundle: Bundle, interactions: Interactions, window_start_us: int, eras
 def learned_from(bundle: Bundle, interactions: Interactions) -> int:
     """Return how many interactions a bundle learned from: as its manifest says, or more if its statistics do.
 
-    What items had met before the run's data begin is in its statistics, too, and was not learned from.
+    What items had met of which the run's data hold nothing is in its statistics, too, and was not learned from.
     """
-    before = interactions.start(bundle.items).state.seen.sum()
-    return max(bundle.manifest.n_interactions, int(bundle.parts.state.seen.sum() - before))
+    gone = _met_beside(interactions, bundle.items)
+    return max(bundle.manifest.n_interactions, int(bundle.parts.state.seen.sum()) - gone)
+
+
+def _met_beside(interactions: Interactions, items: IdMap) -> int:
+    """Return how many events some items had met that are in no row: before the first one, or taken away since."""
+    start = interactions.start(items)
+    if start.then is None:
+        return int(start.state.seen.sum())
+    theirs = items.index_or_missing(interactions.items.external(np.arange(len(interactions.items)))) != MISSING
+    held = theirs[interactions.item] & (interactions.known_us < start.then.edge_us)
+    return int(start.then.state.seen.sum() - held.sum())
 
 
 def items_held(candidate: Bundle, champion: Bundle) -> Held:
@@ -83,7 +93,10 @@ def _met_too_early(bundle: Bundle, interactions: Interactions, window_start_us: 
     held, before = (np.zeros(len(interactions.items), dtype=bool) for _ in range(2))
     held[interactions.item] = True
     before[interactions.item[known_before(interactions, window_start_us)]] = True
-    before |= interactions.start().state.seen > 0
+    start = interactions.start()
+    before |= start.state.seen > 0
+    if start.then is not None and start.then.edge_us <= window_start_us:
+        before |= start.then.state.seen > 0
     new = np.flatnonzero(held & ~before)
     position = bundle.items.index_or_missing(interactions.items.external(new))
     met = np.append(bundle.parts.state.seen > 0, False)  # what `MISSING` points to

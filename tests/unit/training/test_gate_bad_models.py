@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.contracts.statistics import DAY_US
+from features.build.replay import final_state
+from features.contracts.statistics import DAY_US, StatisticsRows, bucket_edge
 from features.items import Categories
 from tests.support.gate_evidence import HEALTHY
 from tests.support.synthetic import N_GROUPS, SMALL, START_US, make_facts, make_interactions
@@ -213,3 +214,20 @@ def test_what_became_known_after_the_window_began_counts_as_nothing_before_it(fi
     assert not leaks(bundle, events, UNTIL)
     [sign] = leaks(fit(EVENTS, UNTIL), events, UNTIL)
     assert f"learned from {len(before):,} interactions, but there were {len(before) - len(late):,} before" in sign
+
+
+def test_what_items_had_met_that_retention_deleted_among_the_rest_is_no_leak(fit: Fit) -> None:
+    edge_us = bucket_edge(UNTIL - 5 * DAY_US)
+    then = EVENTS.take(np.flatnonzero(EVENTS.known_us < edge_us))
+    state = final_state(then.statistic_events(), then.start(), bucket_us=then.bucket_us)
+    ids = EVENTS.items.external(np.arange(len(EVENTS.items)))
+    gone = np.flatnonzero(EVENTS.known_us < edge_us)[::3]
+    left = replace(
+        EVENTS.take(np.setdiff1d(np.arange(len(EVENTS)), gone)), counted=StatisticsRows(ids, state, edge_us, {})
+    )
+
+    bundle = fit(left, UNTIL)
+
+    assert bundle.parts.state.seen.sum() == bundle.manifest.n_interactions + len(gone)
+    assert not leaks(bundle, left, UNTIL)
+    assert leaks(bundle, replace(left, counted=None), UNTIL), "nothing but what was counted tells of them"
