@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from features.contracts.errors import ContractError
 from features.contracts.facts import ItemFacts
@@ -25,6 +26,7 @@ from training.bundle.likeness import similar_items
 from training.bundle.parts import Parts
 from training.bundle.result import Recommendations, Trace
 from training.bundle.sources import CONTENT, FRESH, PROMISED, FreshSource, PromisedSource, User
+from training.bundle.tables import NeighbourTable
 
 FANS = 8
 
@@ -112,6 +114,51 @@ def test_arrivals_come_to_those_who_like_their_kind_and_are_listed_as_of_no_hist
     assert larger.categories.names[-1] == "brand new"
     assert np.isnan(larger.facts.price[-1])
     assert np.isin(np.flatnonzero(only), larger.fresh).all()
+
+
+def test_arrivals_are_among_the_nearest_texts_of_what_they_read_like() -> None:
+    _, parts = trained_on_texts()
+    n_before = len(parts.items)
+    larger = grown(parts, some_arrivals(parts))
+    known = np.arange(len(larger.items)) < n_before
+    for group in range(N_GROUPS):
+        liked = np.array([item for item in range(n_before) if item % N_GROUPS == group and item % 9], dtype=np.int32)
+        found, _ = larger.tables[CONTENT].best(liked, np.ones(len(liked)), known, 3)
+        assert ((found - n_before + 1) % N_GROUPS).tolist() == [group] * 3
+
+
+@given(st.integers(0, 2**32))
+def test_rows_of_nearest_texts_hold_what_the_bundle_knew_and_the_arrivals_that_are_nearer(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    _, parts = trained_on_texts()
+    n_own, count, width = len(parts.items), 30, 3
+    vectors = rng.integers(-3, 4, (n_own + count, 16)) / 16  # what they have in common is exact in half precision
+    arrivals = Arrivals([f"new{n}" for n in range(count)], vectors[n_own:], [[]] * count, ItemFacts.unknown(count))
+    assert parts.content is not None
+    near = vectors @ vectors.T
+    np.fill_diagonal(near, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.bundle.arrivals.MAX_NEIGHBOURS", width)
+        table = NeighbourTable.from_matrix(sparse.csr_matrix(np.maximum(near[:n_own, :n_own], 0)), width)
+        bare = replace(
+            parts,
+            content=replace(parts.content, vectors=vectors[:n_own].astype(np.float16)),
+            tables={**parts.tables, CONTENT: table},
+        )
+        once = grown(bare, arrivals).tables[CONTENT]
+        steps = bare
+        for part in (slice(7), slice(7, 8), slice(8, count)):
+            size = len(arrivals.item_ids[part])
+            some = Arrivals(arrivals.item_ids[part], arrivals.vectors[part], [[]] * size, ItemFacts.unknown(size))
+            steps = grown(steps, some)
+    np.testing.assert_array_equal(steps.tables[CONTENT].value, once.value)
+    for row in range(n_own + count):
+        entries = slice(once.offsets[row], once.offsets[row + 1])
+        own = np.sort(near[row, :n_own])[::-1][:width]
+        arrived = np.sort(near[row, n_own:])[::-1][:width]
+        expected = np.sort(np.concatenate((own, arrived[arrived > own[-1]])))[::-1]
+        np.testing.assert_array_equal(once.value[entries], expected)
+        np.testing.assert_array_equal(near[row, once.index[entries]], expected)
 
 
 def test_who_liked_arrivals_alone_gets_others_of_their_kind() -> None:

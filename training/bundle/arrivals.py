@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from features.contracts.ids import IdMap
 from features.contracts.ragged import offsets_of
 from features.contracts.statistics import StatisticsState
 from features.items import Categories
+from training.bundle import loops
 from training.bundle.content import Content
 from training.bundle.foldin import FoldIn
 from training.bundle.parts import Parts
@@ -53,7 +54,7 @@ def grown(parts: Parts, arrivals: Arrivals) -> Parts:
     """Return the parts with arrivals after the items that they hold, whose internal indices stay as they are.
 
     What was learned stays the same: an arrival has no history, the factors that its text promises, and the nearest
-    texts as neighbours.
+    texts as neighbours, as it is one of theirs.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def grown(parts: Parts, arrivals: Arrivals) -> Parts:
         parts,
         items=items,
         fold_in=replace(parts.fold_in, factors=factors, held=_with_not_held(parts.fold_in, len(arrivals))),
-        tables=tables | {CONTENT: _with_nearest(parts.tables[CONTENT], vectors, n_before)},
+        tables=tables | {CONTENT: _with_nearest(parts.tables[CONTENT], vectors, parts.index.ntotal)},
         categories=_with_categories(parts.categories, arrivals.categories),
         facts=ItemFacts(
             np.concatenate((parts.facts.price, arrivals.facts.price)),
@@ -106,23 +107,74 @@ def _with_rows(table: NeighbourTable, n_more: int) -> NeighbourTable:
     return NeighbourTable(np.concatenate((table.offsets, more)), table.index, table.value)
 
 
-def _with_nearest(table: NeighbourTable, vectors: npt.NDArray[np.float16], n_before: int) -> NeighbourTable:
-    """Return the table of nearest texts with rows of the items from `n_before` on, among all items."""
-    everything = vectors.astype(np.float32)
-    index, value, counts = [table.index], [table.value], [np.diff(table.offsets)]
+def _with_nearest(table: NeighbourTable, vectors: npt.NDArray[np.float16], n_own: int) -> NeighbourTable:
+    """Return the table of nearest texts with the items that it lacks, in rows of their own and in those of others.
+
+    A row holds what is nearest of the `n_own` items that the bundle was made with, and of arrivals the nearest of those
+    that come before the last of these. So what a bundle knows is found as before, whatever arrives, and items that came
+    one by one are found as if they had come at once.
+    """
+    n_before, everything = len(table.offsets) - 1, vectors.astype(np.float32)
+    table = _with_rows(table, len(vectors) - n_before)
+    least = loops.least_near(table.entries, n_own, MAX_NEIGHBOURS)[:n_before]
+    found = [_Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     for start in range(n_before, len(vectors), _BLOCK):
-        own = everything[start : start + _BLOCK]
-        near = own @ everything.T
-        near[np.arange(len(own)), np.arange(start, start + len(own))] = 0
-        limit = min(MAX_NEIGHBOURS, near.shape[1])
-        best = np.argpartition(-near, limit - 1, axis=1)[:, :limit]
-        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(near, best, axis=1), axis=1), axis=1)
-        cosine = np.take_along_axis(near, best, axis=1)
-        some = cosine > 0
-        index.append(best[some].astype(np.int32))
-        value.append(cosine[some].astype(np.float16))
-        counts.append(some.sum(axis=1))
-    return NeighbourTable(offsets_of(np.concatenate(counts)), np.concatenate(index), np.concatenate(value))
+        near = everything[start : start + _BLOCK] @ everything.T
+        rows = np.arange(start, start + len(near))
+        near[rows - start, rows] = 0
+        found += _pairs(near, rows, n_own, least)
+    more = _table_of(found, len(vectors))
+    offsets, index, bits = loops.joined_rows(table.entries, more.entries, n_own, MAX_NEIGHBOURS)
+    return NeighbourTable(offsets, index, bits.view(np.float16))
+
+
+class _Pairs(NamedTuple):
+    """Entries of rows: whose, of what, and how near, parallel arrays."""
+
+    owner: npt.NDArray[np.int64]
+    item: npt.NDArray[np.int64]
+    cosine: npt.NDArray[np.float32]
+
+
+def _pairs(
+    near: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], n_own: int, least: npt.NDArray[np.float32]
+) -> list[_Pairs]:
+    """Return the entries of the rows of some arrivals, and theirs in the rows of what was there before.
+
+    Parameters
+    ----------
+    near
+        float32 (n, n_items), how near all items are to these.
+    rows
+        int64 (n,), where these stand.
+    least
+        float32 (n_before,), how near an item has to be to come into each row that was there before.
+    """
+    known, of_known = _best(near[:, :n_own])
+    arrived, of_arrived = _best(near[:, n_own:])
+    last = of_known.min(axis=1) if known.shape[1] == MAX_NEIGHBOURS else np.zeros(len(rows), np.float32)
+    wanted, chosen = of_known > 0, of_arrived > np.maximum(last, 0).astype(np.float16)[:, None]
+    place, owner = np.nonzero(near[:, : len(least)] > least)
+    return [
+        _Pairs(np.repeat(rows, wanted.sum(axis=1)), known[wanted], of_known[wanted]),
+        _Pairs(np.repeat(rows, chosen.sum(axis=1)), arrived[chosen] + n_own, of_arrived[chosen]),
+        _Pairs(owner, rows[place], near[place, owner]),
+    ]
+
+
+def _best(near: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return column and value of the largest entries of each row, at most `MAX_NEIGHBOURS`, in no order."""
+    limit = min(MAX_NEIGHBOURS, near.shape[1])
+    best = np.argpartition(-near, limit - 1, axis=1)[:, :limit]
+    return best, np.take_along_axis(near, best, axis=1)
+
+
+def _table_of(found: Sequence[_Pairs], n_items: int) -> NeighbourTable:
+    owner, item, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
+    value = cosine.astype(np.float16)
+    order = np.lexsort((item, -value.view(np.int16), owner))
+    offsets = offsets_of(np.bincount(owner, minlength=n_items))
+    return NeighbourTable(offsets, item[order].astype(np.int32), value[order])
 
 
 def _with_categories(known: Categories, more: Sequence[Sequence[str]]) -> Categories:

@@ -326,3 +326,55 @@ def strongest_owners(items: Ints, owners: Ints, table: Table, place: Ints) -> In
     for item in items:
         place[item] = MISSING
     return strongest
+
+
+@compiled
+def least_near(table: Table, n_own: int, limit: int) -> Singles:
+    """Return how near an item has to be, at least, to come into each row of nearest texts, float32 (n_rows,).
+
+    Nearer than the `limit`-th of the items below `n_own`, and than that of the others; 0 while there are fewer.
+    """
+    least = np.zeros(len(table.offsets) - 1, np.float32)
+    for row in range(len(least)):
+        n_of_own, n_of_others = 0, 0
+        for entry in range(table.offsets[row], table.offsets[row + 1]):
+            if table.neighbours[entry] < n_own:
+                n_of_own += 1
+                last = n_of_own == limit
+            else:
+                n_of_others += 1
+                last = n_of_others == limit
+            if last:
+                least[row] = max(least[row], table.halves[table.bits[entry]])
+    return least
+
+
+@compiled
+def joined_rows(table: Table, more: Table, n_own: int, limit: int) -> tuple[Offsets, Ints, Bits]:
+    """Return the rows of two tables of positive weights as one, best first, of the items from `n_own` on `limit` a row.
+
+    Of two that weigh the same that of the first table comes first.
+    """
+    n_rows = len(table.offsets) - 1
+    size = len(table.neighbours) + len(more.neighbours)
+    offsets, neighbours, bits = np.zeros(n_rows + 1, np.int64), np.empty(size, np.int32), np.empty(size, np.uint16)
+    at = 0
+    for row in range(n_rows):
+        first, second, left = table.offsets[row], more.offsets[row], limit
+        while first < table.offsets[row + 1] or second < more.offsets[row + 1]:
+            # Of positive halves the bits are in the order of the values.
+            if second == more.offsets[row + 1] or (
+                first < table.offsets[row + 1] and table.bits[first] >= more.bits[second]
+            ):
+                neighbours[at], bits[at] = table.neighbours[first], table.bits[first]
+                first += 1
+            else:
+                neighbours[at], bits[at] = more.neighbours[second], more.bits[second]
+                second += 1
+            if neighbours[at] < n_own:
+                at += 1
+            elif left:
+                left -= 1
+                at += 1
+        offsets[row + 1] = at
+    return offsets, neighbours[:at], bits[:at]
