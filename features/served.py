@@ -54,7 +54,7 @@ class Origin:
         bool (n_items,), which items of the model could come back: by their state, by the request, by what the user had
         seen. Items that arrived since the bundle was made come after its own.
     arrivals
-        Digest of their ids in their order, None where there were none.
+        Digest of these in their order, and of all that they were made from; None where there were none.
     """
 
     bundle_digest: str

@@ -217,10 +217,8 @@ def _origin(inputs: Inputs) -> Origin:
 
 
 def arrivals_digest(model: Model, n_arrivals: int) -> str | None:
-    """Return what identifies the first items, and their order, that joined a model since its bundle was made."""
-    first = model.manifest.n_items
-    ids = model.items.external(np.arange(first, first + n_arrivals))
-    return hashlib.sha256("\0".join(ids).encode()).hexdigest() if ids else None
+    """Return what identifies the first items that joined a model since its bundle was made, and all they are."""
+    return model.arrived[n_arrivals - 1] if n_arrivals else None
 
 
 def _considered(made: Made) -> Considered | None:

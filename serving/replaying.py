@@ -9,7 +9,7 @@ versions, the request's filters and what the user had seen are one mask). Titles
 Lists of other kinds than the feed are made anew as their kind is; what came straight from the catalogue is left out.
 
 Items that arrived since the bundle was made are known to the served model only, in the order of their arrival: after a
-restart they may be in another, and then they are left out, and said to be.
+restart they may be in another, or their texts have changed, and then they are left out, and said to be.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -191,7 +191,8 @@ def _allowed(origin: Origin, model: Model, notes: _Notes) -> npt.NDArray[np.bool
     alike = n_arrivals <= known and arrivals_digest(model, n_arrivals) == origin.arrivals
     if not alike:
         notes.say(
-            f"{n_arrivals} items had arrived since the bundle was made; they are left out, as they are not known here"
+            f"{n_arrivals} items had arrived since the bundle was made; they are left out, as they are not known here "
+            "as they were"
         )
     end = len(origin.allowed) if alike else own
     allowed[:end] = origin.allowed[:end]

@@ -140,6 +140,11 @@ class Model(Protocol):
         """Return until when texts were embedded that are in it, microseconds since 1970 UTC."""
         ...
 
+    @property
+    def arrived(self) -> Sequence[str]:
+        """Return what identifies the first one, two, ... of the items that came after its own, and all they are."""
+        ...
+
     def grown(self, arrivals: Arrivals) -> "Model":
         """Return the same bundle with some items more, after its own."""
         ...

@@ -1,9 +1,11 @@
 """Items that came after a bundle was made: they join it by what their texts say, beside those that it knows."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -48,6 +50,23 @@ class Arrivals:
     def __len__(self) -> int:
         """Return the number of arrivals."""
         return len(self.item_ids)
+
+    def digests(self, before: str = "") -> list[str]:
+        """Return what identifies all that arrived up to each of these, in that order: ids, texts, categories and facts.
+
+        Parameters
+        ----------
+        before
+            The digest of what had arrived before them.
+        """
+        told = np.stack((self.facts.price, self.facts.year), axis=1).astype(np.float32)
+        found = [before]
+        for item_id, vector, names, facts in zip(
+            self.item_ids, self.vectors.astype(np.float16), self.categories, told, strict=True
+        ):
+            words = msgspec.json.encode((found[-1], item_id, list(names)))
+            found.append(hashlib.sha256(words + vector.tobytes() + facts.tobytes()).hexdigest())
+        return found[1:]
 
 
 def grown(parts: Parts, arrivals: Arrivals) -> Parts:

@@ -1,7 +1,7 @@
 """An opened bundle: the one object that a server swaps, and that training and batch use alike."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -31,12 +31,19 @@ _T = TypeVar("_T", bound=np.generic)
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """One verified model version, opened; immutable and safe to share between threads."""
+    """One verified model version, opened; immutable and safe to share between threads.
+
+    Attributes
+    ----------
+    arrived
+        Of each item that came after it was made, what identifies all of these up to it; see `Arrivals.digests`.
+    """
 
     path: Path
     digest: str
     manifest: Manifest
     parts: Parts
+    arrived: tuple[str, ...] = ()
 
     @property
     def items(self) -> IdMap:
@@ -153,7 +160,8 @@ class Bundle:
 
     def grown(self, arrivals: Arrivals) -> "Bundle":
         """Return the bundle with items that came after it was made, behind its own; see `arrivals.grown`."""
-        return Bundle(self.path, self.digest, self.manifest, grown(self.parts, arrivals))
+        arrived = (*self.arrived, *arrivals.digests(*self.arrived[-1:]))
+        return replace(self, parts=grown(self.parts, arrivals), arrived=arrived)
 
     def similar(
         self,

@@ -141,10 +141,19 @@ def test_items_that_arrived_later_change_nothing_and_lost_ones_are_told(trained:
     of_grown = replace(record.origin, allowed=mask, arrivals=arrivals_digest(grown, 6))
     with_arrivals = replace(record, origin=of_grown)
     assert again(with_arrivals, model).notes == [
-        "6 items had arrived since the bundle was made; they are left out, as they are not known here"
+        "6 items had arrived since the bundle was made; they are left out, as they are not known here as they were"
     ]
     assert again(with_arrivals, grown.grown(arrivals("newer", 2))).notes == []
     assert again(with_arrivals, model.grown(arrivals("other", 6))).notes != []
+
+    some = arrivals("new", 6)
+    changed = [
+        replace(some, vectors=-some.vectors),
+        replace(some, categories=[*[()] * 5, ("another",)]),
+        replace(some, facts=replace(some.facts, year=np.arange(6, dtype=np.float32))),
+    ]
+    for different in changed:
+        assert again(with_arrivals, model.grown(different)).notes != []
 
 
 def arrivals(name: str, count: int) -> Arrivals:
