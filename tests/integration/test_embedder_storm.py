@@ -40,7 +40,8 @@ def test_twenty_kills_in_a_back_fill_leave_every_text_embedded_exactly_once(
         rig.publish(range(texts, texts := texts + TEXTS_A_KILL))
         seen = wait_until(partial(embedded, rig, seen), timeout=60, what="embedders go on after a kill")
         pause.wait(chance.uniform(0, 0.2))
-        assert not rig.whole(), "the storm came too late"
+        while rig.whole():  # a machine may embed faster than this one was expected to
+            rig.publish(range(texts, texts := texts + TEXTS_A_KILL))
         victim = embedders.pop(chance.randrange(len(embedders)))
         victim.kill()
         victim.join()

@@ -359,6 +359,8 @@ def test_a_rollback_is_served_by_all_and_no_request_fails(
 ) -> None:
     good, bad = new_version(), new_version()
     promote(registry, good, api, wait_until)
+    # Two moves past us within two seconds are noted as one, and a rollback goes to where the first began.
+    wait_until(lambda: moves(api)[0]["target"] == good.version, 30, "the promotion is noted")
     promote(registry, bad, api, wait_until)
     with request_loop(api) as loop:
         back = api.client.post(
