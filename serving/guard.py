@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from features.contracts.errors import UnavailableError
-from serving.waiting import Answer, leave_alone
+from serving.waiting import Answer, answer_within
 
 
 class Guard:
@@ -60,7 +60,7 @@ class Guard:
         """
         return await self.begin(ask)
 
-    def begin(self, ask: Callable[[], Awaitable[Answer]]) -> "asyncio.Future[Answer]":
+    def begin(self, ask: Callable[[], Awaitable[Answer]]) -> asyncio.Future[Answer]:
         """Return what `call` waits for, for who has a time limit of their own; who cancels it breaks the call off.
 
         Raises
@@ -70,51 +70,28 @@ class Guard:
         """
         if self.away:
             raise UnavailableError(f"{self.name}: failed less than {self._rest_s} s ago; not asked again yet")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
-        asked = asyncio.ensure_future(ask())
-        timer = loop.call_later(self._timeout_s, self._too_late, answer)
-        asked.add_done_callback(partial(self._heard, answer))
-        answer.add_done_callback(partial(_end, timer, asked))
+        answer = answer_within(self._timeout_s, partial(self._asked, ask), self.name)
+        answer.add_done_callback(self._note)
         return answer
 
-    def _too_late(self, answer: "asyncio.Future[Answer]") -> None:
-        if not answer.done():
-            self._failure()
-            answer.set_exception(UnavailableError(f"{self.name}: no answer within {self._timeout_s} s"))
+    async def _asked(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        try:
+            return await ask()
+        except TimeoutError as error:  # a time limit of its own
+            raise UnavailableError(f"{self.name}: {error!r}") from error
 
-    def _heard(self, answer: "asyncio.Future[Answer]", asked: "asyncio.Future[Answer]") -> None:
-        """Pass on what came of a call, unless nobody waits for it any more."""
-        if answer.done():
+    def _note(self, answer: asyncio.Future[Answer]) -> None:
+        """Count what became of a call, unless nobody waited for it any more."""
+        if answer.cancelled():
             return
-        if asked.cancelled():
-            answer.cancel()
-            return
-        error = asked.exception()
+        error = answer.exception()
         if error is None:
             self._failed = 0
-            answer.set_result(asked.result())
-            return
-        if isinstance(error, TimeoutError):  # a time limit of its own
-            error, cause = UnavailableError(f"{self.name}: {error!r}"), error
-            error.__cause__ = cause
-        if isinstance(error, UnavailableError):
+        elif isinstance(error, UnavailableError):
             self._failure()
-        answer.set_exception(error)
 
     def _failure(self) -> None:
         """Count a failure; after the rest a single one is enough to close again."""
         self._failed += 1
         if self._failed >= self._allowed:
             self._closed_until_s = self._clock_s() + self._rest_s
-
-
-def _end(timer: asyncio.TimerHandle, asked: "asyncio.Future[Answer]", _answer: "asyncio.Future[Answer]") -> None:
-    """Break off a call whose answer came too late, or that nobody waits for any more.
-
-    It is left alone then: one of psycopg asks a server that may hang to break off its query, and waits for that.
-    """
-    timer.cancel()
-    if not asked.done():
-        asked.cancel()
-        leave_alone(asked)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from features.contracts.errors import UnavailableError
@@ -11,34 +12,52 @@ Answer = TypeVar("Answer")
 _left_alone: Final[set[asyncio.Future[object]]] = set()
 
 
-async def answer_within(limit_s: float, ask: Callable[[], Awaitable[Answer]], whose: str) -> Answer:
-    """Return what somebody answers; what is late is cancelled and left alone.
+def answer_within(limit_s: float, ask: Callable[[], Awaitable[Answer]], whose: str) -> "asyncio.Future[Answer]":
+    """Return what somebody answers; what is late, or nobody waits for any more, is cancelled and left alone.
 
     `asyncio.timeout` would wait until a cancelled call has ended: psycopg then asks a server to break off a query, and
     waits for the outcome, which takes ten seconds more where that server hangs. A connection goes back to its pool when
-    its call has ended.
+    its call has ended. It is a future, no coroutine: who has a time limit of their own needs no task around it.
 
     Parameters
     ----------
     limit_s
-        Longest time to wait, in seconds.
+        Longest time to wait, in seconds: after it the answer is an `UnavailableError`.
     whose
         Who is asked, for the message.
-
-    Raises
-    ------
-    UnavailableError
-        If nothing comes in time.
     """
-    task = asyncio.ensure_future(ask())
-    try:
-        if await is_done(task, limit_s):
-            return task.result()
-    finally:
-        if not task.done():
-            task.cancel()
-            leave_alone(task)
-    raise UnavailableError(f"{whose}: no answer within {limit_s} s")
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Answer] = loop.create_future()
+    asked = asyncio.ensure_future(ask())
+    timer = loop.call_later(limit_s, _too_late, answer, f"{whose}: no answer within {limit_s} s")
+    asked.add_done_callback(partial(_pass_on, answer))
+    answer.add_done_callback(partial(_end, timer, asked))
+    return answer
+
+
+def _too_late(answer: "asyncio.Future[Answer]", why: str) -> None:
+    if not answer.done():
+        answer.set_exception(UnavailableError(why))
+
+
+def _pass_on(answer: "asyncio.Future[Answer]", asked: "asyncio.Future[Answer]") -> None:
+    if asked.cancelled():
+        answer.cancel()
+        return
+    error = asked.exception()
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(asked.result())
+    else:
+        answer.set_exception(error)
+
+
+def _end(timer: asyncio.TimerHandle, asked: "asyncio.Future[Answer]", _answer: "asyncio.Future[Answer]") -> None:
+    timer.cancel()
+    if not asked.done():
+        asked.cancel()
+        leave_alone(asked)
 
 
 async def is_done(task: "asyncio.Future[Answer]", timeout_s: float) -> bool:
