@@ -29,6 +29,17 @@ async def read_json(request: Request) -> Any:
         data = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise unreadable(raw, error) from None
+    return shallow(data)
+
+
+def shallow(data: Any) -> Any:
+    """Return the data of a body.
+
+    Raises
+    ------
+    ProblemError
+        400, if they are nested too deeply.
+    """
     if depth_of(data) > MAX_DEPTH:
         raise ProblemError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
     return data

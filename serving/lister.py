@@ -85,9 +85,9 @@ class Lister:
         options, wish = options_of(ask, live, as_of_us, self._mixing), kinds.wish_of(ask, live)
         # Of this moment, as the rest: by the time that the list is made there may be other statistics and item states.
         basis = Basis.of(ask, live, as_of_us)
-        lacking = (missing, _unread(live))
+        inputs = Inputs(live, history, statistics, as_of_us, options, wish, basis, missing, _unread(live), recorded)
         deadline.lap("rules")
-        return Inputs(live, history, statistics, as_of_us, options, wish, basis, *lacking, recorded), stored.digest
+        return inputs, stored.digest
 
     async def make(self, ask: Ask, inputs: Inputs, deadline: Deadline) -> tuple[Listed, Basis | None]:
         """Return a list from its inputs, and what it was made from; None where more went into it than that tells."""

@@ -12,11 +12,10 @@ import msgspec
 
 from features.contracts.event_problems import UNREADABLE, EventError
 from features.contracts.events import Event, stamp_event
-from features.contracts.nesting import MAX_DEPTH, depth_of
 from features.contracts.plausible import check_time
 from features.kafka import message_of
 from features.kafka_bulk import Message
-from serving.bodies import unreadable
+from serving.bodies import shallow, unreadable
 from serving.posted import MAX_EVENTS
 from serving.problems import ProblemError
 
@@ -106,9 +105,7 @@ def plain(raw: bytes) -> Any:
         data = msgspec.json.decode(raw)
     except UNREADABLE as error:
         raise unreadable(raw, error) from None
-    if depth_of(data) > MAX_DEPTH:
-        raise ProblemError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
-    return data
+    return shallow(data)
 
 
 def events_of(body: Any, form: Form) -> list[Any]:
