@@ -279,14 +279,20 @@ def test_finished_lists_hold_nobody_who_was_erased_while_they_were_made(
     assert (done.lists, done.rows) == (USERS - 1, 5 * (USERS - 1))
 
 
-def test_a_batch_that_goes_on_after_an_erasure_loses_that_user_and_nobody_else(own: Settings, tmp_path: Path) -> None:
+def broken_off(own: Settings, folder: BatchFolder) -> None:
+    """Begin a batch, and leave it with three of its parts."""
+
     def tell(words: str) -> None:
         if "users/s" in words and (folder.lists / part_name(2)).exists():
             raise KeyboardInterrupt
 
-    folder = BatchFolder(tmp_path / "out")
     with pytest.raises(KeyboardInterrupt):
         batch(own, folder, tell)
+
+
+def test_a_batch_that_goes_on_after_an_erasure_loses_that_user_and_nobody_else(own: Settings, tmp_path: Path) -> None:
+    folder = BatchFolder(tmp_path / "out")
+    broken_off(own, folder)
     user = str(pd.read_parquet(folder.lists / part_name(0))["user_id"][0])
     erased(own, user)
 
@@ -306,13 +312,8 @@ def test_what_a_user_had_and_retention_deleted_is_not_recommended_again_also_whe
             "(SELECT user_id, max(occurred_at) FROM interactions GROUP BY user_id)"
         )
 
-    def tell(words: str) -> None:
-        if "users/s" in words and (folder.lists / part_name(2)).exists():
-            raise KeyboardInterrupt
-
     folder = BatchFolder(tmp_path / "out")
-    with pytest.raises(KeyboardInterrupt):
-        batch(own, folder, tell)
+    broken_off(own, folder)
     with connect(own, name="test", autocommit=True) as connection:
         connection.execute("TRUNCATE user_seen")  # what is scored was frozen when the batch began
     batch(own, folder)

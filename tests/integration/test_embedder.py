@@ -248,13 +248,20 @@ def test_an_encoder_that_a_bundle_names_stays_and_comes_back(rig: TextRig) -> No
     assert load_encoder(rig.settings, first, rig.settings.cache_dir / "late").digest == first, "its files stay"
 
 
-def test_an_encoder_that_comes_back_is_built_whole_and_is_not_the_newest(rig: TextRig) -> None:
+def one_retired(rig: TextRig) -> tuple[str, str]:
+    """Return an older encoder, which is retired and keeps its files, and a newer one that is ready."""
     rig.publish(range(20))
     first, second = (rig.put(small_encoder(60, seed=seed)) for seed in range(2))
     drain(rig)
     with rig.connection() as connection:
         name_encoders(connection, [first])
         assert keep_only(connection, [second]) == [first]
+    return first, second
+
+
+def test_an_encoder_that_comes_back_is_built_whole_and_is_not_the_newest(rig: TextRig) -> None:
+    first, second = one_retired(rig)
+    with rig.connection() as connection:
         rig.publish([99])
         assert keep_only(connection, [first, second]) == []
         assert mark_ready(connection) == [], "it lacks what came while it was retired"
@@ -269,12 +276,8 @@ def test_an_encoder_that_comes_back_is_built_whole_and_is_not_the_newest(rig: Te
 
 
 def test_an_encoder_whose_files_were_pruned_does_not_come_back_and_keeps_nobody_from_fitting(rig: TextRig) -> None:
-    rig.publish(range(20))
-    first, second = (rig.put(small_encoder(60, seed=seed)) for seed in range(2))
-    drain(rig)
+    first, second = one_retired(rig)
     with rig.connection() as connection:
-        name_encoders(connection, [first])
-        assert keep_only(connection, [second]) == [first]
         assert prune(connection, files=True)[1] > 0
         rig.publish(range(20, 240))  # the corpus outgrows its encoder
         with capture_logs() as told:

@@ -185,7 +185,7 @@ def test_bad_events_go_to_table_and_topic_and_the_good_ones_land(rig: Rig) -> No
         "not_object": b"[1]",
         "unknown_type": json.dumps({**template, "type": "order"}).encode(),
         "wrong_version": json.dumps({**template, "schema_version": 2}).encode(),
-        "invalid_field": json.dumps({**template, "context": {"a": "deep"}}).replace('"deep"', DEEP).encode(),
+        "invalid_field": json.dumps({**template, "user_id": "a\0b"}).encode(),
         "far_future": json.dumps({**template, "occurred_at": far.isoformat()}).encode(),
         "far_past": json.dumps({**template, "occurred_at": "1969-12-31T23:00:00Z"}).encode(),
         "too_large": json.dumps({**template, "context": {"text": "x" * 300_000}}).encode(),
@@ -203,6 +203,19 @@ def test_bad_events_go_to_table_and_topic_and_the_good_ones_land(rig: Rig) -> No
     letters = rig.messages(f"{INTERACTIONS}_dlq")
     assert {dict(letter.headers)["reason"].decode(): letter.value for letter in letters} == bad
     assert {letter.key.decode().split(":")[0] for letter in letters} == {INTERACTIONS}
+    assert reconciled(rig)
+
+
+def test_what_is_nested_too_deep_to_be_written_is_a_dead_letter_and_what_follows_lands(rig: Rig) -> None:
+    template = json.loads(encode_event(interaction(1000)))
+    deep = json.dumps({**template, "context": {"a": "deep"}}).replace('"deep"', DEEP).encode()
+    rig.produce_raw([deep])
+    rig.produce([interaction(1)])
+
+    rig.land_all()
+
+    assert rig.counters() == {"stored": 1, "duplicate": 0, "dead": 1, "skipped": 0}
+    assert rig.rows("SELECT reason, raw FROM dead_letters") == [("invalid_field", deep)]
     assert reconciled(rig)
 
 
