@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 
 from serving.auth import Role, may_see, require_role
 from serving.direct import DirectDoor, Endpoint, direct_endpoints
+from serving.heads import HeadMiddleware
 from serving.health import Checkup
 from serving.item_schemas import SearchRequest
 from serving.list_door import ListDoor
@@ -77,6 +78,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
             Middleware(MetricsMiddleware, metrics=parts.metrics),
             Middleware(Utf8Middleware),
             Middleware(BodyLimitMiddleware, timeout_s=body_timeout_s),
+            Middleware(HeadMiddleware),
         ],
     )
     app.state.turning_away = TurningAway(limits[LISTS], parts.metrics.limits.shed.labels(LISTS).inc)

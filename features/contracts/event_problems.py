@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 
 from features.contracts.errors import ContractError
-from features.contracts.nesting import MAX_DEPTH, depth_of
+from features.contracts.nesting import MAX_DEPTH, depth_of, told_deep
 
 Reason = Literal[
     "not_json",
@@ -49,7 +49,7 @@ class EventError(ContractError):
 
 def too_deep(levels: int) -> EventError:
     """Return why an event or a message nested so deep is refused: what it becomes could be read, but not be written."""
-    return EventError("invalid_field", [("$", f"nested {levels} levels deep; at most {MAX_DEPTH} are taken")])
+    return EventError("invalid_field", [("$", told_deep(levels))])
 
 
 def diagnose(raw: bytes, forms: Mapping[str, type[msgspec.Struct]]) -> EventError:

@@ -22,3 +22,8 @@ def depth_of(data: Any) -> int:
 def may_be_deep(raw: bytes) -> bool:
     """Return whether JSON has as many brackets as `MAX_DEPTH` levels need: a look that costs next to nothing."""
     return raw.count(b"{") + raw.count(b"[") >= MAX_DEPTH
+
+
+def told_deep(levels: int) -> str:
+    """Return what is wrong with what is nested so deep."""
+    return f"nested {levels} levels deep; at most {MAX_DEPTH} are taken"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -114,6 +115,16 @@ def _never_fails(context: Any, response: Response, case: Case[Any]) -> None:
     del context
     documented = str(response.status_code) in case.operation.definition.raw["responses"]
     assert response.status_code < 500 or (response.status_code == 503 and documented), response.text
+
+
+def test_head_has_no_body_and_the_connection_goes_on(api: Api) -> None:
+    connection = HTTPConnection(LOOPBACK, api.port, timeout=20)
+    for method in ("HEAD", "GET", "HEAD"):
+        connection.request(method, "/model/info")
+        response = connection.getresponse()
+        body = response.read()
+        assert (response.status, bool(body)) == (200, method == "GET")
+    connection.close()
 
 
 def test_ten_thousand_hostile_requests_find_no_failure(api: Api) -> None:

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from features.contracts.event_problems import UNREADABLE
 from features.contracts.events import BaseEvent, Item, User
 from features.contracts.mapping_sources import MILLISECONDS_FROM
+from features.contracts.nesting import MAX_DEPTH, depth_of
 
 NO_CATEGORIES: Final = "(no genres listed)"
 """What MovieLens writes where there are none."""
@@ -154,9 +156,12 @@ def _given_attributes(value: object) -> Fields:
         return {}
     if isinstance(value, str):
         try:
-            return msgspec.json.decode(value, type=dict[str, Any])
-        except msgspec.DecodeError:
+            given = msgspec.json.decode(value, type=dict[str, Any])
+        except UNREADABLE:
             raise ColumnError("attributes", value, "a JSON object") from None
+        if depth_of(given) >= MAX_DEPTH:
+            raise ColumnError("attributes", value, f"fewer than {MAX_DEPTH} levels of nesting")
+        return given
     if not isinstance(value, dict):
         raise ColumnError("attributes", value, "an object")
     return value

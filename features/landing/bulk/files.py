@@ -14,6 +14,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from features.contracts.errors import ContractError
+from features.contracts.event_problems import UNREADABLE
+from features.contracts.nesting import MAX_DEPTH, depth_of, may_be_deep, told_deep
 
 ROWS_AT_ONCE: Final = 100_000
 """Rows of one transaction: large enough for speed, small enough that an interruption loses a second or two of work."""
@@ -216,8 +218,10 @@ def _typed(values: list[Any]) -> Column:
 def _object(path: Path, line_number: int, line: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise FileError(f"{path}: line {line_number}: {error}; expected one JSON object a line") from None
+    if may_be_deep(line.encode()) and (levels := depth_of(found)) > MAX_DEPTH:
+        raise FileError(f"{path}: line {line_number}: {told_deep(levels)}")
     return found
 
 

@@ -55,6 +55,26 @@ def test_what_no_event_may_say_is_refused_by_row_and_column(
     assert "None" not in str(caught.value), "the value is shown"
 
 
+@pytest.mark.parametrize("levels", [31, 900, 5_000])
+def test_a_line_that_is_nested_deep_is_named(tmp_path: Path, levels: int) -> None:
+    path = tmp_path / "file.jsonl"
+    path.write_text('{"item_id": "good"}\n{"item_id": "x", "attributes": {"a": ' + "[" * levels + "]" * levels + "}}")
+
+    with pytest.raises(FileError, match=r"file\.jsonl: line 2: .*(33|902) levels deep; at most 32|line 2: .*recursion"):
+        list(open_table(path).chunks())
+
+
+@pytest.mark.parametrize("levels", [31, 5_000])
+def test_attributes_in_a_cell_that_are_nested_deep_are_named(tmp_path: Path, levels: int) -> None:
+    path = tmp_path / "file.csv"
+    path.write_text('item_id,attributes\nx,"{""a"": ' + "[" * levels + "]" * levels + '}"\n')
+
+    with Reader(open_table(path), Item, NOW) as reader:
+        report = look(reader)
+
+    assert [problem.column for problem in report.problems.values()] == ["attributes"]
+
+
 def test_many_wrong_times_are_one_problem(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_text("item_id,occurred_at\n" + "".join(f"{day},2099-01-{day:02}\n" for day in range(1, 31)))

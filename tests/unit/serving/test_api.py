@@ -6,6 +6,7 @@ import math
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -334,6 +335,26 @@ def test_hostile_bodies_are_refused(served: Bench, path: str, body: bytes, statu
 def test_a_path_names_all_its_methods(served: Bench) -> None:
     refused = run(served, lambda client: client.put("/api/v1/items/x"))
     assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET, PATCH")
+
+
+@pytest.mark.parametrize("path", ["/health/ready", "/health", "/metrics", "/model/info", "/docs", "/api/v1/items/i3"])
+def test_head_says_what_get_would(served: Bench, path: str) -> None:
+    head, got = (run(served, partial(httpx.AsyncClient.request, method=method, url=path)) for method in ("HEAD", "GET"))
+    assert head.status_code == got.status_code
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+def test_head_makes_no_list_that_would_count_as_shown(served: Bench) -> None:
+    refused = run(served, lambda client: client.head("/api/v1/recommend/u"))
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
+
+
+def test_head_is_counted_by_its_route(served: Bench) -> None:
+    async def heads(client: httpx.AsyncClient) -> str:
+        await client.head("/api/v1/items/i3")
+        return (await client.get("/metrics")).text
+
+    assert 'method="HEAD",route="/api/v1/items/{item_id}"' in run(served, heads)
 
 
 def test_a_wrong_value_is_named(served: Bench) -> None:
