@@ -1,7 +1,7 @@
 """What serving reads of Postgres: typed, one query each, errors already ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -139,6 +139,11 @@ class Store:
             closed_at_us=NEVER_US if progress is None else to_us(progress[0]),
             weights={} if progress is None else progress[3],
         )
+
+    async def tell_weights(self, weights: Mapping[str, object]) -> None:
+        """Say by which action weights, as `ActionWeights.to_json`, what serves was trained: statistics go by them."""
+        async with self._connection("telling the served weights") as connection:
+            await async_queries.tell_served_weights(connection, weights=msgspec.json.encode(weights).decode())
 
     async def popular_items(self, limit: int) -> list[str]:
         """Return the ids of the most popular items, best first: for answers when no bundle is at hand."""

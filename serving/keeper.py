@@ -22,7 +22,7 @@ from serving.live import Current, LiveModel, warm
 from serving.live_statistics import EVER_US, LiveStatistics
 from serving.memory import give_back
 from serving.metrics import Metrics
-from serving.seams import Store
+from serving.seams import Model, Store
 from serving.text_follower import TextFollower
 from serving.texts import Segment, Texts
 from serving.waiting import Answer, answer_within
@@ -70,6 +70,7 @@ class Keeper:
         self._current = current
         self._metrics = metrics
         self._grower = Grower(current)
+        self._told: str | None = None
         self._one_look = asyncio.Lock()
         self._one_change = asyncio.Lock()
 
@@ -136,6 +137,16 @@ class Keeper:
             await self._take_in(await self._store.item_statistics(EVER_US))
         now = self._current.live or live
         self._metrics.bundle.statistics_of_other_weights.set(now.statistics.other_weights)
+        await self._tell_weights(now.model)
+
+    async def _tell_weights(self, model: Model) -> None:
+        """Say once of each version by which weights live statistics should be computed.
+
+        Not again where others said otherwise since: the last one to be swapped in is the newest.
+        """
+        if model.digest != self._told:
+            await self._store.tell_weights(model.manifest.weights)
+            self._told = model.digest
 
     async def refresh_texts(self) -> None:
         """Take in the texts that were embedded since the last time."""

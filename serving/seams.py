@@ -169,6 +169,10 @@ class Store(Protocol):
         """Return the newest row per item that closed after a moment, microseconds since 1970 UTC."""
         ...
 
+    async def tell_weights(self, weights: Mapping[str, object]) -> None:
+        """Say by which action weights what is served was trained; live statistics go by them."""
+        ...
+
     async def popular_items(self, limit: int) -> list[str]:
         """Return external ids of the most popular items, best first."""
         ...

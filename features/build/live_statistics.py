@@ -58,8 +58,10 @@ def refresh_statistics(
     """Return what was added after advancing the rows to the newest closed bucket; safe to repeat.
 
     Rows of past buckets never change, with two exceptions that rebuild items from all their events: events that
-    came late (a backfill whose `known_at` lies in a closed bucket), and new weights (another file, or the data's shape
-    has clearly changed), which rebuild all. What retention has deleted stays counted, by the weights of then.
+    came late (a backfill whose `known_at` lies in a closed bucket), and new weights, which rebuild all. These are the
+    weights of the version that serves, as servers tell: what people do meanwhile, or a new file, changes them with the
+    next version that is trained. Before one serves they are such as the data and the file lead to. What retention has
+    deleted stays counted, by the weights of then.
 
     Parameters
     ----------
@@ -99,7 +101,9 @@ def _refresh(
 ) -> Refresh:
     queries.lock_statistics(connection)
     before = read_progress(connection)
-    shape, weights = before.weighed(connection, read_until, said)
+    shape, found = before.weighed(connection, read_until, said)
+    served = queries.served_weights(connection)
+    weights = found if served is None else ActionWeights.from_json(served)
     reached, closed_at = before.closed_at, max(before.closed_at, from_us(bucket_edge(to_us(until))))
     counting = _Counting(connection, weights, before.base_at, read_until, on_events)
     if weights != before.weights:

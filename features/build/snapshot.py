@@ -70,7 +70,8 @@ class SnapshotInfo:
     events
         How many events of each action have ever landed, whatever the range.
     weights
-        What the next refresh of live statistics would weigh by: training by them agrees with its rows.
+        What the data and the file of weights lead to: live statistics go by them as soon as a version serves that was
+        trained by them.
     rows
         Interactions of each part, by the name of its file.
     sha256

@@ -1,5 +1,6 @@
 """Statistics rows are, to the bit, what a replay of the same events gives: however they came in."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +23,15 @@ from features.contracts.ids import IdMap
 from features.contracts.statistics import BUCKET_US, StatisticEvents, StatisticsState, weight_once
 from features.contracts.times import to_us
 from features.contracts.weights import ActionWeights
+from features.contracts.weights_file import SaidWeights
 from features.db.connection import Connection, connect
 from features.db.gate import enter_gate
 from features.db.migrate import alembic_config, migrate
 from features.db.queries import queries
 from features.db.statistics_rows import row_of
 from features.settings import Settings
+from features.store import Store
+from tests.support.pools import connected_pool
 from tests.support.tables import fill
 
 pytestmark = pytest.mark.integration
@@ -310,6 +314,39 @@ def test_rare_actions_weigh_more_and_all_rows_move_with_them(settings: Settings)
     assert stored(settings) == replayed(known, until, done.weights)
     with connect(settings, name="test") as connection:
         assert read_progress(connection).shape == DataShape({"view": 180, "purchase": 20})
+
+
+def tell(settings: Settings, weights: ActionWeights) -> None:
+    """Say what the version that serves was trained by, as its server does."""
+
+    async def told() -> None:
+        async with connected_pool(settings) as pool:
+            await Store(pool).tell_weights(weights.to_json())
+
+    asyncio.run(told())
+
+
+def test_rows_go_by_the_weights_of_what_serves_until_another_version_does(settings: Settings) -> None:
+    before, looks = acts(*["view"] * 20, *["purchase"] * 20), acts(*["view"] * 160, first=40)
+    fill(settings, before, datetime.now(UTC), backfill=True)
+    until, served = START + timedelta(days=1), ActionWeights()
+    assert refresh_statistics(settings, until=until).weights == served
+    tell(settings, served)
+    fill(settings, looks, datetime.now(UTC), backfill=True)
+
+    assert refresh_statistics(settings, until=until).weights == served, (
+        "purchases have become rare; none was trained so"
+    )
+    with connect(settings, name="test") as connection:
+        found = read_progress(connection).weighed(connection, datetime.now(UTC), SaidWeights())[1]
+    assert found.actions["purchase"].base == 4.0, "what a training takes now"
+    for _ in range(2):
+        tell(settings, found)
+    done = refresh_statistics(settings, until=until)
+
+    assert done.weights == found
+    known = [(event.occurred_at, event) for event in (*before, *looks)]
+    assert stored(settings) == replayed(known, until, found)
 
 
 def test_a_file_of_weights_moves_all_rows(settings: Settings, tmp_path: Path) -> None:

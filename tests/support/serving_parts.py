@@ -84,6 +84,7 @@ class MemoryStore:
     states: list[ItemState] = field(default_factory=list)
     popular: list[str] = field(default_factory=list)
     weights: dict[str, object] = field(default_factory=dict)
+    told: list[Mapping[str, object]] = field(default_factory=list)
     away: bool = False
     held: asyncio.Event | None = None
     compared: int = 0
@@ -118,6 +119,11 @@ class MemoryStore:
         self._check()
         del after_us
         return StatisticsRows([], StatisticsState.empty(0), NEVER_US, self.weights)
+
+    async def tell_weights(self, weights: Mapping[str, object]) -> None:
+        """Keep what is told."""
+        self._check()
+        self.told.append(weights)
 
     async def popular_items(self, limit: int) -> list[str]:
         """Return popular items."""

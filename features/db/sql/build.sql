@@ -154,6 +154,10 @@ ON CONFLICT (only_row) DO UPDATE
 SET closed_at = excluded.closed_at, read_until = excluded.read_until, largest_rating = excluded.largest_rating,
     weights = excluded.weights, events = excluded.events;
 
+-- name: served_weights()$
+-- The action weights of the version that serves; nothing before one did.
+SELECT weights FROM served_weights;
+
 -- name: lock_statistics()!
 -- Let one refresh work at a time; readers go on.
 LOCK TABLE statistics_progress IN SHARE ROW EXCLUSIVE MODE;

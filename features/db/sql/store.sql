@@ -63,6 +63,12 @@ SET LOCAL statement_timeout = '60s';
 -- How far item statistics have come, and by which weights; no row before the first refresh.
 SELECT closed_at, read_until, largest_rating, weights, events, whole_since FROM statistics_progress;
 
+-- name: tell_served_weights(weights)!
+-- Say by which action weights the version that serves was trained.
+INSERT INTO served_weights (weights) VALUES (:weights)
+ON CONFLICT (only_row) DO UPDATE SET weights = excluded.weights, told_at = clock_timestamp()
+WHERE served_weights.weights IS DISTINCT FROM excluded.weights;
+
 -- name: popular_items(at_most)
 -- Items by their decayed sum at the half-life of 60 days, brought to one moment; only those that may be shown.
 SELECT newest.item_id

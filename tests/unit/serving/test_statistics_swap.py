@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 import pytest
 
+from features.contracts.errors import UnavailableError
 from features.contracts.statistics import BUCKET_US, StatisticsRows, StatisticsState
 from features.contracts.weights import ActionWeights
 from serving.live import LiveModel
@@ -132,3 +133,23 @@ def test_the_edge_of_the_statistics_is_told_from_the_first_version_on(served: Be
 
     [edge] = [line for line in asyncio.run(use()) if line.startswith("marquee_statistics_closed_at_seconds ")]
     assert float(edge.split()[1]) == CLOSED_AT_US / 1e6
+
+
+def test_a_server_tells_once_of_each_version_by_which_weights_it_was_trained(served: Bench) -> None:
+    async def serve() -> None:
+        keeper = served.parts.keeper
+        await keeper.look()
+        served.store.away = True
+        with pytest.raises(UnavailableError):
+            await keeper.refresh_statistics()
+        served.store.away = False
+        for _ in range(2):
+            await keeper.refresh_statistics()
+        assert served.store.told == [ActionWeights().to_json()]
+        served.registry.folder = served.registry.folder.with_name("second")
+        served.registry.publish(seed=2)
+        await keeper.look()
+        await keeper.refresh_statistics()
+
+    asyncio.run(serve())
+    assert len(served.store.told) == 2
