@@ -26,11 +26,12 @@ STRONGEST: Final = 5
 """Contributions of each sign that are told."""
 
 ALIKE: Final = 0.1
-"""Cosine with a disliked text from which it is said that an item stands lower: what it loses is a tenth of a spread."""
+"""Cosine with a disliked text from which it is said that an item stands lower: less moves nothing that shows."""
 
 RANKED: Final = "Ordered by the ranker."
 RANKED_AS_NEW: Final = (
-    "Ordered by the ranker of items that nobody acted on yet, whose scores are moved to the scale of the others."
+    "Ordered by the ranker of items that nobody had acted on at training, whose scores are moved to the scale of the "
+    "others."
 )
 NEW: Final = "Nobody acted on it yet: ordered among such items by the ranks of all sources; no feature counted."
 BLENDED: Final = "Ordered by the ranks of all sources together; no ranker looked at it, so no feature counted."

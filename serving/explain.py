@@ -9,6 +9,7 @@ from features.contracts.ids import MISSING
 from serving.contributions import FILLED, POPULAR, Contributions, place_of, told, without_values
 from serving.live import LiveModel
 from training.bundle.result import Recommendations, Trace
+from training.bundle.sources import FRESH
 
 FILLER: Final = "filler"
 """Source of items that no source offered and that only fill the list up."""
@@ -27,12 +28,13 @@ _PLAIN: Final = {
     "trend_60d": "Popular these weeks",
     "trend_category": "Trending among the kinds that you like",
     "repeat": "You had it before",
-    "fresh": "New, and nobody has acted on it yet",
+    FRESH: "New, and promises to be to your taste",
     "fresh_popular": "New, and much like what many took to",
     "new": "New in the catalogue",
     FILLER: "Popular with everyone",
 }
-
+UNMET: Final = "New, and nobody has acted on it yet"
+"""Of an item that came by its text, while that is so: what was new at training may be popular by now."""
 
 _USUAL: Final[Mapping[str, str]] = {}
 _NO_WHY: Final[Contributions] = {}
@@ -112,7 +114,9 @@ def list_items(
 def _said(live: LiveModel, row: int, source: int, because: int, words: Mapping[str, str]) -> dict[str, Any]:
     name = FILLER if source == MISSING else live.model.source_names[source]
     cause = None if because == MISSING else name_of(live, because)
-    return {"source": name, "reason": reason_of(name, cause, words), "title": live.items.title(row)}
+    is_unmet = name == FRESH and not live.statistics.current.seen[row]
+    reason = UNMET if is_unmet else reason_of(name, cause, words)
+    return {"source": name, "reason": reason, "title": live.items.title(row)}
 
 
 def name_of(live: LiveModel, row: int) -> str:

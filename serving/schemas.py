@@ -163,8 +163,8 @@ class ItemExplanation(BaseModel):
         description="What the ranker saw, by name; unknown ones left out. Null where it is not told."
     )
     ordered_by: str = Field(
-        description="`ranker`, `fresh_ranker` (of items that nobody acted on yet), `blend` of all sources' ranks, a "
-        "source, `filler`, `popular`, `trend`, `new`, or `likeness` to an item.",
+        description="`ranker`, `fresh_ranker` (of items that were new at training), `blend` of all sources' "
+        "ranks, a source, `filler`, `popular`, `trend`, `new`, or `likeness` to an item.",
         examples=["ranker"],
     )
     said: str = Field(description="The same in a sentence.", examples=["Ordered by the ranker."])

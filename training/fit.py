@@ -18,6 +18,7 @@ from training.bundle.ranker import Ranker
 from training.bundle.reference import Reference, reference_of
 from training.bundle.sources import BY_TEXT
 from training.config import TrainingConfig
+from training.dislike_fit import strength_of_dislikes
 from training.fresh_fit import FreshFit, fit_fresh
 from training.groups import Group
 from training.moments import Moment
@@ -38,12 +39,14 @@ FEWEST_UNLEARNED: Final = 100
 class Fitted:
     """What orders candidates: the ranker of items with a history, and, if asked for, that of items without one.
 
-    `reference` is how the rows of the latest slice were spread, None where there were none.
+    `reference` is how the rows of the latest slice were spread, None where there were none; `dislike` is how far down
+    dislikes move what reads like them.
     """
 
     known: RankerFit
     fresh: FreshFit | None
     reference: Reference | None
+    dislike: float
 
     def choose(self, parts: Parts) -> Parts:
         """Return the parts with the rankers, or ordered by the source or blend that is to serve instead."""
@@ -55,6 +58,7 @@ class Fitted:
             budgets=budgets,
             order_by=known.order_by,
             cold_source=known.cold_source,
+            dislike=self.dislike,
             fresh=None if fresh is None else fresh.plan,
         )
         order_by, cold_source = plan.order_by, plan.cold_source
@@ -88,13 +92,14 @@ def fit_at_moments(
     progress(f"ranker: learns of {len(slices.earlier)} lists, validated on {len(slices.later)}")
     known = fit_ranker(slices.earlier, slices.later, config, slices.budgets)
     spread = spread_of(slices.later, known.ranker)
-    if slices.fresh is None:
-        return Fitted(known, None, spread)
-    progress(f"ranker of new items: {len(slices.fresh.earlier)} lists")
     by_ranker = known.order_by == RANKER
     scores = known.scores if by_ranker else [order_scores(group.ranks, known.order_by) for group in slices.later]
+    dislike = strength_of_dislikes(slices.later, scores)
+    if slices.fresh is None:
+        return Fitted(known, None, spread, dislike)
+    progress(f"ranker of new items: {len(slices.fresh.earlier)} lists")
     ranker = known.ranker if by_ranker else None
-    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, ranker, config), spread)
+    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, ranker, config), spread, dislike)
 
 
 def spread_of(groups: Sequence[Group], ranker: Ranker) -> Reference | None:

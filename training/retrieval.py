@@ -15,7 +15,7 @@ from training.als import confidence_matrix, fit_als
 from training.bundle.content import Content
 from training.bundle.foldin import FoldIn, all_but
 from training.bundle.parts import Parts
-from training.bundle.plan import BLEND, DISLIKE, Plan, default_budgets
+from training.bundle.plan import BLEND, Plan, default_budgets
 from training.bundle.sources import CONTENT
 from training.bundle.tables import NeighbourTable
 from training.config import TrainingConfig
@@ -88,7 +88,6 @@ def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
             order_by=BLEND,
             history_limit=config.history_limit,
             exclude_seen=config.exclude_seen,
-            dislike=DISLIKE,
         ),
         weights=config.weights,
         trained_until_us=training.until_us,

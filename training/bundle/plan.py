@@ -11,8 +11,6 @@ from training.bundle.sources import POPULAR_PLANS, SOURCES
 
 RANKER: Final = "ranker"
 BLEND: Final = "blend"
-DISLIKE: Final = 1.0
-"""Of `Plan.dislike`, where texts tell what is alike; DECISIONS.md."""
 
 
 class FreshPlan(msgspec.Struct, frozen=True):
@@ -55,8 +53,8 @@ class Plan(msgspec.Struct, frozen=True):
     exclude_seen
         Whether items that a user had are left out unless a request says otherwise.
     dislike
-        Standard deviations of the candidates' scores that an item loses whose text is that of a disliked one, and less
-        where it is less alike. 0 in bundles that were made before this was looked at.
+        Standard deviations of the best candidates' scores that an item loses whose text is that of a disliked one, and
+        less where it is less alike (`training.bundle.dislikes`). 0 in bundles that were made before this was looked at.
     fresh
         Where items without a history stand. None where that was not looked for: where ranks order all, so do they with
         these, else below all known candidates.

@@ -18,6 +18,7 @@ from features.items import POPULAR, Categories, ItemView, category_shares
 from features.vectorize import user_row, vectorize
 from training.bundle.candidates import Candidates, align, best_sources, retrieve
 from training.bundle.content import NEAR_DISLIKED, Content, nearness_to_disliked
+from training.bundle.dislikes import moved_down
 from training.bundle.diversity import Likeness, diversify
 from training.bundle.exploration import places_of, with_fresh
 from training.bundle.foldin import FoldIn
@@ -254,7 +255,7 @@ class Recommender:
         What rankers learn of dislikes is that people dislike what is nearly to their taste. Who says so wants less of
         it all the same.
         """
-        if self.content is None or not self._minds(ask.who) or not len(known):
+        if self.content is None or not self._minds(ask.who):
             return found
         if len(found.rows):
             near: npt.NDArray[np.float32] | None = np.nan_to_num(found.rows[:, _NEAR_DISLIKED])
@@ -262,7 +263,7 @@ class Recommender:
             near = nearness_to_disliked(self.content, ask.who, found.candidates)
         if near is None:
             return found
-        return replace(found, scores=found.scores - self.plan.dislike * known.std() * np.maximum(near, 0.0))
+        return replace(found, scores=moved_down(found.scores, known, near, self.plan.dislike))
 
     def _minds(self, user: User) -> bool:
         """Return whether there is a dislike, and texts by which it may tell of other items."""

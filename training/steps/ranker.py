@@ -43,6 +43,7 @@ def run(context: StepContext) -> StepResult:
             "groups": known.n_groups,
             "order_by": parts.plan.order_by,
             "validation_ndcg@10": known.validation,
+            "dislike": fit.dislike,
             "new_items": None if fit.fresh is None else fit.fresh.to_json(),
         },
     )

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
+from features.contracts.ids import MISSING
 from features.contracts.profiles import UserHistory
 from features.text.documents import Document
+from serving.explain import UNMET, list_items
 from serving.growing import REST_PER_WORK, Grower
 from serving.live import Current
 from tests.support.serving_parts import Bench
 from tests.support.serving_texts import encoder_of, state_of, text_of
 from tests.support.texts_bench import SEA, bench_of_texts, ids, publish, refresh, run, search
+from training.bundle.result import Recommendations
+from training.bundle.sources import FRESH
 
 
 @pytest.fixture
@@ -44,6 +49,28 @@ def test_what_arrives_is_recommended_with_its_live_state(served: Bench) -> None:
         answer = (await client.get("/api/v1/recommend/u", params={"k": 40})).json()
         assert "new" not in ids(answer)
         assert "later" in ids(answer)
+
+    run(served, use)
+
+
+def test_it_is_said_that_nobody_acted_on_an_item_only_while_nobody_did(served: Bench) -> None:
+    async def use(client: httpx.AsyncClient) -> None:
+        del client
+        live = served.parts.current.live
+        assert live is not None
+        by_text = live.model.source_names.index(FRESH)
+        row, statistics = np.array([[3]], dtype=np.int32), live.statistics
+        answer = Recommendations(
+            items=row,
+            scores=np.ones((1, 1), dtype=np.float32),
+            sources=np.full((1, 1), by_text, dtype=np.int8),
+            because=np.full((1, 1), MISSING, dtype=np.int32),
+            fallback_reason=(None,),
+        )
+        for acts, reason in ((0, UNMET), (50, "New, and promises to be to your taste")):
+            statistics.current = replace(statistics.current, seen=np.full(30, acts))
+            [item] = list_items(live, answer, explain=False)
+            assert (item["item_id"], item["source"], item["reason"]) == ("i3", FRESH, reason)
 
     run(served, use)
 

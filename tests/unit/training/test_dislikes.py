@@ -4,15 +4,22 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from features.contracts.profiles import Options, Profiles
 from tests.support.synthetic import N_GROUPS, trained_on_texts
-from training.bundle.content import nearness_to_disliked
+from training.bundle.content import NEAR_DISLIKED, nearness_to_disliked
+from training.bundle.dislikes import LIST, moved_down
+from training.bundle.fusion import order_scores
+from training.bundle.offered import SPEC
+from training.bundle.plan import BLEND
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
-from training.bundle.sources import User
+from training.bundle.sources import SOURCES, User
 from training.data import Interactions
+from training.dislike_fit import FEWEST, STRENGTHS, strength_of_dislikes
+from training.groups import Group
 
 DISLIKED = 5
 """Of group 1, and with a text."""
@@ -72,7 +79,7 @@ def test_scores_fall_by_how_much_a_text_is_alike_and_no_others_do() -> None:
     near = nearness_to_disliked(parts.content, User(profiles.item, profiles.weight, None), without.candidates)
     assert near is not None
     known = without.scores[~without.unmet]
-    assert with_rule.scores == pytest.approx(without.scores - known.std() * np.maximum(near, 0))
+    assert with_rule.scores == pytest.approx(without.scores - np.sort(known)[-LIST:].std() * np.maximum(near, 0))
     assert (near[without.candidates % 9 == 0] == 0).all()
 
 
@@ -82,3 +89,40 @@ def test_who_dislikes_nothing_is_told_nothing_of_it() -> None:
     assert parts.content is not None
     assert nearness_to_disliked(parts.content, User(profiles.item, profiles.weight, None), profiles.item) is None
     assert (ranked(profiles).items == ranked(profiles, dislike=0.0).items).all()
+
+
+def test_ranks_move_by_places_of_a_list_and_not_of_all_candidates() -> None:
+    """Most candidates have next to no score where a single source orders them."""
+    ranks = np.full((200, len(SOURCES)), np.nan, dtype=np.float32)
+    ranks[:50, 0] = np.arange(1, 51)
+    ranks[:, 1] = np.arange(200, 0, -1)
+    scores = order_scores(ranks, SOURCES[0])
+    near = np.where(np.arange(200) == 0, 1.0, 0.0).astype(np.float32)
+    moved = np.argsort(-moved_down(scores, scores, near, 1.0), kind="stable")
+    assert 2 <= int(np.flatnonzero(moved == 0)[0]) <= 10
+
+
+def test_no_candidate_with_a_history_moves_none() -> None:
+    assert moved_down(np.ones(3), np.empty(0), np.ones(3, np.float32), 1.0).tolist() == [1.0, 1.0, 1.0]
+
+
+def group(near: npt.NDArray[np.float32], liked: int) -> tuple[Group, npt.NDArray[np.float64]]:
+    """Return thirty candidates of which one is liked, in the order of their scores."""
+    rows = np.full((30, len(SPEC.names)), np.nan, dtype=np.float32)
+    rows[:, SPEC.names.index(NEAR_DISLIKED)] = near
+    ranks = np.full((30, len(SOURCES)), np.nan, dtype=np.float32)
+    ranks[:, 0] = np.arange(1, 31)
+    gain = np.zeros(30, dtype=np.float32)
+    gain[liked] = 1.0
+    return Group(rows, ranks, gain, 1), order_scores(ranks, BLEND)
+
+
+@pytest.mark.parametrize(
+    ("liked", "lists", "strength"),
+    [(3, FEWEST, STRENGTHS[0]), (0, FEWEST, STRENGTHS[-1]), (3, FEWEST - 1, STRENGTHS[-1])],
+    ids=["others are liked", "the like of it is liked", "too few lists to tell"],
+)
+def test_dislikes_move_items_as_far_down_as_costs_nothing(liked: int, lists: int, strength: float) -> None:
+    near = np.where(np.arange(30) == 0, 0.9, 0.0).astype(np.float32)
+    groups, scores = zip(*[group(near, liked) for _ in range(lists)], strict=True)
+    assert strength_of_dislikes(groups, scores) == strength

@@ -1,0 +1,32 @@
+"""What a dislike does to a list, whatever rankers learned of it: items that read like the disliked one stand lower."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+LIST: Final = 20
+"""By the scores of so many best candidates it is told how wide a list is: ranks put all others at next to nothing."""
+
+Doubles = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+
+
+def moved_down(scores: Doubles, known: Doubles, near: Singles, strength: float) -> Doubles:
+    """Return scores (n,) of which those are lower whose candidates read like what the user disliked.
+
+    Parameters
+    ----------
+    scores
+        Of all candidates.
+    known
+        Of those with a history, (n_known,): how wide a list is.
+    near
+        How near each text is to those of disliked items, cosine (n,).
+    strength
+        Standard deviations of the best `LIST` known scores that a candidate loses whose text is that of a disliked one.
+    """
+    if not len(known):
+        return scores
+    best = known if len(known) <= LIST else np.partition(known, -LIST)[-LIST:]
+    return np.asarray(scores - strength * best.std() * np.maximum(near, 0.0))
