@@ -4,16 +4,18 @@ Unlike events as such, which may come from a producer newer than we are, these s
 know: a misspelt `catgories` must not vanish.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from features.contracts.event_problems import SCHEMA_VERSION, EventError, Problem, diagnose_fields, nearest_member
+from features.contracts.event_problems import EventError, field_problems, nearest_member, spells_nul
 from features.contracts.events import BaseEvent, Feedback, Id, Item, Text, User
+from features.contracts.naming import MOST_NAMED, Problem
 from serving.reading import STAMPED, Form
 
 Fields = dict[str, Any]
@@ -84,14 +86,14 @@ def _act(shape: type[Watch | Search | Rating | Favorite], given: Fields) -> Fiel
     """Return the interaction that an act is."""
     stamps = {name: value for name, value in given.items() if name in STAMPED}
     body = {name: value for name, value in given.items() if name not in STAMPED}
-    problems = [*_unknown(body, shape.__struct_fields__), *_wrong_type(stamps, "interaction")]
+    wrong, strange = _wrong_type(stamps, "interaction"), _strange(body, shape.__struct_fields__)
     try:
         act = msgspec.convert(body, shape)
     except msgspec.ValidationError:
-        found = diagnose_fields({"type": "", "schema_version": SCHEMA_VERSION, **body}, {"": shape})
-        problems += found.problems
-    if problems:
-        raise EventError("invalid_field", problems)
+        found = field_problems(body, shape, nul=spells_nul(msgspec.json.encode(body)))
+        raise EventError("invalid_field", chain(wrong, found, _unknown(strange, shape.__struct_fields__))) from None
+    if wrong or strange:
+        raise EventError("invalid_field", chain(wrong, _unknown(strange, shape.__struct_fields__)))
     return {**stamps, "user_id": act.user_id, "recommendation_id": act.recommendation_id, **act.acted()}
 
 
@@ -109,15 +111,22 @@ def _known(form: type[BaseEvent], left_out: Mapping[str, str], given: Fields) ->
     """
     allowed = set(form.__struct_fields__) - left_out.keys() | {"type"}
     refused = [(name, why) for name, why in left_out.items() if name in given]
-    strange = {name for name in given if name not in left_out}
-    problems = [*refused, *_unknown(strange, allowed), *_wrong_type(given, str(form.__struct_config__.tag))]
-    if problems:
-        raise EventError("invalid_field", problems)
+    wrong = [*refused, *_wrong_type(given, str(form.__struct_config__.tag))]
+    strange = [name for name in _strange(given, allowed) if name not in left_out]
+    if wrong or strange:
+        raise EventError("invalid_field", chain(wrong, _unknown(strange, allowed)))
     return given
 
 
-def _unknown(given: Collection[str], known: Collection[str]) -> list[Problem]:
-    return [(name, _advice(name, known)) for name in given if name not in known]
+def _strange(given: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """Return the members that are not among the known ones, in their order."""
+    return [name for name in given if name not in known]
+
+
+def _unknown(strange: Collection[str], known: Collection[str]) -> Iterator[Problem]:
+    """Yield a problem for each unknown member; likenesses, which take long to find, of those that may be named."""
+    for place, name in enumerate(strange):
+        yield name, _advice(name, known) if place < MOST_NAMED else "unknown member"
 
 
 def _advice(name: str, known: Collection[str]) -> str:
@@ -222,8 +231,8 @@ def item_deletion(item_id: str) -> Form:
     """Return the form of the end of one item; its body says no more than stamps."""
 
     def fields(given: Fields) -> Fields:
-        if problems := _unknown(given, STAMPED):
-            raise EventError("invalid_field", problems)
+        if strange := _strange(given, STAMPED):
+            raise EventError("invalid_field", _unknown(strange, STAMPED))
         return {**given, "item_id": item_id, "partial": True, "deleted": True}
 
     return Form(fields, type="item")

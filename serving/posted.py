@@ -8,12 +8,18 @@ from serving.problems import Problem
 
 MAX_EVENTS: Final = 1_000
 """Events that one request may hold."""
+MOST_ERRORS: Final = 100
+"""Problems after which a request's further events are refused without naming theirs."""
 
 
 class EventsProblem(Problem):
     """A problem document that says of each event what became of it; accepted ones were sent."""
 
-    results: list[dict[str, Any]] | None = Field(None, description="Missing where not even the request was read.")
+    results: list[dict[str, Any]] | None = Field(
+        None,
+        description=f"In the order of the events; `errors` are named until {MOST_ERRORS} are. Missing where not even "
+        "the request was read.",
+    )
 
 
 EVENTS_PROBLEM: Final[dict[int | str, dict[str, Any]]] = {

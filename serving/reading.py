@@ -16,11 +16,13 @@ from features.contracts.plausible import check_time
 from features.kafka import message_of
 from features.kafka_bulk import Message
 from serving.bodies import shallow, unreadable
-from serving.posted import MAX_EVENTS
+from serving.posted import MAX_EVENTS, MOST_ERRORS
 from serving.problems import ProblemError
 
 STAMPED: Final = ("type", "event_id", "occurred_at", "schema_version")
 """Members that may be missing, or null, in a posted event."""
+
+_UNTOLD: Final = (("$", f"not looked into: {MOST_ERRORS} problems are named in one answer"),)
 
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """A UUID's 17th digit, of which the upper two bits are fixed."""
@@ -35,6 +37,8 @@ class Posting:
     results: list[dict[str, Any]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """Code of each refusal."""
+    told: int = 0
+    """Problems that are named so far."""
 
     def accept(self, event_id: str, message: Message) -> None:
         """Add an event that is one."""
@@ -42,8 +46,10 @@ class Posting:
         self.results.append({"event_id": event_id, "status": "accepted"})
 
     def refuse(self, event_id: str | None, error: EventError) -> None:
-        """Add an event that is none."""
-        errors = [{"path": path, "message": message} for path, message in error.problems]
+        """Add an event that is none; its problems are looked for while the answer has room for them."""
+        problems = error.problems if self.told < MOST_ERRORS else _UNTOLD
+        self.told += len(problems)
+        errors = [{"path": path, "message": message} for path, message in problems]
         self.refused.append(error.code)
         self.results.append({"event_id": event_id, "status": "refused", "code": error.code, "errors": errors})
 

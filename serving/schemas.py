@@ -6,6 +6,7 @@ import orjson
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from features.contracts.event_problems import holds_nul
+from features.contracts.naming import MOST_NAMED
 from features.contracts.times import in_utc, to_us
 from serving.asks import (
     DEFAULT_K,
@@ -228,7 +229,12 @@ class EventResult(BaseModel):
     event_id: str | None = Field(examples=["8f4f4f0e"])
     status: Literal["accepted", "refused"]
     code: str | None = Field(None, description="Why it was refused.", examples=["invalid_field"])
-    errors: list[dict[str, str]] | None = Field(None, examples=[[{"path": "item_id", "message": "is missing"}]])
+    errors: list[dict[str, str]] | None = Field(
+        None,
+        max_length=MOST_NAMED + 1,
+        description=f"The first {MOST_NAMED} problems, and then, with `$` as path, how many more there are.",
+        examples=[[{"path": "item_id", "message": "is missing"}]],
+    )
 
 
 class EventsAnswer(BaseModel):

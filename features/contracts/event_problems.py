@@ -1,15 +1,19 @@
 """Why some bytes are not an event: a reason code, and one problem for each wrong field with its path.
 
-The slow path of decoding. The fast path stops at the first problem; a producer wants to hear all of them at once.
+The slow path of decoding. The fast path stops at the first problem; a producer wants to hear of several at once, and
+bytes that are wrong in a hundred thousand places must not be looked through for all of them.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache, cached_property
+from itertools import chain
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
 from features.contracts.errors import ContractError
+from features.contracts.naming import Problem, cut_path, named, or_else
 from features.contracts.nesting import MAX_DEPTH, depth_of, told_deep
 
 Reason = Literal[
@@ -25,9 +29,6 @@ Reason = Literal[
 ]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
-Problem = tuple[str, str]
-"""Path of a field from the event's root ("items[2].item_id", "$" for the whole) and what is wrong with it."""
-
 _COMPARED: Final = 100
 """Characters of an unknown name that are compared with what is known."""
 
@@ -39,12 +40,25 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class EventError(ContractError):
-    """Bytes or fields are no event: `code` says of which kind the fault is, `problems` where it lies."""
+    """Bytes or fields are no event: `code` says of which kind the fault is, `problems` where it lies.
 
-    def __init__(self, code: Reason, problems: Sequence[Problem]) -> None:
+    Problems are looked for once somebody asks: of a thousand wrong events in one request few are spoken of.
+    """
+
+    def __init__(self, code: Reason, problems: Iterable[Problem]) -> None:
+        super().__init__(code)
         self.code: Final = code
-        self.problems: Final = tuple(problems)
-        super().__init__(f"event refused ({code}): " + "; ".join(f"{path}: {message}" for path, message in problems))
+        self._problems = problems
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the first problems and how many more there are, as `named` has it."""
+        return named(self._problems)
+
+    def __str__(self) -> str:
+        """Return code and problems."""
+        told = "; ".join(f"{path}: {message}" for path, message in self.problems)
+        return f"event refused ({self.code}): {told}"
 
 
 def too_deep(levels: int) -> EventError:
@@ -63,7 +77,7 @@ def diagnose(raw: bytes, forms: Mapping[str, type[msgspec.Struct]]) -> EventErro
         The union's structs by their tag.
     """
     fields = _object(raw)
-    return fields if isinstance(fields, EventError) else diagnose_fields(fields, forms)
+    return fields if isinstance(fields, EventError) else diagnose_fields(fields, forms, nul=spells_nul(raw))
 
 
 def diagnose_message(raw: bytes, form: type[msgspec.Struct]) -> EventError:
@@ -71,8 +85,7 @@ def diagnose_message(raw: bytes, form: type[msgspec.Struct]) -> EventError:
     fields = _object(raw)
     if isinstance(fields, EventError):
         return fields
-    problems = [*_struct_problems(fields, form, ""), *_nul_problems(fields, "")]
-    return EventError("invalid_field", problems or [("$", "refused, but no single field is wrong")])
+    return EventError("invalid_field", field_problems(fields, form, nul=spells_nul(raw)))
 
 
 def _object(raw: bytes) -> dict[str, Any] | EventError:
@@ -88,8 +101,10 @@ def _object(raw: bytes) -> dict[str, Any] | EventError:
     return fields if (levels := depth_of(fields)) <= MAX_DEPTH else too_deep(levels)
 
 
-def diagnose_fields(fields: dict[str, Any], forms: Mapping[str, type[msgspec.Struct]]) -> EventError:
-    """Return why fields that the decoder refused are no event; parameters as in `diagnose`."""
+def diagnose_fields(
+    fields: dict[str, Any], forms: Mapping[str, type[msgspec.Struct]], *, nul: bool = True
+) -> EventError:
+    """Return why fields that the decoder refused are no event; parameters as in `diagnose` and `field_problems`."""
     tag = fields.get("type")
     form = forms.get(tag) if isinstance(tag, str) else None
     if form is None:
@@ -97,19 +112,31 @@ def diagnose_fields(fields: dict[str, Any], forms: Mapping[str, type[msgspec.Str
     version = fields.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
         return EventError("wrong_version", [("schema_version", f"{version!r:.80}; expected {SCHEMA_VERSION}")])
-    problems = [*_struct_problems(fields, form, ""), *_nul_problems(fields, "")]
-    return EventError("invalid_field", problems or [("$", "refused, but no single field is wrong")])
+    return EventError("invalid_field", field_problems(fields, form, nul=nul))
 
 
-def _struct_problems(fields: Mapping[str, Any], form: type[msgspec.Struct], prefix: str) -> list[Problem]:
-    problems = []
-    for field in msgspec.structs.fields(form):
+def field_problems(fields: dict[str, Any], form: type[msgspec.Struct], *, nul: bool) -> Iterator[Problem]:
+    """Yield what is wrong with fields that a form refused; whether texts hold U+0000 is looked at if they may."""
+    found = chain(_struct_problems(fields, form, ""), _nul_problems(fields, "") if nul else ())
+    return or_else(found, lambda: [("$", "refused, but no single field is wrong")])
+
+
+def _struct_problems(fields: Mapping[str, Any], form: type[msgspec.Struct], prefix: str) -> Iterator[Problem]:
+    return or_else(_member_problems(fields, form, prefix), lambda: _whole_problem(fields, form, prefix))
+
+
+def _member_problems(fields: Mapping[str, Any], form: type[msgspec.Struct], prefix: str) -> Iterator[Problem]:
+    for field in _members_of(form):
         path = prefix + field.encode_name
         if field.encode_name in fields:
-            problems += _value_problems(fields[field.encode_name], field.type, path)
+            yield from _value_problems(fields[field.encode_name], field.type, path)
         elif field.required:
-            problems.append((path, "missing"))
-    return problems or _whole_problem(fields, form, prefix)
+            yield path, "missing"
+
+
+@cache
+def _members_of(form: type[msgspec.Struct]) -> Sequence[msgspec.structs.FieldInfo]:
+    return msgspec.structs.fields(form)
 
 
 def _whole_problem(fields: Mapping[str, Any], form: type[msgspec.Struct], prefix: str) -> list[Problem]:
@@ -121,22 +148,36 @@ def _whole_problem(fields: Mapping[str, Any], form: type[msgspec.Struct], prefix
     return []
 
 
-def _value_problems(value: object, expected: Any, path: str) -> list[Problem]:
+def _value_problems(value: object, expected: Any, path: str) -> Iterable[Problem]:
     if isinstance(expected, type) and issubclass(expected, msgspec.Struct):
         return _element_problems(value, expected, path)
     shown = _element_struct(expected)
     if shown is not None and isinstance(value, list):
-        elements = enumerate(value)
-        return [
-            problem for i, element in elements for problem in _element_problems(element, shown, f"{path}[{i}]")
-        ] or _convert_problem(value, expected, path)
+        return _list_problems(value, shown, expected, path)
     return _convert_problem(value, expected, path)
 
 
-def _element_problems(element: object, form: type[msgspec.Struct], path: str) -> list[Problem]:
-    if isinstance(element, dict):
-        return _struct_problems(element, form, f"{path}.")
-    return [(path, f"Expected `object`, got `{type(element).__name__}`")]
+def _list_problems(elements: list[Any], form: type[msgspec.Struct], expected: Any, path: str) -> Iterable[Problem]:
+    """Return what is wrong with a list of structs: its length, or else its elements."""
+    most = _longest(expected)
+    if most is not None and len(elements) > most:
+        return [(path, f"Expected `array` of length <= {most}")]
+    found = (
+        problem for i, element in enumerate(elements) for problem in _element_problems(element, form, f"{path}[{i}]")
+    )
+    return or_else(found, lambda: _convert_problem(elements, expected, path))
+
+
+def _element_problems(element: object, form: type[msgspec.Struct], path: str) -> Iterable[Problem]:
+    if not isinstance(element, dict):
+        return [(path, f"Expected `object`, got `{type(element).__name__}`")]
+    # Field by field takes ten times as long, and most elements of a wrong list are right.
+    return _struct_problems(element, form, f"{path}.") if _convert_problem(element, form, path) else ()
+
+
+def _longest(expected: Any) -> int | None:
+    """Return how long a list may be by its type's annotation."""
+    return next((said.max_length for said in getattr(expected, "__metadata__", ())), None)
 
 
 def _element_struct(expected: Any) -> type[msgspec.Struct] | None:
@@ -156,6 +197,11 @@ def _convert_problem(value: object, expected: Any, path: str) -> list[Problem]:
     return []
 
 
+def spells_nul(raw: bytes) -> bool:
+    """Return whether JSON may spell U+0000: after a backslash, the same characters are harmless."""
+    return b"\\u0000" in raw
+
+
 def holds_nul(raw: bytes) -> bool:
     """Return whether JSON spells U+0000 somewhere in a text, or cannot be read at all."""
     try:
@@ -171,7 +217,7 @@ def _nul_problems(value: object, path: str) -> Iterator[Problem]:
             yield path or "$", "holds the character U+0000, which cannot be stored"
     elif isinstance(value, dict):
         for key, inner in value.items():
-            where = f"{path}.{key}" if path else key
+            where = cut_path(f"{path}.{key}" if path else key)
             yield from _nul_problems(key, where)
             yield from _nul_problems(inner, where)
     elif isinstance(value, list):

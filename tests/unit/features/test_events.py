@@ -6,6 +6,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from features.contracts import event_problems
 from features.contracts.event_problems import MAX_EVENT_BYTES, EventError
 from features.contracts.events import (
     EVENT_TYPES,
@@ -19,6 +20,7 @@ from features.contracts.events import (
     decode_event,
     stamp_event,
 )
+from features.contracts.naming import MOST_NAMED
 from features.contracts.nesting import MAX_DEPTH
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -169,6 +171,43 @@ def test_every_wrong_field_is_named_at_once() -> None:
     paths = [path for path, _ in refusal(raw).problems]
 
     assert paths == ["event_id", "occurred_at", "items[0].item_id", "items[0].position", "items[2]"]
+
+
+def shown(*items: Any) -> bytes:
+    """Return an impression of some items."""
+    return wire(type="impression", recommendation_id="r", items=[*items])
+
+
+@pytest.mark.parametrize(("wrong", "more"), [(20, ()), (21, (("$", "and 1 more"),)), (1000, (("$", "and 980 more"),))])
+def test_of_many_wrong_fields_the_first_are_named_and_the_others_counted(wrong: int, more: tuple[Any, ...]) -> None:
+    right = {"item_id": "i", "position": 1}
+    error = refusal(shown(*[right] * (1000 - wrong), *[{"item_id": "i"}] * wrong))
+
+    first = tuple((f"items[{place}].position", "missing") for place in range(1000 - wrong, 1000))[:MOST_NAMED]
+    assert error.problems == (*first, *more)
+
+
+def test_what_is_wrong_in_very_many_places_is_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+    whole = event_problems._element_problems
+
+    def counted(element: object, form: Any, path: str) -> Any:
+        looked_at.append(path)
+        return whole(element, form, path)
+
+    monkeypatch.setattr(event_problems, "_element_problems", counted)
+    error = refusal(shown(*[{}] * 1000))
+    assert (error.code, looked_at) == ("invalid_field", [])
+    assert error.problems[-1] == ("$", "and more than 1000 more")
+    assert len(looked_at) < 600
+    assert refusal(shown(*[{}] * 50_000)).problems == (("items", "Expected `array` of length <= 1000"),)
+
+
+def test_a_path_is_no_longer_than_people_read() -> None:
+    error = refusal(wire(context={"k" * 100_000: {"k": ["\0"] * 3000}}))
+
+    assert (len(error.problems), error.problems[-1]) == (MOST_NAMED + 1, ("$", "and more than 1000 more"))
+    assert len(str(error)) < 10_000
 
 
 @pytest.mark.parametrize(

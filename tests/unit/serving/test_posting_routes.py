@@ -1,7 +1,7 @@
 """Shortcuts, feedback and catalogue routes over parts in memory: what becomes of each body, and what is refused why."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +9,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from features.contracts.event_problems import nearest_member
 from features.contracts.events import Event, Feedback, Interaction, Item, User
+from serving import forms
 from tests.support.serving_parts import TOKEN, Bench, bench
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -148,6 +150,53 @@ def test_a_misspelt_member_does_not_vanish(served: Bench) -> None:
     problems = refused(served, "POST", "/api/v1/users", {"user_id": "u", "langage": "en"})
     assert "known are" in problems["langage"]
     assert refused(served, "PATCH", "/api/v1/items/i", {"titel": "x"}).keys() == {"titel"}
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names for which a like one is looked for."""
+    names: list[str] = []
+
+    def near(name: str, known: Collection[str]) -> str | None:
+        names.append(name)
+        return nearest_member(name, known)
+
+    monkeypatch.setattr(forms, "nearest_member", near)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("events/watch", {"user_id": "u", "item_id": "i", "watched_s": 1, "total_s": 2}),
+        ("feedback", {"recommendation_id": "r", "outcome": "clicked"}),
+        ("items", {"item_id": "i"}),
+        ("users", {"user_id": "u"}),
+    ],
+)
+def test_of_many_unknown_members_few_are_named(
+    served: Bench, compared: list[str], path: str, right: dict[str, Any]
+) -> None:
+    answer = ask(served, "POST", f"/api/v1/{path}", {**right, **{f"m{number}": 1 for number in range(900)}})
+    [result] = answer.json()["results"]
+    assert [error["path"] for error in result["errors"]] == [*(f"m{number}" for number in range(20)), "$"]
+    assert result["errors"][-1]["message"] == "and 880 more"
+    assert compared == [f"m{number}" for number in range(20)]
+
+
+def test_a_batch_of_wrong_items_says_of_each_that_it_is_and_why_of_the_first(
+    served: Bench, compared: list[str]
+) -> None:
+    items = [{"item_id": f"i{n}", **{f"categoriesss{m}": 1 for m in range(n % 80)}} for n in range(1000)]
+    answer = ask(served, "POST", "/api/v1/items", {"items": items})
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == ["refused" if n % 80 else "accepted" for n in range(1000)]
+    named = [error for result in results for error in result.get("errors", []) if error["path"] != "$"]
+    assert 100 <= len(named) == len(compared) <= 120
+    assert results[3]["errors"][2]["message"] == "unknown member; did you mean `categories`?"
+    assert results[-1]["code"] == "invalid_field"
+    assert results[-1]["errors"] == [{"path": "$", "message": "not looked into: 100 problems are named in one answer"}]
+    assert len(answer.content) < 300_000
 
 
 def test_of_a_thousand_items_the_right_ones_are_sent(served: Bench) -> None:
