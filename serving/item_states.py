@@ -133,7 +133,7 @@ class ItemStates:
     def in_categories(self, categories: Iterable[str]) -> Mask:
         """Return which items are in at least one of some categories; bool (n_rows,)."""
         mask = np.zeros(len(self), dtype=np.bool_)
-        for category in categories:
+        for category in dict.fromkeys(categories):
             members = self.members(category)
             mask[np.fromiter(members, dtype=np.int64, count=len(members))] = True
         return mask
@@ -293,7 +293,7 @@ class ItemTable:
     def in_categories(self, categories: Iterable[str]) -> Mask:
         """Return which items are in at least one of some categories; bool (n_items,)."""
         mask = np.zeros(len(self.rows), dtype=np.bool_)
-        for category in categories:
+        for category in dict.fromkeys(categories):
             members = self.states.members(category)
             rows = np.fromiter(members, dtype=np.int64, count=len(members))
             places = self._place[rows[rows < len(self._place)]]

@@ -6,6 +6,7 @@ from itertools import cycle
 from types import FrameType
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -69,6 +70,19 @@ def test_categories_follow_changes() -> None:
     assert items.in_categories(["x"]).tolist() == [False, True, False]
     assert items.in_categories(["z", "y", "nothing"]).tolist() == [True, True, False]
     assert not items.in_categories(["nothing"]).any()
+
+
+def test_a_category_that_is_named_twice_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    items, looked_up = table(PLAIN), list[str]()
+
+    def members(category: str) -> set[int]:
+        looked_up.append(category)
+        return {0}
+
+    monkeypatch.setattr(items.states, "members", members)
+    for masks in (items, items.states):
+        assert masks.in_categories(["x", "y"] * 50).any()
+    assert looked_up == ["x", "y"] * 2
 
 
 def test_the_next_read_starts_at_the_newest_change_until_that_is_settled() -> None:

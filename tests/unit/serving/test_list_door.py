@@ -63,6 +63,48 @@ def test_both_ways_answer_the_same(
     asyncio.run(use())
 
 
+def of_parts(count: int, first: int = 0) -> str:
+    return ",".join(f"c{number}" for number in range(first, first + count))
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "told"),
+    [
+        ("categories", [of_parts(100)], None),
+        ("categories", [of_parts(100)] * 100, None),
+        ("categories", [",".join(["Drama"] * 9000)], None),
+        ("categories", [of_parts(101)], "at most 100 items after validation, not 101"),
+        ("categories", [of_parts(90, 90 * n) for n in range(3)], "at most 100 items after validation, not 270"),
+        ("categories", ["c"] * 101, "at most 100 items after validation, not 101"),
+        ("exclude", [of_parts(1000)], None),
+        ("exclude", [of_parts(1001)], "at most 1000 items after validation, not 1001"),
+        ("seen_actions", [",".join("abcdefghijklmnopqrstuvwxyz")], None),
+        ("seen_actions", [",".join("a" * n for n in range(1, 33)), "b_"], "at most 32 items after validation, not 33"),
+    ],
+)
+def test_parts_by_commas_are_bounded_both_ways_as_keys_are(
+    served: Bench, key: str, values: list[str], told: str | None
+) -> None:
+    path = f"/api/v1/recommend/u?{urlencode([(key, value) for value in values], safe=',')}"
+
+    async def use() -> list[httpx.Response]:
+        async with served.client() as client:
+            return [await client.get(path, headers=more) for more in ({}, BY_THE_FRAMEWORK)]
+
+    here, there = asyncio.run(use())
+    assert (here.status_code, there.status_code) == ((200, 200) if told is None else (422, 422))
+    assert said(here) == said(there)
+    if told is not None:
+        assert here.json()["errors"] == [{"path": f"query.{key}", "message": f"List should have {told}"}]
+
+
+def test_parts_that_are_repeated_count_once() -> None:
+    query = read_query(b"categories=a,b,a&categories=b&exclude=a,a&exclude=a%2Ca")
+    assert query is not None
+    ask = query.ask("u", None)
+    assert (ask.categories, ask.exclude) == (["a,b,a", "a", "b"], ["a,a", "a"])
+
+
 @pytest.mark.parametrize(
     ("deadline", "status"),
     [("0000001500", 200), ("00000001500", 200), ("0000001500999", 422), ("00000000000", 422), ("9" * 50, 422)],
