@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from features.contracts.naming import cut_path
 from serving.responses import JsonResponse
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,9 @@ CLIENT_GONE: Final = 499
 
 _WORDS: Final[Mapping[str, str]] = {"model_type": "expected an object", "missing": "is missing"}
 """Instead of pydantic's words, by its name of the error."""
+
+MOST_ERRORS: Final = 100
+"""Values that are named in one problem document; of the others it says how many they are."""
 
 RETRY_AFTER_S: Final = 1
 """What `Retry-After` asks of a client while something behind us is away."""
@@ -40,7 +44,9 @@ class Problem(BaseModel):
     request_id: str | None = Field(None, description="Identifies the request in the server's log.")
     errors: list[dict[str, str]] | None = Field(
         None,
-        description="What is wrong and where, if it is values.",
+        max_length=MOST_ERRORS + 1,
+        description=f"What is wrong and where, if it is values: the first {MOST_ERRORS}, and then, with `$` as path, "
+        "how many more there are.",
         examples=[[{"path": "query.k", "message": "is 0"}]],
     )
 
@@ -103,12 +109,10 @@ def problem_response(
 
 def validation_members(problems: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     """Return the member `errors` of a problem document from pydantic's errors: where, what, and the value if short."""
-    return {
-        "errors": [
-            {"path": ".".join(str(part) for part in problem["loc"]), "message": _said_of(problem)}
-            for problem in problems
-        ]
-    }
+    named = [(".".join(str(part) for part in problem["loc"]), _said_of(problem)) for problem in problems[:MOST_ERRORS]]
+    more = len(problems) - len(named)
+    told = [*named, ("$", f"and {more} more")] if more else named
+    return {"errors": [{"path": cut_path(path), "message": message} for path, message in told]}
 
 
 def _said_of(problem: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Impression
@@ -362,6 +363,37 @@ def test_a_wrong_value_is_named(served: Bench) -> None:
     assert error == {"path": "query.k", "message": "Input should be greater than or equal to 1; got '0'"}
     [error] = post(served, "/api/v1/recommend", []).json()["errors"]
     assert error == {"path": "body", "message": "expected an object"}
+
+
+def test_of_many_wrong_values_the_first_are_named(served: Bench) -> None:
+    answer = post(served, "/api/v1/recommend", {"candidates": [0.5] * 1000, "exclude": [0.5] * 500}).json()
+    assert answer["detail"] == "1500 values are missing or malformed"
+    assert [error["path"] for error in answer["errors"]] == [*(f"body.candidates.{n}" for n in range(100)), "$"]
+    assert answer["errors"][-1]["message"] == "and 1400 more"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "first"),
+    [
+        ("recommend", {"more": 1, "history": [{"item_id": "i", "title": "x"}] * 500}, "more"),
+        ("recommend", {"history": [{"item_id": "i"}, {"item_id": "i", **dict.fromkeys("abc")}] * 250}, "history.1.a"),
+        ("items/search", {"query": "q", **{f"m{number}": 1 for number in range(501)}}, "m0"),
+    ],
+)
+def test_a_body_of_very_many_unknown_members_is_refused_by_the_first(
+    served: Bench, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], first: str
+) -> None:
+    monkeypatch.setattr(BaseModel, "model_validate", None)  # which would make a problem of each
+    answer = post(served, f"/api/v1/{path}", body).json()
+    [error] = answer["errors"]
+    assert error["path"] == f"body.{first}"
+    assert error["message"].startswith("Extra inputs are not permitted; the first of ")
+
+
+def test_a_few_unknown_members_are_named_each(served: Bench) -> None:
+    body = {"mre": 1, "history": [{"item_id": "i", "title": "x"}] * 99}
+    errors = post(served, "/api/v1/recommend", body).json()["errors"]
+    assert {error["path"] for error in errors} == {"body.mre", *(f"body.history.{n}.title" for n in range(99))}
 
 
 @pytest.mark.parametrize(
