@@ -1,9 +1,13 @@
 """Lists that are given again, or made once for all who ask for the same at the same time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from operator import attrgetter
 from typing import Final
+
+from msgspec import msgpack
 
 from serving.asks import Ask
 from serving.deadline import Deadline
@@ -12,7 +16,10 @@ from serving.listed import Listed
 from serving.metrics import Metrics
 
 _NO_PART_OF_A_LIST: Final = frozenset({"experiment_id", "context", "deadline_s", "explain", "in_full", "history"})
-_IN_KEY: Final = tuple(field.name for field in fields(Ask) if field.name not in _NO_PART_OF_A_LIST)
+_WISHES: Final = attrgetter(*(field.name for field in fields(Ask) if field.name not in _NO_PART_OF_A_LIST))
+_KEY_BYTES: Final = 16
+_WRITER: Final = msgpack.Encoder()
+"""Says of each wish how long it is: no two write the same."""
 
 Make = Callable[[], Awaitable[tuple[Listed, Basis | None]]]
 """Gives a list, and what it was made from where it may be kept."""
@@ -22,7 +29,7 @@ Make = Callable[[], Awaitable[tuple[Listed, Basis | None]]]
 class Wanted:
     """What a request may share with others: the key of its list, and what that would be made from now."""
 
-    key: Hashable
+    key: bytes
     now: Basis
     kept: Kept
 
@@ -46,19 +53,19 @@ class Answers:
 
     def __init__(self, limit_bytes: int, metrics: Metrics) -> None:
         self._limit = limit_bytes
-        self._under_way: dict[Hashable, _Flight] = {}
+        self._under_way: dict[tuple[bytes, int | None], _Flight] = {}
         self._metrics = metrics
 
-    def key_of(self, ask: Ask) -> Hashable | None:
+    def key_of(self, ask: Ask) -> bytes | None:
         """Return what requests for the same list have in common; None for those whose list is not shared.
 
         A request's own history happened just now, whenever that is; explanations are asked for seldom; and what is new
-        in the catalogue is looked up, not computed.
+        in the catalogue is looked up, not computed. It is a digest: wishes may take a quarter of a megabyte, and
+        thousands of lists are kept.
         """
         if not self._limit or ask.history or ask.explain or ask.kind == "new":
             return None
-        wishes = (getattr(ask, name) for name in _IN_KEY)
-        return tuple(tuple(wish) if isinstance(wish, list) else wish for wish in wishes)
+        return blake2b(_WRITER.encode(_WISHES(ask)), digest_size=_KEY_BYTES).digest()
 
     def reused(self, kept: KeptList) -> Listed:
         """Return a list that is given again."""
@@ -83,7 +90,7 @@ class Answers:
                 return listed
         return await self._lead(place, wanted, digest, make)
 
-    async def _lead(self, place: tuple[Hashable, int | None], wanted: Wanted, digest: int | None, make: Make) -> Listed:
+    async def _lead(self, place: tuple[bytes, int | None], wanted: Wanted, digest: int | None, make: Make) -> Listed:
         flight = self._under_way[place] = _Flight(wanted.now)
         listed = None
         try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ENTRY_BYTES: Final = 2_000
 ITEM_BYTES: Final = 400
-"""What an entry and each of its items take beside the list's bytes: keys, states, what impressions tell."""
+"""What an entry and each of its items take beside the list's bytes: states, what impressions tell. Keys are digests."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

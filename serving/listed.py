@@ -54,7 +54,8 @@ class Listed:
             ShownItem(item_id=item["item_id"], position=item["rank"], source=item["source"], score=item["score"])
             for item in items
         ]
-        written = orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)
+        # A copy: orjson's own bytes hold on to all the room in which they were written, up to twice as much.
+        written = bytes(memoryview(orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)))
         lacking = [reason for reason in reasons if reason is not None]
         return cls(written, shown, model_version, *fallback.verdict(reasons), lacking, explanation, made)
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import math
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,11 +18,14 @@ from hypothesis import strategies as st
 
 from features.contracts.profiles import UserHistory
 from features.store import ItemState
+from serving.answers import Answers
+from serving.asks import Ask
 from serving.clock import now_us
 from serving.digests import MOST_READS, PATIENCE_S, Digests
 from serving.item_states import ItemStates
 from serving.kept import Basis, Kept, KeptList
 from serving.listed import Listed
+from serving.metrics import Metrics
 from tests.support.serving_parts import Bench, bench
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -263,6 +267,49 @@ def test_kept_lists_never_take_more_than_they_may(puts: list[tuple[int, int]], l
     found = [made for key in newest if (made := kept.find(key, basis)) is not None]
     assert kept.size_bytes == sum(made.size_bytes for made in found)
     assert len(kept) == len(found)
+
+
+WISHES = st.lists(st.text(max_size=3), max_size=3)
+
+
+@given(WISHES, WISHES, WISHES, WISHES)
+def test_only_the_same_wishes_have_the_same_key(
+    exclude: list[str], categories: list[str], others: list[str], candidates: list[str]
+) -> None:
+    answers = Answers(1, Metrics())
+    one = Ask("u", exclude=exclude, categories=categories)
+    other = Ask("u", exclude=others, categories=candidates)
+    assert answers.key_of(one) == answers.key_of(replace(one, experiment_id="e", deadline_s=1.0))
+    assert (answers.key_of(one) == answers.key_of(other)) == (one == other)
+    assert answers.key_of(replace(one, candidates=candidates)) != answers.key_of(one)
+
+
+@pytest.mark.parametrize(("number", "excluded"), [(200, 1), (40, 1000)])
+def test_kept_lists_take_no_more_memory_than_is_said_of_them(served: Bench, number: int, excluded: int) -> None:
+    async def use() -> None:
+        async with served.client() as client:
+            live = served.parts.current.live
+            assert live is not None
+
+            async def ask(name: str) -> None:
+                exclude = [f"{name}-{place}".ljust(253, "x") for place in range(excluded)]
+                answer = await client.post("/api/v1/recommend", json={"k": 1, "exclude": exclude})
+                assert answer.status_code == 200
+
+            for warming in range(20):
+                await ask(f"warm{warming}")
+            gc.collect()
+            tracemalloc.start()
+            said = live.kept.size_bytes
+            for place in range(number):
+                await ask(f"x{place}")
+            gc.collect()
+            took, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        assert len(live.kept) == 20 + number
+        assert took < live.kept.size_bytes - said
+
+    asyncio.run(use())
 
 
 def test_an_answer_about_a_history_is_never_older_than_the_question() -> None:
