@@ -35,6 +35,7 @@ from serving.live import Current
 from serving.metrics import Metrics
 from serving.models import KnownMoves, Models
 from serving.moving import AliasMoves
+from serving.notes import Notes, audit_of
 from serving.onboarding import Choose, Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
@@ -68,6 +69,10 @@ SEARCH_THREADS: Final = 2
 """A search looks at every text, and recommendations must not wait behind it."""
 
 
+Writer = Impressions | Records | Notes
+"""What writes after the answer, and is given some time to when the server ends."""
+
+
 class _Threads:
     """Threads for what would hold up the event loop: of their own for each kind, so that none waits for another."""
 
@@ -79,6 +84,7 @@ class _Threads:
         self.noticing = ThreadPoolExecutor(1, thread_name_prefix="notice")
         self.history = ThreadPoolExecutor(1, thread_name_prefix="history")
         self.airflow = ThreadPoolExecutor(1, thread_name_prefix="airflow")
+        self.audit = ThreadPoolExecutor(1, thread_name_prefix="audit")
 
     def end(self) -> None:
         """Wait for what they do."""
@@ -121,7 +127,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
     follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
     keeper = Keeper(_slot(settings), base.store, follower, current, metrics)
     impressions, records = Impressions(base.sink, _kafka_guard(), metrics), _records(base)
-    moves = _moves(base, keeper)
+    moves, notes = _moves(base, keeper), Notes(audit_of(settings), base.threads.audit, metrics)
     threads, catalogue_guard = base.threads, Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)
     return Parts(
         model_name=settings.model_name,
@@ -134,6 +140,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
         pipeline=_pipeline(base, impressions, records),
         poster=Poster(base.sink, base.kafka_guard, metrics),
         operators=base.operators,
+        notes=notes,
         reader=ItemReader(CatalogueStore(pool), catalogue_guard, current),
         search=Search(current, threads.searches, metrics, now_us),
         similar=Similar(current, threads.searches, now_us),
@@ -143,7 +150,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
         trainings=Trainings(_airflow(settings), threads.airflow),
         users=_users(base),
         metrics=metrics,
-        running=partial(_running, base, keeper, moves, (impressions, records)),
+        running=partial(_running, base, keeper, moves, (impressions, records, notes)),
     )
 
 
@@ -229,9 +236,7 @@ def _users(base: _Base) -> UserFeatures:
 
 
 @asynccontextmanager
-async def _running(
-    base: _Base, keeper: Keeper, moves: AliasMoves, writers: Sequence[Impressions | Records]
-) -> AsyncIterator[None]:
+async def _running(base: _Base, keeper: Keeper, moves: AliasMoves, writers: Sequence[Writer]) -> AsyncIterator[None]:
     """Run a server's loops, and end all that it holds open when they are to end, whatever becomes of each."""
     async with AsyncExitStack() as ending:  # the last one first
         ending.callback(base.operators.close)
@@ -269,7 +274,7 @@ def _encoders(settings: Settings) -> LoadEncoder:
     return load
 
 
-async def _flush(writers: Sequence[Impressions | Records]) -> None:
+async def _flush(writers: Sequence[Writer]) -> None:
     """Let each write what still waits, as far as there is time; what fails in one is raised after all of them."""
     with suppress(TimeoutError):
         async with asyncio.timeout(FLUSH_S):

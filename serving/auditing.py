@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any
 
 import structlog
@@ -13,12 +12,8 @@ from features.audit import Action, Deed
 from features.contracts.errors import MarqueeError
 from features.db.connection import Connection
 from serving.auth import Principal, Require
-from serving.operators import Operators
-from serving.problems import ProblemError
 
 log = structlog.get_logger(__name__)
-
-_QUICK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +43,3 @@ def note(connection: Connection, deed: Deed) -> None:
         audit.note(connection, deed)
     except MarqueeError as error:
         log.warning("audit_not_written", action=deed.action, correlation_id=deed.correlation_id, error=str(error))
-
-
-async def note_soon(operators: Operators, deed: Deed) -> None:
-    """Add an entry where there is no connection at hand; Postgres may be away."""
-    try:
-        await operators.run(partial(audit.note, deed=deed), timeout_s=_QUICK_S)
-    except ProblemError as error:
-        log.warning("audit_not_written", action=deed.action, correlation_id=deed.correlation_id, error=error.detail)

@@ -258,6 +258,12 @@ class Metrics:
         self.lists = ListSeries(registry)
         self.limits = LimitSeries(registry)
         self.posted = PostedSeries(registry)
+        self.audit = Counter(
+            "marquee_audit_entries_total",
+            "Entries of the audit that had to wait for Postgres, by outcome.",
+            ("outcome",),
+            registry=registry,
+        )
         self.bundle = BundleSeries(registry)
         self.texts = TextSeries(registry)
 

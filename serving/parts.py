@@ -11,6 +11,7 @@ from serving.live import Current
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.moving import AliasMoves
+from serving.notes import Notes
 from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.pipeline import Pipeline
@@ -44,6 +45,7 @@ class Parts:
     pipeline: Pipeline
     poster: Poster
     operators: Operators
+    notes: Notes
     reader: ItemReader
     search: Search
     similar: Similar

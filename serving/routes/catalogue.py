@@ -4,12 +4,12 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 
-from serving.auditing import By, by_whom, note_soon
+from serving.auditing import By, by_whom
 from serving.auth import ADMIN_PROBLEMS, Require
 from serving.direct import DirectRoute, IdempotencyKey
 from serving.forms import ITEMS, USERS, item_deletion, item_patch, user_patch
+from serving.notes import Notes
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, bodies_of, json_body, ref
-from serving.operators import Operators
 from serving.path_ids import ANY
 from serving.posted import EVENTS_PROBLEM, ItemChange, PostedItem, PostedItems, PostedUser, PostedUsers, UserChange
 from serving.posting import Poster
@@ -38,7 +38,7 @@ _ACCEPTED: Final[dict[str, Any]] = {
 }
 
 
-def catalogue_router(poster: Poster, operators: Operators, admin: Require) -> APIRouter:
+def catalogue_router(poster: Poster, notes: Notes, admin: Require) -> APIRouter:
     """Return the routes that change items and users."""
     router = APIRouter(responses=PROBLEMS)
     router.include_router(_items(poster))
@@ -58,7 +58,7 @@ def catalogue_router(poster: Poster, operators: Operators, admin: Require) -> AP
     ) -> JsonResponse:
         """Mark the item as deleted until a whole version of it comes; its history stays."""
         posted = await poster.post(b"{}", idempotency_key, item_deletion(item_id))
-        await note_soon(operators, by.deed("delete", item_id))
+        await notes.add(by.deed("delete", item_id))
         return accepted(posted)
 
     return router

@@ -5,14 +5,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Path, Query
 
 from features.contracts.times import from_us, zulu
-from serving.auditing import By, by_whom, note_soon
+from serving.auditing import By, by_whom
 from serving.auth import ADMIN_PROBLEMS, MORE_PROBLEMS, MORE_SECURITY, MaySee, Require
 from serving.bundle_slot import Outcome, Refusal
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.models import Models
+from serving.notes import Notes
 from serving.openapi import PROBLEMS
-from serving.operators import Operators
 from serving.problems import Problem, ProblemError, unavailable
 from serving.responses import JsonResponse
 from serving.schemas import ModelInfo, ModelVersion, ModelVersions, ReloadAnswer
@@ -28,7 +28,7 @@ _WHY_AWAY: Final = "it does not answer now; the admin's token tells why"
 
 
 def model_router(  # noqa: PLR0917  # what it shows, and who may see it
-    current: Current, keeper: Keeper, operators: Operators, model_name: str, admin: Require, sees: MaySee
+    current: Current, keeper: Keeper, notes: Notes, model_name: str, admin: Require, sees: MaySee
 ) -> APIRouter:
     """Return the routes about the served version."""
     router = APIRouter(tags=["model"], responses=PROBLEMS)
@@ -59,8 +59,7 @@ def model_router(  # noqa: PLR0917  # what it shows, and who may see it
         """Load what the alias points to, trying again even what was refused; answer once it is served."""
         look = await keeper.look(insist=True)
         version = None if current.live is None else current.live.version
-        deed = by.deed("reload", version or model_name, outcome=look.outcome.value, reason=look.reason)
-        await note_soon(operators, deed)
+        await notes.add(by.deed("reload", version or model_name, outcome=look.outcome.value, reason=look.reason))
         if look.outcome is Outcome.AWAY:
             raise unavailable("the model registry is away; what is served stays")
         if look.outcome in {Outcome.REFUSED, Outcome.NO_ALIAS}:

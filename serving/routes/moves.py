@@ -6,14 +6,14 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.airflow import DAG
-from serving.auditing import By, by_whom, note_soon
+from serving.auditing import By, by_whom
 from serving.auth import ADMIN_PROBLEMS, Require
 from serving.bodies import read_body
 from serving.bundle_slot import Outcome
 from serving.keeper import Keeper
 from serving.moving import AliasMoves
+from serving.notes import Notes
 from serving.openapi import BODY_PROBLEMS, PROBLEMS, json_body, ref
-from serving.operators import Operators
 from serving.problems import Problem
 from serving.responses import JsonResponse
 from serving.trainings import TrainAnswer, Trainings, TrainRequest
@@ -57,11 +57,11 @@ MOVE_MODELS: Final[list[type[BaseModel]]] = [RollbackRequest, TrainRequest]
 class ModelOperations:
     """What the routes do, by whichever of their names they are called."""
 
-    def __init__(self, moves: AliasMoves, trainings: Trainings, keeper: Keeper, operators: Operators) -> None:
+    def __init__(self, moves: AliasMoves, trainings: Trainings, keeper: Keeper, notes: Notes) -> None:
         self._moves = moves
         self._trainings = trainings
         self._keeper = keeper
-        self._operators = operators
+        self._notes = notes
 
     async def roll_back(self, request: Request, by: By) -> JsonResponse:
         """Go back, and serve what that leads to."""
@@ -77,7 +77,7 @@ class ModelOperations:
         """Start a training, and note who wanted it."""
         wanted = await read_body(request, TrainRequest)
         run = await self._trainings.start(wanted, by.request_id)
-        await note_soon(self._operators, by.deed("train", run.run_id, **wanted.model_dump(mode="json")))
+        await self._notes.add(by.deed("train", run.run_id, **wanted.model_dump(mode="json")))
         answer = {"dag_id": DAG, "run_id": run.run_id, "state": run.state, "link": run.link}
         return JsonResponse(answer, status_code=202)
 

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -233,3 +235,27 @@ def test_a_reload_is_noted_whatever_came_of_it(line: Line) -> None:
     assert response.status_code == 503  # no registry here
     [entry] = line.admin("GET", "/api/v1/admin/audit?limit=1")["events"]
     assert (entry["action"], entry["correlation_id"], entry["details"]["outcome"]) == ("reload", "reloading", "away")
+
+
+def test_deeds_are_noted_however_many_there_are_and_whatever_else_operators_do(line: Line) -> None:
+    def reload(number: int) -> int:
+        headers = {**ADMIN, "X-Request-Id": f"at-once-{number}"}
+        return line.api.client.post("/model/reload", headers=headers).status_code
+
+    def read() -> int:
+        return line.api.client.get("/api/v1/recommendations/never-served", headers=ADMIN).status_code
+
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'marquee-operators'"
+    with (
+        ThreadPoolExecutor(8) as threads,
+        psycopg.connect(line.rig.settings.database_url.get_secret_value()) as connection,
+    ):
+        connection.execute("LOCK TABLE served_lists IN ACCESS EXCLUSIVE MODE")
+        long = [threads.submit(read) for _ in range(2)]
+        line.wait_until(lambda: len(line.rig.rows(waiting)) == 2, 30, "both places of operators are taken")
+        assert read() == 503
+        assert set(threads.map(reload, range(12))) == {503}  # no registry here
+        connection.rollback()
+        assert [job.result() for job in long] == [404, 404]
+    entries = line.admin("GET", "/api/v1/admin/audit?limit=12")["events"]
+    assert {entry["correlation_id"] for entry in entries} == {f"at-once-{number}" for number in range(12)}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from features.audit import AuditEvent
+from features.audit import AuditEvent, Deed
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Event, decode_event
 from features.contracts.profiles import UserHistory
@@ -44,6 +44,7 @@ from serving.live import Current
 from serving.metrics import Metrics
 from serving.models import KnownMoves, Models
 from serving.moving import AliasMoves
+from serving.notes import Notes, Write
 from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.parts import Parts
@@ -167,6 +168,21 @@ class MemoryServed:
 
 
 @dataclass
+class MemoryAudit:
+    """Entries of the audit in memory, and a switch that takes Postgres away."""
+
+    deeds: list[Deed] = field(default_factory=list)
+    away: bool = False
+
+    @contextmanager
+    def open(self) -> Iterator[Write]:
+        """Yield what adds an entry."""
+        if self.away:
+            raise UnavailableError("Postgres is away")
+        yield self.deeds.append
+
+
+@dataclass
 class OneVersion:
     """A registry of at most one version, and a switch that takes away what people read of it."""
 
@@ -254,6 +270,7 @@ class Bench:
     catalogue: MemoryCatalogue
     encoders: dict[str, Encoder]
     moves: MemoryMoves
+    audit: MemoryAudit
 
     @cached_property
     def app(self) -> FastAPI:
@@ -275,7 +292,9 @@ class Bench:
         await self.parts.keeper.look()
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            notes = asyncio.create_task(self.parts.notes.run())
             yield client
+            notes.cancel()
 
 
 @asynccontextmanager
@@ -321,7 +340,7 @@ def bench(
     served = MemoryServed()
     records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, record_share, limit=3)
     running: AbstractAsyncContextManager[None] = _nothing_to_open()
-    moves = MemoryMoves()
+    moves, audit = MemoryMoves(), MemoryAudit()
     turns = Turns()
     operators, alias = Operators(NOWHERE), ServedAlias(cast("Registry", registry), "champion")
     with ThreadPoolExecutor(1) as executor:
@@ -348,6 +367,7 @@ def bench(
             pipeline=pipeline,
             poster=Poster(sink, kafka_guard, metrics),
             operators=operators,
+            notes=Notes(audit.open, executor, metrics, limit=3),
             reader=ItemReader(catalogue, store_guard, current),
             search=Search(current, executor, metrics, now_us),
             similar=Similar(current, executor, now_us),
@@ -371,5 +391,5 @@ def bench(
             running=lambda: running,
         )
         yield Bench(
-            parts, store, sink, registry, impressions, served, records, turns, texts, catalogue, encoders, moves
+            parts, store, sink, registry, impressions, served, records, turns, texts, catalogue, encoders, moves, audit
         )
