@@ -23,7 +23,7 @@ from features.contracts.events import Event, Feedback, Impression, Interaction, 
 from features.contracts.mappings import load_mappings
 from features.kafka_batches import tell_unreadable
 from features.kafka_bulk import BulkSender, Done, Message
-from features.kafka_sockets import connected
+from features.kafka_sockets import ANSWER_S, connected
 from features.settings import Settings
 
 INTERACTIONS: Final = "interaction_events"
@@ -241,6 +241,23 @@ class EventProducer:
         for topic in topics:
             with kafka_errors(f"looking up {topic!r}"):
                 producer.partitions_for(topic)
+
+    def ask(self) -> None:
+        """Return once a broker has told what it knows of the topics; one is connected to where that is yet to be done.
+
+        Raises
+        ------
+        UnavailableError
+            If none did within about a second for each.
+        """
+        producer, answered = self._connected(), threading.Event()
+        try:
+            news = producer._metadata.request_update()  # noqa: SLF001  # by itself it asks every five minutes
+        except (RuntimeError, ReferenceError) as error:
+            raise UnavailableError(f"Kafka, asking: a timeout has closed the producer: {error}") from error
+        news.add_both(lambda _: answered.set())
+        if not answered.wait(ANSWER_S) or news.failed():
+            raise UnavailableError(f"Kafka, asking: no broker answers within {ANSWER_S} s")
 
     def connected(self, topics: Iterable[str]) -> bool:
         """Return whether `send_many` can take messages to these topics."""

@@ -84,7 +84,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
     app.state.turning_away = TurningAway(limits[LISTS], parts.metrics.limits.shed.labels(LISTS).inc)
     admin = require_role(Role.ADMIN, parts.admin_token)
     sees = may_see(Role.ADMIN, parts.admin_token)
-    checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka_guard, parts.keeper.slot)
+    checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka, parts.keeper.slot)
     app.include_router(recommend_router(parts.pipeline, sees))
     app.include_router(events_router(parts.poster))
     app.include_router(items_router(parts.reader, parts.search, parts.similar))

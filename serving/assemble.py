@@ -29,7 +29,7 @@ from serving.event_sink import ProducerSink
 from serving.guard import Guard
 from serving.impressions import Impressions
 from serving.item_reading import ItemReader
-from serving.keeper import Keeper
+from serving.keeper import Keeper, every
 from serving.lister import Lister
 from serving.live import Current
 from serving.metrics import Metrics
@@ -41,6 +41,7 @@ from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
+from serving.reach import LOOK_EVERY_S, Reach
 from serving.recording import Records
 from serving.similar import Similar
 from serving.text_follower import LoadEncoder, TextFollower
@@ -104,6 +105,7 @@ class _Base:
     store_guard: Guard
     sink: ProducerSink
     kafka_guard: Guard
+    kafka: Reach
     operators: Operators
     threads: _Threads
 
@@ -111,6 +113,9 @@ class _Base:
 def assemble(settings: Settings, metrics: Metrics) -> Parts:
     """Return the parts of a server; nothing is opened before `Parts.running` is entered."""
     current, pool = Current(), open_pool(settings)
+    # What gathers between two loads is batch enough.
+    sink = ProducerSink(EventProducer(settings, linger_ms=0))
+    kafka = Reach(sink.ask)
     base = _Base(
         settings=settings,
         metrics=metrics,
@@ -118,15 +123,15 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
         pool=pool,
         store=Store(pool),
         store_guard=Guard("Postgres", timeout_s=STORE_TIMEOUT_S, rest_s=REST_S),
-        # What gathers between two loads is batch enough.
-        sink=ProducerSink(EventProducer(settings, linger_ms=0)),
-        kafka_guard=_kafka_guard(),
+        sink=sink,
+        kafka_guard=_kafka_guard(kafka),
+        kafka=kafka,
         operators=Operators(settings),
         threads=_Threads(),
     )
     follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
     keeper = Keeper(_slot(settings), base.store, follower, current, metrics)
-    impressions, records = Impressions(base.sink, _kafka_guard(), metrics), _records(base)
+    impressions, records = Impressions(sink, _kafka_guard(kafka), metrics), _records(base)
     moves, notes = _moves(base, keeper), Notes(audit_of(settings), base.threads.audit, metrics)
     threads, catalogue_guard = base.threads, Guard("Postgres", timeout_s=CATALOGUE_TIMEOUT_S, rest_s=REST_S)
     return Parts(
@@ -134,7 +139,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
         admin_token=settings.admin_token.get_secret_value(),
         store=base.store,
         store_guard=base.store_guard,
-        kafka_guard=base.kafka_guard,
+        kafka=kafka,
         current=current,
         keeper=keeper,
         pipeline=_pipeline(base, impressions, records),
@@ -154,8 +159,8 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
     )
 
 
-def _kafka_guard() -> Guard:
-    return Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1)
+def _kafka_guard(kafka: Reach) -> Guard:
+    return Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1, reach=kafka)
 
 
 def _records(base: _Base) -> Records:
@@ -246,7 +251,8 @@ async def _running(base: _Base, keeper: Keeper, moves: AliasMoves, writers: Sequ
         await base.pool.open()
         await keeper.resume()
         ending.push_async_callback(_flush, writers)
-        tasks = [asyncio.create_task(each.run()) for each in (keeper, moves, *writers)]
+        loops = [each.run() for each in (keeper, moves, *writers)]
+        tasks = [asyncio.create_task(loop) for loop in (*loops, every(LOOK_EVERY_S, "kafka", base.kafka.look))]
         ending.push_async_callback(_cancel, tasks)
         yield
 

@@ -40,6 +40,10 @@ class Producer(Protocol):
         """Hand messages over without waiting; `done` hears of each place in another thread."""
         ...
 
+    def ask(self) -> None:
+        """Return once a broker answers; may block for some seconds."""
+        ...
+
     def close(self) -> None:
         """Send what is still waiting and disconnect."""
         ...
@@ -102,6 +106,16 @@ class ProducerSink:
         if len(self._gathered) == 1:
             self._leave_soon(loop)
         await waiting.future
+
+    async def ask(self) -> None:
+        """Return once a broker answers.
+
+        Raises
+        ------
+        UnavailableError
+            If none does within some seconds.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._producer.ask)
 
     async def close(self) -> None:
         """Send what is still waiting and disconnect."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from features.contracts.errors import UnavailableError
+from serving.reach import Reach
 from serving.waiting import Answer, answer_within
 
 
@@ -26,6 +27,8 @@ class Guard:
         How many calls in a row must fail before: a single slow one says little.
     clock_s
         Monotonic time in seconds.
+    reach
+        Hears what each call shows.
     """
 
     def __init__(
@@ -36,8 +39,10 @@ class Guard:
         rest_s: float,
         failures: int = 3,
         clock_s: Callable[[], float] = time.monotonic,
+        reach: Reach | None = None,
     ) -> None:
         self.name = name
+        self._reach = reach
         self._timeout_s = timeout_s
         self._rest_s = rest_s
         self._allowed = failures
@@ -89,6 +94,10 @@ class Guard:
             self._failed = 0
         elif isinstance(error, UnavailableError):
             self._failure()
+        else:
+            return
+        if self._reach is not None:
+            self._reach.hear(well=error is None)
 
     def _failure(self) -> None:
         """Count a failure; after the rest a single one is enough to close again."""

@@ -6,22 +6,21 @@ from features.contracts.errors import UnavailableError
 from serving.bundle_slot import BundleSlot
 from serving.guard import Guard
 from serving.live import Current
+from serving.reach import Reach
 from serving.seams import Store
 
 
 class Checkup:
     """Looks at everything that an answer depends on.
 
-    Kafka is known by the latest sends, the registry by the latest look at the alias; Postgres is asked.
+    Kafka is known by the latest attempt to reach it, the registry by the latest look at the alias; Postgres is asked.
     """
 
-    def __init__(
-        self, current: Current, store: Store, store_guard: Guard, kafka_guard: Guard, slot: BundleSlot
-    ) -> None:
+    def __init__(self, current: Current, store: Store, store_guard: Guard, kafka: Reach, slot: BundleSlot) -> None:
         self._current = current
         self._store = store
         self._store_guard = store_guard
-        self._kafka_guard = kafka_guard
+        self._kafka = kafka
         self._slot = slot
 
     @property
@@ -35,7 +34,7 @@ class Checkup:
         checks = {
             "model": _word(well=self.ready),
             "postgres": _word(well=postgres),
-            "kafka": _word(well=not self._kafka_guard.away),
+            "kafka": _word(well=self._kafka.well),
             "registry": _word(well=self._slot.away is None),
         }
         if all(word == "ok" for word in checks.values()):
@@ -52,5 +51,6 @@ class Checkup:
         return True
 
 
-def _word(*, well: bool) -> str:
-    return "ok" if well else "away"
+def _word(*, well: bool | None) -> str:
+    """Return what is said of a service; None = it is being asked for the first time."""
+    return "unknown" if well is None else "ok" if well else "away"

@@ -16,6 +16,7 @@ from serving.onboarding import Onboarding
 from serving.operators import Operators
 from serving.pipeline import Pipeline
 from serving.posting import Poster
+from serving.reach import Reach
 from serving.seams import Store
 from serving.similar import Similar
 from serving.text_search import Search
@@ -39,7 +40,7 @@ class Parts:
     admin_token: str
     store: Store
     store_guard: Guard
-    kafka_guard: Guard
+    kafka: Reach
     current: Current
     keeper: Keeper
     pipeline: Pipeline

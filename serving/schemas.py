@@ -332,7 +332,10 @@ class Health(BaseModel):
 
     status: Literal["ok", "degraded", "unavailable"]
     ready: bool
-    checks: dict[str, str] = Field(examples=[{"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}])
+    checks: dict[str, str] = Field(
+        description="`ok` or `away`; `unknown` of Kafka in the first second, while it is asked.",
+        examples=[{"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}],
+    )
 
 
 class Alive(BaseModel):

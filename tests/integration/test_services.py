@@ -1,6 +1,7 @@
 """The services that other tests build on are real and answer."""
 
 import json
+import time
 import urllib.request
 
 import kafka
@@ -49,6 +50,23 @@ def test_what_is_sent_to_a_producer_that_a_timeout_has_closed_can_be_sent_again(
 
     with pytest.raises(UnavailableError, match="closed"):
         producer.send_bytes("closed_under_it", None, b"value")
+
+
+def test_a_producer_that_is_asked_connects_and_says_whether_a_broker_answers(
+    kafka_bootstrap: str, database_url: str
+) -> None:
+    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    producer = EventProducer(settings)
+    for _ in range(3):
+        producer.ask()
+    connected = producer._producer
+    assert connected is not None
+    connected.close()
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match="asking"):
+        producer.ask()
+    assert time.monotonic() - started < 3
+    producer.close()
 
 
 def test_topics_are_looked_up_once_however_many_are_made(

@@ -206,6 +206,37 @@ def test_while_kafka_is_stopped_events_get_a_quick_503_and_lists_go_on(
     wait_until(lambda: api.client.post("/api/v1/events", json=LIKE).status_code == 202, 60, "Kafka takes events again")
 
 
+def test_health_tells_of_kafka_where_nothing_is_posted(api: Api, backing: Backing, wait_until: WaitUntil) -> None:
+    def said() -> str:
+        started = time.monotonic()
+        word: str = api.client.get("/health").json()["checks"]["kafka"]
+        assert time.monotonic() - started < 1
+        return word
+
+    def stays_away() -> None:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            assert said() == "away"
+            time.sleep(0.1)
+
+    seed_cache(cache_of(api))
+    backing.stop("kafka")
+    try:
+        api.start()
+        wait_until(lambda: said() == "away", 30, "it is asked, and is not there")
+        stays_away()
+    finally:
+        backing.start(kafka.service(backing.stack))
+    wait_until(lambda: said() == "ok", 30, "it is back")
+    backing.stop("kafka")
+    try:
+        wait_until(lambda: said() == "away", 30, "it has gone")
+        stays_away()
+    finally:
+        backing.start(kafka.service(backing.stack))
+    wait_until(lambda: said() == "ok", 30, "it is back again")
+
+
 def test_sigterm_answers_what_has_begun_and_ends(api: Api) -> None:
     seed_cache(cache_of(api))
     api.start()

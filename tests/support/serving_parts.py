@@ -50,6 +50,7 @@ from serving.operators import Operators
 from serving.parts import Parts
 from serving.pipeline import Pipeline
 from serving.posting import Poster
+from serving.reach import Reach
 from serving.recording import Records
 from serving.seams import Model
 from serving.similar import Similar
@@ -148,6 +149,11 @@ class MemorySink:
         if self.away:
             raise UnavailableError("Kafka is away")
         self.events.extend(decode_event(message.value) for message in messages)
+
+    async def ask(self) -> None:
+        """Return if it is there."""
+        if self.away:
+            raise UnavailableError("Kafka is away")
 
 
 @dataclass
@@ -335,7 +341,8 @@ def bench(
 
     keeper = Keeper(slot, store, TextFollower(texts, current.states, load), current, metrics)
     # No rest: what a test switches back on is asked again at once.
-    store_guard, kafka_guard = Guard("Postgres", timeout_s=5, rest_s=0), Guard("Kafka", timeout_s=5, rest_s=0)
+    store_guard, kafka = Guard("Postgres", timeout_s=5, rest_s=0), Reach(sink.ask)
+    kafka_guard = Guard("Kafka", timeout_s=5, rest_s=0, reach=kafka)
     impressions = Impressions(sink, kafka_guard, metrics, limit=3)
     served = MemoryServed()
     records = Records(served, Guard("Postgres", timeout_s=5, rest_s=0), metrics, record_share, limit=3)
@@ -361,7 +368,7 @@ def bench(
             admin_token=TOKEN,
             store=store,
             store_guard=store_guard,
-            kafka_guard=kafka_guard,
+            kafka=kafka,
             current=current,
             keeper=keeper,
             pipeline=pipeline,

@@ -44,6 +44,8 @@ def test_refused_connections_leave_no_socket_open(uncollected: None) -> None:
         with pytest.raises(UnavailableError, match="refused"):
             producer.send_bytes("topic", None, b"")
         with pytest.raises(UnavailableError, match="refused"):
+            producer.ask()
+        with pytest.raises(UnavailableError, match="refused"):
             Admin(settings)
         with pytest.raises(UnavailableError, match="refused"):
             open_consumer(settings)

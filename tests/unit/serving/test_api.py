@@ -240,6 +240,29 @@ def test_events_are_refused_quickly_while_kafka_is_away(served: Bench) -> None:
     assert get(served, "/api/v1/recommend/u").status_code == 200
 
 
+@pytest.mark.parametrize("by", ["events", "impressions"])
+def test_health_says_that_kafka_is_away_until_it_is_there_again(served: Bench, by: str) -> None:
+    def said() -> str:
+        return str(get(served, "/health").json()["checks"]["kafka"])
+
+    assert said() == "unknown"
+    asyncio.run(served.parts.kafka.look())
+    assert said() == "ok"
+    served.sink.away = True
+    if by == "events":
+        assert post(served, "/api/v1/events", {"user_id": "u", "item_id": "i1", "action": "view"}).status_code == 503
+    else:
+        get(served, "/api/v1/recommend/u")
+        asyncio.run(served.impressions.flush())
+    assert (said(), get(served, "/health").json()["status"]) == ("away", "degraded")
+    with pytest.raises(UnavailableError):
+        asyncio.run(served.parts.kafka.look())
+    assert said() == "away"
+    served.sink.away = False
+    asyncio.run(served.parts.kafka.look())
+    assert said() == "ok"
+
+
 def test_admin_routes_need_the_token(served: Bench) -> None:
     assert post(served, "/model/reload", None).status_code == 401
     assert post(served, "/model/reload", None, Authorization="Bearer no").status_code == 403

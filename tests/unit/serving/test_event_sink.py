@@ -34,6 +34,11 @@ class HandProducer:
             raise UnavailableError("away")
         self.known = True
 
+    def ask(self) -> None:
+        """Return, if it is not away."""
+        if self.away:
+            raise UnavailableError("away")
+
     def connected(self, topics: Iterable[str]) -> bool:
         """Return whether the test calls it connected."""
         del topics
