@@ -9,7 +9,8 @@ versions, the request's filters and what the user had seen are one mask). Titles
 Lists of other kinds than the feed are made anew as their kind is; what came straight from the catalogue is left out.
 
 Items that arrived since the bundle was made are known to the served model only, in the order of their arrival: after a
-restart they may be in another, or their texts have changed, and then they are left out, and said to be.
+restart they may be in another, or their texts have changed, and then they are left out, and said to be. What arrived
+after a list was served is taken out of the model again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -123,8 +124,9 @@ def replay(connection: Connection, served: ServedList, open_model: OpenModel) ->
             "or replay where it is kept"
         )
     notes = _Notes([])
+    model = _as_it_was(origin, model, notes)
     history = _history(connection, served, model, notes)
-    again = _recommended(served, origin, model, history, _statistics(connection, origin, model, notes), notes)
+    again = _recommended(served, origin, model, history, _statistics(connection, origin, model, notes))
     return compare(_computed(served, notes), Again(model, again, served.request["k"]), notes.said)
 
 
@@ -163,10 +165,10 @@ def _statistics(connection: Connection, origin: Origin, model: Model, notes: _No
     return live.current
 
 
-def _recommended(  # noqa: PLR0917  # inputs, one by one
-    served: ServedList, origin: Origin, model: Model, history: UserHistory, statistics: ItemStatistics, notes: _Notes
+def _recommended(
+    served: ServedList, origin: Origin, model: Model, history: UserHistory, statistics: ItemStatistics
 ) -> Recommendations | None:
-    profiles, options = model.encode([history]), _options(served.request, _allowed(origin, model, notes), model)
+    profiles, options = model.encode([history]), _options(served.request, origin.allowed[: len(model.items)], model)
     if fallback.LIST_LATE in served.lacking:
         return model.popular(profiles, statistics, options)
     if options.candidates is not None and not options.candidates.size:
@@ -183,20 +185,17 @@ def _late(step: str) -> bool:
     return step != "retrieve"
 
 
-def _allowed(origin: Origin, model: Model, notes: _Notes) -> npt.NDArray[np.bool_]:
-    """Return the recorded mask for the items of the model at hand; what arrived later could not come back."""
-    allowed = np.zeros(len(model.items), dtype=bool)
+def _as_it_was(origin: Origin, model: Model, notes: _Notes) -> Model:
+    """Return the model with what had arrived then and no more: what came later changes who is near whom."""
     own = model.manifest.n_items
     known, n_arrivals = len(model.items) - own, len(origin.allowed) - own
-    alike = n_arrivals <= known and arrivals_digest(model, n_arrivals) == origin.arrivals
-    if not alike:
-        notes.say(
-            f"{n_arrivals} items had arrived since the bundle was made; they are left out, as they are not known here "
-            "as they were"
-        )
-    end = len(origin.allowed) if alike else own
-    allowed[:end] = origin.allowed[:end]
-    return allowed
+    if n_arrivals <= known and arrivals_digest(model, n_arrivals) == origin.arrivals:
+        return model.with_first(n_arrivals)
+    notes.say(
+        f"{n_arrivals} items had arrived since the bundle was made; they are left out, as they are not known here "
+        "as they were"
+    )
+    return model.with_first(0)
 
 
 def _options(request: Mapping[str, Any], allowed: npt.NDArray[np.bool_], model: Model) -> Options:

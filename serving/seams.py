@@ -149,6 +149,10 @@ class Model(Protocol):
         """Return the same bundle with some items more, after its own."""
         ...
 
+    def with_first(self, n_arrivals: int) -> "Model":
+        """Return the same bundle as it was when only the first so many items had come after its own."""
+        ...
+
 
 class Store(Protocol):
     """The typed readers of Postgres; each raises `UnavailableError` when it is away."""

@@ -80,7 +80,8 @@ def grown(parts: Parts, arrivals: Arrivals) -> Parts:
     ContractError
         If the parts know no texts, hold one of the items already, or the vectors are of another length than theirs.
     """
-    content, n_before = _content_of(parts, arrivals), len(parts.items)
+    content, n_before = _content_of(parts), len(parts.items)
+    _check_fit(arrivals, content)
     items = IdMap([*parts.items.external(np.arange(n_before)), *arrivals.item_ids])
     vectors = np.concatenate((content.vectors, arrivals.vectors.astype(np.float16)))
     factors = np.concatenate((parts.fold_in.factors, content.factors(vectors[n_before:])))
@@ -101,17 +102,50 @@ def grown(parts: Parts, arrivals: Arrivals) -> Parts:
     )
 
 
-def _content_of(parts: Parts, arrivals: Arrivals) -> Content:
-    """Return what the parts know of texts, if arrivals can join it."""
+def with_first(parts: Parts, own: Parts, n_arrivals: int) -> Parts:
+    """Return parts that grew as they were when only the first so many items had arrived.
+
+    All is cut off there, but for nearest texts: those that came later have pushed others out of full rows.
+
+    Parameters
+    ----------
+    own
+        The parts before anything arrived.
+    """
+    if not n_arrivals:
+        return own
+    content, end = _content_of(parts), len(own.items) + n_arrivals
+    vectors = content.vectors[:end]
+    fold_in, held = parts.fold_in, parts.fold_in.held
+    tables = {name: _with_rows(table, n_arrivals) for name, table in own.tables.items()}
+    return replace(
+        parts,
+        items=IdMap(parts.items.external(np.arange(end))),
+        fold_in=replace(fold_in, factors=fold_in.factors[:end], held=None if held is None else held[:end]),
+        tables=tables | {CONTENT: _with_nearest(own.tables[CONTENT], vectors, parts.index.ntotal)},
+        categories=_first_categories(parts.categories, end, len(own.categories.names)),
+        facts=ItemFacts(parts.facts.price[:end], parts.facts.year[:end]),
+        state=StatisticsState(**{name: array[:end] for name, array in parts.state.arrays().items()}),
+        fresh=parts.fresh[: len(own.fresh) + n_arrivals],
+        content=replace(content, vectors=vectors),
+    )
+
+
+def _content_of(parts: Parts) -> Content:
+    """Return what the parts know of texts."""
     if parts.content is None:
         raise ContractError("a bundle without content vectors cannot take items up; train one on a catalogue of texts")
-    wanted, found = parts.content.vectors.shape[1], arrivals.vectors.shape
+    return parts.content
+
+
+def _check_fit(arrivals: Arrivals, content: Content) -> None:
+    """Refuse vectors of another encoder than the bundle's."""
+    wanted, found = content.vectors.shape[1], arrivals.vectors.shape
     if found != (len(arrivals), wanted):
         raise ContractError(
             f"{len(arrivals)} arrivals have vectors of shape {found}, the bundle's have {wanted} dimensions; "
-            f"encode them by {parts.content.encoder}"
+            f"encode them by {content.encoder}"
         )
-    return parts.content
 
 
 def _with_not_held(fold_in: FoldIn, n_more: int) -> npt.NDArray[np.bool_]:
@@ -204,6 +238,13 @@ def _with_categories(known: Categories, more: Sequence[Sequence[str]]) -> Catego
     index = np.array([place for entry in lists for place in entry], dtype=np.int32)
     count = np.concatenate((known.count, [len(entry) for entry in lists])).astype(np.int64)
     return Categories(tuple(names), offsets_of(count), np.concatenate((known.index, index)))
+
+
+def _first_categories(categories: Categories, end: int, n_own: int) -> Categories:
+    """Return categories of the items before a place, with names in the order in which they came."""
+    index = categories.index[: categories.offsets[end]]
+    names = categories.names[: max(n_own, int(index.max(initial=-1)) + 1)]
+    return Categories(names, categories.offsets[: end + 1], index)
 
 
 def _with_unmet(state: StatisticsState, n_more: int) -> StatisticsState:

@@ -16,7 +16,7 @@ from features.contracts.spec import FeatureSpec
 from features.contracts.statistics import ItemStatistics
 from features.contracts.weights import taken_back
 from features.text.search import TextIndex
-from training.bundle.arrivals import Arrivals, grown
+from training.bundle.arrivals import Arrivals, grown, with_first
 from training.bundle.fresh import own_contributions
 from training.bundle.laps import Lap, unhurried
 from training.bundle.likeness import By, similar_items
@@ -37,6 +37,8 @@ class Bundle:
     ----------
     arrived
         Of each item that came after it was made, what identifies all of these up to it; see `Arrivals.digests`.
+    own
+        The parts before any of these came; None where none did.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Bundle:
     manifest: Manifest
     parts: Parts
     arrived: tuple[str, ...] = ()
+    own: Parts | None = None
 
     @property
     def items(self) -> IdMap:
@@ -161,7 +164,13 @@ class Bundle:
     def grown(self, arrivals: Arrivals) -> "Bundle":
         """Return the bundle with items that came after it was made, behind its own; see `arrivals.grown`."""
         arrived = (*self.arrived, *arrivals.digests(*self.arrived[-1:]))
-        return replace(self, parts=grown(self.parts, arrivals), arrived=arrived)
+        return replace(self, parts=grown(self.parts, arrivals), arrived=arrived, own=self.own or self.parts)
+
+    def with_first(self, n_arrivals: int) -> "Bundle":
+        """Return the bundle as it was when only the first so many items had come after it was made."""
+        if self.own is None or n_arrivals == len(self.arrived):
+            return self
+        return replace(self, parts=with_first(self.parts, self.own, n_arrivals), arrived=self.arrived[:n_arrivals])
 
     def similar(
         self,

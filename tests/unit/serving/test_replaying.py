@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from features.contracts.facts import ItemFacts
 from features.served import ServedList
 from serving.deadline import Deadline
+from serving.live import LiveModel
 from serving.recording import arrivals_digest
 from serving.replay_outcome import Outcome
 from serving.replaying import NotReplayableError, kept_bundle, open_from, replay
@@ -154,6 +155,34 @@ def test_items_that_arrived_later_change_nothing_and_lost_ones_are_told(trained:
     ]
     for different in changed:
         assert again(with_arrivals, model.grown(different)).notes != []
+
+
+@given(seed=st.integers(0, 2**32), history=st.lists(st.sampled_from([*LIKED, {"item_id": "new2"}]), min_size=1))
+@settings(max_examples=15)
+def test_a_list_with_arrivals_comes_out_the_same_whatever_has_arrived_since(
+    trained: Bench, seed: int, history: list[dict[str, str]]
+) -> None:
+    rng = np.random.default_rng(seed)
+    served(trained, k=1)
+    live = trained.parts.current.live
+    assert live is not None
+    near = rng.standard_normal(16)
+
+    def read_alike(name: str, count: int) -> Arrivals:
+        vectors = near + 0.2 * rng.standard_normal((count, 16))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return Arrivals([f"{name}{n}" for n in range(count)], vectors, [(name,)] * count, ItemFacts.unknown(count))
+
+    model = live.model.grown(read_alike("new", 20)).grown(read_alike("newer", 10))
+    statistics = live.statistics.grown(model.items, model.statistics)
+    trained.parts.current.live = LiveModel(live.served, model, live.items.grown(model.items), statistics)
+    try:
+        record = served(trained, history=history, k=100, include_seen=True)
+    finally:
+        trained.parts.current.live = live
+    outcome = again(record, model.grown(read_alike("newest", 150)))
+    assert outcome.same, outcome
+    assert (outcome.item_ids, outcome.notes) == (record.item_ids, [])
 
 
 def arrivals(name: str, count: int) -> Arrivals:
