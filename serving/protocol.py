@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from serving.middleware import request_id_of
 from serving.problems import MEDIA_TYPE, problem_document
 
 if TYPE_CHECKING:
@@ -24,20 +25,22 @@ LEAST_READ_BYTES: Final = 65_536
 """Of an answer larger than that, who reads so much within the time gets the rest: 6.5 kB/s; slow phones read more."""
 
 
+_NO_HTTP: Final = HTTPStatus.BAD_REQUEST, "the request is not well-formed HTTP"
+_LARGE_HEAD: Final = (
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    f"the head of the request is larger than {MAX_HEAD_BYTES} bytes",
+)
+
+
 def _refusal_of(status: HTTPStatus, detail: str) -> bytes:
     """Return the answer to a request that no route hears of, after which the connection ends."""
-    body = orjson.dumps(problem_document("", None, status, detail))
+    request_id = request_id_of("")  # what it may have said of itself is not read
+    body = orjson.dumps(problem_document("", request_id, status, detail))
     head = (
-        f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+        f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\nx-request-id: {request_id}\r\n"
         f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body
-
-
-_NO_HTTP: Final = _refusal_of(HTTPStatus.BAD_REQUEST, "the request is not well-formed HTTP")
-_LARGE_HEAD: Final = _refusal_of(
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head of the request is larger than {MAX_HEAD_BYTES} bytes"
-)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -54,7 +57,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP with a problem document, as everything else that is refused."""
         del msg
-        self._end_with(_NO_HTTP)
+        self._end_with(*_NO_HTTP)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -86,7 +89,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, unless a head that is not whole has grown too large."""
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._end_with(_LARGE_HEAD)
+            self._end_with(*_LARGE_HEAD)
             return
         if self._awaits_request and self._turning_away is not None:
             refusal = self._turning_away.refusal(data, self.loop)
@@ -97,8 +100,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
         self._watch()
 
-    def _end_with(self, refusal: bytes) -> None:
-        self.transport.write(refusal)
+    def _end_with(self, status: HTTPStatus, detail: str) -> None:
+        self.transport.write(_refusal_of(status, detail))
         self.transport.close()
 
     def _refuse(self, head: bytes, body: bytes) -> None:

@@ -72,8 +72,11 @@ class Similar:
         Raises
         ------
         ProblemError
-            404 for an item that neither the model nor the texts know, 503 without both.
+            404 for an item that neither the model nor the texts know or that is deleted, 503 without both.
         """
+        state = self._current.states.get(item_id)
+        if state is not None and state.deleted:
+            raise ProblemError(404, "the item is deleted; a whole version of it would bring it back")
         inputs = self._inputs(item_id, by)
         found = await asyncio.get_running_loop().run_in_executor(self._executor, _found, inputs, k, by)
         name = self._title(item_id) or item_id

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -139,6 +140,21 @@ def test_similar_items_never_hold_the_item_itself(served: Bench) -> None:
     assert len(ids(answer)) == 5
     assert "i3" not in ids(answer)
     assert get(served, "/api/v1/items/nobody%20knows/similar").status_code == 404
+
+
+def test_a_deleted_item_has_none_that_are_like_it(served: Bench) -> None:
+    known = ItemState("i3", "Heat", (), hidden=True, expires_at=None, published_at=None, changed_at=T0)
+
+    async def use(client: httpx.AsyncClient) -> httpx.Response:
+        await served.parts.keeper.refresh_items()
+        return await client.get("/api/v1/items/i3/similar")
+
+    served.store.states = [known]
+    assert len(ids(run(served, use))) > 0
+    served.store.states = [msgspec.structs.replace(known, deleted=True)]
+    refused = run(served, use)
+    assert (refused.status_code, refused.headers["content-type"]) == (404, "application/problem+json")
+    assert "deleted" in refused.json()["detail"]
 
 
 def test_without_postgres_the_answer_is_popular_or_inline_and_says_so(served: Bench) -> None:

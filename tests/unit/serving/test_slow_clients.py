@@ -1,5 +1,6 @@
 """A real server against clients that send too much, too slowly, or never end; others are answered meanwhile."""
 
+import json
 import socket
 import threading
 import time
@@ -137,6 +138,18 @@ def test_a_head_without_end_is_refused(port: int) -> None:
             assert b" 431 " in answer(connection)
         except ConnectionError:
             return
+
+
+def test_what_is_no_http_is_refused_with_an_id_of_its_own(port: int) -> None:
+    found = set()
+    for _ in range(2):
+        with open_socket(port) as connection:
+            connection.sendall(b"no HTTP at all\r\n\r\n")
+            top, _, body = answer(connection).partition(b"\r\n\r\n")
+        request_id = json.loads(body)["request_id"]
+        assert f"x-request-id: {request_id}".encode() in top.split(b"\r\n")
+        found.add(request_id)
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize("path", PATHS)
