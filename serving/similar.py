@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.ids import MISSING
+from features.text.encoder import Encoder
+from features.text.years import beside_years
 from serving import fallback
 from serving.clock import Clock
 from serving.item_states import Mask
@@ -45,6 +47,7 @@ class _Inputs:
     eligible: Mask
     texts: Texts | None
     vector: npt.NDArray[np.float32] | None
+    title: str
     masks: Sequence[Mask]
 
 
@@ -121,7 +124,7 @@ class Similar:
             eligible = live.items.visible(now_us).copy()
             eligible[row] = False
         masks = () if texts is None else texts.eligible(now_us, Filter(exclude=[item_id]))
-        return _Inputs(live, row, eligible, texts, vector, masks)
+        return _Inputs(live, row, eligible, texts, vector, self._title(item_id) or "", masks)
 
     def _title(self, item_id: str) -> str | None:
         state = self._current.states.get(item_id)
@@ -163,8 +166,16 @@ def _by_content(inputs: _Inputs, k: int) -> list[Found]:
     """Return items whose text is alike, of all that exist; the bundle's own neighbours where texts are not at hand."""
     if inputs.texts is None or inputs.vector is None:
         return _of_model(inputs, k, "content", CONTENT)
-    hits = inputs.texts.nearest(inputs.vector, k, inputs.masks)
+    hits = inputs.texts.nearest(_beside_year(inputs.vector, inputs.texts.encoder, inputs.title), k, inputs.masks)
     return [Found(hit.item_id, hit.score, CONTENT) for hit in hits]
+
+
+def _beside_year(vector: npt.NDArray[np.float32], encoder: Encoder | None, title: str) -> npt.NDArray[np.float32]:
+    """Return what a text says beside its year, all of it where it says nothing else, or nobody can tell."""
+    if encoder is None:
+        return vector
+    [left] = beside_years(encoder, vector[None], [title])
+    return left if left.any() else vector
 
 
 def _of_model(inputs: _Inputs, k: int, by: By, source: str) -> list[Found]:
