@@ -22,7 +22,7 @@ def beside_years(encoder: Encoder, vectors: Vectors, titles: Sequence[str]) -> V
     So what is alike is alike for its words: among titles such as `Name (1979)` nine of the ten nearest by the whole
     vector are of the same year. For who is near whom alone: what a text promises hangs on its year, too.
     """
-    told = [_year_of(title) for title in titles]
+    told: list[str] = [_year_of(title) for title in titles]
     years = {year: number for number, year in enumerate(sorted({*told} - {""}))}
     if not years:
         return vectors
