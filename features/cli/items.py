@@ -79,12 +79,7 @@ def create(
     author: Annotated[str | None, typer.Option(help="Who made it.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="A category; may be repeated.")] = None,
     attributes: Annotated[str, typer.Option(help="Further attributes, a JSON object.")] = "{}",
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, allow_dash=True, help="Instead: JSON lines, an item each; - = stdin."
-        ),
-    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Instead: JSON lines, an item each; - = stdin.")] = None,
 ) -> None:
     """Publish items: as versions on Kafka's topic, like POST /api/v1/items; prints their ids once Kafka has them."""
     if file is not None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from features.cli import items
+from features.cli.app import app
 from features.contracts.errors import ContractError
 from features.contracts.events import Event, Item
 
@@ -19,6 +21,19 @@ def test_a_line_of_items_ends_only_where_its_json_does(tmp_path: Path, monkeypat
     monkeypatch.setattr(items, "_publish", published.extend)  # what is read matters, no broker
     items.create(file=file)
     assert [event.title for event in published if isinstance(event, Item)] == titles
+
+
+def test_items_come_from_standard_input_and_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[Event] = []
+    monkeypatch.setattr(items, "_publish", published.extend)  # what is read matters, no broker
+    asked = ["items", "create", "--file"]
+    found = CliRunner().invoke(app, [*asked, "-"], input='{"item_id": "i1"}\n{"item_id": "i2"}\n')
+    assert (found.exit_code, found.stdout.split()) == (0, ["i1", "i2"]), found.output
+    assert [event.item_id for event in published if isinstance(event, Item)] == ["i1", "i2"]
+    with pytest.raises(ContractError, match=r"/no/such\.jsonl: cannot be read: No such file"):
+        CliRunner().invoke(app, [*asked, "/no/such.jsonl"], catch_exceptions=False)
+    with pytest.raises(ContractError, match="cannot be read: Is a directory"):
+        CliRunner().invoke(app, [*asked, "/"], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(
