@@ -11,6 +11,7 @@ import pandas as pd
 from features.contracts.columns import ACTION, ITEM, OCCURRED_AT, RANK, SCORE, USER
 from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
+from features.contracts.times import told
 from features.contracts.weights_file import SaidWeights
 from features.list_features import ShownRows
 from training.backtest import Cut
@@ -84,11 +85,12 @@ def list_cut(shown: Shown, cut: Cut) -> int:
         If no list was shown from then on, or none before where a share is cut off.
     """
     if cut.cutoff is not None:
-        newest = int(times(shown.frame[OCCURRED_AT], shown.path, OCCURRED_AT)[0].max())
+        at_us, has_clock = times(shown.frame[OCCURRED_AT], shown.path, OCCURRED_AT)
+        newest = int(at_us.max())
         if newest < cut.cutoff:
             raise ContractError(
-                f"{shown.path}: no list at or after the cutoff {cut.cutoff}, the latest is at {newest}; choose a cut "
-                "inside the data"
+                f"{shown.path}: no list at or after the cutoff {told(cut.cutoff, has_clock=has_clock)}, the latest is "
+                f"at {told(newest, has_clock=has_clock)}; choose a cut inside the data"
             )
         return cut.cutoff
     begins = shown.frame.drop_duplicates(LIST)[OCCURRED_AT].reset_index(drop=True)

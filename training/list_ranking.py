@@ -17,6 +17,7 @@ import structlog
 
 from features.contracts.errors import ContractError
 from features.contracts.spec import Feature, FeatureSpec
+from features.contracts.times import told
 from features.list_features import Attributes
 from training.attributes import load_attributes
 from training.bundle.bundle import Bundle
@@ -152,8 +153,8 @@ def rank_lists(source: ListSource, begin_us: int, progress: Progress = silent) -
     entries = np.arange(np.searchsorted(source.lists.at_us, begin_us), len(source.lists))
     if not len(entries) or not len(known_before(source.interactions, begin_us)):
         raise ContractError(
-            f"impressions: {len(entries)} lists at or after {begin_us}, and something must have been known before it: "
-            "choose a cut inside the data"
+            f"impressions: {len(entries)} lists at or after {told(begin_us, has_clock=source.interactions.has_clock)}, "
+            "and something must have been known before it: choose a cut inside the data"
         )
     later = source.groups(entries, begin_us)
     spec = list_spec(source.attributes)

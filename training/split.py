@@ -1,13 +1,12 @@
 """Cuts between what is known and what is to be predicted."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import ContractError
-from features.contracts.times import from_us, zulu
+from features.contracts.times import told
 from training.data import Interactions, Rows
 
 
@@ -34,7 +33,7 @@ def cutoff_split(interactions: Interactions, cutoff_us: int, *, may_be_last: boo
         If one side is empty; the later one only where nothing says that the cut may be the last of all.
     """
     position = int(np.searchsorted(interactions.at_us, cutoff_us, side="left"))
-    history, what = known_before(interactions, cutoff_us), f"cutoff {_told(interactions, cutoff_us)}"
+    history, what = known_before(interactions, cutoff_us), f"cutoff {told(cutoff_us, has_clock=interactions.has_clock)}"
     if position and not len(history):
         what += f" (before which {position} happened, but became known later; history comes with `backfill: 1`)"
     later = np.arange(position, len(interactions))
@@ -61,16 +60,9 @@ def holdout_split(interactions: Interactions, share: float) -> Split:
     return _checked(interactions, np.flatnonzero(is_history), np.flatnonzero(~is_history), f"holdout {share}")
 
 
-def _told(interactions: Interactions, at_us: int) -> str:
-    """Return a time as people give it: an instant, or a number where times only order or no calendar has it."""
-    with suppress(OverflowError):
-        return zulu(from_us(at_us)) if interactions.has_clock else str(at_us)
-    return f"{at_us} us"
-
-
 def _checked(interactions: Interactions, history: Rows, later: Rows, what: str) -> Split:
     if not len(history) or not len(later):
-        first, last = (_told(interactions, int(at_us)) for at_us in interactions.at_us[[0, -1]])
+        first, last = (told(int(at_us), has_clock=interactions.has_clock) for at_us in interactions.at_us[[0, -1]])
         raise ContractError(
             f"{what} leaves {len(history)} interactions before and {len(later)} after it, of {len(interactions)} from "
             f"{first} to {last}; both sides need some: choose a cut inside the data"

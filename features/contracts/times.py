@@ -1,5 +1,6 @@
 """Instants as numbers: whole microseconds since 1970 UTC, exactly, never through a float."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -62,3 +63,25 @@ def given_instant(text: str, name: str) -> datetime:
 def from_us(at_us: int) -> datetime:
     """Return the instant of some microseconds since 1970 UTC."""
     return EPOCH + timedelta(microseconds=at_us)
+
+
+def told(at_us: int, *, has_clock: bool = True) -> str:
+    """Return a time as people give it: an instant, or a number where times only order or no calendar has it.
+
+    >>> told(86_400_000_000), told(86_400_000_000, has_clock=False), told(10**18)
+    ('1970-01-02T00:00:00Z', '86400000000', '1000000000000000000 us')
+    """
+    with suppress(OverflowError):
+        return zulu(from_us(at_us)) if has_clock else str(at_us)
+    return f"{at_us} us"
+
+
+def told_length(length_us: int, *, has_clock: bool = True) -> str:
+    """Return how long something lasts, in days and to the second; a number where times only order.
+
+    >>> told_length(53_604_298_000_001), told_length(7, has_clock=False)
+    ('620 days, 10:04:58', '7')
+    """
+    length = timedelta(microseconds=length_us)
+    whole = timedelta(days=length.days, seconds=length.seconds) or length
+    return str(whole) if has_clock else str(length_us)

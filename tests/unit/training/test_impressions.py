@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from features.contracts.errors import ContractError
-from training.impressions import load_impressions
+from training.backtest import Cut
+from training.impressions import list_cut, load_impressions
 
 
 def written(tmp_path: Path, **changes: object) -> Path:
@@ -41,6 +42,16 @@ def test_a_broken_file_of_lists_is_refused_by_row(tmp_path: Path, changes: dict[
     with pytest.raises(ContractError, match=message) as refused:
         load_impressions(path)
     assert str(path) in str(refused.value)
+
+
+def test_a_cutoff_after_all_lists_is_told_as_the_file_tells_times(tmp_path: Path) -> None:
+    cut = Cut(cutoff=1_893_456_000_000_000)
+    with pytest.raises(ContractError, match="after the cutoff 1893456000000000, the latest is at 2; choose"):
+        list_cut(load_impressions(written(tmp_path)), cut)
+    timed = written(tmp_path, occurred_at=pd.to_datetime([1, 1, 2], unit="D"))
+    told = "after the cutoff 2030-01-01T00:00:00Z, the latest is at 1970-01-03T00:00:00Z; choose"
+    with pytest.raises(ContractError, match=told):
+        list_cut(load_impressions(timed), cut)
 
 
 @pytest.mark.parametrize("clicked", [[True, False, None], [1, 0, 0], [1.0, 0.0, None]])

@@ -131,6 +131,9 @@ def test_lists_must_lie_on_both_sides_of_the_cut(lists: Path, bundle: Bundle) ->
     source = ListSource(logged(shown), shown.clicks().interactions, None, bundle, SMALL)
     with pytest.raises(ContractError, match="choose a cut inside the data"):
         rank_lists(source, 10_000)
+    timed = replace(source, interactions=replace(source.interactions, has_clock=True))
+    with pytest.raises(ContractError, match="0 lists at or after 2030-01-01T00:00:00Z, and something"):
+        rank_lists(timed, 1_893_456_000_000_000)
 
 
 def test_what_became_known_after_a_cut_is_not_read(lists: Path, bundle: Bundle, tmp_path: Path) -> None:
