@@ -7,6 +7,7 @@ import numpy as np
 from training.curves import plot_cold_items, plot_estimates, plot_newcomers, plot_trials, plot_windows
 from training.evaluation.cold_items import ColdItems
 from training.evaluation.newcomers import Newcomers, Stage, UnseenItems
+from training.evaluation.resampling import Methods
 from training.fresh_fit import ALONE, WITH, FreshFit
 from training.list_ranking import RankedLists
 from training.report import Grid, Picture, Section, in_words
@@ -15,6 +16,7 @@ from training.rolling import Rolling
 if TYPE_CHECKING:
     from training.tuning.tune import Tuned
 
+_NOBODY: Final = "nobody judged"
 _RANKED: Final = "as ranked now"
 _LIST_ORDERS: Final = {
     "ranked": _RANKED,
@@ -107,22 +109,35 @@ def _unseen_rows(newcomers: Newcomers) -> list[list[str]]:
 
 
 def rolling_section(rolling: Rolling, methods: list[str]) -> Section:
-    """Return how some methods fare at each cut, and on average."""
-    metrics, mean = rolling.metrics(), rolling.mean()
+    """Return how some methods fare at each cut, and on average; the picture shows cuts at which anybody was judged."""
+    mean = rolling.mean()
     methods = [method for method in methods if method in mean]
-    names = [f"{window.name}\n{window.users} users" for window in rolling.windows]
-    rows = [
-        [window.name, str(window.users), *(in_words(found[method]["ndcg@10"]) for method in methods)]
-        for window, found in zip(rolling.windows, metrics, strict=True)
-    ]
-    rows.append(["mean of all cuts", "", *(in_words(mean[method]["ndcg@10"]) for method in methods)])
+    cuts = list(zip(rolling.windows, rolling.metrics(), strict=True))
+    judged = [(window, found) for window, found in cuts if window.users]
+    rows = [[window.name, str(window.users), *_cells(found, methods, window.users)] for window, found in cuts]
+    rows.append([f"mean of {_counted(rolling)} cuts", "", *_cells(mean, methods, rolling.judged)])
+    names = [f"{window.name}\n{window.users} users" for window, _ in judged]
+    picture = plot_windows(names, [found for _, found in judged], methods)
+    left_out = [f"{rolling.left_out[0].upper()}{rolling.left_out[1:]}."] if rolling.left_out else []
     return Section(
         "rolling",
         "Several cuts",
-        ["The same training at earlier times, each judged on a window as long as the last; lists are of the last one."],
-        [Picture("rolling", "95 % intervals over users.", plot_windows(names, metrics, methods))],
+        [
+            "The same training at earlier times, each judged on a window as long as the last; lists are of the last.",
+            *left_out,
+        ],
+        [Picture("rolling", "95 % intervals over users.", picture)] if judged else [],
         [Grid(["NDCG@10 at", "users", *methods], rows)],
     )
+
+
+def _counted(rolling: Rolling) -> str:
+    return f"{rolling.judged} of {len(rolling.windows)}" if rolling.left_out else "all"
+
+
+def _cells(found: Methods, methods: list[str], users: int) -> list[str]:
+    """Return NDCG@10 of the methods as a row's cells: what was not measured on anybody is no number."""
+    return [in_words(found[method]["ndcg@10"]) if users else _NOBODY for method in methods]
 
 
 def lists_section(ranked: RankedLists) -> Section:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
-from features.contracts.times import EPOCH
+from features.contracts.times import EPOCH, told, told_length
 from features.contracts.weights_file import SaidWeights
 from features.text.svd import fit_svd
 from training.backtest import Cut, run_backtest
@@ -64,16 +65,33 @@ class Rolling:
         """Return mean and interval of every metric of every method, window by window."""
         return [estimate_methods(window.values, self.seed) for window in self.windows]
 
+    @property
+    def judged(self) -> int:
+        """Return the number of windows in which anybody was judged."""
+        return sum(bool(window.users) for window in self.windows)
+
+    @property
+    def left_out(self) -> str:
+        """Return in words which windows the mean leaves out; nothing where it is one of all."""
+        names = [window.name for window in self.windows if not window.users]
+        of_all = f"nobody was judged at {len(names)} of {len(self.windows)} cuts ({', '.join(names)})"
+        return f"{of_all}: no mean counts them" if names else ""
+
     def mean(self) -> Methods:
         """Return the mean of the windows' means; its interval resamples users within each window.
 
-        Methods that some window lacks are left out.
+        Windows in which nobody was judged do not count, and methods that one of the others lacks are left out.
         """
-        columns = [by_method_and_metric(window.values) for window in self.windows]
-        common = [key for key in columns[-1] if all(key in found for found in columns)]
+        columns = {
+            number: by_method_and_metric(window.values) for number, window in enumerate(self.windows) if window.users
+        }
+        if not columns:
+            return estimate_methods(self.windows[-1].values, self.seed)
+        *_, latest = columns.values()
+        common = [key for key in latest if all(key in found for found in columns.values())]
         results = [
             bootstrap_columns(np.column_stack([found[key] for key in common]), self.seed + number)
-            for number, found in enumerate(columns)
+            for number, found in columns.items()
         ]
         mean = np.mean([entry for entry, _ in results], axis=0)
         drawn = np.mean([entry for _, entry in results], axis=0)
@@ -85,7 +103,7 @@ class Rolling:
             {"cutoff": window.begin, "end": window.end, "users": window.users, "methods": methods_to_json(found)}
             for window, found in zip(self.windows, self.metrics(), strict=True)
         ]
-        return {"windows": windows, "mean": methods_to_json(self.mean())}
+        return {"windows": windows, "windows_in_mean": self.judged, "mean": methods_to_json(self.mean())}
 
 
 def earlier_cuts(interactions: Interactions, cutoff: int, count: int) -> list[tuple[int, int]]:
@@ -100,11 +118,23 @@ def earlier_cuts(interactions: Interactions, cutoff: int, count: int) -> list[tu
     width = end - cutoff
     begins = [cutoff - number * width for number in range(count - 1, 0, -1)]
     if width <= 0 or (begins and begins[0] <= first):
-        raise ContractError(
-            f"--rolling {count}: {count - 1} windows of {width} before the cutoff {cutoff} reach back to "
-            f"{begins[0] if begins else cutoff}, and the data begin at {first}; ask for fewer, or cut later"
-        )
+        raise ContractError(f"--rolling {count}: {_too_many(interactions, cutoff, count)}")
     return [(begin, begin + width) for begin in begins]
+
+
+def _too_many(interactions: Interactions, cutoff: int, count: int) -> str:
+    """Return in words why so many windows do not fit, and how many would."""
+    when = partial(told, has_clock=interactions.has_clock)
+    first, last = int(interactions.at_us[0]), int(interactions.at_us[-1])
+    width = last + 1 - cutoff
+    if width <= 0:
+        return f"nothing follows the cutoff {when(cutoff)}, as the data end at {when(last)}; cut earlier"
+    fit = max((cutoff - first - 1) // width, 0)
+    return (
+        f"of {count - 1} windows of {told_length(width, has_clock=interactions.has_clock)} before the cutoff "
+        f"{when(cutoff)} only {fit} fit, as the data begin at {when(first)}; --rolling {fit + 1} is the most here: "
+        "ask for fewer, or cut later"
+    )
 
 
 def run_earlier(

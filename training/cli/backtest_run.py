@@ -125,6 +125,8 @@ def execute(asked: BacktestOptions) -> None:
     if search is not None:
         Console().print(search.verdict.reason)
     Console().print(_table(result) if result.evaluation.n_users else NOBODY)
+    if rolling is not None and rolling.left_out:
+        Console().print(f"--rolling {asked.rolling}: {rolling.left_out}", soft_wrap=True)
     if ranked is not None:
         Console().print(f"logged lists: {ranked.line()}", soft_wrap=True)
     Console().print(said_of(loaded), soft_wrap=True)
