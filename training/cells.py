@@ -45,9 +45,10 @@ def require_distinct(frame: pd.DataFrame, path: Path, column: str) -> None:
     """Refuse a frame in which a cell of a column stands twice."""
     again = np.flatnonzero(frame[column].astype(str).duplicated())
     if len(again):
+        value = cell(frame[column], int(again[0]))
         raise ContractError(
-            f"{path}: column {column} holds {frame[column].iloc[again[0]]!r} twice, again in row {again[0]}, and "
-            f"{len(again)} repeated ones in all; keep one row of each"
+            f"{path}: column {column} holds {value!r} twice, again in row {again[0]}, and {len(again)} repeated ones "
+            "in all; keep one row of each"
         )
 
 
@@ -56,9 +57,11 @@ def times(column: "pd.Series[Any]", path: Path, name: str) -> tuple[npt.NDArray[
     if types.is_integer_dtype(column):
         return column.to_numpy(dtype=np.int64), False
     if not types.is_datetime64_any_dtype(column):
+        instead = f"of texts pd.to_datetime(frame[{name!r}]) makes them"
+        if types.is_numeric_dtype(column):
+            instead = f"of numbers frame[{name!r}].astype('int64') makes integers, whose order alone counts"
         raise ContractError(
-            f"{path}: column {name} is {column.dtype}; expected timestamps (naive = UTC) or integers; of texts "
-            f"pd.to_datetime(frame[{name!r}]) makes them"
+            f"{path}: column {name} is {column.dtype}; expected timestamps (naive = UTC) or integers; {instead}"
         )
     aware = column.dt.tz_localize("UTC") if column.dt.tz is None else column.dt.tz_convert("UTC")
     return aware.dt.as_unit("us").astype("int64").to_numpy(), True
@@ -111,6 +114,12 @@ def require_categories(column: "pd.Series[Any]", path: Path, name: str) -> None:
         )
 
 
+def cell(column: "pd.Series[Any]", row: int) -> Any:
+    """Return a cell as a person writes it: a number, not one of NumPy's."""
+    value = column.iloc[row]
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return a column in the type of its values where it is one of categories."""
     return column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
@@ -120,7 +129,7 @@ def _require_texts(column: "pd.Series[Any]", path: Path, name: str) -> None:
     # To infer what a column of texts holds makes an object of each: it is asked for where the type leaves it open.
     if not (isinstance(column.dtype, pd.StringDtype) or types.infer_dtype(column) == "string"):
         whole = types.is_float_dtype(column) and bool((column == column.round()).all())
-        instead = f": frame[{name!r}].astype('int64')" if whole else f", not {column.iloc[0]!r} as in row 0"
+        instead = f": frame[{name!r}].astype('int64')" if whole else f", not {cell(column, 0)!r} as in row 0"
         raise ContractError(f"{path}: column {name} is {column.dtype}; ids are strings or integers{instead}")
     length = column.str.len().to_numpy(dtype=np.int64)
     wrong = (length < 1) | (length > MAX_ID)
@@ -144,5 +153,4 @@ def _are(column: "pd.Series[Any]", kinds: tuple[type, ...]) -> npt.NDArray[np.bo
 def _first(column: "pd.Series[Any]", wrong: "npt.NDArray[np.bool_] | pd.Series[bool]") -> tuple[int, Any]:
     """Return the row and the value of the first cell of some."""
     row = int(np.flatnonzero(wrong)[0])
-    value = column.iloc[row]
-    return row, value.item() if isinstance(value, np.generic) else value
+    return row, cell(column, row)

@@ -48,6 +48,8 @@ from training.cells import (
 from training.data import Interactions, Rows, flat_lists
 
 _REQUIRED: Final = (USER, ITEM, OCCURRED_AT)
+_NAMED: Final = 5
+"""Unknown actions that an error names, at most."""
 _MAGIC: Final = b"PAR1"
 """How every parquet file begins."""
 
@@ -99,6 +101,24 @@ class Loaded:
             rating=weights.ratings(actions, self.value),
         )
         return replace(self, interactions=weighed, weights=weights, shape=shape)
+
+    def require_weights(self, path: Path) -> "Loaded":
+        """Return the same rows, if any of the actions that the weights were found from is known to them.
+
+        Raises
+        ------
+        ContractError
+            If none is, naming some: nothing could be learned of what weighs nothing.
+        """
+        if self.shape.events.keys() & self.weights.actions.keys():
+            return self
+        names = sorted(self.shape.events, key=lambda name: (-self.shape.events[name], name))
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        raise ContractError(
+            f"{path}: column {ACTION} holds only {', '.join(map(repr, names[:_NAMED]))}{more}, which weigh nothing, so "
+            f"that nothing shows what is liked; known are {', '.join(sorted(self.weights.actions))}. Name actions as "
+            "these, or say what yours weigh in a file: --weights, MARQUEE_ACTION_WEIGHTS"
+        )
 
 
 def read_frame(path: Path) -> pd.DataFrame:

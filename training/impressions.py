@@ -15,7 +15,7 @@ from features.contracts.times import told
 from features.contracts.weights_file import SaidWeights
 from features.list_features import ShownRows
 from training.backtest import Cut
-from training.cells import numbers, require, require_filled, require_ids, times, truths
+from training.cells import cell, numbers, require, require_filled, require_ids, times, truths
 from training.frames import Loaded, interactions_of, read_frame
 from training.list_groups import LoggedLists
 from training.list_ranking import RankedLists
@@ -69,10 +69,11 @@ def _refuse_repeated(frame: pd.DataFrame, path: Path) -> None:
     """Refuse an item that stands in a list twice: which of its places and clicks counts, nothing tells."""
     again = np.flatnonzero(frame.duplicated([LIST, ITEM]))
     if len(again):
-        row = frame.iloc[again[0]]
+        row = int(again[0])
+        shown, item = cell(frame[LIST], row), cell(frame[ITEM], row)
         raise ContractError(
-            f"{path}: list {row[LIST]!r} shows item {row[ITEM]!r} twice, again in row {again[0]}, one of {len(again)} "
-            f"such rows; keep one of the two: frame.drop_duplicates([{LIST!r}, {ITEM!r}])"
+            f"{path}: list {shown!r} shows item {item!r} twice, again in row {row}, one of {len(again)} such rows; "
+            f"keep one of the two: frame.drop_duplicates([{LIST!r}, {ITEM!r}])"
         )
 
 

@@ -89,7 +89,7 @@ def read_inputs(context: StepContext) -> Inputs:
     """Return the snapshot of the run."""
     snapshot = context.run.finished("snapshot").results
     weights = ActionWeights.from_json(snapshot["weights"])
-    loaded = load_snapshot(context.run.path / SNAPSHOT, weights)
+    loaded = load_snapshot(context.run.path / SNAPSHOT, weights).require_weights(context.run.path / INTERACTIONS)
     config = training_config(context, weights)
     digest = snapshot.get(ENCODER)
     encoder = None if digest is None else context.run.path / ENCODERS / digest

@@ -6,6 +6,7 @@ import pytest
 
 from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
+from features.contracts.weights_file import load_weights
 from training.backtest import Cut
 from training.frames import (
     Loaded,
@@ -97,6 +98,23 @@ def test_actions_and_values_become_weights(
     np.testing.assert_allclose(load_interactions(written(tmp_path, **columns)).interactions.weight, expected)
 
 
+def test_an_item_that_stands_twice_is_named_as_a_person_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="item_id holds 1 twice, again in row 2, and 1 repeated ones"):
+        read_items(written(tmp_path, item_id=np.array([1, 2, 1], dtype=np.int32)))
+
+
+def test_actions_of_which_none_is_known_are_named(tmp_path: Path) -> None:
+    rows = {"user_id": list("abcdefg"), "item_id": list("tuvwxyz"), "occurred_at": range(7)}
+    path = written(tmp_path, **rows, action=["wach", "wach", "a", "b", "c", "d", "e"])
+    loaded = load_interactions(path)
+    with pytest.raises(ContractError, match=r"action holds only 'wach', 'a', 'b', 'c', 'd' and 1 more, .* cart, click"):
+        loaded.require_weights(path)
+    (said := tmp_path / "weights.yaml").write_text("actions: {wach: {rule: constant, base: 1}}\n")
+    assert loaded.weighed_by(np.arange(7), load_weights(said)).require_weights(path).interactions.weight.sum() == 2
+    known = load_interactions(written(tmp_path, **rows, action=["wach"] * 6 + ["view"]))
+    assert known.require_weights(path) is known
+
+
 @pytest.mark.parametrize("cut", [Cut(cutoff=40), Cut(holdout=0.5)])
 def test_what_is_after_a_cut_does_not_move_the_weights(tmp_path: Path, cut: Cut) -> None:
     def weighed(later: list[str], value: float) -> Loaded:
@@ -133,7 +151,15 @@ def test_what_is_after_a_cut_does_not_move_the_weights(tmp_path: Path, cut: Cut)
             "empty in 1 rows, first in row 1",
         ),
         ({"user_id": [1.5], "item_id": [1], "occurred_at": [1]}, "user_id is float64; ids are strings or integers"),
-        ({"user_id": [1], "item_id": [1], "occurred_at": ["now"]}, "occurred_at is str; expected timestamps"),
+        (
+            {"user_id": [1], "item_id": [1], "occurred_at": ["now"]},
+            r"occurred_at is str; expected timestamps .* pd\.to_datetime",
+        ),
+        (
+            {"user_id": [1], "item_id": [1], "occurred_at": [1.0]},
+            r"occurred_at is float64; expected .*; of numbers frame\['occurred_at'\]\.astype\('int64'\)",
+        ),
+        ({"user_id": [True], "item_id": [1], "occurred_at": [1]}, "user_id is bool; ids .*, not True as in row 0"),
         ({"user_id": [1.0], "item_id": [1], "occurred_at": [1]}, r"strings or integers: frame\['user_id'\]\.astype"),
         ({"user_id": [1], "item_id": [["x"]], "occurred_at": [1]}, "item_id is object; ids are strings or integers"),
         ({"user_id": ["a", ""], "item_id": [1, 2], "occurred_at": [1, 2]}, "user_id holds an id of 0 .* in row 1;"),

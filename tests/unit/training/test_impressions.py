@@ -32,6 +32,7 @@ def written(tmp_path: Path, **changes: object) -> Path:
         ({"clicked": ["true", "false", None]}, r"column clicked holds 'true' in row 0; .*isin\(\['true', 'yes'\]\)"),
         ({"clicked": [1, 3, 0]}, "column clicked holds 3 in row 1; expected true or false"),
         ({"item_id": ["x", "x", "x"]}, "list 'l' shows item 'x' twice, again in row 1"),
+        ({"list_id": [7, 7, 7], "item_id": [1, 2, 1]}, "list 7 shows item 1 twice, again in row 2"),
         ({"item_id": ["x", "", "x"]}, "column item_id holds an id of 0 characters in row 1"),
         ({"occurred_at": ["now", "now", "now"]}, "column occurred_at is str; expected timestamps"),
         ({name: [] for name in ("list_id", "user_id", "occurred_at", "item_id", "position", "clicked")}, "no rows"),
