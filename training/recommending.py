@@ -16,7 +16,7 @@ from features.contracts.batch import BatchDone, BatchRun, remember_folder
 from features.contracts.columns import USER
 from features.contracts.errors import ContractError
 from features.contracts.lines import lines_of
-from features.contracts.times import to_us
+from features.contracts.times import to_us, zulu
 from features.db.connection import connect, database_errors
 from features.db.gate import enter_gate
 from features.db.queries import queries
@@ -147,7 +147,8 @@ def recommend_batch(
     if begun is None:
         remember_folder(settings.work_dir, folder.path)
         progress("copying what is known from Postgres")
-        write_snapshot(settings, folder.fresh_inputs(), to_us(as_of), gone=True)
+        snapshot = write_snapshot(settings, folder.fresh_inputs(), to_us(as_of), gone=True)
+        refuse_nothing(snapshot.interactions, as_of, asked)
         folder.note_not_shown(items_not_shown(settings, as_of))
     with tempfile.TemporaryDirectory(prefix="marquee-recommend-") as downloaded:
         bundle = open_bundle(registry.download(version.version, Path(downloaded)), str(version.digest))
@@ -213,6 +214,20 @@ def refuse_other(folder: BatchFolder, begun: BatchRun, asked: Asked, version: Re
         )
 
 
+def refuse_nothing(interactions: int, as_of: datetime, asked: Asked) -> None:
+    """Raise where nothing was known before the moment of the lists: there would be none to copy."""
+    if interactions:
+        return
+    if asked.as_of is None:
+        raise ContractError(
+            "Postgres holds no interactions yet, so that there is nobody to recommend to; land some first"
+        )
+    raise ContractError(
+        f"--as-of {zulu(as_of)}: nothing was known before it, so that there is nobody to recommend to; choose a later "
+        "moment, or leave the option away for now"
+    )
+
+
 def _whose(users_file: str | None) -> str:
     return "everyone" if users_file is None else f"those of a file ({users_file[:12]})"
 
@@ -240,7 +255,7 @@ def _score(
     """Write the parts that are missing, and say how far it is."""
     missing = folder.missing(run)
     done = min((run.parts - len(missing)) * run.part_users, run.users)
-    progress(f"{run.users:,} users in {run.parts} parts, {run.parts - len(missing)} of them finished before")
+    progress(f"{run.users:,} users, parts: {run.parts}, of which {run.parts - len(missing)} were finished before")
     if not missing:
         return
     eligible = eligible_items(bundle.items, folder.not_shown() or [])

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from features.contracts.batch import LISTS, RUN, SUCCESS, BatchRun, part_name
 from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
+from features.contracts.times import zulu
 from tests.support.synthetic import trained
 from tests.support.tiny_bundle import CLOSED_AT_US, write_tiny_bundle
 from training.batch_folder import BatchError, BatchFolder
 from training.batch_scoring import SCHEMA, Population, Scorer, eligible_items
 from training.bundle.read import open_bundle
 from training.bundle.versions import RegisteredVersion
-from training.recommending import Asked, read_users, refuse_other
+from training.recommending import Asked, read_users, refuse_nothing, refuse_other
 
 AS_OF = datetime.fromtimestamp(CLOSED_AT_US / 1e6, UTC) + timedelta(days=1)
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6)
@@ -45,6 +46,14 @@ def run_of(users: int = 5, part_users: int = 2) -> BatchRun:
 
 def none_gone(n_users: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     return np.zeros(n_users + 1, np.int64), np.empty(0, np.int32)
+
+
+def test_a_moment_before_which_nothing_was_known_is_named() -> None:
+    refuse_nothing(1, AS_OF, Asked(k=4, as_of=AS_OF))
+    with pytest.raises(ContractError, match=f"--as-of {zulu(AS_OF)}: nothing was known before it.* choose a later"):
+        refuse_nothing(0, AS_OF, Asked(k=4, as_of=AS_OF))
+    with pytest.raises(ContractError, match="Postgres holds no interactions yet"):
+        refuse_nothing(0, AS_OF, Asked(k=4))
 
 
 def test_parts_that_are_missing_are_named_and_success_comes_last(tmp_path: Path) -> None:
