@@ -15,6 +15,7 @@ from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.ids import IdMap
 from features.text.svd import KIND
 from training.backtest import Backtest
+from training.catalogue_fit import Fit
 from training.config import TrainingConfig
 from training.evaluation.judged import Judged
 from training.frames import Loaded
@@ -36,7 +37,8 @@ NOBODY: Final = "Nobody has both a history and a new liked item after the cut: n
 class Beside:
     """What was asked for beside the backtest itself: earlier cuts, a search of settings, lists to re-rank.
 
-    `text_encoder` is the kind of encoder by which texts were read; `warnings` are what readers have to know of files.
+    `text_encoder` is the kind of encoder by which texts were read; `warnings` are what readers have to know of files
+    and options, `catalogue` is how the file of items fits, None without one.
     """
 
     rolling: Rolling | None = None
@@ -44,6 +46,7 @@ class Beside:
     ranked: RankedLists | None = None
     text_encoder: str = KIND
     warnings: tuple[str, ...] = ()
+    catalogue: Fit | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``metrics.json`` holds of them; None for what was not asked for."""
@@ -52,6 +55,8 @@ class Beside:
             "tuning": None if self.search is None else self.search.to_json(),
             "ranked_lists": None if self.ranked is None else self.ranked.to_json(),
             "text_encoder": self.text_encoder,
+            "catalogue": None if self.catalogue is None else self.catalogue.to_json(),
+            "warnings": list(self.warnings),
         }
 
 

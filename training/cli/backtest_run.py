@@ -6,30 +6,31 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-import numpy as np
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from features.contracts.columns import ITEM, OCCURRED_AT
+from features.contracts.columns import OCCURRED_AT
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
 from features.contracts.times import to_us
 from features.contracts.weights_file import load_weights
+from features.log import configure_logging
 from features.text import minilm, svd
 from features.text.documents import Document
 from training.backtest import Backtest, Cut, run_backtest
 from training.backtest_report import backtest_report
 from training.backtest_results import LISTS, NOBODY, Beside, write_results
-from training.bundle.sources import SOURCES
+from training.bundle.sources import BY_TEXT, POPULAR_PLANS, REPEAT, SOURCES
+from training.catalogue_fit import Fit, fit_of, without_texts
 from training.cli.backtest_tuning import check_tuning, tuned
 from training.cli.output import make_folder
 from training.cli.weights_run import said_of
 from training.config import TrainingConfig
 from training.evaluation.methods import SERVED
-from training.frames import Loaded, load_interactions, load_titles, read_items
+from training.frames import Loaded, load_interactions, load_titles
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
 from training.list_ranking import ListSource, rank_lists
 from training.progress import Progress
@@ -45,6 +46,7 @@ console = Console(stderr=True)
 
 _COUNT: Final = re.compile(r"\b\d+ of \d+ users")
 _COUNTS_EVERY_S: Final = 5.0
+_OFF_ANYWAY: Final = "--without {} changes nothing: without {} that source is off anyway."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class BacktestOptions:
     minilm: Path | None = None
 
     @property
+    def data(self) -> Path:
+        """Return the file that tells what users did: one is given, as `_check` makes sure."""
+        return cast("Path", self.interactions or self.impressions)
+
+    @property
     def fit_encoder(self) -> FitEncoder:
         """Return how texts of the catalogue are read."""
         return svd.fit_svd if self.minilm is None else partial(minilm.fit_minilm, self.minilm)
@@ -87,14 +94,17 @@ def execute(asked: BacktestOptions) -> None:
     said = load_weights(asked.weights)  # it and all files before anything that takes long
     shown = None if asked.impressions is None else load_impressions(asked.impressions)
     loaded = _interactions(asked, shown)
-    warnings = _warnings(asked, loaded)
+    catalogue = _catalogue(asked, loaded)
+    warnings = _warnings(asked, loaded, catalogue)
     cut = Cut(cutoff=_cutoff(asked.cutoff, has_clock=loaded.interactions.has_clock), holdout=asked.holdout)
     lists_from = None if shown is None else list_cut(shown, cut)
     if lists_from is not None:  # a share of each user's rows reaches beyond the time from which lists are re-ranked
         cut = Cut(cutoff=lists_from, may_be_last=asked.interactions is None)
     loaded = loaded.weighed_by(cut.split(loaded.interactions).history, said)
+    loaded.require_weights(asked.data)
     config = _config(asked, loaded)
     options = Options(k=asked.k, include_seen=asked.include_seen)
+    configure_logging()  # standard output is for what was found
     with console.status("backtest") as status:
         tell = _teller(status)
         search = _tuned(asked, loaded, cut, config, tell)
@@ -118,20 +128,32 @@ def execute(asked: BacktestOptions) -> None:
             )
             ranked = rank_lists(source, lists_from, tell)
             write_ranked(ranked_frame(shown, source.lists, ranked), asked.out)
-        beside = Beside(rolling, search, ranked, svd.KIND if asked.minilm is None else minilm.KIND, warnings)
+        encoder = svd.KIND if asked.minilm is None else minilm.KIND
+        beside = Beside(rolling, search, ranked, encoder, warnings, catalogue)
         write_results(result, loaded, config, asked.out, beside)
         tell("report")
         write_report(backtest_report(result, loaded, config, load_titles(asked.items), beside), asked.out)
-    if search is not None:
-        Console().print(search.verdict.reason)
+    _print(asked, loaded, result, beside)
+
+
+def _print(asked: BacktestOptions, loaded: Loaded, result: Backtest, beside: Beside) -> None:
+    """Print what was found, as a person looks for it: the table, then lines."""
+    if beside.search is not None:
+        Console().print(beside.search.verdict.reason)
     Console().print(_table(result) if result.evaluation.n_users else NOBODY)
-    if rolling is not None and rolling.left_out:
-        Console().print(f"--rolling {asked.rolling}: {rolling.left_out}", soft_wrap=True)
-    if ranked is not None:
-        Console().print(f"logged lists: {ranked.line()}", soft_wrap=True)
-    Console().print(said_of(loaded), soft_wrap=True)
-    Console().print(f"lists of {len(result.users)} users: {asked.out / LISTS}", soft_wrap=True)
-    Console().print(f"report: {asked.out / REPORT}", soft_wrap=True)
+    lines = [
+        said_of(loaded),
+        f"lists of {len(result.users)} users: {asked.out / LISTS}",
+        f"report: {asked.out / REPORT}",
+    ]
+    if beside.catalogue is not None:
+        lines.insert(0, beside.catalogue.line)
+    if beside.ranked is not None:
+        lines.insert(0, f"logged lists: {beside.ranked.line()}")
+    if beside.rolling is not None and beside.rolling.left_out:
+        lines.insert(0, f"--rolling {asked.rolling}: {beside.rolling.left_out}")
+    for line in lines:
+        Console().print(line, soft_wrap=True)
 
 
 def _check(asked: BacktestOptions) -> None:
@@ -157,6 +179,11 @@ def _config(asked: BacktestOptions, loaded: Loaded) -> TrainingConfig:
     unknown = [name for name in asked.without if name not in SOURCES]
     if unknown:
         raise ContractError(f"--without {unknown[0]}: no such source; there are {', '.join(SOURCES)}")
+    if set(POPULAR_PLANS) <= set(asked.without):
+        raise ContractError(
+            f"--without {' --without '.join(asked.without)}: new users get nothing but {', '.join(POPULAR_PLANS)}; "
+            "keep one of these"
+        )
     return replace(config, without=asked.without, exclude_seen=not asked.include_seen, new_items=asked.new_items)
 
 
@@ -216,21 +243,27 @@ def _refuse_two_clocks(asked: BacktestOptions, shown: Shown | None, loaded: Load
     )
 
 
-def _warnings(asked: BacktestOptions, loaded: Loaded) -> tuple[str, ...]:
-    """Return, and print, what is odd about the files that were given; a broken items file is refused."""
-    if asked.items is None:
-        return ()
-    ids, met = read_items(asked.items)[ITEM].astype(str), loaded.interactions.items
-    if any(external in met for external in ids):
-        return ()
-    named = asked.interactions or asked.impressions
-    example = f", such as {ids.iloc[0]!r}, " if len(ids) else " "
-    warning = (
-        f"{asked.items}: none of its {len(ids):,} ids{example}occurs in {named}, where the first is "
-        f"{met.external(np.zeros(1, dtype=np.int32))[0]!r}: nothing that it says was of use."
-    )
-    console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-    return (warning,)
+def _catalogue(asked: BacktestOptions, loaded: Loaded) -> Fit | None:
+    """Return how the items file fits the interactions, None without one; a broken one is refused."""
+    return None if asked.items is None else fit_of(asked.items, asked.data, loaded.interactions)
+
+
+def _warnings(asked: BacktestOptions, loaded: Loaded, catalogue: Fit | None) -> tuple[str, ...]:
+    """Return, and print, what is odd about the files and options that were given."""
+    found = [_OFF_ANYWAY.format(name, option) for name, option in _turned_on(asked).items() if name in asked.without]
+    if catalogue is not None:
+        found += [catalogue.warning or ""]
+        found += [without_texts(catalogue.path, loaded.interactions) or ""] if asked.new_items else []
+    warnings = tuple(filter(None, found))
+    for warning in warnings:
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+    return warnings
+
+
+def _turned_on(asked: BacktestOptions) -> dict[str, str]:
+    """Return the option that turns a source on, of those that are off for the want of it."""
+    repeat = {} if asked.include_seen else {REPEAT: "--include-seen"}
+    return repeat if asked.new_items else repeat | dict.fromkeys(BY_TEXT, "--new-items")
 
 
 def _teller(status: Status) -> Progress:

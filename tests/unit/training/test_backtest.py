@@ -16,6 +16,7 @@ from tests.support.minilm import needs_minilm
 from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
 from training.backtest_results import NOBODY, ids_as
+from training.bundle.sources import POPULAR_PLANS
 from training.cli.app import main
 from training.comparing import NotComparableError, compare_runs, read_run
 
@@ -69,6 +70,9 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     run = backtest(*files, "--holdout", "0.2", "--k", "10", "--out", str(tmp_path / "one"))
     assert run.returncode == 0, run.stderr
     assert "weights: view 1\n" in run.stdout
+    assert f"catalogue: {data / 'items.parquet'} knows 60 of the 60 items that were met (100.0%)\n" in run.stdout
+    assert "order chosen on validation" in run.stderr
+    assert "order chosen on validation" not in run.stdout, "logs are no results"
     lists = pd.read_parquet(tmp_path / "one" / "recommendations.parquet")
     assert lists.columns.tolist() == ["user_id", "item_id", "rank", "score", "source"]
     assert lists.user_id.dtype == np.int64
@@ -218,7 +222,8 @@ def test_a_run_that_can_judge_nobody_says_so_everywhere(tmp_path: Path) -> None:
     files = ("--interactions", str(tmp_path / "rows.parquet"), "--items", str(tmp_path / "items.parquet"))
     out = tmp_path / "out"
 
-    run = backtest(*files, "--cutoff", str(rows.occurred_at.max() + pd.Timedelta(days=1)), "--out", str(out))
+    cut = ("--cutoff", str(rows.occurred_at.max() + pd.Timedelta(days=1)))
+    run = backtest(*files, *cut, "--without", "content", "--without", "repeat", "--out", str(out))
 
     assert run.returncode == 0, run.stderr
     assert "nothing was measured" in " ".join(run.stdout.split())
@@ -226,7 +231,11 @@ def test_a_run_that_can_judge_nobody_says_so_everywhere(tmp_path: Path) -> None:
     odd = "items.parquet: none of its 2 ids, such as 'sku-1', occurs in"
     assert odd in run.stderr
     assert odd in html.unescape((out / "report.html").read_text(encoding="utf-8"))
+    assert "--without content changes nothing: without --new-items that source is off anyway." in run.stderr
+    assert "--without repeat changes nothing: without --include-seen that source is off anyway." in run.stderr
     metrics = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert [odd in warning for warning in metrics["warnings"]] == [False, False, True]
+    assert metrics["catalogue"] == {"items": 2, "met": 60, "known": 0}
     assert metrics["evaluation"]["methods"]["marquee"]["ndcg@10"] == {"mean": None, "low": None, "high": None}
     with pytest.raises(NotComparableError, match="nothing was measured"):
         read_run(out)
@@ -255,6 +264,14 @@ def test_texts_are_read_by_a_language_model_if_asked(data: Path, tmp_path: Path)
         (("--interactions", "{data}", "--cutoff", "1999-01-01"), "choose a cut inside the data"),
         (("--interactions", "{data}", "--holdout", "0.2", "--rolling", "3"), "--rolling steps back from a time"),
         (("--interactions", "{data}", "--holdout", "0.2", "--without", "luck"), "--without luck: no such source"),
+        (
+            ("--interactions", "{data}", "--holdout", "0.2", *(f"--without={name}" for name in POPULAR_PLANS)),
+            "--without trend_60d: new users get nothing but popular, trend_1d, trend_14d, trend_60d; keep one of these",
+        ),
+        (
+            ("--interactions", "{odd}", "--holdout", "0.2"),
+            "{odd}: column action holds only 'wach', which weigh nothing",
+        ),
         (("--interactions", "no.parquet", "--holdout", "0.2"), "no.parquet: no such file"),
         (("--interactions", "{data}", "--holdout", "0.2", "--items", "no.parquet"), "no.parquet: no such file"),
         (("--interactions", "{data}", "--cutoff", "9999-12-31T23:59:59-23:00"), "choose a cut inside the data"),
@@ -287,8 +304,9 @@ def test_wrong_options_are_named(
 ) -> None:
     rows = pd.read_parquet(data / "interactions.parquet")
     rows.assign(occurred_at=range(len(rows))).to_parquet(data / "counted.parquet")
+    rows.assign(action="wach").to_parquet(data / "odd.parquet")
     pd.DataFrame({"item_id": ["i1", None]}).to_parquet(data / "broken.parquet")
-    files = {name: data / f"{name}.parquet" for name in ("items", "counted", "broken")}
+    files = {name: data / f"{name}.parquet" for name in ("items", "counted", "broken", "odd")}
     files |= {"data": data / "interactions.parquet", "lists": data / "impressions.parquet", "folder": data}
     late = rows.occurred_at.max()
     asked = [option.format(**files, late=late) for option in options]
