@@ -78,7 +78,7 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
 def _notes(result: Backtest, config: TrainingConfig) -> list[str]:
     notes = []
     order = result.bundle.manifest.plan.order_by
-    if order != RANKER:
+    if order != RANKER and result.ranker.learned:
         notes.append(f"{order!r} clearly led the ranker on the validation slice: lists are ordered by {order!r}.")
     if config.without:
         notes.append(f"Ablation: without {', '.join(config.without)}.")

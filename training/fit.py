@@ -13,19 +13,20 @@ import structlog
 from training.bundle.fusion import order_scores
 from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
-from training.bundle.plan import RANKER
+from training.bundle.plan import RANKER, default_budgets
 from training.bundle.ranker import Ranker
 from training.bundle.reference import Reference, reference_of
 from training.bundle.sources import BY_TEXT
 from training.config import TrainingConfig
 from training.dislike_fit import strength_of_dislikes
 from training.fresh_fit import FreshFit, fit_fresh
+from training.group_file import GroupFile
 from training.groups import Group
 from training.moments import Moment
 from training.progress import Progress, silent
-from training.ranker import RankerFit, fit_ranker
+from training.ranker import RankerFit, fit_ranker, unlearned
 from training.retrieval import Training, fit_retrieval
-from training.slices import make_slices
+from training.slices import Slices, make_slices
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +88,10 @@ def fit(
 def fit_at_moments(
     training: Training, moments: list[Moment], config: TrainingConfig, progress: Progress = silent
 ) -> Fitted:
-    """Return rankers that learned at the given moments (the latest first)."""
-    slices = make_slices(training, moments, config, progress)
+    """Return rankers that learned at the given moments (the latest first); without a list to learn from, none."""
+    slices = make_slices(training, moments, config, progress) if moments else Slices(GroupFile(), GroupFile(), {})
+    if not (_has_likes(slices.earlier) and _has_likes(slices.later)):
+        return _unfitted(slices, config)
     progress(f"ranker: learns of {len(slices.earlier)} lists, validated on {len(slices.later)}")
     known = fit_ranker(slices.earlier, slices.later, config, slices.budgets)
     spread = spread_of(slices.later, known.ranker)
@@ -100,6 +103,17 @@ def fit_at_moments(
     progress(f"ranker of new items: {len(slices.fresh.earlier)} lists")
     ranker = known.ranker if by_ranker else None
     return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, ranker, config), spread, dislike)
+
+
+def _has_likes(groups: Sequence[Group]) -> bool:
+    return any(group.hit.any() for group in groups)
+
+
+def _unfitted(slices: Slices, config: TrainingConfig) -> Fitted:
+    """Return what serves where no list tells what should stand above what: the blend of ranks, by equal budgets."""
+    log.warning("nothing to learn an order from", lists=len(slices.earlier), validating=len(slices.later))
+    known = unlearned(slices.later, default_budgets(config.sources_on(texts=False)))
+    return Fitted(known, None, None, strength_of_dislikes(slices.later, known.scores))
 
 
 def spread_of(groups: Sequence[Group], ranker: Ranker) -> Reference | None:

@@ -1,6 +1,5 @@
 """Moments: past points in time at which a ranker learns what came next, cut as the judging split is cut."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,12 +113,8 @@ def position_moments(
 ) -> list[Moment]:
     """Return moments that cut each user by position, the latest first: each holds out `share` of what is left.
 
-    There are fewer than `count` where histories are too short to be cut again, or nothing was liked in what is left.
-
-    Raises
-    ------
-    ContractError
-        If no user has so many interactions that one of them can be held out.
+    There are fewer than `count` where histories are too short to be cut again, or nothing was liked in what is left,
+    and none where no user has so many interactions that one of them can be held out.
     """
     moments: list[Moment] = []
     known = interactions
@@ -133,11 +128,6 @@ def position_moments(
             break
         moments.append(moment)
         known = moment.history
-    if not moments:
-        raise ContractError(
-            f"{len(interactions)} interactions before the cut are too few to learn from: at least one user needs "
-            f"{math.ceil(1 / share - 1e-9)} there, so that one can be held out. Cut later, or train on more."
-        )
     return moments
 
 
@@ -164,7 +154,8 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     if interactions.has_clock and best and len(best[0].users) >= FEWEST_USERS:
         return best
     fallback = position_moments(interactions, 0.2, count, include_seen=include_seen)
-    log.info("moments by position", users=len(fallback[0].users), wanted=FEWEST_USERS, span_days=span / DAY_US)
+    users = len(fallback[0].users) if fallback else 0
+    log.info("moments by position", users=users, wanted=FEWEST_USERS, span_days=span / DAY_US)
     return fallback
 
 

@@ -38,6 +38,13 @@ MONOTONE: Final = {
 CLOCK: Final = ("hour", "weekday")
 _MOMENTS_FOR_CLOCK: Final = 30
 """Distinct hours of a week that must be among the moments for these features to be learned from."""
+NOTHING: Final = "nothing to learn from"
+"""In place of the objective chosen."""
+UNLEARNED: Final = (
+    "There is too little to learn an order from and to validate it on: both take users with five or more interactions, "
+    "who liked what others had, too. Lists are ordered by the blend of all sources, those of users without a history "
+    "by popularity, and neither was validated."
+)
 _AND: Final = " + "
 _FURTHER_TREES: Final = 1.1
 """Trees of the last fit over those that early stopping found: it learns from more."""
@@ -86,6 +93,11 @@ class RankerFit:
     scores: Sequence[Floats]
 
     @property
+    def learned(self) -> bool:
+        """Return whether there was anything to learn an order from."""
+        return self.n_groups > 0
+
+    @property
     def cold_source(self) -> str:
         """Return the source whose order served users best who were taken for strangers."""
         popular = (name for name in POPULAR_PLANS if self.budgets[name])
@@ -115,6 +127,15 @@ def fit_ranker(
         Whether it is fitted on everything in the end, or stays as it was validated.
     """
     return fit_on(ranker_data(fit, validation, config, budgets, spec), config, refit=refit)
+
+
+def unlearned(validation: Sequence[Group], budgets: Mapping[str, int]) -> RankerFit:
+    """Return a ranker without a tree, in whose place the blend of ranks serves: no list says what should be above what.
+
+    Nothing was learned and nothing validated, so that users without a history get the first source by popularity.
+    """
+    scores = [order_scores(group.ranks, BLEND) for group in validation]
+    return RankerFit(Ranker((), ()), {}, NOTHING, BLEND, budgets, 0, 0, scores)
 
 
 def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:

@@ -90,7 +90,8 @@ def ranker_data(
     if not (len(earlier) and len(later)):
         raise ContractError(
             f"of {len(fit)} lists that a ranker learns from {len(earlier)} hold anything that was liked next, and of "
-            f"{len(validation)} that validate it {len(later)}: both need some. Train on more interactions."
+            f"{len(validation)} that validate it {len(later)}: both need some, that is users with five or more "
+            "interactions, who liked what others had, too. Train on more of these."
         )
     return RankerData(earlier, later, validation, budgets, spec)
 

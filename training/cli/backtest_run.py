@@ -34,6 +34,7 @@ from training.frames import Loaded, load_interactions, load_titles
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
 from training.list_ranking import ListSource, rank_lists
 from training.progress import Progress
+from training.ranker import UNLEARNED
 from training.report import REPORT, write_report
 from training.report_sections import ranked_methods
 from training.rolling import Rolling, Window, earlier_cuts, run_earlier, window_of
@@ -128,6 +129,7 @@ def execute(asked: BacktestOptions) -> None:
             )
             ranked = rank_lists(source, lists_from, tell)
             write_ranked(ranked_frame(shown, source.lists, ranked), asked.out)
+        warnings += () if result.ranker.learned else _warned(UNLEARNED)
         encoder = svd.KIND if asked.minilm is None else minilm.KIND
         beside = Beside(rolling, search, ranked, encoder, warnings, catalogue)
         write_results(result, loaded, config, asked.out, beside)
@@ -254,7 +256,11 @@ def _warnings(asked: BacktestOptions, loaded: Loaded, catalogue: Fit | None) -> 
     if catalogue is not None:
         found += [catalogue.warning or ""]
         found += [without_texts(catalogue.path, loaded.interactions) or ""] if asked.new_items else []
-    warnings = tuple(filter(None, found))
+    return _warned(*filter(None, found))
+
+
+def _warned(*warnings: str) -> tuple[str, ...]:
+    """Return warnings, and print them beside the results."""
     for warning in warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     return warnings

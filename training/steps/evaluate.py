@@ -17,6 +17,7 @@ from training.frames import load_titles
 from training.json_text import json_text
 from training.judging import judged_after
 from training.metrics import Estimate, Floats, bootstrap_mean
+from training.ranker import UNLEARNED
 from training.report import Report, write_report
 from training.report_sections import evaluation_sections, metric_rows, tiles
 from training.steps.folders import fresh_folder
@@ -103,7 +104,7 @@ def _report(
         metrics=metric_rows(evaluation),
         ours=SERVED,
         sections=evaluation_sections(evaluation),
-        notes=_notes(bundle, evaluation),
+        notes=_notes(bundle, evaluation, learned=bool(context.run.finished("ranker").results["groups"])),
         tiles=tiles(evaluation),
         examples=_nameless(examples(evaluation, bundle.items, titles, bundle.source_names)),
     )
@@ -114,9 +115,11 @@ def _nameless(found: list[Example]) -> list[Example]:
     return [replace(example, user=str(number)) for number, example in enumerate(found, start=1)]
 
 
-def _notes(bundle: Bundle, evaluation: Evaluation) -> list[str]:
+def _notes(bundle: Bundle, evaluation: Evaluation, *, learned: bool) -> list[str]:
     notes = []
-    if bundle.parts.ranker is None:
+    if not learned:
+        notes.append(UNLEARNED)
+    elif bundle.parts.ranker is None:
         order = bundle.manifest.plan.order_by
         notes.append(f"The ranker did not beat {order!r} on the validation slice: lists are ordered by {order!r}.")
     if not evaluation.n_users:

@@ -9,6 +9,7 @@ from training.bundle.write import write_bundle
 from training.code_version import code_version
 from training.fit import fit_at_moments
 from training.moments import time_moments
+from training.ranker import UNLEARNED
 from training.steps import retrieval
 from training.steps.folders import fresh_folder
 from training.steps.inputs import BUNDLE, read_inputs, trained_until_us
@@ -35,8 +36,9 @@ def run(context: StepContext) -> StepResult:
         path, parts, created_at=datetime.now(UTC), code_version=code_version(), seed=inputs.config.seed
     )
     check_golden(open_bundle(path, digest))
+    served = f"{known.n_rows} rows of {known.n_groups} users; served order: {parts.plan.order_by}"
     return StepResult(
-        f"{known.n_rows} rows of {known.n_groups} users; served order: {parts.plan.order_by}",
+        served if known.learned else UNLEARNED,
         {
             "digest": digest,
             "rows": known.n_rows,

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from features.contracts.errors import ContractError
 from training.config import TrainingConfig
 from training.moments import Moment
 from training.progress import Progress, silent
@@ -101,7 +102,17 @@ def tune(
         What may be learned from; nothing after its end is seen.
     moments
         As the ranker has them, the latest first.
+
+    Raises
+    ------
+    ContractError
+        If there are none, or nothing at them to score trials by.
     """
+    if not moments:
+        raise ContractError(
+            f"{len(training.interactions)} interactions are too few to search settings on: at least one user needs so "
+            "many that some can be held out, such as 5. Search on more, or train without a search."
+        )
     told: dict[str, Trial] = {}
 
     def tell(trial: Trial) -> None:

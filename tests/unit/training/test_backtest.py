@@ -19,6 +19,7 @@ from training.backtest_results import NOBODY, ids_as
 from training.bundle.sources import POPULAR_PLANS
 from training.cli.app import main
 from training.comparing import NotComparableError, compare_runs, read_run
+from training.ranker import NOTHING, UNLEARNED
 
 N_USERS = 40
 
@@ -239,6 +240,37 @@ def test_a_run_that_can_judge_nobody_says_so_everywhere(tmp_path: Path) -> None:
     assert metrics["evaluation"]["methods"]["marquee"]["ndcg@10"] == {"mean": None, "low": None, "high": None}
     with pytest.raises(NotComparableError, match="nothing was measured"):
         read_run(out)
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "cut"),
+    [
+        (list("aabbc"), list("xyxzy"), ("--cutoff", "2026-01-04")),
+        (["a"] * 5, ["x"] * 5, ("--holdout", "0.2")),
+        (["a"] * 20, [f"i{number}" for number in range(20)], ("--holdout", "0.2")),
+    ],
+    ids=["five rows", "one user and one item", "one user"],
+)
+def test_too_little_to_learn_an_order_from_is_served_by_the_blend_and_said_everywhere(
+    tmp_path: Path, users: list[str], items: list[str], cut: tuple[str, str]
+) -> None:
+    times = pd.date_range("2026-01-01", periods=len(users), freq="D")
+    rows = pd.DataFrame({"user_id": users, "item_id": items, "occurred_at": times})
+    rows.to_parquet(tmp_path / "rows.parquet")
+    out = tmp_path / "out"
+    run = backtest("--interactions", str(tmp_path / "rows.parquet"), *cut, "--include-seen", "--out", str(out))
+    assert run.returncode == 0, run.stderr
+    assert f"warning: {UNLEARNED}\n" in run.stderr
+    page = html.unescape((out / "report.html").read_text(encoding="utf-8"))
+    assert UNLEARNED in page
+    assert "clearly led the ranker" not in page
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["warnings"] == [UNLEARNED]
+    assert (metrics["order_by"], metrics["cold_source"]) == ("blend", "popular")
+    assert (metrics["ranker"]["chosen"], metrics["ranker"]["trees"]) == (NOTHING, 0)
+    lists = pd.read_parquet(out / "recommendations.parquet")
+    assert set(lists.item_id) <= set(items)
+    assert set(lists.user_id) == set(users[-1] if len(set(users)) == 1 else "bc")
 
 
 @needs_minilm

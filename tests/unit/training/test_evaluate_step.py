@@ -13,6 +13,7 @@ from tests.support.tiny_bundle import CLOSED_AT_US, write_tiny_bundle
 from training.bundle.read import open_bundle
 from training.data import Interactions
 from training.publish import metric_key
+from training.ranker import UNLEARNED
 from training.steps import evaluate, register
 
 
@@ -31,12 +32,14 @@ def test_where_nobody_can_be_judged_no_metric_is_told(tmp_path: Path, monkeypatc
     )
     monkeypatch.setattr(evaluate, "read_bundle", lambda _: bundle)
     monkeypatch.setattr(evaluate, "trained_until_us", lambda _: start_us)
-    step = SimpleNamespace(summary="", results={})
+    step = SimpleNamespace(summary="", results={"groups": 0})
     run = SimpleNamespace(path=tmp_path, run="r", finished=lambda _: step)
 
     done = evaluate.run(SimpleNamespace(run=run))  # type: ignore[arg-type]  # as far as it is read
 
     assert done.summary == evaluate.NOBODY
+    (page,) = tmp_path.rglob("report.html")
+    assert UNLEARNED in page.read_text(encoding="utf-8"), "no list taught a ranker, none was beaten by another order"
     metrics = msgspec.json.decode(msgspec.json.encode(done.results))["metrics"]
     assert metrics["judged_users"] == 0
     assert None not in metrics.values()

@@ -44,6 +44,11 @@ def test_a_time_limit_is_told(tmp_path: Path) -> None:
     assert found.config == CONFIG
 
 
+def test_without_a_moment_there_is_nothing_to_search_on(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"1200 interactions are too few to search settings on: .* such as 5"):
+        tune(_training(), [], CONFIG, Budget(6, tmp_path))
+
+
 def test_every_trial_counts_and_too_few_go_to_the_ranker_alone() -> None:
     for trials in range(60):
         assert sum(shares(trials, CONFIG).values()) <= trials
