@@ -56,6 +56,16 @@ def test_the_page_of_features_lists_exactly_those_of_the_spec() -> None:
     assert text == page(), "run `python -m benchmarks.readme`"
 
 
+def test_a_feature_without_a_part_has_no_share_and_each_range_is_said_in_words() -> None:
+    rows = [line.split(" | ") for line in page().splitlines() if line.startswith("| `")]
+    assert not [row[0] for row in rows if "0.0%" in " ".join(row).split()]
+    assert {row[2] for row in rows if row[0] == "| `text_taste`"} == {"any number"}
+    absent = {row[0].strip("| `") for row in rows if {cell.strip(" |") for cell in row[4:]} == {"-"}}
+    said = page().split("Without any part in these runs: ")[1].split(".")[0]
+    assert absent == set(re.findall(r"`(\w+)`", said))
+    assert "had_count" in absent
+
+
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
 def test_links_and_named_files_exist(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
