@@ -16,7 +16,7 @@ from training.backtest_sections import (
 from training.bundle.plan import RANKER
 from training.config import TrainingConfig
 from training.evaluation.examples import examples
-from training.evaluation.methods import SERVED, TITLES
+from training.evaluation.methods import SERVED, title_of
 from training.frames import Loaded
 from training.report import Report
 from training.report_sections import compared, evaluation_sections, metric_rows, tiles
@@ -64,9 +64,9 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
         + (f"; {more:,} more of the catalogue alone" if more else ""),
         "Users with later activity": f"{len(result.users):,}",
         "Judged": f"{result.evaluation.n_users:,} of them: with history, and with a new liked item that was known",
-        "Ordered by": manifest.plan.order_by,
-        "Without history": f"ordered by {TITLES.get(manifest.plan.cold_source, manifest.plan.cold_source)}",
-        "Sources switched off": ", ".join(off) or "none",
+        "Ordered by": title_of(manifest.plan.order_by),
+        "Without history": f"ordered by {title_of(manifest.plan.cold_source)}",
+        "Sources switched off": ", ".join(title_of(name) for name in off) or "none",
         "Ranker": f"{ranker.chosen}, {ranker.ranker.n_trees} trees, {ranker.n_rows:,} rows, {ranker.n_groups:,} lists",
         "Seed": str(config.seed),
         "Feature spec": manifest.spec_hash[:12],
@@ -77,9 +77,9 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
 
 def _notes(result: Backtest, config: TrainingConfig) -> list[str]:
     notes = []
-    order = result.bundle.manifest.plan.order_by
+    order = title_of(result.bundle.manifest.plan.order_by)
     if order != RANKER and result.ranker.learned:
-        notes.append(f"{order!r} clearly led the ranker on the validation slice: lists are ordered by {order!r}.")
+        notes.append(f"{order} clearly led the ranker on the validation slice: lists are ordered by it.")
     if config.without:
         notes.append(f"Ablation: without {', '.join(config.without)}.")
     if not result.evaluation.n_users:

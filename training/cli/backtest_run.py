@@ -29,7 +29,7 @@ from training.cli.backtest_tuning import check_tuning, tuned
 from training.cli.output import make_folder
 from training.cli.weights_run import said_of
 from training.config import TrainingConfig
-from training.evaluation.methods import SERVED
+from training.evaluation.methods import SERVED, title_of
 from training.frames import Loaded, load_interactions, load_titles
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
 from training.list_ranking import ListSource, rank_lists
@@ -322,4 +322,4 @@ def _table(result: Backtest) -> Table:
 
 
 def _order(result: Backtest) -> str:
-    return result.bundle.manifest.plan.order_by
+    return title_of(result.bundle.manifest.plan.order_by)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from features.contracts.ids import MISSING
 from training.bundle.result import FILL, Recommendations
 from training.diff.sides import Catalogue, Lists, Side, Together
-from training.evaluation.methods import TITLES
+from training.evaluation.methods import title_of
 from training.evaluation.popularity import TOP, ItemPopularity, average_popularity, gini, novelty
 from training.evaluation.resampling import estimate_all
 from training.metrics import Estimate, coverage
@@ -139,7 +139,7 @@ def _categories(first: Counts, second: Counts, catalogue: Catalogue) -> list[Shi
 
 def _sources(side: Side, found: Recommendations) -> dict[str, float]:
     """Return the share of the first ten places by the source that ranked the item best."""
-    names = [*(TITLES.get(name, name) for name in side.bundle.source_names), FILL]
+    names = [*(title_of(name) for name in side.bundle.source_names), FILL]
     place = found.items[:, :TOP] != MISSING
     counts = Counter(found.sources[:, :TOP][place].tolist())
     total = max(counts.total(), 1)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from features.contracts.ids import MISSING, IdMap
 from training.bundle.result import FILL
 from training.evaluate import Evaluation
-from training.evaluation.methods import SERVED, TITLES
+from training.evaluation.methods import SERVED, title_of
 
 PER_PART: Final = 2
 """Users shown of each third of the judged by length of history."""
@@ -85,7 +85,7 @@ def _example(
 
 
 def _source(number: int, sources: Sequence[str]) -> str:
-    return FILL if number == MISSING else TITLES.get(sources[number], sources[number])
+    return FILL if number == MISSING else title_of(sources[number])
 
 
 def _named(found: npt.NDArray[np.int32], items: IdMap, titles: Mapping[str, str]) -> list[str]:

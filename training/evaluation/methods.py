@@ -43,6 +43,15 @@ TITLES: Final = {
 """Names for people; a source without one is called by its own name."""
 
 
+def title_of(name: str) -> str:
+    """Return what people call a source, the blend or the ranker.
+
+    >>> title_of("trend_1d"), title_of("ranker")
+    ('recent popularity (1 day)', 'ranker')
+    """
+    return TITLES.get(name, name)
+
+
 def baselines(recommender: Recommender) -> dict[str, str]:
     """Return every source that is on and their blend by the name for people; those of no user's taste first.
 
@@ -54,7 +63,7 @@ def baselines(recommender: Recommender) -> dict[str, str]:
     ]
     general = [name for name in names if name in POPULAR_PLANS]
     personal = [name for name in names if name not in POPULAR_PLANS]
-    return {TITLES.get(name, name): name for name in (*general, *personal, BLEND)}
+    return {title_of(name): name for name in (*general, *personal, BLEND)}
 
 
 def baseline_lists(

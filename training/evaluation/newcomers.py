@@ -20,7 +20,7 @@ from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.sources import POPULAR_PLANS
 from training.data import Interactions
-from training.evaluation.methods import SERVED, TITLES, K, baseline_lists, too_short
+from training.evaluation.methods import SERVED, K, baseline_lists, title_of, too_short
 from training.evaluation.popularity import Lists
 from training.evaluation.resampling import Methods, bootstrap_ratios, estimate_methods, intervals, methods_to_json
 from training.lists import Group, recommend_all
@@ -218,7 +218,7 @@ def _after(
 
 def _lists(recommender: Recommender, everything: Interactions, start: Start) -> dict[str, Lists]:
     """Return the served lists of the users of a start, and those of every kind of popularity, by method."""
-    general = {TITLES.get(name, name): name for name in POPULAR_PLANS}
+    general = {title_of(name): name for name in POPULAR_PLANS}
     lists = {method: np.full((len(start.users), K), MISSING, dtype=np.int32) for method in (SERVED, *general)}
     options = Options(k=K)
     short = too_short(general.values(), recommender)
