@@ -1,6 +1,6 @@
 """Pictures of how a metric moves: with the budget of a source, the length of a history, the score, and time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, ScalarFormatter
 
 from training.evaluation.cold_items import ColdItems
-from training.evaluation.methods import SERVED, TITLES
+from training.evaluation.methods import SERVED, title_of
 from training.evaluation.newcomers import Stage
 from training.evaluation.reliability import Tenth
 from training.evaluation.segments import Segment
@@ -19,6 +19,7 @@ from training.plots import CATALOGUE, OTHERS, OURS, figure_png, tidy
 
 _COLOURS: Final = ("#1f5fa8", "#c2571a", "#3a8a4d", "#8451a8", "#b0902a", "#3b9aa3", "#b5476b", "#6b7785")
 _DASHES: Final = ("-", "--", ":")
+_MOST_BANDS: Final = 6
 _NAME_INCHES: Final = 2.2
 """Width that the name of a line may take."""
 
@@ -26,7 +27,8 @@ _NAME_INCHES: Final = 2.2
 def plot_source_recall(sources: Mapping[str, SourceRecall]) -> bytes:
     """Return each source's recall against the length of its own list, and what it alone adds at its budget.
 
-    Of sources that found nothing (no categories, no texts) the table tells.
+    Of sources that found nothing (no categories, no texts) the table tells. Intervals are drawn while lines are few:
+    bands of many lie on each other.
     """
     sources = {name: found for name, found in sources.items() if found.recall[BUDGETS[-1]].mean > 0} or sources
     figure = Figure(figsize=(12, max(4.4, 0.34 * len(sources) + 2.6)), layout="constrained")
@@ -35,13 +37,15 @@ def plot_source_recall(sources: Mapping[str, SourceRecall]) -> bytes:
     for number, (name, found) in enumerate(ordered):
         colour, dash = _COLOURS[number % len(_COLOURS)], _DASHES[number // len(_COLOURS) % len(_DASHES)]
         means = [found.recall[budget].mean for budget in BUDGETS]
-        left.plot(BUDGETS, means, dash, color=colour, marker="o", markersize=3.5, label=TITLES.get(name, name))
+        left.plot(BUDGETS, means, dash, color=colour, marker="o", markersize=3.5, label=title_of(name))
+        if len(ordered) > _MOST_BANDS:
+            continue
         lows, highs = ([getattr(found.recall[b], side) for b in BUDGETS] for side in ("low", "high"))
         left.fill_between(BUDGETS, lows, highs, color=colour, alpha=0.10, linewidth=0)
     _log_budgets(left)
     _titled(left, "Labels found by each source alone", "items taken from the source's own list", "share of all labels")
     alone = sorted(sources.items(), key=lambda entry: entry[1].alone.mean)
-    names = [f"{TITLES.get(name, name)} ({found.budget})" for name, found in alone]
+    names = [f"{title_of(name)} ({found.budget})" for name, found in alone]
     _bars(right, names, [found.alone for _, found in alone])
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     _titled(right, "Labels that only this source proposes", "share of labels, at the budget in brackets", "")
@@ -67,6 +71,7 @@ def plot_newcomers(stages: Sequence[Stage]) -> bytes:
     figure = Figure(figsize=(12, 4.4), layout="constrained")
     both = figure.subplots(1, 2)
     steady = [stage for stage in stages if stage.lasting_users]
+    drawn: list[Estimate] = []
     for panel, kept, title in (
         (both[0], stages, "All who can be judged"),
         (both[1], steady, "Only those judged at each"),
@@ -76,12 +81,12 @@ def plot_newcomers(stages: Sequence[Stage]) -> bytes:
         methods = list(values[0]) if values else []
         found = {method: [entry[method]["ndcg@10"] for entry in values] for method in methods}
         _series(panel, np.arange(len(kept), dtype=np.float64), found)
+        drawn += (estimate for estimates in found.values() for estimate in estimates)
         labels = [f"{stage.events}\n{count} users" for stage, count in zip(kept, counts, strict=True)]
         panel.set_xticks(range(len(kept)), labels)
         _titled(panel, title, "events of the new user so far", "NDCG@10, 95 % interval" if panel is both[0] else "")
-    top = max(panel.get_ylim()[1] for panel in both)
     for panel in both:
-        panel.set_ylim(0, top)
+        panel.set_ylim(0, _top(drawn))  # one scale, which a panel without hits has no say in
     legend_below(figure, both[0])
     return figure_png(figure)
 
@@ -168,9 +173,13 @@ def _series(panel: Axes, x: np.ndarray[tuple[int], np.dtype[np.float64]], found:
         ours = method == SERVED
         shifted = x + (number - (len(found) - 1) / 2) * width
         _line(panel, shifted, estimates, OURS if ours else next(colours), method, thick=ours)
-    tops = [entry.high for entries in found.values() for entry in entries if entry.high > 0]
-    panel.set_ylim(0, max(tops, default=1.0) * 1.08)
+    panel.set_ylim(0, _top(entry for entries in found.values() for entry in entries))
     panel.margins(x=0.08)
+
+
+def _top(estimates: Iterable[Estimate]) -> float:
+    """Return where an axis from 0 ends that shows all intervals; 1 where nothing is above 0, or known."""
+    return max((entry.high for entry in estimates if entry.high > 0), default=1.0) * 1.08
 
 
 def legend_below(figure: Figure, panel: Axes) -> None:

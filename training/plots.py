@@ -38,7 +38,7 @@ def plot_metrics(rows: Sequence[MetricRow], ours: str) -> bytes:
     models = len({row.model for row in rows})
     columns = min(2, len(metrics))
     lines = -(-len(metrics) // columns)
-    figure = Figure(figsize=(6.2 * columns, (0.42 * models + 1.2) * lines), layout="constrained")
+    figure = Figure(figsize=(5.4 * columns, (0.3 * models + 1.2) * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for panel, metric in zip(panels, metrics, strict=False):
         _metric_panel(panel, [row for row in rows if row.metric == metric], ours)

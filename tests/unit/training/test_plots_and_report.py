@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from training import curves
 from training.backtest_sections import lists_section, tuning_section
 from training.config import TrainingConfig
 from training.curves import (
@@ -74,6 +76,17 @@ def test_each_curve_is_a_png() -> None:
         plot_trials({}),
     ]
     assert all(picture.startswith(PNG) for picture in pictures)
+
+
+def test_new_users_share_a_scale_that_fits_also_where_one_panel_has_no_hit(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(curves, "figure_png", drawn.append)
+    some, none = ({"marquee": {"ndcg@10": Estimate(mean, 0.0, 2 * mean)}} for mean in (0.1, 0.0))
+    plot_newcomers([Stage(1, 9, some, 4, none), Stage(2, 9, none, 4, none)])
+    plot_newcomers([Stage(1, 9, none, 4, none)])
+    tops = [[panel.get_ylim()[1] for panel in figure.axes] for figure in drawn]
+    assert tops[0] == pytest.approx([0.216, 0.216])
+    assert tops[1] == pytest.approx([1.08, 1.08])
 
 
 def test_names_of_lines_cover_nothing_that_is_drawn() -> None:
