@@ -32,7 +32,7 @@ def backtest_report(
     """Return the report of a backtest; `titles` are those of items by external id, where there are any."""
     evaluation = result.evaluation
     sections = evaluation_sections(evaluation)
-    sections.insert(4, newcomers_section(result.newcomers))
+    sections.insert(4, newcomers_section(result.newcomers, new_items=config.new_items))
     if result.cold_items is not None:
         sections.insert(5, cold_items_section(result.cold_items, result.fresh))
     if beside.rolling is not None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from training.curves import plot_cold_items, plot_estimates, plot_newcomers, plot_trials, plot_windows
 from training.evaluation.cold_items import ColdItems
+from training.evaluation.methods import title_of
 from training.evaluation.newcomers import Newcomers, Stage, UnseenItems
 from training.evaluation.resampling import Methods
 from training.fresh_fit import ALONE, WITH, FreshFit
@@ -24,14 +25,26 @@ _LIST_ORDERS: Final = {
     "item_ctr": "by click rate alone",
     "item_lift": "by click rate against the list's",
 }
+_UNSEEN: Final = (
+    "Without `--new-items`, items first seen after training are no labels anywhere on this page: nobody may be offered "
+    "them. The table counts how much of what was liked later falls on items that nobody had before the cut."
+)
+_UNSEEN_LABELS: Final = (
+    "With `--new-items`, items of the catalogue that nobody had before the cut are recommended, and are labels. The "
+    "table counts how much of what was liked later falls on items that nobody had, be they in the catalogue or not."
+)
 
 
-def newcomers_section(newcomers: Newcomers) -> Section:
-    """Return what became of users who came after the cut, and of items that did."""
+def newcomers_section(newcomers: Newcomers, *, new_items: bool) -> Section:
+    """Return what became of users who came after the cut, and of items that did.
+
+    `new_items` says whether items that nobody had before it were recommended.
+    """
+    unseen = _UNSEEN_LABELS if new_items else _UNSEEN
     grids = [Grid(["liked later", "events on unseen items", "items", "share of events"], _unseen_rows(newcomers))]
     if not newcomers.stages:
-        words = "No stages here: either users are cut by share, so that everyone has a history, or nobody new came."
-        return Section("newcomers", "New users and new items", [words, _UNSEEN], (), grids)
+        words = "No new users to judge: either users are cut by share, so that everyone has a history, or nobody came."
+        return Section("newcomers", "New users and new items", [words, unseen], (), grids)
     words = (
         f"{newcomers.users} users have their first event after the cut. Each is judged just after the first, second, "
         "fifth and tenth event, with retrieval and ranker of the cut: only the fold-in and the statistics know more. "
@@ -42,16 +55,10 @@ def newcomers_section(newcomers: Newcomers) -> Section:
     return Section(
         "newcomers",
         "New users and new items",
-        [words, _UNSEEN],
+        [words, unseen],
         [picture],
         [Grid(["NDCG@10 after", "users", *methods], [_stage_row(stage) for stage in newcomers.stages]), *grids],
     )
-
-
-_UNSEEN = (
-    "Without --new-items, items first seen after training are no labels anywhere on this page: nobody may be offered "
-    "them. The table counts how much of what was liked later falls on items that nobody had before the cut."
-)
 
 
 def cold_items_section(found: ColdItems, fresh: FreshFit | None) -> Section:
@@ -63,7 +70,7 @@ def cold_items_section(found: ColdItems, fresh: FreshFit | None) -> Section:
     words = (
         f"{found.items:,} items of the catalogue have no history: only their texts speak for them. {found.users:,} "
         "users with a history liked some of them later. Here these items are ranked among themselves, and of each "
-        "user only so many latest events are read."
+        "user only so many latest events are read. Chance is the floor, the newest first is the usual way out."
     )
     said = [words] if fresh is None else [words, _standing(fresh)]
     if not found.stages:
@@ -146,17 +153,25 @@ def lists_section(ranked: RankedLists) -> Section:
     rows = [[name, in_words(estimate)] for name, estimate in found.items()]
     picture = plot_estimates(found, "NDCG@10 of lists with a click", _RANKED)
     words = (
-        f"{len(ranked.entries):,} logged lists after the cut, ordered by: {ranked.order_by}. Clicks are the labels; "
-        "lists without one cannot be judged and do not count. Nothing shown or clicked after the cut was learned from."
+        f"{len(ranked.entries):,} logged lists after the cut, ordered by: {_order_title(ranked.order_by)}. Clicks are "
+        "the labels; lists without one cannot be judged and do not count. Nothing shown or clicked after the cut was "
+        "learned from."
     )
-    slice_rows = [[name, f"{value:.4f}"] for name, value in ranked.validation.items()]
+    slice_rows = [[_order_title(name), f"{value:.4f}"] for name, value in ranked.validation.items()]
     return Section(
         "lists",
         "Logged lists",
         [words],
         [Picture("lists", "95 % intervals over lists.", picture)],
-        [Grid(["order", "NDCG@10"], rows), Grid(["on the latest lists before the cut", "NDCG@10"], slice_rows)],
+        [
+            Grid(["order", "NDCG@10"], rows, _RANKED),
+            Grid(["on the latest lists before the cut", "NDCG@10"], slice_rows),
+        ],
     )
+
+
+def _order_title(name: str) -> str:
+    return _LIST_ORDERS.get(name, title_of(name))
 
 
 def tuning_section(search: "Tuned") -> Section:

@@ -1,6 +1,7 @@
 """One page about a training run or a backtest that needs nothing around it: pictures and styles are inside the file."""
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,10 +33,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table of text: heads of the columns, and rows whose first cell names them."""
+    """A table of text: heads of the columns, and rows whose first cell names them; those named `ours` stand out."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
+    ours: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One question and its answer: words, a picture, tables, lists side by side."""
+    """One question and its answer: words (what stands in backticks is code), pictures, tables, lists side by side."""
 
     name: str
     title: str
@@ -128,9 +130,11 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def in_words(estimate: Estimate, form: str = ".4f") -> str:
-    """Return an estimate with its interval, as a table's cell shows it.
+    """Return an estimate with its interval, as a table's cell shows it; `unknown` where there is nothing to estimate.
 
     >>> in_words(Estimate(0.25, 0.2, 0.3), ".2f")
     '0.25 [0.20, 0.30]'
     """
+    if math.isnan(estimate.mean):
+        return "unknown"
     return f"{estimate.mean:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"

@@ -7,7 +7,7 @@ import numpy as np
 
 from training.curves import plot_by_history_length, plot_reliability, plot_source_recall
 from training.evaluate import Evaluation
-from training.evaluation.methods import SERVED, TITLES
+from training.evaluation.methods import SERVED, TITLES, title_of
 from training.evaluation.segments import Segment
 from training.metrics import Estimate, bootstrap_mean
 from training.plots import MetricRow, plot_importance, plot_metrics, plot_popularity
@@ -31,6 +31,13 @@ _SOURCES: Final = (
     "How many of the later liked items a source finds depends on how far one reads its list. A source earns "
     "its budget by what no other source proposes. What is not among the candidates, no ranker can put on top. Shares "
     "are of all labels of a user, also where those are more than the items read: they may be less than recall@20."
+)
+_SOURCES_TABLE: Final = (
+    "The table gives shares of labels: within the first so many items of the source's own list, and last those that at "
+    "its budget no other source proposes."
+)
+_SOURCES_CAPTION: Final = (
+    "Sources that found nothing are left out. Bands and thin lines, where drawn, are 95 % intervals."
 )
 _SCORES: Final = (
     "Scores only order candidates: those of lambdarank and of rank fusion are no probabilities and must not be "
@@ -98,9 +105,11 @@ def tiles(evaluation: Evaluation) -> list[Tile]:
     recall = bootstrap_mean(evaluation.candidate_recall, evaluation.seed)
     return [
         Tile("NDCG@10", f"{served['ndcg@10'].mean:.4f}", f"{_between(served['ndcg@10'])}, {evaluation.n_users} users"),
-        Tile(f"against {rival}", f"{gain.mean:+.4f}", f"{_between(gain, '+.4f')}: {clear}"),
+        Tile("gain in NDCG@10", f"{gain.mean:+.4f}", f"over {rival}, {_between(gain, '+.4f')}: {clear}"),
         Tile("recall@20", f"{served['recall@20'].mean:.4f}", _between(served["recall@20"])),
-        Tile("labels among the candidates", f"{recall.mean:.1%}", f"{_between(recall, '.1%')}: the ranker's ceiling"),
+        Tile(
+            "labels among the candidates", f"{recall.mean:.1%}", f"{_between(recall, '.1%')}: the ceiling of any order"
+        ),
     ]
 
 
@@ -132,21 +141,19 @@ def _methods(evaluation: Evaluation) -> Section:
 def _sources(evaluation: Evaluation) -> Section:
     rows = [
         [
-            TITLES.get(name, name),
+            title_of(name),
             str(found.budget),
             *(f"{entry.mean:.3f}" for entry in found.recall.values()),
             in_words(found.alone, ".4f"),
         ]
         for name, found in evaluation.sources.items()
     ]
-    budgets = [f"labels in the first {budget}" for budget in next(iter(evaluation.sources.values())).recall]
+    budgets = [f"first {budget}" for budget in next(iter(evaluation.sources.values())).recall]
     return Section(
         "sources",
         "Candidate sources",
-        [
-            _SOURCES,
-        ],
-        [Picture("source-recall", "Left: bands are 95 % intervals.", plot_source_recall(evaluation.sources))],
+        [_SOURCES, _SOURCES_TABLE],
+        [Picture("source-recall", _SOURCES_CAPTION, plot_source_recall(evaluation.sources))],
         [Grid(["source", "budget", *budgets, "only from it"], rows)],
     )
 
@@ -186,9 +193,7 @@ def _scores(evaluation: Evaluation) -> Section:
     return Section(
         "reliability",
         "Scores and hits",
-        [
-            _SCORES,
-        ],
+        [_SCORES],
         [Picture("reliability", "Candidates of sampled users; 95 % intervals.", plot_reliability(evaluation.tenths))],
     )
 
@@ -197,9 +202,7 @@ def _importance(evaluation: Evaluation) -> Section:
     return Section(
         "importance",
         "What the ranker looks at",
-        [
-            _IMPORTANCE,
-        ],
+        [_IMPORTANCE],
         [
             Picture(
                 "importance", "The twenty features that move scores most.", plot_importance(evaluation.contributions)
@@ -213,15 +216,13 @@ def _popularity(evaluation: Evaluation) -> Section:
     return Section(
         "popularity",
         "Popularity of what is recommended",
-        [
-            _LEANING,
-        ],
+        [_LEANING],
         [
             Picture(
                 "popularity", "The closer to the dotted line, the more even.", plot_popularity(counts, evaluation.shown)
             )
         ],
-        [Grid(["method", "novelty@10", "average popularity@10", "Gini@10"], leaning_rows(evaluation))],
+        [Grid(["method", "novelty@10", "average popularity@10", "Gini@10"], leaning_rows(evaluation), SERVED)],
     )
 
 

@@ -95,7 +95,7 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in page for name in ("methods", "sources", "history", "tail", "newcomers", "examples"))
     assert "over min(20, labels)" in page
-    assert '<th scope="col">labels in the first 20</th>' in page
+    assert '<th scope="col">first 20</th>' in page
     assert "recall@50" not in page, "a share of all labels is not what recall is above"
     assert (tmp_path / "one" / "source-recall.png").exists()
     again = backtest(*files, "--holdout", "0.2", "--k", "10", "--out", str(tmp_path / "two"))
@@ -201,6 +201,8 @@ def test_new_items_come_only_when_asked_for_and_are_judged_among_themselves(data
     said = "on the validation slice NDCG@10 of lists was"
     assert said in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert said not in (tmp_path / "plain" / "report.html").read_text(encoding="utf-8")
+    assert "Without <code>--new-items</code>" in (tmp_path / "plain" / "report.html").read_text(encoding="utf-8")
+    assert "Without <code>" not in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     cold = json.loads((tmp_path / "new" / "metrics.json").read_text())["cold_items"]
     assert cold["items"] == len(new)
     assert [stage["events"] for stage in cold["stages"]] == [0, 1, 2, 5, None]

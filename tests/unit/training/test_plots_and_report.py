@@ -31,7 +31,7 @@ from training.evaluation.source_recall import BUDGETS, SourceRecall
 from training.list_ranking import RankedLists
 from training.metrics import Estimate
 from training.plots import MetricRow, plot_importance, plot_metrics, plot_popularity
-from training.report import Grid, Picture, Report, Section, render, write_report
+from training.report import Grid, Picture, Report, Section, in_words, render, write_report
 from training.tuning.trials import Trial
 from training.tuning.tune import Tuned
 from training.tuning.verdict import Verdict
@@ -114,13 +114,13 @@ def test_an_example_shows_titles_reasons_and_hits() -> None:
 
 def test_lists_are_told_by_order_with_what_they_were_compared_with() -> None:
     ndcg = {"ranked": np.array([0.5, 1.0]), "shown": np.array([0.25, 0.75]), "item_ctr": np.array([])}
-    ranked = RankedLists(np.arange(3), [np.zeros(2)] * 3, "ranker", {"ranker": 0.6, "shown": 0.4}, ndcg)
+    ranked = RankedLists(np.arange(3), [np.zeros(2)] * 3, "ranker", {"ranker": 0.6, "shown": 0.4, "ease": 0.1}, ndcg)
     section = lists_section(ranked)
     assert section.words[0].startswith("3 logged lists after the cut, ordered by: ranker.")
     names, values = zip(*section.grids[0].rows, strict=True)
     assert names == ("as ranked now", "as shown", "by click rate alone")
     assert values[0].startswith("0.7500 [")
-    assert section.grids[1].rows == [["ranker", "0.6000"], ["shown", "0.4000"]]
+    assert section.grids[1].rows == [["ranker", "0.6000"], ["as shown", "0.4000"], ["EASE", "0.1000"]]
 
 
 def test_a_search_is_told_with_its_best_trials_and_its_verdict() -> None:
@@ -163,6 +163,19 @@ def test_the_report_needs_nothing_around_it(tmp_path: Path) -> None:
     assert 'src="data:image/png;base64,' in page
     assert "http" not in page
     assert (tmp_path / "metrics.png").read_bytes() == PNG
+
+
+def test_what_stands_in_backticks_is_code_and_escaped() -> None:
+    page = render(report(sections=[Section("a", "A", ["3 times `text_<taste>`, & `offers`."])]))
+    assert "<p>3 times <code>text_&lt;taste&gt;</code>, &amp; <code>offers</code>.</p>" in page
+
+
+def test_cells_of_tables_show_intervals_apart_and_say_what_is_unknown() -> None:
+    rows = [["EASE", in_words(Estimate(0.2, 0.1, 0.3), ".1f")], ["ALS", in_words(UNKNOWN)]]
+    page = render(report(sections=[Section("a", "A", grids=[Grid(["method", "NDCG@10"], rows, "EASE")])]))
+    row = '<tr class="ours"><th scope="row">EASE</th><td class="number">0.2 <small>[0.1, 0.3]</small></td></tr>'
+    assert row in page
+    assert '<tr><th scope="row">ALS</th><td class="number">unknown</td></tr>' in page
 
 
 def test_the_report_shows_each_number_with_its_interval() -> None:
