@@ -14,6 +14,7 @@ from training.backtest_sections import (
     tuning_section,
 )
 from training.bundle.plan import RANKER
+from training.choice_section import choice_section, instead
 from training.config import TrainingConfig
 from training.evaluation.examples import examples
 from training.evaluation.methods import SERVED, title_of
@@ -37,6 +38,8 @@ def backtest_report(
         sections.insert(5, cold_items_section(result.cold_items, result.fresh))
     if beside.rolling is not None:
         sections.insert(1, rolling_section(beside.rolling, compared(evaluation)))
+    if result.ranker.learned:
+        sections.insert(1, choice_section(result.ranker.choice))
     if beside.ranked is not None:
         sections.append(lists_section(beside.ranked))
     if beside.search is not None:
@@ -67,7 +70,8 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
         "Ordered by": title_of(manifest.plan.order_by),
         "Without history": f"ordered by {title_of(manifest.plan.cold_source)}",
         "Sources switched off": ", ".join(title_of(name) for name in off) or "none",
-        "Ranker": f"{ranker.chosen}, {ranker.ranker.n_trees} trees, {ranker.n_rows:,} rows, {ranker.n_groups:,} lists",
+        "Ranker": f"{ranker.chosen}, {ranker.ranker.n_trees} trees, {ranker.n_rows:,} rows, {ranker.n_groups:,} lists"
+        + ("" if manifest.plan.order_by == RANKER else "; not served"),
         "Seed": str(config.seed),
         "Feature spec": manifest.spec_hash[:12],
         "Bundle digest": result.bundle.digest,
@@ -77,9 +81,9 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
 
 def _notes(result: Backtest, config: TrainingConfig) -> list[str]:
     notes = []
-    order = title_of(result.bundle.manifest.plan.order_by)
-    if order != RANKER and result.ranker.learned:
-        notes.append(f"{order} clearly led the ranker on the validation slice: lists are ordered by it.")
+    no_ranker = instead(result.ranker.choice) if result.ranker.learned else None
+    if no_ranker is not None:
+        notes.append(no_ranker)
     if config.without:
         notes.append(f"Ablation: without {', '.join(config.without)}.")
     if not result.evaluation.n_users:

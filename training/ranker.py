@@ -17,9 +17,9 @@ from training.bundle.offered import SPEC
 from training.bundle.plan import BLEND, RANKER
 from training.bundle.ranker import Ranker
 from training.bundle.sources import POPULAR_PLANS, SOURCES
+from training.choice import Choice, Lead, lead_over
 from training.config import TrainingConfig
 from training.groups import Group
-from training.metrics import STANDARD_ERRORS
 from training.ranker_data import RankerData, binned, ranker_data
 
 log = structlog.get_logger(__name__)
@@ -51,11 +51,6 @@ _FURTHER_TREES: Final = 1.1
 _FEWEST_TREES: Final = 10
 REFIT_GAIN: Final = 0.05
 """By this share the ranker that serves is counted better than the one validated: it learns of the latest slice too."""
-FEWEST_LEADS: Final = 6
-"""Lists that another order has to change for its lead to be clear: of few values, or equal ones, no error is known.
-
-Six of six lead by chance once in 32 times.
-"""
 _GROUPS_AT_ONCE: Final = 100
 """Groups whose rows are held in memory together."""
 
@@ -75,6 +70,8 @@ class RankerFit:
         Which of the methods the ranker is.
     order_by
         What serves: the ranker, or the source or blend of ranks that clearly did better on the later slice.
+    leads
+        By how much each source and the blend lead the ranker on the later slice.
     budgets
         Candidates that each source may propose.
     n_rows, n_groups
@@ -87,6 +84,7 @@ class RankerFit:
     validation: dict[str, float]
     chosen: str
     order_by: str
+    leads: dict[str, Lead]
     budgets: Mapping[str, int]
     n_rows: int
     n_groups: int
@@ -102,6 +100,11 @@ class RankerFit:
         """Return the source whose order served users best who were taken for strangers."""
         popular = (name for name in POPULAR_PLANS if self.budgets[name])
         return max(popular, key=lambda name: self.validation.get(name, 0.0))
+
+    @property
+    def choice(self) -> Choice:
+        """Return what was chosen and why, without what was fitted."""
+        return Choice(self.order_by, self.chosen, self.validation, self.leads)
 
 
 def fit_ranker(
@@ -135,7 +138,7 @@ def unlearned(validation: Sequence[Group], budgets: Mapping[str, int]) -> Ranker
     Nothing was learned and nothing validated, so that users without a history get the first source by popularity.
     """
     scores = [order_scores(group.ranks, BLEND) for group in validation]
-    return RankerFit(Ranker((), ()), {}, NOTHING, BLEND, budgets, 0, 0, scores)
+    return RankerFit(Ranker((), ()), {}, NOTHING, BLEND, {}, budgets, 0, 0, scores)
 
 
 def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:
@@ -164,8 +167,9 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     *_, largest = blends
     chosen = unless_led({name: values[name] for name in blends}, largest)
     values[RANKER] = values[chosen]
-    orders = (RANKER, BLEND, *(name for name in SOURCES if made.budgets[name] and name in values))
-    order_by = unless_led({name: values[name] for name in orders}, RANKER, REFIT_GAIN)
+    orders = (BLEND, *(name for name in SOURCES if made.budgets[name] and name in values))
+    order_by = unless_led({name: values[name] for name in (RANKER, *orders)}, RANKER, REFIT_GAIN)
+    leads = {name: lead_over(values[RANKER], values[name], REFIT_GAIN) for name in orders}
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
     best = models
     if refit:
@@ -177,7 +181,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
 
         best = _at_once(learned_all, blends[chosen], config.threads)
     ranker = Ranker(tuple(best[name] for name in blends[chosen]), tuple(1 / spread[name] for name in blends[chosen]))
-    return RankerFit(ranker, found, chosen, order_by, made.budgets, made.n_rows, made.n_groups, blended[chosen])
+    return RankerFit(ranker, found, chosen, order_by, leads, made.budgets, made.n_rows, made.n_groups, blended[chosen])
 
 
 def column_rules(made: RankerData) -> dict[str, object]:
@@ -270,19 +274,13 @@ def _added(scores: Sequence[list[Floats]], spread: Sequence[float]) -> list[Floa
 
 
 def unless_led(values: Mapping[str, Floats], default: str, handicap: float = 0.0) -> str:
-    """Return the default, unless the best of the others leads it by `STANDARD_ERRORS` of their difference.
-
-    With fewer than `FEWEST_LEADS` groups on which the two differ, no lead is clear.
+    """Return the default, unless the best of the others clearly leads it (`Lead.is_clear`).
 
     `values` holds NDCG@10 of each group, (n_groups,), by name; `handicap` is the share of its own by which the default
     is counted better than it is.
     """
     best = max(values, key=lambda name: values[name].sum())
-    lead = values[best] - values[default]
-    total = float(lead.sum())
-    error = float(np.linalg.norm(lead - total / max(len(lead), 1)))  # of the total
-    clear = total > STANDARD_ERRORS * error and np.count_nonzero(lead) >= FEWEST_LEADS
-    return best if clear and total > handicap * values[default].sum() else default
+    return best if lead_over(values[default], values[best], handicap).is_clear else default
 
 
 def _validated(groups: Sequence[Group], scores: Mapping[str, Sequence[Floats]]) -> dict[str, Floats]:

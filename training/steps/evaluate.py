@@ -5,23 +5,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import structlog
 
 from training.bundle.bundle import Bundle
+from training.bundle.plan import RANKER
 from training.catalogue import published_after
+from training.choice import Choice
+from training.choice_section import choice_section
 from training.evaluate import Evaluation, evaluate
 from training.evaluation.examples import Example, examples
-from training.evaluation.methods import SERVED
+from training.evaluation.methods import SERVED, title_of
 from training.frames import load_titles
 from training.json_text import json_text
 from training.judging import judged_after
 from training.metrics import Estimate, Floats, bootstrap_mean
 from training.ranker import UNLEARNED
-from training.report import Report, write_report
+from training.report import Report, Section, write_report
 from training.report_sections import evaluation_sections, metric_rows, tiles
 from training.steps.folders import fresh_folder
 from training.steps.inputs import read_bundle, read_inputs, trained_until_us
+from training.steps.ranker import CHOICE
 from training.steps.runner import StepContext, StepResult
 
 log = structlog.get_logger(__name__)
@@ -103,11 +108,20 @@ def _report(
         facts=facts,
         metrics=metric_rows(evaluation),
         ours=SERVED,
-        sections=evaluation_sections(evaluation),
+        sections=_sections(context, evaluation),
         notes=_notes(bundle, evaluation, learned=bool(context.run.finished("ranker").results["groups"])),
         tiles=tiles(evaluation),
         examples=_nameless(examples(evaluation, bundle.items, titles, bundle.source_names)),
     )
+
+
+def _sections(context: StepContext, evaluation: Evaluation) -> list[Section]:
+    sections = evaluation_sections(evaluation)
+    told = context.run.finished("ranker").results.get(CHOICE)  # not in runs that an earlier version began
+    choice = None if told is None else msgspec.convert(told, Choice)
+    if choice is not None and choice.leads:
+        sections.insert(1, choice_section(choice))
+    return sections
 
 
 def _nameless(found: list[Example]) -> list[Example]:
@@ -117,11 +131,11 @@ def _nameless(found: list[Example]) -> list[Example]:
 
 def _notes(bundle: Bundle, evaluation: Evaluation, *, learned: bool) -> list[str]:
     notes = []
+    order_by = bundle.manifest.plan.order_by
     if not learned:
         notes.append(UNLEARNED)
-    elif bundle.parts.ranker is None:
-        order = bundle.manifest.plan.order_by
-        notes.append(f"The ranker did not beat {order!r} on the validation slice: lists are ordered by {order!r}.")
+    elif order_by != RANKER:
+        notes.append(f"No ranker serves: {title_of(order_by)} clearly leads it on the validation slice.")
     if not evaluation.n_users:
         notes.append(NOBODY)
     return notes

@@ -1,12 +1,15 @@
 """Step `ranker`: LightGBM on candidates of past moments, and the finished bundle."""
 
 from datetime import UTC, datetime
+from typing import Final
 
+import msgspec
 import structlog
 
 from training.bundle.read import check_golden, open_bundle
 from training.bundle.write import write_bundle
 from training.code_version import code_version
+from training.evaluation.methods import title_of
 from training.fit import fit_at_moments
 from training.moments import time_moments
 from training.ranker import UNLEARNED
@@ -17,6 +20,8 @@ from training.steps.runner import StepContext, StepResult
 from training.texts import texts_of
 
 log = structlog.get_logger(__name__)
+
+CHOICE: Final = "choice"
 
 
 def run(context: StepContext) -> StepResult:
@@ -36,7 +41,7 @@ def run(context: StepContext) -> StepResult:
         path, parts, created_at=datetime.now(UTC), code_version=code_version(), seed=inputs.config.seed
     )
     check_golden(open_bundle(path, digest))
-    served = f"{known.n_rows} rows of {known.n_groups} users; served order: {parts.plan.order_by}"
+    served = f"{known.n_rows} rows of {known.n_groups} users; served order: {title_of(parts.plan.order_by)}"
     return StepResult(
         served if known.learned else UNLEARNED,
         {
@@ -46,6 +51,7 @@ def run(context: StepContext) -> StepResult:
             "order_by": parts.plan.order_by,
             "validation_ndcg@10": known.validation,
             "dislike": fit.dislike,
+            CHOICE: msgspec.to_builtins(known.choice),
             "new_items": None if fit.fresh is None else fit.fresh.to_json(),
         },
     )

@@ -93,7 +93,9 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     assert metrics["newcomers"]["stages"] == []
     assert {"importance", "reliability", "segments", "sources"} <= set(metrics["evaluation"])
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
-    assert all(f'id="{name}"' in page for name in ("methods", "sources", "history", "tail", "newcomers", "examples"))
+    assert all(
+        f'id="{name}"' in page for name in ("methods", "serves", "sources", "history", "tail", "newcomers", "examples")
+    )
     assert "over min(20, labels)" in page
     assert '<th scope="col">first 20</th>' in page
     assert "recall@50" not in page, "a share of all labels is not what recall is above"
