@@ -16,6 +16,7 @@ import numpy.typing as npt
 from features.contracts.errors import ContractError
 from features.contracts.ids import MISSING
 from features.contracts.profiles import Options
+from features.contracts.times import from_us, zulu
 from features.text.svd import fit_svd
 from training.bundle.bundle import Bundle
 from training.bundle.read import check_golden, open_bundle
@@ -63,11 +64,24 @@ class Cut:
             return holdout_split(interactions, self.holdout)
         raise ContractError("backtest: no cut given; pass --cutoff TIME or --holdout SHARE")
 
+    def said(self, *, has_clock: bool) -> str:
+        """Return the cut in words.
+
+        >>> Cut(cutoff=0).said(has_clock=True), Cut(cutoff=7).said(has_clock=False)
+        ('at 1970-01-01T00:00:00Z', 'at 7')
+        >>> Cut(holdout=0.2).said(has_clock=True)
+        "before each user's latest rows, 20% of them"
+        """
+        if self.cutoff is None:
+            return f"before each user's latest rows, {100 * (self.holdout or 0):.4g}% of them"
+        return f"at {zulu(from_us(self.cutoff))}" if has_clock else f"at {self.cutoff}"
+
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
     """What a backtest found: lists for all users with later activity, and metrics on those who can be judged."""
 
+    cut: Cut
     bundle: Bundle
     users: npt.NDArray[np.int32]
     lists: Recommendations
@@ -154,7 +168,7 @@ def run_backtest(
     )
     cold = _judge_cold_items(bundle.recommender, known, users, cut, config) if config.new_items else None
     seconds = {"train": trained - started, "lists": listed - trained, "new": time.perf_counter() - listed}
-    return Backtest(bundle, users, lists, evaluation, newcomers, cold, fitted.known, fitted.fresh, seconds)
+    return Backtest(cut, bundle, users, lists, evaluation, newcomers, cold, fitted.known, fitted.fresh, seconds)
 
 
 def training_of(

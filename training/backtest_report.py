@@ -63,6 +63,7 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
     off = [name for name, budget in manifest.plan.budgets.items() if not budget]
     return {
         "Interactions": f"{len(loaded.interactions):,} in the file, {manifest.n_interactions:,} before the cut",
+        "Cut": result.cut.said(has_clock=loaded.interactions.has_clock),
         "Users and items before the cut": f"{manifest.n_users:,} users, {met:,} items"
         + (f"; {more:,} more of the catalogue alone" if more else ""),
         "Users with later activity": f"{len(result.users):,}",

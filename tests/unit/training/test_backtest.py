@@ -97,6 +97,7 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
         f'id="{name}"' in page for name in ("methods", "serves", "sources", "history", "tail", "newcomers", "examples")
     )
     assert "over min(20, labels)" in page
+    assert "before each user&#39;s latest rows, 20% of them" in page
     assert '<th scope="col">first 20</th>' in page
     assert "recall@50" not in page, "a share of all labels is not what recall is above"
     assert (tmp_path / "one" / "source-recall.png").exists()
@@ -134,6 +135,7 @@ def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
     assert not {*OF_CATEGORIES} & set(metrics["evaluation"]["methods"])  # without a catalogue they offer nothing
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in page for name in ("rolling", "lists"))
+    assert f"<td>at {pd.Timestamp(cutoff).isoformat()}Z</td>" in page
     assert metrics["evaluation"]["sources"]["trend_14d"]["budget"] == 0
     windows = metrics["rolling"]["windows"]
     assert windows[0]["end"] == windows[1]["cutoff"]
