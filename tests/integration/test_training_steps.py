@@ -72,6 +72,7 @@ def test_a_run_leaves_a_promoted_version_with_everything_that_tells_of_it(first:
     assert "against popularity" in version.tags["gate_reasons"]
     assert version.digest == records["ranker"].results["digest"]
     assert (run.path / "evaluate/report/report.html").stat().st_size > 50_000
+    assert "What serves, and why" in (run.path / "evaluate/report/report.html").read_text(encoding="utf-8")
     with psycopg.connect(first["MARQUEE_DATABASE_URL"]) as connection:
         [entry, *_] = connection.execute(
             "SELECT actor, action, target, details FROM audit_events WHERE correlation_id = 'first' "
