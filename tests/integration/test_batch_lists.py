@@ -148,7 +148,7 @@ def test_killed_in_the_middle_it_goes_on_and_gives_what_an_unbroken_run_gives(
     again = recommend(environment, out, *options)
 
     assert again.returncode == 0, again.stderr
-    assert f"{len(before)} of them finished before" in again.stderr
+    assert f"{len(before)} were finished before" in again.stderr
     assert {name: (parts / name).stat().st_mtime_ns for name in before} == before
     as_of = json.loads((out / "_run.json").read_text())["as_of"]
     assert recommend(environment, whole, *options, "--as-of", as_of).returncode == 0
@@ -168,7 +168,7 @@ def test_a_batch_whose_hidden_items_were_not_kept_begins_anew_at_its_own_moment(
     (out / "recommendations.parquet" / "part-00004.parquet").unlink()
     again = recommend(environment, out, "--part-users", "60")
     assert again.returncode == 0, again.stderr
-    assert "0 of them finished before" in again.stderr
+    assert "0 were finished before" in again.stderr
     pd.testing.assert_frame_equal(pd.read_parquet(out), before)
 
 
