@@ -20,7 +20,6 @@ from features.text.encoder import Encoder
 from features.text.search import TextIndex
 from features.text.svd import fit_svd
 from features.text.terms import joined
-from features.text.years import beside_years
 from training.bundle.parts import Parts
 from training.bundle.sources import CONTENT
 from training.bundle.tables import MAX_NEIGHBOURS, NeighbourTable
@@ -54,8 +53,7 @@ class ItemTexts:
     vectors
         float16 (n_items, n_dimensions), of length 1; zeros where an item has no text.
     neighbours
-        Each item's nearest texts by cosine, the years of their titles left aside; they depend on no history, so that
-        all fits share them.
+        Each item's nearest texts by cosine; they depend on no history, so that all fits share them.
     until_us
         Texts that were known before it are in, microseconds since 1970 UTC.
     index
@@ -112,7 +110,7 @@ def fit_texts(
         progress(f"texts: {start} of {len(documents)} read")
         lots.append(encoder.encode_documents(documents[start : start + _LOT]).astype(np.float16))
     vectors = np.concatenate(lots)
-    return ItemTexts(encoder.digest, vectors, _neighbours(encoder, vectors, documents), until_us)
+    return ItemTexts(encoder.digest, vectors, nearest_texts(vectors), until_us)
 
 
 def exported_texts(path: Path, encoder: Encoder, items: IdMap, documents: Sequence[Document]) -> ItemTexts:
@@ -139,11 +137,7 @@ def exported_texts(path: Path, encoder: Encoder, items: IdMap, documents: Sequen
     terms = joined([unpacked_terms(frame["terms"].tolist()), *(lot.terms for lot in lots)]).take(order)
     until = frame["embedded_at"].max() if len(frame) else EPOCH
     index = TextIndex.build(vectors, terms)
-    return ItemTexts(encoder.digest, vectors, _neighbours(encoder, vectors, documents), to_us(until), index)
-
-
-def _neighbours(encoder: Encoder, vectors: Vectors, documents: Sequence[Document]) -> NeighbourTable:
-    return nearest_texts(beside_years(encoder, vectors, [document.title for document in documents]))
+    return ItemTexts(encoder.digest, vectors, nearest_texts(vectors), to_us(until), index)
 
 
 def _lots(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:

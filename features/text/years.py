@@ -20,7 +20,7 @@ def beside_years(encoder: Encoder, vectors: Vectors, titles: Sequence[str]) -> V
     """Return vectors (n, dimension) without what the year at the end of each title says, of length 1 or zero.
 
     So what is alike is alike for its words: among titles such as `Name (1979)` nine of the ten nearest by the whole
-    vector are of the same year. For who is near whom alone: what a text promises hangs on its year, too.
+    vector are of the same year. For what people are shown as alike alone: what is liked hangs on the year, too.
     """
     told: list[str] = [_year_of(title) for title in titles]
     years = {year: number for number, year in enumerate(sorted({*told} - {""}))}
