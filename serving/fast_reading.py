@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from features.contracts.event_problems import MAX_EVENT_BYTES, UNREADABLE, EventError
+from features.contracts.event_problems import MAX_EVENT_BYTES, UNREADABLE, EventError, spells_nul
 from features.contracts.events import MAX_ID, EventId, Id, Instant, Json, Text, Word
 from features.contracts.nesting import MAX_DEPTH, depth_of
 from features.contracts.plausible import check_time
@@ -56,7 +56,7 @@ class _OddError(Exception):
 
 def fast_read(raw: bytes, idempotency_key: str | None, now: datetime) -> Posting | None:
     """Return what a body of right interactions holds, None if it is anything else; parameters as in `read`."""
-    if b"\\u0000" in raw:
+    if spells_nul(raw):
         return None
     try:
         events = _decoded(raw)

@@ -4,12 +4,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.problems import Problem
+from serving.problems import MOST_ERRORS, Problem
 
 MAX_EVENTS: Final = 1_000
 """Events that one request may hold."""
-MOST_ERRORS: Final = 100
-"""Problems after which a request's further events are refused without naming theirs."""
 
 
 class EventsProblem(Problem):

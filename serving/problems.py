@@ -27,7 +27,7 @@ _WORDS: Final[Mapping[str, str]] = {"model_type": "expected an object", "missing
 """Instead of pydantic's words, by its name of the error."""
 
 MOST_ERRORS: Final = 100
-"""Values that are named in one problem document; of the others it says how many they are."""
+"""Values that are named in one answer; of others a problem document says how many they are, of events not even that."""
 
 RETRY_AFTER_S: Final = 1
 """What `Retry-After` asks of a client while something behind us is away."""

@@ -16,8 +16,8 @@ from features.contracts.plausible import check_time
 from features.kafka import message_of
 from features.kafka_bulk import Message
 from serving.bodies import shallow, unreadable
-from serving.posted import MAX_EVENTS, MOST_ERRORS
-from serving.problems import ProblemError
+from serving.posted import MAX_EVENTS
+from serving.problems import MOST_ERRORS, ProblemError
 
 STAMPED: Final = ("type", "event_id", "occurred_at", "schema_version")
 """Members that may be missing, or null, in a posted event."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from features.contracts.event_problems import holds_nul
+from features.contracts.event_problems import holds_nul, spells_nul
 from features.contracts.naming import MOST_NAMED
 from features.contracts.times import in_utc, to_us
 from serving.asks import (
@@ -40,7 +40,7 @@ def _fit_for_event(context: dict[str, Any]) -> dict[str, Any]:
     raw = orjson.dumps(context)
     if len(raw) > MAX_CONTEXT_BYTES:
         raise ValueError(f"is larger than {MAX_CONTEXT_BYTES} bytes of JSON")
-    if b"\\u0000" in raw and holds_nul(raw):
+    if spells_nul(raw) and holds_nul(raw):
         raise ValueError("holds U+0000, which cannot be stored")
     return context
 

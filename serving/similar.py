@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING
 from features.text.encoder import Encoder
-from features.text.years import beside_years
+from features.text.years import beside_year
 from serving import fallback
 from serving.clock import Clock
 from serving.item_states import Mask
@@ -174,7 +174,7 @@ def _beside_year(vector: npt.NDArray[np.float32], encoder: Encoder | None, title
     """Return what a text says beside its year, all of it where it says nothing else, or nobody can tell."""
     if encoder is None:
         return vector
-    [left] = beside_years(encoder, vector[None], [title])
+    left = beside_year(encoder, vector, title)
     return left if left.any() else vector
 
 

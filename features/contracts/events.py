@@ -17,6 +17,7 @@ from features.contracts.event_problems import (
     UNREADABLE,
     diagnose,
     holds_nul,
+    spells_nul,
     too_deep,
 )
 from features.contracts.nesting import MAX_DEPTH, depth_of, may_be_deep
@@ -211,7 +212,7 @@ def decode_event(raw: bytes) -> Event:
     if raw[:1] == b"\0":
         raw = without_registry_header(raw)
     # JSON's spelling of U+0000, which Postgres cannot keep; after a backslash it may be harmless.
-    if len(raw) > MAX_EVENT_BYTES or (b"\\u0000" in raw and holds_nul(raw)):
+    if len(raw) > MAX_EVENT_BYTES or (spells_nul(raw) and holds_nul(raw)):
         raise diagnose(raw, EVENT_TYPES)
     try:
         event: Event = _decode(raw)

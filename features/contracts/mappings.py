@@ -18,6 +18,7 @@ from features.contracts.event_problems import (
     EventError,
     diagnose_message,
     holds_nul,
+    spells_nul,
     too_deep,
 )
 from features.contracts.events import EVENT_TYPES, BaseEvent, Event, EventId, without_registry_header
@@ -59,7 +60,7 @@ class TopicMapping:
             With a reason code and one problem for each wrong field, by the producer's own name for it.
         """
         raw = without_registry_header(raw)
-        if len(raw) > MAX_EVENT_BYTES or (b"\\u0000" in raw and holds_nul(raw)):
+        if len(raw) > MAX_EVENT_BYTES or (spells_nul(raw) and holds_nul(raw)):
             raise diagnose_message(raw, self._message)
         try:
             values = self._values(self._decode(raw))

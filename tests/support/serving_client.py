@@ -1,14 +1,28 @@
 """A client of an app over parts in memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.support.serving_parts import Bench
+from features.contracts.profiles import UserHistory
+from tests.support.serving_parts import Bench, bench
 
 Use = Callable[[httpx.AsyncClient], Awaitable[Any]]
+LIKED = UserHistory("u", ["e1"], ["i3"], ["like"], [math.nan], [1_700_000_000_000_000], ["i3", "i4"])
+
+
+@contextmanager
+def bench_of_user(folder: Path) -> Iterator[Bench]:
+    """Yield an app that serves a version and knows the user `u`."""
+    with bench(folder) as parts:
+        parts.registry.publish()
+        parts.store.histories["u"] = LIKED
+        yield parts
 
 
 def run(parts: Bench, use: Use) -> Any:

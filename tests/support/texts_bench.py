@@ -1,7 +1,6 @@
 """An app over texts in memory: what exists and is embedded there, and what tests ask of it."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,13 @@ from typing import Any
 import httpx
 
 from features.contracts.times import to_us
+from tests.support import serving_client
+from tests.support.serving_client import Use
 from tests.support.serving_parts import Bench, bench
 from tests.support.serving_texts import T0, encoder_of, state_of, text_of, with_texts
 
 KNOWN = {f"i{number}": text_of(number) for number in range(30)}
 SEA = "whale ship harbour storm captain island sailor wave"
-Use = Callable[[httpx.AsyncClient], Awaitable[Any]]
 
 
 @contextmanager
@@ -29,15 +29,14 @@ def bench_of_texts(folder: Path) -> Iterator[Bench]:
 
 
 def run(parts: Bench, use: Use) -> Any:
-    """Return what `use` returns for a client of the app."""
+    """Return what `use` returns for a client of the app, once item states and texts have been read."""
 
-    async def inside() -> Any:
-        async with parts.client() as client:
-            await parts.parts.keeper.refresh_items()
-            await parts.parts.keeper.refresh_texts()
-            return await use(client)
+    async def informed(client: httpx.AsyncClient) -> Any:
+        await parts.parts.keeper.refresh_items()
+        await parts.parts.keeper.refresh_texts()
+        return await use(client)
 
-    return asyncio.run(inside())
+    return serving_client.run(parts, informed)
 
 
 def publish(parts: Bench, **items: int) -> None:

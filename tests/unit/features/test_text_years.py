@@ -6,7 +6,7 @@ import pytest
 from features.text.documents import Document
 from features.text.encoder import Encoder, Vectors
 from features.text.svd import fit_svd
-from features.text.years import beside_years
+from features.text.years import beside_year
 
 NOUNS = ("harbour", "verdict", "bakery", "glacier", "orchard", "circus", "tunnel", "violin", "lantern", "meadow")
 FILMS = [
@@ -34,7 +34,7 @@ def share_of_same_year(vectors: Vectors) -> float:
 
 def test_the_nearest_are_alike_for_their_words(encoder: Encoder) -> None:
     whole = encoder.encode_documents(FILMS)
-    left = beside_years(encoder, whole, TITLES)
+    left = np.stack([beside_year(encoder, *film) for film in zip(whole, TITLES, strict=True)])
     chance = float((YEARS[:, None] == YEARS).mean())
     assert share_of_same_year(whole) > 0.3
     assert share_of_same_year(left) < 2 * chance
@@ -44,11 +44,11 @@ def test_the_nearest_are_alike_for_their_words(encoder: Encoder) -> None:
 def test_what_tells_no_year_stays_and_what_tells_nothing_else_is_nothing(encoder: Encoder) -> None:
     documents = [Document(title="The harbour"), Document(title="(1977)"), Document()]
     whole = encoder.encode_documents(documents)
-    left = beside_years(encoder, whole, [document.title for document in documents])
+    left = np.stack([beside_year(encoder, row, said.title) for row, said in zip(whole, documents, strict=True)])
     assert (left[0] == whole[0]).all()
     assert not left[1:].any()
 
 
 def test_halves_stay_halves(encoder: Encoder) -> None:
-    vectors = encoder.encode_documents(FILMS).astype(np.float16)
-    assert beside_years(encoder, vectors, TITLES).dtype == np.float16
+    vector = encoder.encode_documents(FILMS[:1])[0].astype(np.float16)
+    assert beside_year(encoder, vector, TITLES[0]).dtype == np.float16

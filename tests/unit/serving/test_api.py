@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,22 +13,18 @@ import pytest
 
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Impression
-from features.contracts.profiles import UserHistory
 from features.contracts.weights import ActionWeights
 from features.store import ItemState
-from tests.support.serving_client import get, post, run
+from tests.support.serving_client import LIKED, bench_of_user, get, post, run
 from tests.support.serving_parts import TOKEN, Bench, bench
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
-LIKED = UserHistory("u", ["e1"], ["i3"], ["like"], [math.nan], [1_700_000_000_000_000], ["i3", "i4"])
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Bench]:
     """Yield an app that serves a version and knows the user `u`."""
-    with bench(tmp_path) as parts:
-        parts.registry.publish()
-        parts.store.histories["u"] = LIKED
+    with bench_of_user(tmp_path) as parts:
         yield parts
 
 

@@ -1,6 +1,5 @@
 """What the app refuses, and how: problem documents, hostile input, odd ids, HEAD."""
 
-import math
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,20 +15,17 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from features.contracts.profiles import UserHistory
-from tests.support.serving_client import get, post, run
-from tests.support.serving_parts import TOKEN, Bench, bench
+from tests.support.serving_client import bench_of_user, get, post, run
+from tests.support.serving_parts import TOKEN, Bench
 from tests.support.serving_texts import text_of
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
-LIKED = UserHistory("u", ["e1"], ["i3"], ["like"], [math.nan], [1_700_000_000_000_000], ["i3", "i4"])
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Bench]:
     """Yield an app that serves a version and knows the user `u`."""
-    with bench(tmp_path) as parts:
-        parts.registry.publish()
-        parts.store.histories["u"] = LIKED
+    with bench_of_user(tmp_path) as parts:
         yield parts
 
 
