@@ -23,7 +23,7 @@ from training.bundle.read import check_golden, open_bundle
 from training.bundle.recommender import Recommender
 from training.bundle.result import Recommendations
 from training.bundle.write import write_bundle
-from training.catalogue import load_facts
+from training.catalogue import came_at, load_facts
 from training.config import TrainingConfig
 from training.data import VIRTUAL_SPAN_US, Interactions
 from training.evaluate import Evaluation, evaluation_of
@@ -177,7 +177,8 @@ def training_of(
     """Return what a backtest learns from: what is known, and the catalogue of an items file if there is one."""
     ids = known.history.items
     texts = fit_texts(items, known.history, known.until_us, fit_encoder, progress)
-    return Training(known.history, load_categories(items, ids), load_facts(items, ids), known.until_us, texts)
+    facts = load_facts(items, ids)
+    return Training(known.history, load_categories(items, ids), facts, known.until_us, texts, came_at(items, ids))
 
 
 def _train(

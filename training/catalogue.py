@@ -54,21 +54,26 @@ def load_facts(path: Path | None, items: IdMap) -> ItemFacts:
 
 
 def published_after(path: Path | None, items: IdMap, at_us: int) -> npt.NDArray[np.bool_]:
-    """Return of which items a parquet file says that they came after a time, bool (len(items),).
+    """Return of which items a parquet file says that they came after a time (`came_at`), bool (len(items),)."""
+    return np.asarray(came_at(path, items) > np.datetime64(at_us, "us"))
 
-    They were published after it, or the catalogue came to know them after it. Where the catalogue itself began later,
-    those that it began with may have been there for long: its beginning tells nothing of them. Both columns may be
-    missing.
+
+def came_at(path: Path | None, items: IdMap) -> npt.NDArray[np.datetime64]:
+    """Return when a parquet file says that items came, datetime64[us] (len(items),), NaT where nothing tells.
+
+    When they were published, or when the catalogue came to know them if that was later. Those that it began with may
+    have been there for long: its beginning tells nothing of them. Both columns may be missing.
     """
-    late = np.zeros(len(items), dtype=bool)
+    came = np.full(len(items), np.datetime64("NaT", "us"))
     if path is None:
-        return late
-    frame, start = read_items(path), np.datetime64(at_us, "us")
+        return came
+    frame = read_items(path)
     published, known = _times(frame, PUBLISHED_AT), _times(frame, FIRST_KNOWN_AT)
-    begun = np.fmax(start, np.fmin.reduce(known, initial=np.datetime64("NaT", "us")))
+    begun = np.fmin.reduce(known, initial=np.datetime64("NaT", "us"))
     rows = items.index_or_missing(frame[ITEM].astype(str))
-    late[rows[(rows != MISSING) & ((published > start) | (known > begun))]] = True
-    return late
+    told = np.fmax(published, np.where(known > begun, known, np.datetime64("NaT", "us")))
+    came[rows[rows != MISSING]] = told[rows != MISSING]
+    return came
 
 
 def _times(frame: pd.DataFrame, name: str) -> npt.NDArray[np.datetime64]:

@@ -101,8 +101,7 @@ def fit_at_moments(
     if slices.fresh is None:
         return Fitted(known, None, spread, dislike)
     progress(f"ranker of new items: {len(slices.fresh.earlier)} lists")
-    ranker = known.ranker if by_ranker else None
-    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, ranker, config), spread, dislike)
+    return Fitted(known, fit_fresh(slices.fresh, slices.later, scores, config), spread, dislike)
 
 
 def _has_likes(groups: Sequence[Group]) -> bool:

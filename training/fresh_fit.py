@@ -25,14 +25,14 @@ log = structlog.get_logger(__name__)
 FEWEST_LISTS: Final = 20
 """Lists with something liked that a ranker learns from at least, and by which it is validated."""
 _PROMISED: Final = SPEC.names.index(PROMISE)
-_COMPARED: Final = 400
-"""Groups by which scores before and after the last fit are compared."""
 TASTE: Final = 0.5
 """Share of `text_taste` beside the ranker, both by how far they spread on the validation slice; DECISIONS.md."""
 OTHER_TASTES: Final = (0.0, 1.0, 2.0)
 """Shares that it is instead where they are clearly better there."""
 WORTH: Final = 0.02
 """Share of NDCG@10 that lists may lose by new items on the validation slice: who is never shown is never liked."""
+ERRORS: Final = 2.0
+"""By so many standard errors it has to be clear where new items stand: where few were liked, they stand lower."""
 WITH: Final = "with new items"
 ALONE: Final = "known items alone"
 
@@ -75,7 +75,6 @@ def fit_fresh(
     slices: FreshSlices,
     known: Sequence[Group],
     known_scores: Sequence[Floats],
-    known_ranker: Ranker | None,
     config: TrainingConfig,
 ) -> FreshFit | None:
     """Return the ranker of new items and where they stand, None where there is too little to learn from.
@@ -88,8 +87,6 @@ def fit_fresh(
     known, known_scores
         Groups of other candidates on the latest slice, and the scores that order these where nothing was learned of
         that slice: the other ranker's, or those of what serves in its place.
-    known_ranker
-        That ranker as it serves, None where something else does.
     """
     later = list(slices.later)
     lists = [sum(bool(group.hit.any()) for group in groups) for groups in (slices.earlier, later)]
@@ -100,9 +97,10 @@ def fit_fresh(
     wary = wariness(later, fit.scores)
     guessed = [own + by_promise(group.rows, wary) for group, own in zip(later, fit.scores, strict=True)]
     taste, sums, tried = with_taste(later, guessed)
-    own_plan = msgspec.structs.replace(wary, taste=taste)
-    of_known, of_new = calibration(known, known_scores), calibration(later, sums)
-    plan = _standing(own_plan, of_known, of_new)
+    usual = float(np.mean([len(scores) for scores in known_scores]))
+    own_plan = msgspec.structs.replace(wary, taste=taste, candidates=usual)
+    of_new = warily(calibration(later, sums), sum(int(group.hit.sum()) for group in later))
+    plan = _standing(own_plan, calibration(known, by_place(known_scores)), of_new)
     values: dict[str, list[float]] = {WITH: [], ALONE: []}
     for new, own, group, scores, displaced in zip(later, sums, known, known_scores, slices.displaced, strict=True):
         left, kept = group.take(np.flatnonzero(~displaced)), scores[~displaced]
@@ -114,8 +112,6 @@ def fit_fresh(
     validation = {name: value * of_all for name, value in {**fit.validation, **tried}.items()}
     validation |= {name: float(entry.mean()) for name, entry in found.items()}
     log.info("new items", joins=joins, taste=taste, ndcg=validation)
-    if known_ranker is not None:
-        plan = _standing(own_plan, refitted(of_known, known, known_scores, known_ranker), of_new)
     return FreshFit(fit.ranker, msgspec.structs.replace(plan, joins=joins), validation, slices.budgets)
 
 
@@ -164,22 +160,24 @@ def calibration(groups: Sequence[Group], scores: Sequence[Floats]) -> tuple[floa
     return slope, float(model.intercept_[0]) - slope * middle
 
 
-def refitted(
-    found: tuple[float, float], groups: Sequence[Group], scores: Sequence[Floats], ranker: Ranker
-) -> tuple[float, float]:
-    """Return a calibration of scores before a ranker learned of some groups for those that it gives afterwards.
+def warily(found: tuple[float, float], hits: int) -> tuple[float, float]:
+    """Return a calibration by which items are liked less often, by `ERRORS` of log odds that so many hits tell of."""
+    return found[0], found[1] - ERRORS / max(hits, 1) ** 0.5
 
-    Trees that are more or others spread scores wider or less: they are taken to lie as they did, about another mean.
-    """
-    some = [number for number in range(0, len(groups), max(len(groups) // _COMPARED, 1)) if len(scores[number])]
-    before = np.concatenate([scores[number] for number in some])
-    after = np.concatenate([ranker.scores(groups[number].rows) for number in some])
-    narrower = float(before.std()) / max(float(after.std()), 1e-12)
-    return found[0] * narrower, found[1] + found[0] * float(before.mean() - narrower * after.mean())
+
+def by_place(scores: Sequence[Floats]) -> list[Floats]:
+    """Return for each candidate of some lists the logarithm of its place from 1 by its scores, negative."""
+    return [-np.log1p(np.argsort(np.argsort(-one, kind="stable"), kind="stable")) for one in scores]
 
 
 def _standing(plan: FreshPlan, known: tuple[float, float], new: tuple[float, float]) -> FreshPlan:
-    """Return where new items stand: an own score is worth the known one whose candidates are liked as often."""
+    """Return where new items stand: an own score at the place at which known candidates are liked as often.
+
+    Parameters
+    ----------
+    known, new
+        Slope and intercept of the log odds of being liked: on `by_place`, and on own scores.
+    """
     if known[0] <= 0 or new[0] <= 0:
         return plan
-    return msgspec.structs.replace(plan, slope=new[0] / known[0], offset=(new[1] - known[1]) / known[0], joins=True)
+    return msgspec.structs.replace(plan, slope=new[0] / known[0], offset=(known[1] - new[1]) / known[0], joins=True)

@@ -15,6 +15,7 @@ from training.config import TrainingConfig
 from training.group_file import GroupFile
 from training.groups import Asked, Group, Rows, asked
 from training.hiding import Bools, Hiding
+from training.idle import idle_items
 from training.moments import Moment
 from training.retrieval import Training
 
@@ -63,12 +64,15 @@ class FreshMaker:
         Of the items, taken for new ones in each draw.
     by_hidden
         Whether hidden items validate; else such as nobody had met, which is the truth about new ones.
+    idle
+        Items that stand beside these, for they are there and nobody meets them, bool (n_items,).
     """
 
     config: TrainingConfig
     options: Options
     share: float
     by_hidden: bool
+    idle: Bools
     budgets: Mapping[str, int] = field(default_factory=dict, init=False)
     _later: GroupFile = field(default_factory=GroupFile, init=False)
     _displaced: list[Bools] = field(default_factory=list, init=False)
@@ -86,7 +90,7 @@ class FreshMaker:
         if not _on(config):
             return None
         share = min(max(LEAST_HIDDEN, unmet_share(training)), MOST_HIDDEN)
-        return cls(config, options, share, not truly_new(moments))
+        return cls(config, options, share, not truly_new(moments), idle_items(training, moments[0], config.seed))
 
     def add(
         self,
@@ -117,8 +121,8 @@ class FreshMaker:
                         self._earlier.append(self._group(hiding, moment, one, drawn))
             return
         for one, items in zip(asked(hiding.recommender, moment, chosen), known, strict=True):
-            hidden = hiding.hidden(one.user_id) if self.by_hidden else None
-            self._later.append(self._group(hiding, moment, one, hidden))
+            hidden = self._validating(hiding, one)
+            self._later.append(self._group(hiding, moment, one, hidden, self.idle))
             candidates = np.empty(0, np.int32) if items is None else items
             self._displaced.append(np.zeros(len(candidates), bool) if hidden is None else hidden[candidates])
 
@@ -143,22 +147,32 @@ class FreshMaker:
         """Yield what sources offer of new items, and the labels among these."""
         for moment, chosen in users_for_budgets(moments, self.config.seed):
             for one in asked(hiding.recommender, moment, chosen):
-                hidden = hiding.hidden(one.user_id) if self.by_hidden else None
-                new, may = self._allowed(hiding, moment, hidden)
+                hidden = self._validating(hiding, one)
+                new, may = self._allowed(hiding, moment, hidden, self.idle)
                 whom = hiding.recommender if hidden is None else hiding.asking(hidden)
                 offers = whom.offers(one.profiles, one.user, one.view, may, MOST, only=_on(self.config))
                 yield offers, one.labels[new[one.labels]]
 
-    def _group(self, hiding: Hiding, moment: Moment, one: Asked, hidden: Bools | None) -> Group:
-        new, may = self._allowed(hiding, moment, hidden)
+    def _validating(self, hiding: Hiding, one: Asked) -> Bools | None:
+        """Return which items stand as new before a user by whom is validated; None where such do as are."""
+        return hiding.hidden(one.user_id) | self.idle if self.by_hidden else None
+
+    def _group(
+        self, hiding: Hiding, moment: Moment, one: Asked, hidden: Bools | None, idle: Bools | None = None
+    ) -> Group:
+        new, may = self._allowed(hiding, moment, hidden, idle)
         where = one.profiles, one.user, one.view, may
         if hidden is None:
             return one.group(*hiding.recommender.fresh_candidates(*where), new)
         return one.group(*hiding.candidates(*where, hidden), new)
 
-    def _allowed(self, hiding: Hiding, moment: Moment, hidden: Bools | None) -> tuple[Bools, Options]:
-        """Return which items are new, and options that allow them."""
+    def _allowed(
+        self, hiding: Hiding, moment: Moment, hidden: Bools | None, idle: Bools | None
+    ) -> tuple[Bools, Options]:
+        """Return which items are new, idle ones among them, and options that allow them."""
         new = _new(hiding, moment, hidden)
+        if idle is not None:
+            new = new | (idle & hiding.recommender.is_fresh)
         return new, replace(self.options, eligible=new)
 
 

@@ -1,6 +1,7 @@
 """Retrieval: everything a bundle holds except the ranker, fitted on what was known before a moment."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from features.contracts.facts import ItemFacts
 from features.contracts.statistics import bucket_edge
 from features.items import Categories
 from training.als import confidence_matrix, fit_als
-from training.bundle.content import Content
+from training.bundle.content import Content, mapped, usual_of
 from training.bundle.foldin import FoldIn, all_but
 from training.bundle.parts import Parts
 from training.bundle.plan import BLEND, Plan, default_budgets
@@ -29,12 +30,16 @@ from training.texts import ItemTexts
 
 log = structlog.get_logger(__name__)
 
+ENOUGH_TEXTS: Final = 20_000
+"""Of so many texts or more, evenly chosen, what they promise is taken for what is usual."""
+
 
 @dataclass(frozen=True, eq=False)
 class Training:
     """What is learned from: interactions before the end of training, and the catalogue in the same item order.
 
     The catalogue may hold items without an interaction: with `texts` they stand in retrieval by what their text says.
+    `came_at` is when it tells that items came, datetime64[us] (n_items,), NaT where it does not; None: of none.
     """
 
     interactions: Interactions
@@ -42,6 +47,7 @@ class Training:
     facts: ItemFacts
     until_us: int
     texts: ItemTexts | None = None
+    came_at: npt.NDArray[np.datetime64] | None = None
 
 
 def fit_retrieval(training: Training, config: TrainingConfig) -> Parts:
@@ -119,7 +125,9 @@ def with_fresh_items(
     met = np.bincount(known.item, minlength=len(known.items)) > 0
     fresh = np.flatnonzero(~met & has_text).astype(np.int32)
     factors = fold_in.factors.copy()
-    content = Content(texts.encoder, texts.vectors, found.mapping, texts.until_us, texts.index)
+    some = texts.vectors[np.flatnonzero(has_text)[:: max(int(has_text.sum()) // ENOUGH_TEXTS, 1)]]
+    usual = usual_of(mapped(some, found.mapping))
+    content = Content(texts.encoder, texts.vectors, found.mapping, usual, texts.until_us, texts.index)
     factors[fresh] = content.factors(texts.vectors[fresh])
     log.info("texts", fresh=len(fresh), strength=found.strength, explained=round(found.explained, 4))
     return replace(fold_in, factors=factors, held=all_but(len(factors), fresh)), fresh, content

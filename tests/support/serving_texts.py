@@ -20,7 +20,7 @@ from features.text.search import TextIndex
 from features.text.svd import fit_svd
 from features.text_store import Place, TextRows
 from training.bundle.bundle import Bundle
-from training.bundle.content import Content
+from training.bundle.content import Content, mapped, usual_of
 from training.bundle.read import open_bundle
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -176,7 +176,8 @@ def with_texts(encoder: Encoder, documents: Mapping[str, Document], until_us: in
         n_factors = bundle.parts.fold_in.factors.shape[1]
         mapping = np.random.default_rng(0).normal(size=(encoder.dimension + 1, n_factors + 1)).astype(np.float32)
         index = TextIndex.build(rows.vectors, rows.terms)
-        content = Content(encoder.digest, rows.vectors, mapping, until_us, index)
+        usual = usual_of(mapped(rows.vectors, mapping))
+        content = Content(encoder.digest, rows.vectors, mapping, usual, until_us, index)
         manifest = msgspec.structs.replace(bundle.manifest, encoder=encoder.digest, text_until_us=until_us)
         return replace(bundle, manifest=manifest, parts=replace(bundle.parts, content=content))
 

@@ -1,5 +1,6 @@
 """A real bundle whose items have texts: few items of a few kinds, which texts and users tell apart alike."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from features.text.encoder import Encoder
 from features.text.search import TextIndex
 from tests.support.statistic_events import liked
 from tests.support.tiny_bundle import CLOSED_AT_US
-from training.bundle.content import Content
+from training.bundle.content import Content, mapped, usual_of
 from training.bundle.foldin import FoldIn
 from training.bundle.parts import TABLES, Parts
 from training.bundle.plan import FreshPlan, Plan, default_budgets
@@ -31,7 +32,7 @@ from training.texts import nearest_texts
 
 N_FACTORS = 8
 ALS = "als"
-BEHIND_17 = FreshPlan(slope=1.0, offset=1 / 77.5 - 3 / 61, joins=True)
+BEHIND_17 = FreshPlan(slope=340.0, offset=math.log(17.5) + 340 * 3 / 61, joins=True)
 """An arrival that is first by its map, its promise and nearest texts stands behind the 17 nearest factors."""
 
 
@@ -77,6 +78,13 @@ def write_text_bundle(folder: Path, encoder: Encoder, documents: Mapping[str, Do
         has_clock=True,
         n_users=10,
         n_interactions=300,
-        content=Content(encoder.digest, vectors, mapping, until_us, TextIndex.build(vectors, embedded.terms)),
+        content=Content(
+            encoder.digest,
+            vectors,
+            mapping,
+            usual_of(mapped(vectors, mapping)),
+            until_us,
+            TextIndex.build(vectors, embedded.terms),
+        ),
     )
     return write_bundle(folder, parts, created_at=datetime(2026, 1, 1, tzinfo=UTC), code_version="test", seed=0)

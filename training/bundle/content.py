@@ -18,6 +18,9 @@ LATEST: Final = 5
 LONGEST: Final = 20
 """Latest liked items, and disliked ones, that a candidate's text is compared with."""
 
+_NARROW: Final = 1e-6
+"""A deviation below which texts promise all the same: then none stands out."""
+
 Singles = npt.NDArray[np.float32]
 
 
@@ -34,6 +37,8 @@ class Content:
     mapping
         float32 (n_dimensions + 1, n_factors + 1), from a vector to item factors and, last, the log of 1 + the item's
         liking events; the last row is added to all.
+    usual
+        float32 (n_factors + 2, n_factors + 1), what the map promised of the texts of training (`usual_of`).
     until_us
         Texts that were known before are in `vectors`, microseconds since 1970 UTC.
     index
@@ -43,6 +48,7 @@ class Content:
     encoder: str
     vectors: npt.NDArray[np.float16]
     mapping: Singles
+    usual: Singles
     until_us: int
     index: TextIndex | None = None
 
@@ -64,10 +70,34 @@ class Content:
         """Return the item factors that texts alone promise, float32 (n, n_factors)."""
         return mapped(vectors, self.mapping[:, :-1])
 
+    def taste_for(self, vector: Singles, items: npt.NDArray[np.int32]) -> Singles:
+        """Return how much more than usual the texts of items promise along a user's vector, in deviations, (n,)."""
+        mean, spread = self.usual[0, :-1], self.usual[1:-1, :-1]
+        return _in_deviations((self.factors_of(items) - mean) @ vector, float(vector @ spread @ vector))
+
+    def promise_of(self, items: npt.NDArray[np.int32]) -> Singles:
+        """Return how much more popularity than usual the texts of items promise, in deviations, float32 (n,)."""
+        return _in_deviations(self.popularity[items] - self.usual[0, -1], float(self.usual[-1, -1]))
+
 
 def mapped(vectors: npt.NDArray[np.floating], mapping: Singles) -> Singles:
     """Return what content vectors promise (n, n_columns), by columns of a map as `Content.mapping` is one."""
     return np.asarray(vectors.astype(np.float32) @ mapping[:-1] + mapping[-1], dtype=np.float32)
+
+
+def usual_of(promised: Singles) -> Singles:
+    """Return mean and, below it, covariance of what texts promise, float32 (n_columns + 1, n_columns).
+
+    With more data factors become longer and counts larger: what is learned of promises at an earlier moment holds at a
+    later one only if they are told beside what is usual there.
+    """
+    covariance = np.atleast_2d(np.cov(promised, rowvar=False, bias=True))
+    return np.vstack((promised.mean(axis=0), covariance)).astype(np.float32)
+
+
+def _in_deviations(beyond: npt.NDArray[np.floating], variance: float) -> Singles:
+    width = float(np.sqrt(max(variance, 0.0)))
+    return np.asarray(beyond / width if width > _NARROW else np.zeros_like(beyond), dtype=np.float32)
 
 
 def content_features() -> list[Feature]:
@@ -78,8 +108,18 @@ def content_features() -> list[Feature]:
         Feature(f"text_{LATEST}", f"mean {new} those of the latest {LATEST}", "-1..1", "content"),
         Feature(f"text_best_{LONGEST}", f"largest {new} those of the latest {LONGEST}", "-1..1", "content"),
         Feature(NEAR_DISLIKED, f"largest {of} those of the latest {LONGEST} disliked items", "-1..1", "content"),
-        Feature(TASTE, "what an unmet item's text promises along the user's vector", "-..", "content"),
-        Feature(PROMISE, "log of 1 + liking events that the text of an unmet item promises", "log", "content"),
+        Feature(
+            TASTE,
+            "deviations by which an unmet item's text promises more along the user's vector than texts do on average",
+            "-..",
+            "content",
+        ),
+        Feature(
+            PROMISE,
+            "deviations by which an unmet item's text promises more liking events than texts do on average, in logs",
+            "-..",
+            "content",
+        ),
     ]
 
 
@@ -130,9 +170,8 @@ def _tell_of_new(
         columns[rows, 1] = near[:, :LATEST].mean(axis=1)
         columns[rows, 2] = near.max(axis=1)
     if user.vector is not None:
-        along = user.vector / max(float(np.linalg.norm(user.vector)), 1e-12)
-        columns[rows, 4] = content.factors_of(items) @ along
-    columns[rows, 5] = content.popularity[items]
+        columns[rows, 4] = content.taste_for(user.vector, items)
+    columns[rows, 5] = content.promise_of(items)
 
 
 def _texts_of(content: Content, items: npt.NDArray[np.int32]) -> Singles:

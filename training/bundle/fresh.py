@@ -30,6 +30,9 @@ _AGE_GAPS: Final = np.array([SPEC.names.index(name) for name in ("age_gap", "age
 WARY: Final = 5.0
 """Liked events after which what a text promises everybody counts half as much as without any; DECISIONS.md."""
 
+_LEAST_STEP: Final = 1e-6
+"""Between new items beyond known ones that are all scored alike."""
+
 Doubles = npt.NDArray[np.float64]
 
 
@@ -83,6 +86,9 @@ def own_contributions(ranker: Ranker, rows: npt.NDArray[np.float32], how: FreshP
 def placed(own: Doubles, known: Doubles, how: FreshPlan | None) -> Doubles:
     """Return the scores of candidates without a history on the scale of the others.
 
+    Places are compared, not scores: those of a ranker that was fitted again spread otherwise than when both kinds were
+    held against each other.
+
     Parameters
     ----------
     own
@@ -92,9 +98,19 @@ def placed(own: Doubles, known: Doubles, how: FreshPlan | None) -> Doubles:
     how
         Where they stand; below all others if it says so, or is None.
     """
-    if how is not None and how.joins:
-        return how.offset + how.slope * own
+    if how is not None and how.joins and len(known):
+        fewer = min(np.log(len(known) / max(how.candidates, 1.0)), 0.0)
+        return _at_places(how.offset - how.slope * own + fewer, known)
     return np.asarray(own - own.max(initial=0.0) + known.min(initial=0.0) - 1)
+
+
+def _at_places(log_place: Doubles, known: Doubles) -> Doubles:
+    """Return the scores that stand at some places, by their logarithms, among known scores; beyond both ends, too."""
+    ladder = np.sort(known)[::-1]
+    steps = np.log(np.arange(1, len(ladder) + 1))
+    inside = np.clip(log_place, 0.0, steps[-1])
+    beyond = max(float(ladder[0] - ladder[-1]) / len(ladder), _LEAST_STEP) * (log_place - inside)
+    return np.asarray(np.interp(inside, steps, ladder) - beyond)
 
 
 def merged(known: Trace, fresh: Trace) -> Trace:

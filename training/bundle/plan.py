@@ -19,14 +19,16 @@ class FreshPlan(msgspec.Struct, frozen=True):
     Attributes
     ----------
     slope, offset
-        A score s of their own ranker is worth `offset + slope * s` on the scale of what orders known items: candidates
-        of both are liked as often there.
+        A score s of their own ranker puts them at the place among a list's known candidates whose natural logarithm is
+        `offset - slope * s`, from 0 for the first: candidates of both are liked as often there.
     joins
         Whether they stand where that puts them; else below all known candidates, since lists were better without them.
     taste
         What a unit of `text_taste` adds to what their own ranker says.
     promise, promised
         What a unit of `text_popularity` beyond `promised` adds for who has liked nothing; who has, the less.
+    candidates
+        Known candidates that a list usually has: among fewer, places are as far from the end.
     """
 
     slope: float
@@ -35,6 +37,7 @@ class FreshPlan(msgspec.Struct, frozen=True):
     taste: float = 0.0
     promise: float = 0.0
     promised: float = 0.0
+    candidates: float = 0.0
 
 
 class Plan(msgspec.Struct, frozen=True):

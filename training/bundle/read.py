@@ -141,7 +141,8 @@ def _parts(path: Path, manifest: Manifest) -> Parts:
     def content(encoder: str) -> Content:
         found = {name: load(f"content_{name}") for name in ARRAYS if f"content_{name}.npy" in manifest.files}
         index = TextIndex.from_arrays(found) if len(found) == len(ARRAYS) else None
-        return Content(encoder, found["vectors"], load("content_mapping"), manifest.text_until_us, index)
+        mapping, usual = load("content_mapping"), load("content_usual")
+        return Content(encoder, found["vectors"], mapping, usual, manifest.text_until_us, index)
 
     names = msgspec.json.decode((path / "categories.json").read_bytes(), type=tuple[str, ...])
     state = StatisticsState(**{name: load(f"statistics_{name}") for name in StatisticsState.names()})

@@ -105,8 +105,10 @@ def arrays_of(parts: Parts) -> dict[str, npt.NDArray[np.generic]]:
         **{f"statistics_{name}": array for name, array in parts.state.arrays().items()},
     }
     if parts.content is not None:
-        arrays |= {"content_vectors": parts.content.vectors, "content_mapping": parts.content.mapping}
-        index = {} if parts.content.index is None else parts.content.index.arrays()
+        content = parts.content
+        arrays |= {"content_vectors": content.vectors}
+        arrays |= {"content_mapping": content.mapping, "content_usual": content.usual}
+        index = {} if content.index is None else content.index.arrays()
         arrays |= {f"content_{name}": array for name, array in index.items()}
     for name, table in parts.tables.items():
         arrays |= {f"{name}_offsets": table.offsets, f"{name}_index": table.index, f"{name}_value": table.value}

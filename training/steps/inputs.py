@@ -13,7 +13,7 @@ from training.als import AlsConfig
 from training.bundle.bundle import Bundle
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.read import open_bundle
-from training.catalogue import load_facts
+from training.catalogue import came_at, load_facts
 from training.config import TrainingConfig
 from training.data import Interactions
 from training.frames import catalogue_ids, load_categories, load_snapshot
@@ -75,7 +75,7 @@ class Inputs:
         else:
             known = known.with_items_of_rows().with_more_items(catalogue_ids(self.items_file))
         categories, facts = load_categories(self.items_file, known.items), load_facts(self.items_file, known.items)
-        return Training(known, categories, facts, until_us, texts)
+        return Training(known, categories, facts, until_us, texts, came_at(self.items_file, known.items))
 
     def texts(self, items: IdMap) -> ItemTexts | None:
         """Return content vectors and search index of some items, None where no encoder reads them."""

@@ -13,7 +13,7 @@ from training.bundle.fresh import WARY, along_taste, by_promise, own_scores, pla
 from training.bundle.offered import SPEC
 from training.bundle.plan import FreshPlan
 from training.bundle.sources import BY_TEXT, SOURCES
-from training.fresh_fit import ALONE, WITH, FreshFit, calibration, fit_fresh, wariness, with_taste
+from training.fresh_fit import ALONE, WITH, FreshFit, by_place, calibration, fit_fresh, warily, wariness, with_taste
 from training.fresh_slices import FreshSlices
 from training.group_file import GroupFile
 from training.groups import Group
@@ -45,35 +45,57 @@ def of_new(chance: Sequence[float]) -> FreshSlices:
 
 def fitted(chance: Sequence[float]) -> tuple[FreshFit | None, list[Floats]]:
     """Return the fit of new items beside known ones, and the scores of these."""
-    known, scores = groups([0.5, 0.3, 0.2, 0.1, 0.05, 0.02], seed=0)
+    known, scores = groups([0.5 / place for place in range(1, 31)], seed=0)
     slices = replace(of_new(chance), displaced=[np.zeros(len(group.gain), bool) for group in known])
-    return fit_fresh(slices, known, scores, None, SMALL), scores
+    return fit_fresh(slices, known, scores, SMALL), scores
 
 
-def test_new_items_stand_where_known_ones_are_liked_as_often() -> None:
+@pytest.mark.parametrize("scale", [1.0, 0.1, 30.0])
+def test_new_items_stand_where_known_ones_are_liked_as_often(scale: float) -> None:
+    """However the ranker of the others spreads its scores, which one more fit may change."""
     fit, scores = fitted([0.25, 0.1, 0.04])
     assert fit is not None
     rows = groups([0.25, 0.1, 0.04], seed=3)[0][0].rows
-    chances = 1 / (1 + np.exp(-placed(own_scores(fit.ranker, rows, fit.plan), scores[0], fit.plan)))
+    odds = placed(own_scores(fit.ranker, rows, fit.plan), scale * scores[0] + 5, fit.plan)
+    chances = 1 / (1 + np.exp(-(odds - 5) / scale))
     assert fit.plan.joins
     assert chances[0] == pytest.approx(0.25, rel=0.35)
-    assert chances[1:].mean() == pytest.approx(0.07, rel=0.35)  # one tree may order them: it parts no more
+    assert chances[1:].mean() == pytest.approx(0.07, rel=0.4)  # one tree may order them: it parts no more
     assert (np.diff(chances) <= 0).all()
     assert fit.validation[WITH] > fit.validation[ALONE]
+
+
+def test_places_are_those_of_a_usual_list_and_nearer_to_the_first_among_fewer() -> None:
+    known, how = np.linspace(9.9, 0.0, 100), FreshPlan(1.0, 0.0, joins=True, candidates=100)
+    own = -np.log([1.0, 20.0, 20.0, 100.0])
+    assert placed(own, known, how) == pytest.approx([9.9, 8.0, 8.0, 0.0])
+    assert placed(own, known[::10], how) == pytest.approx([9.9 + np.log(10) * 0.9, 8.9, 8.9, 0.9], abs=0.1)
+    beyond = placed(-np.log([0.1, 0.5, 200.0, 1e9]), known, how)
+    assert (np.diff(beyond) < 0).all()
+    assert beyond[1] > known.max()
+    assert beyond[2] < known.min()
+
+
+def test_new_items_keep_their_order_where_all_others_are_scored_alike() -> None:
+    own = np.array([0.3, -0.2, 0.9])
+    found = placed(own, np.full(50, 0.25), FreshPlan(1.0, 9.0, joins=True, candidates=50))
+    assert np.argsort(found).tolist() == [1, 0, 2]
 
 
 def test_the_ranker_that_serves_is_the_one_whose_place_was_found() -> None:
     """Once it was fitted again on what it had been validated on: the scale was of other scores than those served."""
     slices = replace(of_new([0.25, 0.1, 0.04]), displaced=[np.zeros(6, bool)] * N_USERS)
     known, scores = groups([0.5, 0.3, 0.2, 0.1, 0.05, 0.02], seed=0)
-    fit = fit_fresh(slices, known, scores, None, SMALL)
+    fit = fit_fresh(slices, known, scores, SMALL)
     assert fit is not None
     own = [own_scores(fit.ranker, group.rows, fit.plan) for group in slices.later]
     values = [group.ndcg(score) for group, score in zip(slices.later, own, strict=True)]
     assert np.mean(values) == pytest.approx(fit.validation["ranker + 0.5 taste"])
-    of_known, of_new_ones = calibration(known, scores), calibration(slices.later, own)
+    hits = sum(int(group.hit.sum()) for group in slices.later)
+    of_known, of_new_ones = calibration(known, by_place(scores)), warily(calibration(slices.later, own), hits)
     assert fit.plan.slope == pytest.approx(of_new_ones[0] / of_known[0])
-    assert fit.plan.offset == pytest.approx((of_new_ones[1] - of_known[1]) / of_known[0])
+    assert fit.plan.offset == pytest.approx((of_known[1] - of_new_ones[1]) / of_known[0])
+    assert fit.plan.candidates == len(scores[0])
 
 
 def test_where_nobody_likes_new_items_no_ranker_of_them_is_made() -> None:
@@ -145,3 +167,10 @@ def test_calibration_is_that_of_the_scores_as_they_are() -> None:
     model = LogisticRegression(C=np.inf).fit(np.concatenate(scores)[:, None], hit)
     assert calibration(known, scores) == pytest.approx((model.coef_[0, 0], model.intercept_[0]), abs=1e-2)
     assert calibration(known, [3 * score + 7 for score in scores])[0] == pytest.approx(model.coef_[0, 0] / 3, abs=1e-2)
+
+
+def test_where_few_new_items_were_liked_they_stand_lower() -> None:
+    few, some, many = (warily((2.0, -3.0), hits) for hits in (4, 100, 10**8))
+    assert few == (2.0, -4.0)
+    assert some == (2.0, -3.2)
+    assert many == pytest.approx((2.0, -3.0), abs=1e-3)

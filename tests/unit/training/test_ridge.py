@@ -1,8 +1,10 @@
 """The map from texts to item factors, on data whose map is known."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from training.bundle.content import mapped
+from training.bundle.content import Content, mapped, usual_of
 from training.ridge import STRENGTHS, fit_map, held_out
 
 _RNG = np.random.default_rng(0)
@@ -45,3 +47,25 @@ def test_items_without_history_or_text_teach_nothing() -> None:
     found = held_out(vectors, wrong, count, seed=0)
     assert np.abs(found).max() < 50
     assert np.corrcoef(found[:50].ravel(), FACTORS[:50].ravel())[0, 1] > 0.98
+
+
+def test_what_texts_promise_is_told_beside_what_is_usual_whatever_factors_and_counts_grow_to() -> None:
+    items, user = np.arange(20, dtype=np.int32), _RNG.standard_normal(5).astype(np.float32)
+    content = Content("", VECTORS.astype(np.float16), TRUE, usual_of(mapped(VECTORS, TRUE)), 0)
+    grown_map = 3 * TRUE
+    grown_map[-1, -1] += 7  # all are liked more
+    grown = replace(content, mapping=grown_map, usual=usual_of(mapped(VECTORS, grown_map)))
+    for before, after in (
+        (content.taste_for(user, items), grown.taste_for(2 * user, items)),
+        (content.promise_of(items), grown.promise_of(items)),
+    ):
+        np.testing.assert_allclose(after, before, atol=0.01)
+        assert 0.3 < before.std() < 3
+
+
+def test_where_all_texts_promise_the_same_none_stands_out() -> None:
+    vectors = np.zeros((5, 12), np.float16)
+    content = Content("", vectors, TRUE, usual_of(mapped(vectors, TRUE)), 0)
+    items = np.arange(5, dtype=np.int32)
+    assert not content.taste_for(np.ones(5, np.float32), items).any()
+    assert not content.promise_of(items).any()
