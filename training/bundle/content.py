@@ -89,8 +89,10 @@ def usual_of(promised: Singles) -> Singles:
     """Return mean and, below it, covariance of what texts promise, float32 (n_columns + 1, n_columns).
 
     With more data factors become longer and counts larger: what is learned of promises at an earlier moment holds at a
-    later one only if they are told beside what is usual there.
+    later one only if they are told beside what is usual there. Without a text nothing is usual: zeros.
     """
+    if not len(promised):
+        return np.zeros((promised.shape[1] + 1, promised.shape[1]), dtype=np.float32)
     covariance = np.atleast_2d(np.cov(promised, rowvar=False, bias=True))
     return np.vstack((promised.mean(axis=0), covariance)).astype(np.float32)
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from training.bundle.content import Content, mapped, usual_of
 from training.ridge import STRENGTHS, fit_map, held_out
@@ -63,9 +64,10 @@ def test_what_texts_promise_is_told_beside_what_is_usual_whatever_factors_and_co
         assert 0.3 < before.std() < 3
 
 
-def test_where_all_texts_promise_the_same_none_stands_out() -> None:
+@pytest.mark.parametrize("texts", [0, 1, 5])
+def test_where_all_texts_promise_the_same_none_stands_out(texts: int) -> None:
     vectors = np.zeros((5, 12), np.float16)
-    content = Content("", vectors, TRUE, usual_of(mapped(vectors, TRUE)), 0)
-    items = np.arange(5, dtype=np.int32)
+    content = Content("", vectors, TRUE, usual_of(mapped(vectors[:texts], TRUE)), 0)
+    items = np.arange(5 if texts else 0, dtype=np.int32)
     assert not content.taste_for(np.ones(5, np.float32), items).any()
     assert not content.promise_of(items).any()
