@@ -10,13 +10,12 @@ import numpy as np
 import structlog
 
 from training.bundle.bundle import Bundle
-from training.bundle.plan import RANKER
 from training.catalogue import published_after
 from training.choice import Choice
-from training.choice_section import choice_section
+from training.choice_section import choice_section, instead
 from training.evaluate import Evaluation, evaluate
 from training.evaluation.examples import Example, examples
-from training.evaluation.methods import SERVED, title_of
+from training.evaluation.methods import SERVED
 from training.frames import load_titles
 from training.json_text import json_text
 from training.judging import judged_after
@@ -109,19 +108,24 @@ def _report(
         metrics=metric_rows(evaluation),
         ours=SERVED,
         sections=_sections(context, evaluation),
-        notes=_notes(bundle, evaluation, learned=bool(context.run.finished("ranker").results["groups"])),
+        notes=_notes(context, evaluation),
         tiles=tiles(evaluation),
         examples=_nameless(examples(evaluation, bundle.items, titles, bundle.source_names)),
     )
 
 
 def _sections(context: StepContext, evaluation: Evaluation) -> list[Section]:
-    sections = evaluation_sections(evaluation)
-    told = context.run.finished("ranker").results.get(CHOICE)  # not in runs that an earlier version began
-    choice = None if told is None else msgspec.convert(told, Choice)
-    if choice is not None and choice.leads:
+    sections, choice = evaluation_sections(evaluation), _choice(context)
+    if choice is not None:
         sections.insert(1, choice_section(choice))
     return sections
+
+
+def _choice(context: StepContext) -> Choice | None:
+    """Return what the ranker's step chose; None where there was nothing to choose by, or an earlier version did it."""
+    told = context.run.finished("ranker").results.get(CHOICE)
+    choice = None if told is None else msgspec.convert(told, Choice)
+    return choice if choice is not None and choice.leads else None
 
 
 def _nameless(found: list[Example]) -> list[Example]:
@@ -129,13 +133,13 @@ def _nameless(found: list[Example]) -> list[Example]:
     return [replace(example, user=str(number)) for number, example in enumerate(found, start=1)]
 
 
-def _notes(bundle: Bundle, evaluation: Evaluation, *, learned: bool) -> list[str]:
-    notes = []
-    order_by = bundle.manifest.plan.order_by
-    if not learned:
-        notes.append(UNLEARNED)
-    elif order_by != RANKER:
-        notes.append(f"No ranker serves: {title_of(order_by)} clearly leads it on the validation slice.")
+def _notes(context: StepContext, evaluation: Evaluation) -> list[str]:
+    choice = _choice(context)
+    found = [
+        None if context.run.finished("ranker").results["groups"] else UNLEARNED,
+        None if choice is None else instead(choice),
+    ]
+    notes = [note for note in found if note is not None]
     if not evaluation.n_users:
         notes.append(NOBODY)
     return notes
