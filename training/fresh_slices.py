@@ -172,7 +172,7 @@ class FreshMaker:
         """Return which items are new, idle ones among them, and options that allow them."""
         new = _new(hiding, moment, hidden)
         if idle is not None:
-            new = new | (idle & hiding.recommender.is_fresh)
+            new = new | idle
         return new, replace(self.options, eligible=new)
 
 
