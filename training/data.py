@@ -164,6 +164,11 @@ class Interactions:
         """Return all rows in the order in which they became known."""
         return np.argsort(self.known_us, kind="stable")
 
+    @cached_property
+    def met(self) -> npt.NDArray[np.bool_]:
+        """Return which items these rows touch, bool (n_items,): a catalogue may hold more."""
+        return np.asarray(np.bincount(self.item, minlength=len(self.items)) > 0)
+
     def statistic_events(self) -> StatisticEvents:
         """Return all rows as item statistics read them."""
         rows = self.by_known

@@ -117,12 +117,13 @@ class FreshMaker:
             for one in asked(hiding.recommender, moment, chosen):
                 for draw in range(min(draws, hiding.draws, MOST_DRAWS)):
                     drawn = hiding.hidden(one.user_id, draw)
-                    if _new(hiding, moment, drawn)[one.labels].any():  # of other lists nothing is learned
-                        self._earlier.append(self._group(hiding, moment, one, drawn))
+                    new = _new(hiding, moment, drawn)
+                    if new[one.labels].any():  # of other lists nothing is learned
+                        self._earlier.append(self._group(hiding, one, drawn, new))
             return
         for one, items in zip(asked(hiding.recommender, moment, chosen), known, strict=True):
-            hidden = self._validating(hiding, one)
-            self._later.append(self._group(hiding, moment, one, hidden, self.idle))
+            hidden, new = self._validating(hiding, moment, one)
+            self._later.append(self._group(hiding, one, hidden, new))
             candidates = np.empty(0, np.int32) if items is None else items
             self._displaced.append(np.zeros(len(candidates), bool) if hidden is None else hidden[candidates])
 
@@ -147,33 +148,23 @@ class FreshMaker:
         """Yield what sources offer of new items, and the labels among these."""
         for moment, chosen in users_for_budgets(moments, self.config.seed):
             for one in asked(hiding.recommender, moment, chosen):
-                hidden = self._validating(hiding, one)
-                new, may = self._allowed(hiding, moment, hidden, self.idle)
+                hidden, new = self._validating(hiding, moment, one)
+                may = replace(self.options, eligible=new)
                 whom = hiding.recommender if hidden is None else hiding.asking(hidden)
                 offers = whom.offers(one.profiles, one.user, one.view, may, MOST, only=_on(self.config))
                 yield offers, one.labels[new[one.labels]]
 
-    def _validating(self, hiding: Hiding, one: Asked) -> Bools | None:
-        """Return which items stand as new before a user by whom is validated; None where such do as are."""
-        return hiding.hidden(one.user_id) | self.idle if self.by_hidden else None
+    def _validating(self, hiding: Hiding, moment: Moment, one: Asked) -> tuple[Bools | None, Bools]:
+        """Return which items are hidden from a user by whom is validated, None if none are, and which are new."""
+        hidden = hiding.hidden(one.user_id) if self.by_hidden else None
+        new = _new(hiding, moment, hidden) | self.idle
+        return None if hidden is None else hidden | self.idle, new
 
-    def _group(
-        self, hiding: Hiding, moment: Moment, one: Asked, hidden: Bools | None, idle: Bools | None = None
-    ) -> Group:
-        new, may = self._allowed(hiding, moment, hidden, idle)
-        where = one.profiles, one.user, one.view, may
+    def _group(self, hiding: Hiding, one: Asked, hidden: Bools | None, new: Bools) -> Group:
+        where = one.profiles, one.user, one.view, replace(self.options, eligible=new)
         if hidden is None:
             return one.group(*hiding.recommender.fresh_candidates(*where), new)
         return one.group(*hiding.candidates(*where, hidden), new)
-
-    def _allowed(
-        self, hiding: Hiding, moment: Moment, hidden: Bools | None, idle: Bools | None
-    ) -> tuple[Bools, Options]:
-        """Return which items are new, idle ones among them, and options that allow them."""
-        new = _new(hiding, moment, hidden)
-        if idle is not None:
-            new = new | idle
-        return new, replace(self.options, eligible=new)
 
 
 def _new(hiding: Hiding, moment: Moment, hidden: Bools | None) -> Bools:
@@ -198,5 +189,5 @@ def truly_new(moments: Sequence[Moment]) -> bool:
 
 def unmet_share(training: Training) -> float:
     """Return the share of the catalogue that nobody has met."""
-    interactions = training.interactions
-    return 1 - len(np.unique(interactions.item)) / max(len(interactions.items), 1)
+    met = training.interactions.met
+    return 1 - int(met.sum()) / max(len(met), 1)

@@ -20,7 +20,7 @@ from features.contracts.profiles import Options, Profiles
 from features.items import ItemView
 from training.bundle.affinities import affinities, affinity_features
 from training.bundle.candidates import Candidates
-from training.bundle.content import Content, usual_of
+from training.bundle.content import Content, texts_told_of, usual_of
 from training.bundle.offered import SPEC
 from training.bundle.parts import Parts
 from training.bundle.recommender import Recommender
@@ -113,7 +113,7 @@ class Hiding:
     @cached_property
     def _by_others(self) -> "_HeldOut":
         content = self.content
-        usual = usual_of(self.promised[content.has_text])
+        usual = usual_of(self.promised[texts_told_of(content.has_text)])
         return _HeldOut(
             content.encoder, content.vectors, content.mapping, usual, content.until_us, promised=self.promised
         )

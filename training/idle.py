@@ -30,7 +30,7 @@ def idle_items(training: Training, moment: Moment, seed: int) -> npt.NDArray[np.
     idle = np.zeros(len(interactions.items), dtype=bool)
     if texts is None:
         return idle
-    met = np.bincount(interactions.item, minlength=len(idle)) > 0
+    met = interactions.met
     unmet = ~met & texts.vectors.any(axis=1)
     told = np.zeros_like(idle)
     if training.came_at is not None and interactions.has_clock and len(moment.as_of_us):

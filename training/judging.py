@@ -82,7 +82,7 @@ def judged_after(
         as_of_us=moment.as_of_us,
         labels=[of_bundle[entry] for entry in moment.labels],
         include_seen=include_seen,
-        eligible=None if later is None else ~later | (np.bincount(history.item, minlength=len(items)) > 0),
+        eligible=None if later is None else ~later | history.met,
     )
 
 

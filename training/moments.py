@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -68,10 +67,10 @@ class Moment:
         """Return whether it is one time for all its users: else each user has one."""
         return bool(len(self.as_of_us)) and bool((self.as_of_us == self.as_of_us[0]).all())
 
-    @cached_property
+    @property
     def met(self) -> npt.NDArray[np.bool_]:
         """Return which items somebody had met before, bool (n_items,): the catalogue may hold more."""
-        return _met_in(self.history)
+        return self.history.met
 
 
 def moment_of(
@@ -93,12 +92,8 @@ def moment_of(
     users = users[some]
     moments = newest_us(history)[users] + 1 if as_of_us is None else np.full(len(users), as_of_us, dtype=np.int64)
     labels = [entry for entry, keep in zip(labels, some, strict=True) if keep]
-    published = _met_in(history) | _met_in(later)
-    return Moment(history, learned or history, users, moments, labels, liked_weights(later, users, labels), published)
-
-
-def _met_in(interactions: Interactions) -> npt.NDArray[np.bool_]:
-    return np.bincount(interactions.item, minlength=len(interactions.items)) > 0
+    gains = liked_weights(later, users, labels)
+    return Moment(history, learned or history, users, moments, labels, gains, history.met | later.met)
 
 
 def newest_us(history: Interactions) -> npt.NDArray[np.int64]:

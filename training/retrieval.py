@@ -1,7 +1,6 @@
 """Retrieval: everything a bundle holds except the ranker, fitted on what was known before a moment."""
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from features.contracts.facts import ItemFacts
 from features.contracts.statistics import bucket_edge
 from features.items import Categories
 from training.als import confidence_matrix, fit_als
-from training.bundle.content import Content, mapped, usual_of
+from training.bundle.content import Content, mapped, texts_told_of, usual_of
 from training.bundle.foldin import FoldIn, all_but
 from training.bundle.parts import Parts
 from training.bundle.plan import BLEND, Plan, default_budgets
@@ -29,9 +28,6 @@ from training.ridge import fit_map, promised
 from training.texts import ItemTexts
 
 log = structlog.get_logger(__name__)
-
-ENOUGH_TEXTS: Final = 20_000
-"""Of so many texts or more, evenly chosen, what they promise is taken for what is usual."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,15 +114,13 @@ def with_fresh_items(
         return fold_in, np.empty(0, np.int32), None
     liked = np.bincount(known.item[known.weight > 0], minlength=len(known.items)) > 0
     count = np.where(liked, liking, 0)
-    has_text = texts.vectors.any(axis=1)
+    has_text = np.asarray(texts.vectors.any(axis=1))
     learned = np.flatnonzero((count > 0) & has_text)
     wanted = promised(fold_in.factors, count)
     found = fit_map(texts.vectors[learned], wanted[learned], count[learned], seed=config.seed)
-    met = np.bincount(known.item, minlength=len(known.items)) > 0
-    fresh = np.flatnonzero(~met & has_text).astype(np.int32)
+    fresh = np.flatnonzero(~known.met & has_text).astype(np.int32)
     factors = fold_in.factors.copy()
-    some = texts.vectors[np.flatnonzero(has_text)[:: max(int(has_text.sum()) // ENOUGH_TEXTS, 1)]]
-    usual = usual_of(mapped(some, found.mapping))
+    usual = usual_of(mapped(texts.vectors[texts_told_of(has_text)], found.mapping))
     content = Content(texts.encoder, texts.vectors, found.mapping, usual, texts.until_us, texts.index)
     factors[fresh] = content.factors(texts.vectors[fresh])
     log.info("texts", fresh=len(fresh), strength=found.strength, explained=round(found.explained, 4))

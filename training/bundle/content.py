@@ -18,6 +18,8 @@ LATEST: Final = 5
 LONGEST: Final = 20
 """Latest liked items, and disliked ones, that a candidate's text is compared with."""
 
+ENOUGH_TEXTS: Final = 20_000
+"""Of so many texts or more, evenly chosen, what they promise is taken for what is usual."""
 _NARROW: Final = 1e-6
 """A deviation below which texts promise all the same: then none stands out."""
 
@@ -83,6 +85,12 @@ class Content:
 def mapped(vectors: npt.NDArray[np.floating], mapping: Singles) -> Singles:
     """Return what content vectors promise (n, n_columns), by columns of a map as `Content.mapping` is one."""
     return np.asarray(vectors.astype(np.float32) @ mapping[:-1] + mapping[-1], dtype=np.float32)
+
+
+def texts_told_of(has_text: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the items, at most about twice `ENOUGH_TEXTS`, whose texts say what is usual."""
+    told = np.flatnonzero(has_text)
+    return told[:: max(len(told) // ENOUGH_TEXTS, 1)]
 
 
 def usual_of(promised: Singles) -> Singles:
