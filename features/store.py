@@ -3,23 +3,28 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from psycopg import AsyncConnection, AsyncCursor
 
 from features.contracts.profiles import HISTORY_LIMIT, UserHistory
 from features.contracts.statistics import NEVER_US, StatisticsRows, StatisticsState
 from features.contracts.times import from_us, to_us
 from features.db.connection import AsyncPool, database_errors
+from features.db.prepared import PreparedRead, array_literal
 from features.db.queries import async_queries
 from features.db.statistics_rows import state_of_rows
 
 OVERLAP: Final = timedelta(seconds=60)
 """Changes of items are committed in the order of their times (`_DATED` in `features/landing/write.py`): reading again
 from a little earlier is for a clock that was set back."""
+
+_EPOCH_US: Final = to_us(datetime(2000, 1, 1, tzinfo=UTC))
+"""From which Postgres counts."""
 
 PART: Final = 200
 """Rows of all items that are decoded at once, 1 to 2 ms of the event loop: lists are made between them."""
@@ -59,8 +64,10 @@ def history_of(user_id: str, row: Sequence[Any] | None) -> UserHistory:
     event_ids, item_ids, actions, values, at, seen, digest = row
     if event_ids is None:
         return UserHistory(user_id, seen_item_ids=seen or ())
-    at_us = [to_us(one) for one in at]
-    return UserHistory(user_id, event_ids, item_ids, actions, values, at_us, seen or (), digest)
+    at_us = np.frombuffer(at, ">i8") + _EPOCH_US
+    return UserHistory(
+        user_id, event_ids, item_ids, actions, np.frombuffer(values, ">f8").tolist(), at_us.tolist(), seen or (), digest
+    )
 
 
 class Store:
@@ -79,22 +86,19 @@ class Store:
 
     def __init__(self, pool: AsyncPool) -> None:
         self._pool = pool
+        self._history = PreparedRead("user_history", async_queries.user_history.sql, ("user_id", "at_most"))
+        self._digests = PreparedRead("history_digests", async_queries.history_digests.sql, ("user_ids", "at_most"))
 
     async def history(self, user_id: str, limit: int = HISTORY_LIMIT) -> UserHistory:
         """Return a user's latest interactions and the complete set of items seen; empty for users never seen."""
         async with self._connection("reading a history") as connection:
-            cursor = await connection.execute(
-                async_queries.user_history.sql, {"user_id": user_id, "at_most": limit}, binary=True
-            )
-            return history_of(user_id, await cursor.fetchone())
+            [row] = await self._history.rows(connection, user_id, str(limit))
+        return history_of(user_id, row)
 
     async def history_digests(self, user_ids: Sequence[str], limit: int = HISTORY_LIMIT) -> dict[str, int | None]:
         """Return the digest of each of some users' histories, as `history` has it: cheaper than to read them again."""
         async with self._connection("comparing histories") as connection:
-            cursor = await connection.execute(
-                async_queries.history_digests.sql, {"user_ids": list(user_ids), "at_most": limit}, binary=True
-            )
-            return dict(await cursor.fetchall())
+            return dict(await self._digests.rows(connection, array_literal(user_ids), str(limit)))
 
     async def item_states(self, changed_after: datetime | None) -> list[ItemState]:
         """Return items that changed after an instant, by id; some that changed up to a minute before it again.

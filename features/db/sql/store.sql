@@ -1,8 +1,10 @@
 -- name: user_history(user_id, at_most)^
 -- A user's latest interactions as parallel arrays, newest first, and the complete set of items ever touched. A clock
 -- that runs ahead does not put an event before others: nothing happened later than it became known.
+-- Numbers come as the protocol writes them, end to end: doubles, and microseconds since 2000 in 64 bits.
 -- The last column is what `history_digests` gives for the same rows.
-SELECT array_agg(event_id), array_agg(item_id), array_agg(action), array_agg(value), array_agg(at),
+SELECT array_agg(event_id), array_agg(item_id), array_agg(action), string_agg(float8send(value), ''),
+    string_agg(timestamptz_send(at), ''),
     (SELECT item_ids FROM user_seen WHERE user_id = :user_id),
     hashtextextended(
         string_agg(event_id, ' '), (SELECT coalesce(max(cardinality(item_ids)), 0) FROM user_seen WHERE user_id = :user_id)
