@@ -50,6 +50,8 @@ class Ask:
         Whether an explanation also tells feature values and event ids of the user, which are theirs and the operator's.
     diversity
         How much the list avoids items that are like those above them, 0 to 1; None = as the server is set.
+    fresh_share
+        Share of the places that goes to items on which nobody has acted, rounded up, 0 to 1; None = as the server is set.
     deadline_s
         How long the answer may take; None = as the server is set.
     """
@@ -68,6 +70,7 @@ class Ask:
     explain: bool = False
     in_full: bool = False
     diversity: float | None = None
+    fresh_share: float | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
     deadline_s: float | None = None
 

@@ -254,6 +254,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "include_seen": False,
     "seen_actions": ["purchase"],
     "diversity": 0.3,
+    "fresh_share": 0.1,
     "experiment_id": "homepage-1",
     "explain": True,
     "X-Deadline-Ms": 150,

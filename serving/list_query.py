@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticKnownError
 
 from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
-from serving.schemas import EXPLAIN, KIND, SEEN_ACTIONS, ExperimentId, Text
+from serving.schemas import EXPLAIN, FRESH_SHARE, KIND, SEEN_ACTIONS, ExperimentId, Text
 
 _MOST: Final = {"categories": MAX_CATEGORIES, "exclude": MAX_EXCLUDED, "seen_actions": MAX_ACTIONS}
 _COMMAS: Final = "Repeated or by commas, at most {} either way; of parts by commas, those that are the same count once."
@@ -45,6 +45,7 @@ class ListQuery(BaseModel):
     diversity: float | None = Field(
         None, ge=0, le=1, description="How much the list avoids items like those above; as the server is set."
     )
+    fresh_share: float | None = Field(None, ge=0, le=1, description=f"{FRESH_SHARE} As the server is set.")
     experiment_id: ExperimentId | None = Field(None, description="Echoed, and kept with the impression.")
     explain: bool = Field(default=False, description=EXPLAIN)
 
@@ -71,6 +72,7 @@ class ListQuery(BaseModel):
             experiment_id=self.experiment_id,
             explain=self.explain,
             diversity=self.diversity,
+            fresh_share=self.fresh_share,
             deadline_s=deadline_s,
         )
 

@@ -34,7 +34,7 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Opti
         eligible=eligible,
         candidates=candidates,
         include_seen=_includes_seen(ask, live),
-        fresh_share=mixing.fresh_share,
+        fresh_share=mixing.fresh_share if ask.fresh_share is None else ask.fresh_share,
         diversity=mixing.diversity if ask.diversity is None else ask.diversity,
     )
 

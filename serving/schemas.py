@@ -68,6 +68,11 @@ SEEN_ACTIONS: Final = (
     "actions count as seen and stay away; left out, whatever the user ever did counts."
 )
 
+FRESH_SHARE: Final = (
+    "Share of the places, rounded up, that goes to items on which nobody has acted, the best for this user, as far as "
+    "there are any: others learn of them, and so does the next training."
+)
+
 
 class HistoryEvent(BaseModel):
     """One act of the session, as an interaction event has it."""
@@ -117,6 +122,7 @@ class RecommendRequest(BaseModel):
         le=1,
         description="How much the list avoids items like those above them; left out, as the server is set.",
     )
+    fresh_share: float | None = Field(None, ge=0, le=1, description=f"{FRESH_SHARE} Left out, as the server is set.")
     experiment_id: ExperimentId | None = None
     explain: bool = Field(default=False, description=EXPLAIN)
     context: Annotated[dict[str, Any], AfterValidator(_fit_for_event)] = Field(
@@ -139,6 +145,7 @@ class RecommendRequest(BaseModel):
             experiment_id=self.experiment_id,
             explain=self.explain,
             diversity=self.diversity,
+            fresh_share=self.fresh_share,
             context=self.context,
         )
 

@@ -69,9 +69,11 @@ class Api:
 
         wait_for(served, f"version {version} being served", within_s)
 
-    def recommend(self, user: str, k: int) -> dict[str, Any]:
-        """Return the answer for `user`, with reasons."""
-        return self._json(self._client.get(f"/api/v1/recommend/{user}", params={"k": k, "explain": "true"}))
+    def recommend(self, user: str, k: int, **wishes: str) -> dict[str, Any]:
+        """Return the answer for `user`, with reasons; `wishes` are further parameters of the request."""
+        return self._json(
+            self._client.get(f"/api/v1/recommend/{user}", params={"k": str(k), "explain": "true", **wishes})
+        )
 
     def send(self, events: list[dict[str, Any]]) -> None:
         """Send `events`; returns when Kafka has them."""

@@ -12,6 +12,9 @@ from ops.demo.dataset import Dataset
 from ops.demo.people import choose_likes, table, titles
 
 SHOWN = 5
+PLACES = 10
+SHARE = 0.1
+"""Of the places of such a list: one for what nobody has acted on."""
 LONG = 500
 """As far down a list as one can look: a text without a history often stands behind what is known to be liked."""
 LIKES = 3
@@ -37,12 +40,16 @@ def new_text(dataset: Dataset, api: Api, console: Console) -> None:
     near = api.similar(text[ITEM], SHOWN)
     console.print(f"  like it: {'; '.join(names.get(item['item_id'], '?') for item in near['items'])}", markup=False)
 
-    answer = wait_for(lambda: _with(api.recommend(reader, LONG), text[ITEM]), f"a list of {reader} with the new text")
+    answer = wait_for(
+        lambda: _with(api.recommend(reader, PLACES, fresh_share=str(SHARE)), text[ITEM]),
+        f"a list of {reader} with the new text",
+    )
     took_ms = (time.monotonic() - published) * 1_000
-    place = next(item["rank"] for item in answer["items"] if item["item_id"] == text[ITEM])
-    shown = {**answer, "items": answer["items"][:place][-SHOWN:]}
-    console.print(table(shown, names, f"recommended to {reader}, down to place {place}"))
+    console.print(table(answer, names, f"recommended to {reader}, one place in ten for what nobody has met"))
     console.print(f"from its publication to a list that holds it: [bold]{took_ms:.0f} ms[/bold]")
+    long = _with(api.recommend(reader, LONG), text[ITEM])
+    place = None if long is None else next(e["rank"] for e in long["items"] if e["item_id"] == text[ITEM])
+    console.print(f"without that, by what its text promises alone: {_said(place)}")
 
 
 def sequel(dataset: Dataset, item: str) -> dict[str, Any]:
@@ -55,6 +62,10 @@ def sequel(dataset: Dataset, item: str) -> dict[str, Any]:
         TEXT: of[TEXT],
         CATEGORIES: of[CATEGORIES],
     }
+
+
+def _said(place: int | None) -> str:
+    return f"not among the first {LONG}" if place is None else f"place {place}"
 
 
 def _with(answer: dict[str, Any], item: str) -> dict[str, Any] | None:

@@ -125,15 +125,19 @@ def test_lists_are_mixed_as_the_server_is_set_unless_a_request_says(served: Benc
         for asked, wanted in ((None, 0.1), (0.0, 0.0), (0.7, 0.7)):
             options = options_of(Ask("u", diversity=asked), live, to_us(T0), mixing)
             assert (options.fresh_share, options.diversity) == (0.2, wanted)
+        for asked, wanted in ((None, 0.2), (0.0, 0.0), (0.7, 0.7)):
+            options = options_of(Ask("u", fresh_share=asked), live, to_us(T0), mixing)
+            assert (options.fresh_share, options.diversity) == (wanted, 0.1)
 
     run(served, use)
 
 
-def test_diversity_is_asked_for_by_request(served: Bench) -> None:
+@pytest.mark.parametrize("name", ["diversity", "fresh_share"])
+def test_how_a_list_is_mixed_is_asked_for_by_request(served: Bench, name: str) -> None:
     async def use(client: httpx.AsyncClient) -> None:
-        assert len(ids((await client.get("/api/v1/recommend/u?diversity=0.5")).json())) == 20
-        assert len(ids((await client.post("/api/v1/recommend", json={"diversity": 1})).json())) == 20
-        assert (await client.get("/api/v1/recommend/u?diversity=1.5")).status_code == 422
-        assert (await client.post("/api/v1/recommend", json={"diversity": -1})).status_code == 422
+        assert len(ids((await client.get(f"/api/v1/recommend/u?{name}=0.5")).json())) == 20
+        assert len(ids((await client.post("/api/v1/recommend", json={name: 1})).json())) == 20
+        assert (await client.get(f"/api/v1/recommend/u?{name}=1.5")).status_code == 422
+        assert (await client.post("/api/v1/recommend", json={name: -1})).status_code == 422
 
     run(served, use)

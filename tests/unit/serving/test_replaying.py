@@ -68,6 +68,7 @@ asks = st.fixed_dictionaries(
         "exclude": st.lists(st.sampled_from([f"i{n}" for n in range(90)]), max_size=20),
         "include_seen": st.booleans(),
         "diversity": st.floats(0, 1),
+        "fresh_share": st.floats(0, 1),
         "type": st.sampled_from(["feed", "trending", "similar"]),
     },
 )
