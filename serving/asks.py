@@ -51,7 +51,7 @@ class Ask:
     diversity
         How much the list avoids items that are like those above them, 0 to 1; None = as the server is set.
     fresh_share
-        Share of the places that goes to items on which nobody has acted, rounded up, 0 to 1; None = as the server is set.
+        Share of the places that goes to items nobody has acted on, rounded up, 0 to 1; None = as the server is set.
     deadline_s
         How long the answer may take; None = as the server is set.
     """

@@ -40,10 +40,11 @@ def demo(data: Annotated[Path | None, typer.Option(help="a MovieLens folder, or 
     before = commands.partitions(settings)
     produced = play.play(events, load_settings(), datetime.now(UTC), console)
     landed.wait_landed(produced, before, settings, console)
+    landed_at = datetime.now(UTC)
     _heading("Item statistics")
     console.print(commands.run(["features", "statistics"], settings).strip(), markup=False)
     _heading("Training, in Airflow")
-    train.train(settings, console)
+    train.train(settings, landed_at, console)
     champion = train.promoted(settings, console)
     if champion is None:
         raise MarqueeError("no version is promoted yet: the gate's reasons are above and in Airflow's log of `gate`")

@@ -10,6 +10,7 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from features.contracts.errors import MarqueeError
+from features.contracts.times import zulu
 
 PAUSE_S = 1.0
 TIMEOUT = httpx.Timeout(30.0)
@@ -100,6 +101,12 @@ class Airflow:
         asked = {"logical_date": None, "conf": dict(conf or {})}
         run_id: str = self._ask("POST", f"/api/v2/dags/{dag}/dagRuns", asked)["dag_run_id"]
         return run_id
+
+    def under_way(self, dag: str, since: datetime) -> str | None:
+        """Return the id of a run of `dag` that was asked for at or after an instant and has not ended, None if none."""
+        states = "state=queued&state=running"
+        found = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns?{states}&run_after_gte={zulu(since)}")["dag_runs"]
+        return found[0]["dag_run_id"] if found else None
 
     def state(self, dag: str, run: str) -> str:
         """Return the state of `run`."""

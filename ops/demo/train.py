@@ -1,6 +1,7 @@
 """Train in Airflow, and see what became of the new version."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from rich.console import Console
 
@@ -13,13 +14,16 @@ KNOWN_WITHIN_S = 90.0
 ENDS_WITHIN_S = 3_600.0  # of a machine that does much else
 
 
-def train(settings: Mapping[str, str], console: Console) -> str:
-    """Return the id of a training run that has ended well or asks a person, its tasks printed as they finished."""
+def train(settings: Mapping[str, str], landed_at: datetime, console: Console) -> str:
+    """Return the id of a training run that has ended well or asks a person, its tasks printed as they finished.
+
+    So much has landed that Airflow may have begun one by itself since `landed_at`: then it is that one.
+    """
     url, user = settings["MARQUEE_AIRFLOW_URL"], settings["MARQUEE_AIRFLOW_USERNAME"]
     with Airflow(url, user, settings["MARQUEE_AIRFLOW_PASSWORD"]) as airflow:
         airflow.wait_for_dag(DAG, KNOWN_WITHIN_S)
         airflow.unpause(DAG)
-        run = airflow.trigger(DAG)
+        run = airflow.under_way(DAG, landed_at) or airflow.trigger(DAG)
         console.print(f"  {url}/dags/{DAG}/runs/{run}", soft_wrap=True)
         with console.status("training"):
             for done in airflow.follow(DAG, run, ENDS_WITHIN_S):

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import psycopg
 import pytest
 
 from features.kafka_sockets import connected
+from ops.demo.airflow import Airflow
 from ops.local.layout import ROOT, Layout
 from ops.local.ports import free_ports, is_busy, variable
 from ops.local.processes import stack_processes
@@ -96,6 +98,14 @@ def _asked_to_train(local: Commands) -> bool:
     return answer.is_success
 
 
+def _under_way(local: Commands, since: datetime) -> bool:
+    """Return whether the demo would follow a training that somebody else asked for after an instant."""
+    settings = local.stack.settings()
+    names = ("MARQUEE_AIRFLOW_URL", "MARQUEE_AIRFLOW_USERNAME", "MARQUEE_AIRFLOW_PASSWORD")
+    with Airflow(*(settings[name] for name in names)) as airflow:
+        return airflow.under_way("train_recommender", since) is not None
+
+
 def _command(process: psutil.Process) -> str:
     """Return the command of a process; nothing of one that has ended, as those of a task do any time."""
     with suppress(psutil.NoSuchProcess):
@@ -116,7 +126,10 @@ def test_the_whole_stack_comes_up_once_shows_itself_and_goes_down(local: Command
     assert shown.count("yes") == 9
     assert local.stack.state.secrets.airflow_login in shown
     assert "is up already" in local.succeed("up")
+    asked_at = datetime.now(UTC)
     wait_until(lambda: _asked_to_train(local), 120, "Airflow knows the DAG")
+    assert _under_way(local, asked_at)
+    assert not _under_way(local, datetime.now(UTC))
     listening = [one for process in stack_processes(local.layout) for one in _connections(process)]
     assert {one.laddr[0] for one in listening if one.status == psutil.CONN_LISTEN} <= {"127.0.0.1", "::ffff:127.0.0.1"}
     scheduler = psutil.Process(local.pid("airflow scheduler"))
