@@ -138,11 +138,13 @@ class Interactions:
         """Return the rows with buckets of 1/1,000 of their span; on a virtual clock where real times are no use.
 
         The virtual clock spaces the rows evenly over `VIRTUAL_SPAN_US`: gaps of numbers that only order mean nothing.
+        Rows of one time stay at one time.
         """
         span = int(self.at_us[-1]) - self.begin_us if len(self) else 0
         if self.has_clock and span >= SHORTEST_SPAN_US:
             return replace(self, bucket_us=max(span // BUCKETS_PER_BACKTEST, 1))
-        at_us = (np.arange(len(self)) * (VIRTUAL_SPAN_US / max(len(self), 1))).astype(np.int64)
+        _, first, number = np.unique(self.at_us, return_index=True, return_inverse=True)
+        at_us = (first[number] * (VIRTUAL_SPAN_US / max(len(self), 1))).astype(np.int64)
         return replace(
             self,
             at_us=at_us,

@@ -1,6 +1,6 @@
 """Moments: past points in time at which a ranker learns what came next, cut as the judging split is cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,10 @@ MOMENTS_OF_SLICE: Final = 3
 """Moments that share a fit of retrieval."""
 MOMENTS_OF_WINDOW: Final = 4
 """Into so many parts a window is cut: moments are one such part apart."""
+SITTING_US: Final = DAY_US // 4
+"""What a user does within so long belongs together where users are cut by position; DECISIONS.md."""
+FEWEST_RETURN: Final = 0.25
+"""Share of the users, at least, that must have more than one sitting, or these are cut in two."""
 MOST_OF_SPAN: Final = 0.7
 """What comes before the first moment has to teach retrieval."""
 
@@ -104,9 +108,16 @@ def newest_us(history: Interactions) -> npt.NDArray[np.int64]:
 
 
 def position_moments(
-    interactions: Interactions, share: float, count: int, *, include_seen: bool = False
+    interactions: Interactions,
+    share: float,
+    count: int,
+    *,
+    include_seen: bool = False,
+    sitting_us: int | None = None,
 ) -> list[Moment]:
     """Return moments that cut each user by position, the latest first: each holds out `share` of what is left.
+
+    With `sitting_us` sittings stay whole; see `holdout_split`.
 
     There are fewer than `count` where histories are too short to be cut again, or nothing was liked in what is left,
     and none where no user has so many interactions that one of them can be held out.
@@ -115,7 +126,7 @@ def position_moments(
     known = interactions
     while len(moments) < count:
         try:
-            split = holdout_split(known, share)
+            split = holdout_split(known, share, sitting_us)
         except ContractError:
             break
         moment = moment_of(known, split, None, include_seen=include_seen)
@@ -132,10 +143,10 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
     Labels are what happens within a window after a moment: a tenth of the span and at least a day; it is doubled until
     the latest moment has `ENOUGH_USERS`, as long as all slices take at most `MOST_OF_SPAN` of the span. Where that is
     not enough, there are fewer slices of longer windows; then the plan with most users does if they are
-    `FEWEST_USERS`. With fewer still, users are cut by position instead, and that is logged. So they are on a virtual
-    clock (numbers that only order the rows) as soon as windows of the first plans hold too few: how long a window is
-    means nothing there. Where nothing was known before it, or nothing liked, there is no slice: a plan that is so left
-    with fewer than `FEWEST_SLICES` does only where no other does.
+    `FEWEST_USERS`. With fewer still, users are cut by position instead, between two sittings where enough come again,
+    and that is logged. So they are on a virtual clock (numbers that only order the rows) as soon as windows of the
+    first plans hold too few: how long a window is means nothing there. Where nothing was known before it, or nothing
+    liked, there is no slice: a plan that is so left with fewer than `FEWEST_SLICES` does only where no other does.
 
     What is popular changes from moment to moment, and a ranker that saw few of them would learn these by heart: so a
     slice holds `MOMENTS_OF_SLICE`, a quarter of a window apart. Retrieval learns of what was before the first of them.
@@ -148,10 +159,26 @@ def time_moments(interactions: Interactions, until_us: int, count: int, *, inclu
         best = max(best, moments, key=lambda found: _worth(found, count))
     if interactions.has_clock and best and len(best[0].users) >= FEWEST_USERS:
         return best
-    fallback = position_moments(interactions, 0.2, count, include_seen=include_seen)
-    users = len(fallback[0].users) if fallback else 0
-    log.info("moments by position", users=users, wanted=FEWEST_USERS, span_days=span / DAY_US)
+    fallback = _sittings(interactions, count, include_seen=include_seen)
+    log.info("moments by position", users=_users(fallback), wanted=FEWEST_USERS, span_days=span / DAY_US)
     return fallback
+
+
+def _sittings(interactions: Interactions, count: int, *, include_seen: bool) -> list[Moment]:
+    """Return moments that cut users by position, between two sittings if enough users come again.
+
+    What comes next in a sitting is easily told by what was done a minute ago, and says little of the next visit.
+    """
+
+    def cut(sitting_us: int | None) -> list[Moment]:
+        return position_moments(interactions, 0.2, count, include_seen=include_seen, sitting_us=sitting_us)
+
+    between, anywhere = cut(SITTING_US if interactions.has_clock else 0), cut(None)
+    return between if _users(between) >= FEWEST_RETURN * _users(anywhere) else anywhere
+
+
+def _users(moments: Sequence[Moment]) -> int:
+    return len(moments[0].users) if moments else 0
 
 
 def _has_slices(moments: list[Moment], count: int) -> bool:
@@ -160,8 +187,7 @@ def _has_slices(moments: list[Moment], count: int) -> bool:
 
 def _worth(moments: list[Moment], count: int) -> tuple[bool, bool, int]:
     """Return by what plans are told apart: do the users suffice, do the slices, and how many users are there."""
-    users = len(moments[0].users) if moments else 0
-    return users >= FEWEST_USERS, _has_slices(moments, count), users
+    return _users(moments) >= FEWEST_USERS, _has_slices(moments, count), _users(moments)
 
 
 def _plans(span_us: int, count: int, fewest: int) -> Iterator[tuple[int, int]]:

@@ -40,8 +40,14 @@ def cutoff_split(interactions: Interactions, cutoff_us: int, *, may_be_last: boo
     return Split(history, later) if may_be_last and len(history) else _checked(interactions, history, later, what)
 
 
-def holdout_split(interactions: Interactions, share: float) -> Split:
+def holdout_split(interactions: Interactions, share: float, sitting_us: int | None = None) -> Split:
     """Return the split in which the first ceil((1 - share) n) rows of each user are history.
+
+    Parameters
+    ----------
+    sitting_us
+        Rows of a user that follow one another within so long stay together: all of a sitting in which the cut would be
+        come later, and of a user's only one, none. None cuts wherever the share says.
 
     Raises
     ------
@@ -54,10 +60,22 @@ def holdout_split(interactions: Interactions, share: float) -> Split:
     counts = np.diff(offsets)
     # The tolerance keeps 0.8 x 5 = 4.000000000000001 from being rounded up to 5.
     kept = np.ceil((1 - share) * counts - 1e-9).astype(np.int64)
+    if sitting_us is not None:
+        begin = _begin_of_sitting(interactions.at_us[order], offsets, sitting_us)
+        cut = np.minimum(offsets[:-1] + kept, max(len(order) - 1, 0))
+        before = np.where(kept < counts, begin[cut] - offsets[:-1], counts)
+        kept = np.where(before > 0, before, counts)
     within = np.arange(len(order)) - np.repeat(offsets[:-1], counts)
     is_history = np.zeros(len(interactions), dtype=bool)
     is_history[order] = within < np.repeat(kept, counts)
     return _checked(interactions, np.flatnonzero(is_history), np.flatnonzero(~is_history), f"holdout {share}")
+
+
+def _begin_of_sitting(at_us: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64], sitting_us: int) -> Rows:
+    """Return for each row of all users, end to end, at which the user's sitting begins that it is part of."""
+    begins = np.diff(at_us, prepend=at_us[:1]) > sitting_us
+    begins[offsets[:-1][np.diff(offsets) > 0]] = True
+    return np.maximum.accumulate(np.where(begins, np.arange(len(at_us)), 0))
 
 
 def _checked(interactions: Interactions, history: Rows, later: Rows, what: str) -> Split:

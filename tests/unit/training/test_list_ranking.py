@@ -84,7 +84,7 @@ def test_clicked_items_come_first_and_later_clicks_are_not_read(lists: Path, bun
 def test_another_order_serves_where_it_leads_clearly_not_by_a_little(
     by_item: float, by_place: float, order_by: str, bundle: Bundle, tmp_path: Path
 ) -> None:
-    path = written(tmp_path / "lists.parquet", 6, lambda item, place: 0.7 - by_item * item - by_place * place)
+    path = written(tmp_path / "lists.parquet", 12, lambda item, place: 0.7 - by_item * item - by_place * place)
     found = ranked(load_impressions(path), bundle)[0]
     assert found.validation["shown"] > found.validation["ranker"]
     assert found.order_by == order_by
@@ -92,7 +92,7 @@ def test_another_order_serves_where_it_leads_clearly_not_by_a_little(
 
 def test_position_is_learned_of_only_where_that_leads_clearly(lists: Path, bundle: Bundle) -> None:
     shown = load_impressions(lists)
-    config = replace(SMALL, seed=2, ranker=replace(SMALL.ranker, leaves=4))
+    config = replace(SMALL, seed=12, ranker=replace(SMALL.ranker, leaves=4))
     source = ListSource(logged(shown), shown.clicks().interactions, None, bundle, config)
     found = rank_lists(source, list_cut(shown, Cut(holdout=0.2))).validation
     assert found["with position"] > found["without position"] == found["ranker"]

@@ -47,6 +47,27 @@ def test_holdout_cuts_in_time_order_with_ties_in_file_order() -> None:
     assert split.later.tolist() == [4]
 
 
+def test_a_cut_between_sittings_leaves_each_whole_and_a_users_only_one_on_this_side() -> None:
+    twice, once, at_its_begin = [0, 5, 9, 100, 105], [0, 8, 16, 24, 32], [0, 1, 2, 3, 100]
+    entries = [(user, 0, at, 1.0) for user, times in enumerate((twice, once, at_its_begin)) for at in times]
+    interactions = rows(*sorted(entries, key=lambda row: row[2]))
+
+    def later(sitting_us: int | None) -> list[list[int]]:
+        split = holdout_split(interactions, 0.2, sitting_us)
+        return [interactions.at_us[split.later[interactions.user[split.later] == user]].tolist() for user in range(3)]
+
+    assert later(None) == [[105], [32], [100]]
+    assert later(10) == [[100, 105], [], [100]]
+    assert later(4) == [[105], [32], [100]]
+
+
+def test_rows_of_one_instant_are_one_sitting_whatever_the_clock() -> None:
+    interactions = rows(*[(0, item, 7 + item // 3, 1.0) for item in range(6)], (1, 0, 20, 1.0))
+    clocked = replace(interactions, has_clock=False).on_backtest_clock()
+    assert [len(set(clocked.at_us[begin : begin + 3].tolist())) for begin in (0, 3)] == [1, 1]
+    assert holdout_split(clocked, 0.2, 0).later.tolist() == [3, 4, 5]
+
+
 def test_cutoff_is_the_first_later_time() -> None:
     split = cutoff_split(rows((0, 0, 1, 1.0), (0, 1, 5, 1.0), (1, 2, 5, 1.0), (1, 2, 9, 1.0)), 5)
     assert split.history.tolist() == [0]
@@ -164,6 +185,28 @@ def test_fewer_users_lead_to_fewer_slices_of_longer_windows() -> None:
 def test_too_few_users_lead_to_moments_by_position() -> None:
     moments = time_moments(make_interactions(n_users=30), START_US + 40 * DAY_US, 2)
     assert len({int(at) for at in moments[0].as_of_us}) > 1
+
+
+def in_sittings(n_users: int, per_user: int) -> Interactions:
+    """Return what some users like in as many sittings, days apart, of five new items in five minutes each."""
+    entries = [
+        (user, 5 * sitting + item, (9 * sitting + user % 7) * DAY_US + item * DAY_US // 1_440, 1.0)
+        for user in range(n_users)
+        for sitting in range(per_user)
+        for item in range(5)
+    ]
+    return rows(*sorted(entries, key=lambda row: row[2]))
+
+
+def test_few_users_are_cut_between_their_sittings_if_they_come_again() -> None:
+    interactions = in_sittings(40, 4)
+    moments = time_moments(interactions, int(interactions.at_us[-1]) + 1, 2)
+    assert [len(moment.users) for moment in moments] == [40, 40]
+    for number, moment in enumerate(moments):
+        assert {len(labels) for labels in moment.labels} == {5}, "a whole sitting"
+        assert {int(labels[0]) // 5 for labels in moment.labels} == {3 - number}
+    one_each = in_sittings(40, 1)
+    assert {len(labels) for labels in time_moments(one_each, 30 * DAY_US, 1)[0].labels} == {1}, "a part of the only one"
 
 
 def with_early_looks(interactions: Interactions) -> Interactions:
