@@ -5,7 +5,7 @@ filled meanwhile.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -54,12 +54,12 @@ class PreparedRead:
         """
         pgconn, loaders = connection.pgconn, self._loaders.get(connection)
         if loaders is None:
-            await _answer(pgconn, lambda: pgconn.send_prepare(self._name, self._sql))
+            pgconn.send_prepare(self._name, self._sql)
+            await _answer(pgconn)
             loaders = self._loaders[connection] = Transformer(connection)
         asked = [_text(value) for value in values]
-        result = await _answer(
-            pgconn, lambda: pgconn.send_query_prepared(self._name, asked, result_format=Format.BINARY)
-        )
+        pgconn.send_query_prepared(self._name, asked, result_format=Format.BINARY)
+        result = await _answer(pgconn)
         loaders.set_pgresult(result)
         found = loaders.load_rows(0, result.ntuples, tuple)
         loaders.set_pgresult(None)
@@ -83,9 +83,8 @@ def _text(value: str) -> bytes:
     return value.encode()
 
 
-async def _answer(pgconn: PGconn, send: Callable[[], None]) -> PGresult:
-    """Return what Postgres answers to what is sent."""
-    send()
+async def _answer(pgconn: PGconn) -> PGresult:
+    """Return what Postgres answers to what was handed over for sending."""
     while pgconn.flush():
         await _writable(pgconn.socket)
     result = await _result(pgconn)

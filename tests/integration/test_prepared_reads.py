@@ -1,8 +1,6 @@
 """Reads past the driver's cursors, on a real Postgres: however a query ends, nobody gets an answer of somebody else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import psycopg
 import pytest
@@ -16,9 +14,7 @@ from features.db.connection import AsyncPool, RefusedError, connect
 from features.db.prepared import PreparedRead, Row, array_literal
 from features.settings import Settings
 from features.store import connection_for
-from tests.support.pools import connected_pool
-
-T = TypeVar("T")
+from tests.support.pools import with_pool
 
 ECHO = PreparedRead("echo", "SELECT text, length(text) FROM unnest(CAST(%(texts)s AS text[])) AS text", ("texts",))
 SLEEP = PreparedRead("sleep", "SELECT pg_sleep(CAST(%(seconds)s AS float8)), %(answer)s::text", ("seconds", "answer"))
@@ -28,16 +24,6 @@ SLEEP = PreparedRead("sleep", "SELECT pg_sleep(CAST(%(seconds)s AS float8)), %(a
 def settings(database_url: str) -> Settings:
     """Return settings of an empty database."""
     return Settings(database_url=SecretStr(database_url))
-
-
-def with_pool(settings: Settings, work: Callable[[AsyncPool], Awaitable[T]]) -> T:
-    """Return what some work with a server's pool gives."""
-
-    async def worked() -> T:
-        async with connected_pool(settings) as pool:
-            return await work(pool)
-
-    return asyncio.run(worked())
 
 
 async def read(pool: AsyncPool, query: PreparedRead, *values: str) -> list[Row]:

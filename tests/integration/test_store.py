@@ -31,7 +31,7 @@ from features.settings import Settings
 from features.store import OVERLAP, Store
 from features.text_store import TextStore
 from serving.responses import JsonResponse
-from tests.support.pools import connected_pool
+from tests.support.pools import connected_pool, with_pool
 from tests.support.tables import fill
 
 pytestmark = pytest.mark.integration
@@ -47,12 +47,7 @@ def settings(database_url: str) -> Settings:
 
 def ask(settings: Settings, question: Callable[[Store], Awaitable[T]]) -> T:
     """Return what a store answers, in an event loop and a pool of its own."""
-
-    async def asked() -> T:
-        async with connected_pool(settings) as pool:
-            return await question(Store(pool))
-
-    return asyncio.run(asked())
+    return with_pool(settings, lambda pool: question(Store(pool)))
 
 
 def ask_nobody(settings: Settings, question: Callable[[Store], Awaitable[T]]) -> T:

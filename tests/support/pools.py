@@ -1,10 +1,14 @@
 """A pool of connections that has them: a busy machine may take longer to make one than a request waits for it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from features.db.connection import AsyncPool, open_pool
 from features.settings import Settings
+
+T = TypeVar("T")
 
 PATIENCE_S = 60.0
 
@@ -15,3 +19,13 @@ async def connected_pool(settings: Settings) -> AsyncIterator[AsyncPool]:
     async with open_pool(settings) as pool:
         await pool.wait(PATIENCE_S)
         yield pool
+
+
+def with_pool(settings: Settings, work: Callable[[AsyncPool], Awaitable[T]]) -> T:
+    """Return what some work with such a pool gives, in an event loop of its own."""
+
+    async def worked() -> T:
+        async with connected_pool(settings) as pool:
+            return await work(pool)
+
+    return asyncio.run(worked())
