@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     fresh_share: float = Field(
         0.0, ge=0, le=1, description="Share of a list's places that goes to items nobody acted on yet; 0 = none."
     )
+    fresh_draw: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How likely it is for each of these places that its item is drawn; 0 = the best is.",
+    )
     diversity: float = Field(
         0.0, ge=0, le=1, description="How much lists avoid items like those above them, unless a request says; 0 = not."
     )

@@ -52,6 +52,8 @@ class Ask:
         How much the list avoids items that are like those above them, 0 to 1; None = as the server is set.
     fresh_share
         Share of the places that goes to items nobody has acted on, rounded up, 0 to 1; None = as the server is set.
+    fresh_draw
+        How likely it is for each of these places that its item is drawn by lot; None = as the server is set.
     deadline_s
         How long the answer may take; None = as the server is set.
     """
@@ -71,6 +73,7 @@ class Ask:
     in_full: bool = False
     diversity: float | None = None
     fresh_share: float | None = None
+    fresh_draw: float | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
     deadline_s: float | None = None
 
@@ -82,7 +85,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
-    """How lists are mixed where a request does not say: `MARQUEE_FRESH_SHARE` and `MARQUEE_DIVERSITY`."""
+    """How lists are mixed where a request does not say: `MARQUEE_FRESH_SHARE` and its neighbours."""
 
     fresh_share: float = 0.0
+    fresh_draw: float = 0.0
     diversity: float = 0.0

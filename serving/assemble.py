@@ -177,7 +177,7 @@ def _pipeline(base: _Base, impressions: Impressions, records: Records) -> Pipeli
         current=base.current,
         turns=Turns(),
         explainer=base.threads.explanations,
-        mixing=Mixing(settings.fresh_share, settings.diversity),
+        mixing=Mixing(settings.fresh_share, settings.fresh_draw, settings.diversity),
     )
     return Pipeline(
         lister=lister,

@@ -89,7 +89,7 @@ _USER: Final = {
 _RECORD: Final = {
     **{name: _LIST[name] for name in ("user_id", "recommendation_id", "model_version", "degraded", "fallback_reason")},
     "served_at": "2026-01-01T00:00:00Z",
-    "request": {"k": 10, "kind": "feed", "exclude": ["i9"], "diversity": 0.0, "fresh_share": 0.0},
+    "request": {"k": 10, "kind": "feed", "exclude": ["i9"], "diversity": 0.0, "fresh_share": 0.0, "fresh_draw": 0.0},
     "bundle_digest": _VERSION["digest"],
     "spec_hash": "1b4f0e9851971998",
     "as_of_us": 1767225600000000,
@@ -255,6 +255,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "seen_actions": ["purchase"],
     "diversity": 0.3,
     "fresh_share": 0.1,
+    "fresh_draw": 0.5,
     "experiment_id": "homepage-1",
     "explain": True,
     "X-Deadline-Ms": 150,

@@ -1,6 +1,7 @@
 """Why an item is in a list: a sentence for everyone, ranks and features for those who ask."""
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -103,6 +104,10 @@ def list_items(
             1,
         )
     ]
+    if answer.propensity is not None:
+        for entry, chance in zip(listed, answer.propensity[0, :size].tolist(), strict=True):
+            if not isnan(chance):
+                entry["propensity"] = chance
     if explain:
         trace = answer.traces[0] if answer.traces else None
         for entry, row in zip(listed, rows.tolist(), strict=True):

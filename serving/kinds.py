@@ -233,8 +233,8 @@ def _free(call: Call, options: Options) -> Mask:
 
 
 def _others(options: Options, items: npt.NDArray[np.int32], k: int) -> Options:
-    """Return options for k items more than those that are found already."""
-    return replace(options, k=k, exclude=np.concatenate((options.exclude, items)))
+    """Return options for k items more than those that are found already; what fills a list up is not drawn."""
+    return replace(options, k=k, fresh_draw=0.0, exclude=np.concatenate((options.exclude, items)))
 
 
 def _joined(best: Recommendations, more: Recommendations) -> Recommendations:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticKnownError
 
 from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
-from serving.schemas import EXPLAIN, FRESH_SHARE, KIND, SEEN_ACTIONS, ExperimentId, Text
+from serving.schemas import EXPLAIN, FRESH_DRAW, FRESH_SHARE, KIND, SEEN_ACTIONS, ExperimentId, Text
 
 _MOST: Final = {"categories": MAX_CATEGORIES, "exclude": MAX_EXCLUDED, "seen_actions": MAX_ACTIONS}
 _COMMAS: Final = "Repeated or by commas, at most {} either way; of parts by commas, those that are the same count once."
@@ -46,6 +46,7 @@ class ListQuery(BaseModel):
         None, ge=0, le=1, description="How much the list avoids items like those above; as the server is set."
     )
     fresh_share: float | None = Field(None, ge=0, le=1, description=f"{FRESH_SHARE} As the server is set.")
+    fresh_draw: float | None = Field(None, ge=0, le=1, description=f"{FRESH_DRAW} As the server is set.")
     experiment_id: ExperimentId | None = Field(None, description="Echoed, and kept with the impression.")
     explain: bool = Field(default=False, description=EXPLAIN)
 
@@ -73,6 +74,7 @@ class ListQuery(BaseModel):
             explain=self.explain,
             diversity=self.diversity,
             fresh_share=self.fresh_share,
+            fresh_draw=self.fresh_draw,
             deadline_s=deadline_s,
         )
 

@@ -51,7 +51,13 @@ class Listed:
     ) -> Self:
         """Return a list of items in their wire form, and the gravest of the reasons why it is no better."""
         shown = [
-            ShownItem(item_id=item["item_id"], position=item["rank"], source=item["source"], score=item["score"])
+            ShownItem(
+                item_id=item["item_id"],
+                position=item["rank"],
+                source=item["source"],
+                score=item["score"],
+                propensity=item.get("propensity"),
+            )
             for item in items
         ]
         # A copy: orjson's own bytes hold on to all the room in which they were written, up to twice as much.

@@ -73,16 +73,19 @@ class Lister:
         return await self._guard.call(partial(self._store.history_digests, user_ids, limit))
 
     async def inputs(
-        self, ask: Ask, live: LiveModel, now_us: int, deadline: Deadline, *, recorded: bool
+        self, ask: Ask, live: LiveModel, now_us: int, deadline: Deadline, *, recorded: bool, seed: str
     ) -> tuple[Inputs, int | None]:
-        """Return what a request's list is computed from, and the digest of the stored history."""
+        """Return what a request's list is computed from, and the digest of the stored history.
+
+        `seed` is that of what is drawn by lot.
+        """
         limit = live.model.manifest.history_limit
         stored, missing = await self._stored_history(ask.user_id, limit, deadline)
         history = with_seen_by(merge_history(stored, ask.history, now_us, limit), ask.seen_actions)
         deadline.lap("profile")
         statistics = live.statistics.current
         as_of_us = moment_of(history, statistics.closed_at_us, now_us)
-        options, wish = options_of(ask, live, as_of_us, self._mixing), kinds.wish_of(ask, live)
+        options, wish = options_of(ask, live, as_of_us, self._mixing, seed), kinds.wish_of(ask, live)
         # Of this moment, as the rest: by the time that the list is made there may be other statistics and item states.
         basis = Basis.of(ask, live, as_of_us)
         inputs = Inputs(live, history, statistics, as_of_us, options, wish, basis, missing, _unread(live), recorded)
@@ -165,7 +168,8 @@ class Lister:
             _made_from(inputs, in_full=ask.tells_all) if ask.explain else None,
             Made(inputs, ranked) if inputs.recorded else None,
         )
-        if full is not items or len(items) < ask.k:
+        drawn = ranked is not None and ranked.propensity is not None
+        if full is not items or len(items) < ask.k or drawn:  # the lot is drawn anew for each list
             return listed, None
         return listed, inputs.basis.with_told(live, ranked)
 

@@ -92,7 +92,7 @@ class Pipeline:
         listed = await (
             self._lister.without_model(ask, deadline, now_us)
             if live is None
-            else self._with_model(ask, live, deadline, now_us, recorded=recorded)
+            else self._with_model(ask, live, deadline, now_us, recorded=recorded, seed=recommendation_id)
         )
         self._show(ask, listed, recommendation_id, now_us)
         deadline.lap("impression")
@@ -105,14 +105,14 @@ class Pipeline:
         return Reply(answer, listed.etag)
 
     async def _with_model(
-        self, ask: Ask, live: LiveModel, deadline: Deadline, now_us: int, *, recorded: bool
+        self, ask: Ask, live: LiveModel, deadline: Deadline, now_us: int, *, recorded: bool, seed: str
     ) -> Listed:
         # What is recorded is computed: its feature rows are kept with it.
         key = None if recorded else self._answers.key_of(ask)
         kept = None if key is None else live.kept.find(key, Basis.of(ask, live, now_us))
         if kept is not None and await self._same_history(ask.user_id, kept, deadline):
             return self._answers.reused(kept)
-        inputs, digest = await self._lister.inputs(ask, live, now_us, deadline, recorded=recorded)
+        inputs, digest = await self._lister.inputs(ask, live, now_us, deadline, recorded=recorded, seed=seed)
         make = partial(self._lister.make, ask, inputs, deadline)
         if key is None or inputs.missing is not None:
             listed, _ = await make()

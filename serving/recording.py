@@ -197,7 +197,7 @@ def _request(ask: Ask, made: Made | None) -> dict[str, Any]:
     del asked["user_id"], asked["in_full"]
     if made is not None:
         options, wish, model = made.inputs.options, made.inputs.wish, made.inputs.live.model
-        asked |= {"diversity": options.diversity, "fresh_share": options.fresh_share}
+        asked |= {name: getattr(options, name) for name in ("diversity", "fresh_share", "fresh_draw")}
         named = None if wish.item == MISSING else model.items.external(np.array([wish.item]))[0]
         asked |= {"kind": wish.kind, "item_id": named}
     return asked

@@ -168,7 +168,8 @@ def _statistics(connection: Connection, origin: Origin, model: Model, notes: _No
 def _recommended(
     served: ServedList, origin: Origin, model: Model, history: UserHistory, statistics: ItemStatistics
 ) -> Recommendations | None:
-    profiles, options = model.encode([history]), _options(served.request, origin.allowed[: len(model.items)], model)
+    allowed, profiles = origin.allowed[: len(model.items)], model.encode([history])
+    options = _options(served.request, served.recommendation_id, allowed, model)
     if fallback.LIST_LATE in served.lacking:
         return model.popular(profiles, statistics, options)
     if options.candidates is not None and not options.candidates.size:
@@ -198,7 +199,7 @@ def _as_it_was(origin: Origin, model: Model, notes: _Notes) -> Model:
     return model.with_first(0)
 
 
-def _options(request: Mapping[str, Any], allowed: npt.NDArray[np.bool_], model: Model) -> Options:
+def _options(request: Mapping[str, Any], seed: str, allowed: npt.NDArray[np.bool_], model: Model) -> Options:
     candidates: Sequence[str] | None = request["candidates"]
     rows = None
     if candidates is not None:
@@ -211,6 +212,8 @@ def _options(request: Mapping[str, Any], allowed: npt.NDArray[np.bool_], model: 
         candidates=rows,
         include_seen=True,
         fresh_share=request["fresh_share"],
+        fresh_draw=request.get("fresh_draw", 0.0),  # which older records do not tell
+        seed=seed,
         diversity=request["diversity"],
     )
 

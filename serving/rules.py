@@ -16,8 +16,11 @@ from serving.item_states import ItemStates, Mask
 from serving.live import LiveModel
 
 
-def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Options:
-    """Return the options that make the recommender keep to item state and to the request's wishes."""
+def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing, seed: str = "") -> Options:
+    """Return the options that make the recommender keep to item state and to the request's wishes.
+
+    `seed` is that of what is drawn by lot.
+    """
     items, eligible = live.model.items, live.items.visible(as_of_us)
     if ask.categories:
         # Before states were read the bundle's word is all there is; the answer says that they are missing.
@@ -35,6 +38,8 @@ def options_of(ask: Ask, live: LiveModel, as_of_us: int, mixing: Mixing) -> Opti
         candidates=candidates,
         include_seen=_includes_seen(ask, live),
         fresh_share=mixing.fresh_share if ask.fresh_share is None else ask.fresh_share,
+        fresh_draw=mixing.fresh_draw if ask.fresh_draw is None else ask.fresh_draw,
+        seed=seed,
         diversity=mixing.diversity if ask.diversity is None else ask.diversity,
     )
 

@@ -73,6 +73,12 @@ FRESH_SHARE: Final = (
     "there are any: others learn of them, and so does the next training."
 )
 
+FRESH_DRAW: Final = (
+    "How likely it is for each of the places of `fresh_share` that its item is drawn by lot among all that it may go "
+    "to; else it is the best for this user. Items then tell their `propensity`, and so do impressions: how likely each "
+    "was for its place, given those above it. Lists of type `feed` draw."
+)
+
 
 class HistoryEvent(BaseModel):
     """One act of the session, as an interaction event has it."""
@@ -123,6 +129,7 @@ class RecommendRequest(BaseModel):
         description="How much the list avoids items like those above them; left out, as the server is set.",
     )
     fresh_share: float | None = Field(None, ge=0, le=1, description=f"{FRESH_SHARE} Left out, as the server is set.")
+    fresh_draw: float | None = Field(None, ge=0, le=1, description=f"{FRESH_DRAW} Left out, as the server is set.")
     experiment_id: ExperimentId | None = None
     explain: bool = Field(default=False, description=EXPLAIN)
     context: Annotated[dict[str, Any], AfterValidator(_fit_for_event)] = Field(
@@ -146,6 +153,7 @@ class RecommendRequest(BaseModel):
             explain=self.explain,
             diversity=self.diversity,
             fresh_share=self.fresh_share,
+            fresh_draw=self.fresh_draw,
             context=self.context,
         )
 
@@ -194,6 +202,9 @@ class RecommendedItem(BaseModel):
     source: str = Field(description="What ranked the item best.", examples=["als"])
     reason: str = Field(examples=["Because you liked Heat"])
     title: str | None = Field(None, examples=["Collateral"])
+    propensity: float | None = Field(
+        None, description="How likely it was to be drawn for its place, given those above it. Only with `fresh_draw`."
+    )
     explanation: ItemExplanation | None = Field(None, description="Only with `explain`.")
 
 

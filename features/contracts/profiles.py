@@ -119,6 +119,10 @@ class Options:
         Whether a list that retrieval leaves short is filled up with any eligible items.
     fresh_share
         At least this share of the places goes to items that nobody has acted on yet, 0 to 1, where there are some.
+    fresh_draw
+        How likely it is for each of these places that what stands there is drawn by lot, 0 to 1; else it is the best.
+    seed
+        Of the lot: the same draws the same.
     diversity
         How much a list avoids items that are like those above them, 0 (not at all) to 1.
     """
@@ -130,4 +134,6 @@ class Options:
     include_seen: bool | None = None
     fill: bool = True
     fresh_share: float = 0.0
+    fresh_draw: float = 0.0
+    seed: str = ""
     diversity: float = 0.0

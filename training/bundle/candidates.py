@@ -59,6 +59,16 @@ def retrieve(
     return Candidates(candidates.items[top], candidates.ranks[top], candidates.relative[top])
 
 
+def with_more(found: Candidates, items: npt.NDArray[np.int32]) -> Candidates:
+    """Return candidates and further items, of which no source says anything; what is there already stays as it is."""
+    more = np.setdiff1d(items, found.items)
+    unknown = np.full((len(more), found.ranks.shape[1]), np.nan, dtype=np.float32)
+    items = np.concatenate((found.items, more))
+    order = np.argsort(items, kind="stable")
+    ranks, relative = (np.concatenate((known, unknown))[order] for known in (found.ranks, found.relative))
+    return Candidates(items[order], ranks, relative)
+
+
 def align(items: npt.NDArray[np.int32], offers: Sequence[Offer], n_items: int) -> Candidates:
     """Return ranks and relative scores of the given items (ascending, of `n_items`) in each of the offers."""
     return _aligned(items, _joined(offers), loops.scratch(n_items).place)

@@ -16,11 +16,11 @@ from features.contracts.profiles import Options, Profiles
 from features.contracts.statistics import ItemStatistics
 from features.items import POPULAR, Categories, ItemView, category_shares
 from features.vectorize import user_row, vectorize
-from training.bundle.candidates import Candidates, align, best_sources, retrieve
+from training.bundle.candidates import Candidates, align, best_sources, retrieve, with_more
 from training.bundle.content import NEAR_DISLIKED, Content, nearness_to_disliked
 from training.bundle.dislikes import moved_down
 from training.bundle.diversity import Likeness, diversify
-from training.bundle.exploration import places_of, with_fresh
+from training.bundle.exploration import Draw, draw_of, places_of, with_drawn, with_fresh
 from training.bundle.foldin import FoldIn
 from training.bundle.fresh import forget_history, merged, own_scores, placed
 from training.bundle.fusion import order_scores
@@ -29,7 +29,7 @@ from training.bundle.offered import SPEC, offered_columns
 from training.bundle.plan import BLEND, RANKER, Plan
 from training.bundle.ranker import Ranker
 from training.bundle.result import NO_HISTORY, RANKER_LATE, Recommendations, Trace
-from training.bundle.sources import BY_TEXT, NOTHING, SOURCES, TRENDING, Blocked, Offer, Source, User
+from training.bundle.sources import BY_TEXT, FRESH, NOTHING, SOURCES, TRENDING, Blocked, Offer, Source, User
 from training.bundle.tables import NeighbourTable
 
 LEAST_TREND: Final = 0.5
@@ -38,6 +38,7 @@ LEAST_TREND: Final = 0.5
 _BECAUSE_WINDOW: Final = 50
 """Latest liked events among which the cause of a recommendation is looked for."""
 _NEAR_DISLIKED: Final = SPEC.names.index(NEAR_DISLIKED)
+_FRESH: Final = SOURCES.index(FRESH)
 _LONG_AGO_US: Final = np.iinfo(np.int64).min
 _VIEWS: Final = 2
 """Statistics whose views are kept: the present ones, and those before, for requests that still have these."""
@@ -230,9 +231,13 @@ class Recommender:
     def _one(self, ask: "_Ask") -> tuple["_List", Trace]:
         options, cold = ask.options, not (ask.who.weight > 0).any()
         found, reason = self._found(ask, cold=cold)
-        order = self._order(ask, found.candidates, found.scores)
+        order = self._order(ask, found)
+        order, propensity = (order, None) if reason == RANKER_LATE else self._explored(ask, found, order)
         items, picked = found.candidates[order], found.scores[order].astype(np.float32)
-        ranked = _List(items, picked, best_sources(found.ranks[order]), self._because(ask.who, items), reason)
+        sources = best_sources(found.ranks[order])
+        if propensity is not None:
+            sources[~np.isnan(propensity) & (sources == MISSING)] = _FRESH
+        ranked = _List(items, picked, sources, self._because(ask.who, items), reason, propensity)
         if options.fill and len(items) < options.k:
             ranked = self._fill(ranked, ask.view, ask.blocked, options.k)
         return ranked, found
@@ -301,7 +306,15 @@ class Recommender:
 
     def _ask(self, profiles: Profiles, user: int, view: ItemView, options: Options, lap: Lap = unhurried) -> "_Ask":
         who, blocked = self._user(profiles, user), self.blocked(profiles, user, options)
-        return _Ask(profiles, user, who, view, blocked, options, lap)
+        return _Ask(profiles, user, who, view, blocked, options, lap, self._draw(view, blocked, options))
+
+    def _draw(self, view: ItemView, blocked: Blocked, options: Options) -> Draw | None:
+        """Return what the lot says of a list, None where it has no say."""
+        if not (options.fresh_share and options.fresh_draw and self._offers_fresh):
+            return None
+        pool = self.fresh[~blocked[self.fresh] & (view.statistics.seen[self.fresh] == 0)]
+        n_places = places_of(options.fresh_share, options.k)
+        return draw_of(pool, options.k, n_places, options.fresh_draw, options.seed)
 
     def _user(self, profiles: Profiles, user: int) -> User:
         events = profiles.events(user)
@@ -339,7 +352,8 @@ class Recommender:
                 met = int((ask.view.statistics.seen[self.fresh] > 0).sum())
                 least = places_of(ask.options.fresh_share, ask.options.k) + met
                 budgets = [max(budget, least) if budget else 0 for budget in budgets]
-            return retrieve(self.sources, budgets, ask.who, ask.view, blocked)
+            found = retrieve(self.sources, budgets, ask.who, ask.view, blocked)
+            return with_more(found, ask.draw.items) if by_text and ask.draw is not None else found
         wanted = np.unique(ask.options.candidates)
         wanted = wanted[~blocked[wanted]]
         return align(
@@ -382,19 +396,25 @@ class Recommender:
             return scores
         return order_scores(found.ranks, order_by)
 
-    def _order(
-        self, ask: "_Ask", items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.int64]:
-        """Return the places of the list among the candidates: by score, and what was asked for beside it."""
+    def _order(self, ask: "_Ask", found: Trace) -> npt.NDArray[np.int64]:
+        """Return the places of the list among the candidates: by score, or mixed."""
         options = ask.options
         if options.diversity > 0:
-            order = diversify(items, scores, self.likeness, options.k, options.diversity)
-        else:
-            order = np.argsort(-scores, kind="stable")[: options.k]
-        if not options.fresh_share:
-            return order
+            return diversify(found.candidates, found.scores, self.likeness, options.k, options.diversity)
+        return np.argsort(-found.scores, kind="stable")[: options.k]
+
+    def _explored(
+        self, ask: "_Ask", found: Trace, order: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64] | None]:
+        """Return the places of the list with those of what nobody has met, and how likely what was drawn was to be."""
+        items, scores, share = found.candidates, found.scores, ask.options.fresh_share
+        if not share:
+            return order, None
         unmet = self.is_fresh[items] & (ask.view.statistics.seen[items] == 0)
-        return with_fresh(order, scores, unmet, options.fresh_share)
+        if ask.draw is None:
+            return with_fresh(order, scores, unmet, share), None
+        proposed = np.asarray((found.ranks > 0).any(axis=1))
+        return with_drawn(order, items, scores, fresh=unmet, proposed=proposed, share=share, draw=ask.draw)
 
     def _because(self, user: User, items: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return for each item the liked item of the history whose neighbour it is most, `MISSING` where none."""
@@ -414,6 +434,7 @@ class Recommender:
             np.concatenate((ranked.sources, none.astype(np.int8))),
             np.concatenate((ranked.because, none)),
             ranked.fallback_reason,
+            ranked.propensity,
         )
 
 
@@ -428,6 +449,7 @@ class _Ask:
     blocked: Blocked
     options: Options
     lap: Lap
+    draw: Draw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +459,7 @@ class _List:
     sources: npt.NDArray[np.int8]
     because: npt.NDArray[np.int32]
     fallback_reason: str | None
+    propensity: npt.NDArray[np.float64] | None = None
 
 
 _NOBODY: Final = User(np.empty(0, np.int32), np.empty(0, np.float32), None)
@@ -454,4 +477,16 @@ def _stack(lists: Sequence[_List], traces: Sequence[Trace], k: int) -> Recommend
         size = len(entry.items)
         items[row, :size], scores[row, :size] = entry.items, entry.scores
         sources[row, :size], because[row, :size] = entry.sources, entry.because
-    return Recommendations(items, scores, sources, because, tuple(e.fallback_reason for e in lists), tuple(traces))
+    reasons = tuple(entry.fallback_reason for entry in lists)
+    return Recommendations(items, scores, sources, because, reasons, tuple(traces), _propensity(lists, shape))
+
+
+def _propensity(lists: Sequence[_List], shape: tuple[int, int]) -> npt.NDArray[np.float64] | None:
+    """Return how likely items were to be drawn, of lists that may be shorter than they should; None where none was."""
+    if all(entry.propensity is None for entry in lists):
+        return None
+    found = np.full(shape, np.nan)
+    for row, entry in enumerate(lists):
+        if entry.propensity is not None:
+            found[row, : len(entry.propensity)] = entry.propensity
+    return found

@@ -62,6 +62,9 @@ class Recommendations:
         int32 (n_users, k), the item of the user's history that speaks most for this one, `MISSING` where none does.
     fallback_reason
         Per user: None for a personal list by the plan, else why it is none: `NO_HISTORY` or `RANKER_LATE`.
+    propensity
+        float64 (n_users, k), how likely an item was to be drawn for its place, given those before it; NaN where nothing
+        was drawn. None where no place is for the lot to give.
     traces
         Per user, only if asked for.
     """
@@ -72,6 +75,7 @@ class Recommendations:
     because: npt.NDArray[np.int32]
     fallback_reason: tuple[str | None, ...]
     traces: tuple[Trace, ...] = ()
+    propensity: npt.NDArray[np.float64] | None = None
 
     def first(self, k: int) -> "Recommendations":
         """Return the first k places of each list, without traces."""

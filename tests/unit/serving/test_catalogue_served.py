@@ -121,18 +121,21 @@ def test_lists_are_mixed_as_the_server_is_set_unless_a_request_says(served: Benc
         del client
         live = served.parts.current.live
         assert live is not None
-        mixing = Mixing(fresh_share=0.2, diversity=0.1)
+        mixing = Mixing(fresh_share=0.2, fresh_draw=0.3, diversity=0.1)
         for asked, wanted in ((None, 0.1), (0.0, 0.0), (0.7, 0.7)):
             options = options_of(Ask("u", diversity=asked), live, to_us(T0), mixing)
             assert (options.fresh_share, options.diversity) == (0.2, wanted)
         for asked, wanted in ((None, 0.2), (0.0, 0.0), (0.7, 0.7)):
             options = options_of(Ask("u", fresh_share=asked), live, to_us(T0), mixing)
             assert (options.fresh_share, options.diversity) == (wanted, 0.1)
+        for asked, wanted in ((None, 0.3), (0.0, 0.0), (0.7, 0.7)):
+            options = options_of(Ask("u", fresh_draw=asked), live, to_us(T0), mixing, "r-1")
+            assert (options.fresh_draw, options.fresh_share, options.seed) == (wanted, 0.2, "r-1")
 
     run(served, use)
 
 
-@pytest.mark.parametrize("name", ["diversity", "fresh_share"])
+@pytest.mark.parametrize("name", ["diversity", "fresh_share", "fresh_draw"])
 def test_how_a_list_is_mixed_is_asked_for_by_request(served: Bench, name: str) -> None:
     async def use(client: httpx.AsyncClient) -> None:
         assert len(ids((await client.get(f"/api/v1/recommend/u?{name}=0.5")).json())) == 20

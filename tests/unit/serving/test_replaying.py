@@ -69,6 +69,7 @@ asks = st.fixed_dictionaries(
         "include_seen": st.booleans(),
         "diversity": st.floats(0, 1),
         "fresh_share": st.floats(0, 1),
+        "fresh_draw": st.floats(0, 1),
         "type": st.sampled_from(["feed", "trending", "similar"]),
     },
 )
@@ -89,7 +90,10 @@ def test_what_was_late_is_late_again(trained: Bench, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Deadline, "lap", lambda self, done: lap(self, done) and done != step)
     record = served(trained, history=LIKED)
     assert reason in record.lacking
+    drawn = served(trained, history=LIKED, fresh_share=1.0, fresh_draw=1.0)
+    assert (reason in drawn.lacking, drawn.item_ids) == (True, record.item_ids)
     monkeypatch.undo()
+    assert again(drawn, model_of(trained)).same
     in_time = served(trained, history=LIKED)
     assert again(record, model_of(trained)).same
     assert record.item_ids != in_time.item_ids

@@ -1,12 +1,13 @@
 """Served lists made again from a log: what is the same, what is told, and what is nobody's fault."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +69,16 @@ def log_of(bundle: Bundle, rows: pd.DataFrame, folder: Path) -> KnownLog:
     return KnownLog.read(folder / "log.parquet", bundle.parts.weights)
 
 
+_REQUEST: Mapping[str, Any] = {
+    "candidates": None,
+    "history": [],
+    "kind": "feed",
+    "k": 5,
+    "fresh_share": 0.0,
+    "fresh_draw": 0.0,
+}
+
+
 @dataclass(frozen=True)
 class Serving:
     """Serves as the API does, from what had landed before the moment."""
@@ -94,7 +105,9 @@ class Serving:
         [statistics] = replay_statistics(
             events, Start.of_nothing(len(self.bundle.items)), np.array([edge]), bucket_us=BUCKET_US
         )
-        options = Options(k=5, include_seen=True)
+        served_id, request = f"r-{user}", {**_REQUEST, **changes.pop("request", {})}
+        mixed = {name: request[name] for name in ("k", "fresh_share", "fresh_draw")}
+        options = Options(include_seen=True, seed=served_id, **mixed)
         profiles = self.bundle.encode([history])
         [trace] = self.bundle.recommend(profiles, statistics, self.as_of_us, options, trace=True).traces
         considered = Considered(
@@ -110,10 +123,10 @@ class Serving:
         every = np.ones(len(self.bundle.items), dtype=bool)
         origin = Origin(self.bundle.digest, "", self.as_of_us, edge, False, every, None)  # noqa: FBT003  # a row
         served = ServedList(
-            recommendation_id=f"r-{user}",
+            recommendation_id=served_id,
             user_id=user,
             served_at_us=self.as_of_us,
-            request={"candidates": None, "history": [], "kind": "feed"},
+            request=request,
             model_version="1",
             history_event_ids=history.event_ids,
             item_ids=[],
@@ -196,9 +209,9 @@ def test_what_cannot_be_made_again_is_neither_parity_nor_difference(bundle: Bund
     log = log_of(bundle, frame(), tmp_path)
     serving = Serving(bundle, log)
     gone = serving.serve(["u1"], history_event_ids=["e-erased"])
-    inline = serving.serve(["u2"], request={"candidates": None, "history": [{"item_id": "i1"}]})
-    similar = serving.serve(["u3"], request={"candidates": None, "history": [], "kind": "similar"})
-    named = serving.serve(["u4"], request={"candidates": ["i1"], "history": [], "kind": "feed"})
+    inline = serving.serve(["u2"], request={"history": [{"item_id": "i1"}]})
+    similar = serving.serve(["u3"], request={"kind": "similar"})
+    named = serving.serve(["u4"], request={"candidates": ["i1"]})
     result = found(bundle, log, [*gone, *inline, *similar, *named])
     assert (result.status, result.parity.lists) == ("unknown", 0)
     assert result.parity.left_out == {OWN_CANDIDATES: 2, GONE: 1, INLINE: 1}
@@ -272,6 +285,27 @@ def test_items_that_nobody_met_are_made_again_as_such(tmp_path: Path) -> None:
     [feature] = result.parity.worst()
     assert feature.example is not None
     assert (feature.name, feature.example.item_id) == ("user_events", considered.item_ids[row])
+
+
+@pytest.mark.parametrize("lot", [0.0, 0.5])
+def test_places_for_what_nobody_met_are_made_again_too(tmp_path: Path, lot: float) -> None:
+    path, parts = tmp_path / "bundle", trained_on_texts()[1]
+    every = parts.plan.budgets
+    few = msgspec.structs.replace(parts.plan, budgets={name: min(every[name], 1) for name in every})
+    parts = replace(parts, plan=few)
+    bundle = open_bundle(path, write_bundle(path, parts, created_at=NOW, code_version="test", seed=0))
+    rows = frame()
+    log = log_of(bundle, rows[~rows["item_id"].isin(set(bundle.items.external(bundle.parts.fresh)))], tmp_path)
+    lists = Serving(bundle, log).serve(USERS, request={"k": 10, "fresh_share": 0.4, "fresh_draw": lot})
+    plain = Serving(bundle, log).serve(USERS, request={"k": 10})
+    assert all(_unmet(one) > _unmet(other) for one, other in zip(lists, plain, strict=True))
+    result = found(bundle, log, lists)
+    assert (result.parity.lists, result.parity.different, result.parity.left_out) == (len(USERS), 0, {})
+
+
+def _unmet(served: ServedList) -> int:
+    assert served.considered is not None
+    return int(served.considered.unmet.sum())
 
 
 def test_bits_are_compared_and_unknown_is_unknown() -> None:
