@@ -15,6 +15,7 @@ from rich.table import Table
 from features.admin import dead_letters
 from features.admin.dead_letters import AUDITED, Filter, Letter, StillRefused, told
 from features.audit import Deed, account, note
+from features.cli.plain import plain_console
 from features.contracts.errors import ContractError
 from features.contracts.event_problems import REASONS
 from features.contracts.mappings import load_mappings
@@ -69,7 +70,7 @@ def _print(letters: list[Letter]) -> None:
         place = f"{letter.topic}[{letter.partition}]@{letter.offset}"
         landed_at = f"{letter.landed_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(str(letter.dead_letter_id), place, letter.reason, landed_at, letter.state, letter.message)
-    Console(width=None if Console().is_terminal else 200).print(table)
+    plain_console(200).print(table)
 
 
 @app.command()

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from features.admin import doctor as data
 from features.admin.doctor import Diagnosis
 from features.admin.doctor_config import load_config
+from features.cli.plain import plain_console
 from features.contracts.weights_file import load_weights
 from features.db.connection import connect
 from features.settings import load_settings
@@ -42,7 +42,7 @@ def doctor(
 
 
 def _print(found: Diagnosis) -> None:
-    console = Console(width=None if Console().is_terminal else 200)
+    console = plain_console(200)
     part = "all of them" if found.percent == 100 else f"{found.sampled} of them, by whole pages of the table"
     table = Table("check", "", "found", "count", "ms", title=f"about {found.rows} interactions, looked at {part}")
     for finding in found.findings:

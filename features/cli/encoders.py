@@ -5,9 +5,9 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from features.cli.plain import plain_console
 from features.contracts.errors import ContractError
 from features.db.connection import Connection, connect, database_errors
 from features.db.queries import queries
@@ -38,7 +38,7 @@ def show(*, json: Annotated[bool, typer.Option("--json", help="Print JSON instea
         reason = str(one.figures.get("reason", ""))
         named = "yes" if one.named else ""
         table.add_row(one.digest[:16], one.kind, one.state, named, *numbers, f"{one.created_at:%Y-%m-%d %H:%M}", reason)
-    Console(width=None if Console().is_terminal else 200).print(table)
+    plain_console(200).print(table)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from features.cli.plain import plain_console
 from features.contracts.errors import ContractError
 from features.contracts.events import BaseEvent, Interaction, Item, User
 from features.settings import Settings, load_settings
@@ -149,4 +150,4 @@ def _print(report: "Report") -> None:
     for problem in report.problems.values():
         examples = "\n".join(f"{number}: {value}" for number, value in problem.examples)
         table.add_row(problem.column, problem.message, str(problem.rows), examples)
-    Console(width=None if Console().is_terminal else 200).print(table)
+    plain_console(200).print(table)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from features.cli.plain import plain_console
 from features.contracts.errors import ContractError, UnavailableError
 from features.contracts.event_problems import UNREADABLE, nearest_member
 from features.contracts.events import Event, Item, stamp_event
@@ -226,4 +227,4 @@ def _moment(at: datetime) -> str:
 
 
 def _console() -> Console:
-    return Console(width=None if Console().is_terminal else 160)
+    return plain_console(160)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from rich.console import Console
 from rich.table import Table
 
+from features.cli.plain import plain_console
 from features.contracts.errors import ContractError
 from features.contracts.event_problems import EventError
 from features.contracts.mapping_form import SHIPPED, MappingError
@@ -87,4 +87,4 @@ def _print(outcomes: list[dict[str, Any]]) -> None:
         else:
             problems = "; ".join(f"{one['field']}: {one['problem']}" for one in outcome["problems"])
             table.add_row(str(number), outcome["reason"], problems, style="red")
-    Console(width=None if Console().is_terminal else 200).print(table)
+    plain_console(200).print(table)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from features.admin import offsets
+from features.cli.plain import plain_console
 from features.db.connection import connect
 from features.kafka import landed_topics
 from features.kafka_admin import Admin
@@ -40,7 +40,7 @@ def _print(found: list[offsets.Stand]) -> None:
         cells = ("" if number is None else str(number) for number in numbers)
         style = "bold red" if stand.stopped else None
         table.add_row(stand.topic, str(stand.partition), stand.state, *cells, moved_at, style=style)
-    Console(width=None if Console().is_terminal else 160).print(table)
+    plain_console(160).print(table)
 
 
 @app.command()

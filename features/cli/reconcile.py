@@ -15,6 +15,7 @@ from features.admin import reconcile as accounts
 from features.admin import reconcile_metrics
 from features.admin.balance import Balance
 from features.admin.trend import Trends, trends
+from features.cli.plain import plain_console
 from features.db.connection import connect
 from features.kafka import landed_topics
 from features.kafka_admin import Admin
@@ -74,7 +75,7 @@ def _print(balances: Sequence[Balance], shown: Trends | None) -> None:
     table.add_section()
     sums = (str(sum(getattr(balance, name) for balance in busy)) for name in COLUMNS[2:])
     table.add_row("all", "", *sums, style="bold")
-    console = Console(width=None if Console().is_terminal else 220)
+    console = plain_console(220)
     console.print(table)
     if idle:
         console.print(f"{len(idle)} more partitions hold no message and miss none")

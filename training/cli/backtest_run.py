@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final, cast
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
+from features.cli.plain import plain_console
 from features.contracts.columns import OCCURRED_AT
 from features.contracts.errors import ContractError
 from features.contracts.profiles import Options
@@ -140,9 +142,10 @@ def execute(asked: BacktestOptions) -> None:
 
 def _print(asked: BacktestOptions, loaded: Loaded, result: Backtest, beside: Beside) -> None:
     """Print what was found, as a person looks for it: the table, then lines."""
+    shown = plain_console()
     if beside.search is not None:
-        Console().print(beside.search.verdict.reason)
-    Console().print(_table(result) if result.evaluation.n_users else NOBODY)
+        shown.print(beside.search.verdict.reason)
+    shown.print(_table(result) if result.evaluation.n_users else NOBODY)
     lines = [
         said_of(loaded),
         f"lists of {len(result.users)} users: {asked.out / LISTS}",
@@ -155,7 +158,7 @@ def _print(asked: BacktestOptions, loaded: Loaded, result: Backtest, beside: Bes
     if beside.rolling is not None and beside.rolling.left_out:
         lines.insert(0, f"--rolling {asked.rolling}: {beside.rolling.left_out}")
     for line in lines:
-        Console().print(line, soft_wrap=True)
+        shown.print(line, soft_wrap=True)
 
 
 def _check(asked: BacktestOptions) -> None:
@@ -311,7 +314,7 @@ def _table(result: Backtest) -> Table:
         found = metrics[method]
         ndcg = found["ndcg@10"]
         table.add_row(
-            f"[bold]{method}[/bold]" if method == SERVED else method,
+            Text(method, "bold" if method == SERVED else ""),
             f"{ndcg.mean:.4f}",
             f"{ndcg.low:.4f} to {ndcg.high:.4f}",
             f"{found['recall@20'].mean:.4f}",

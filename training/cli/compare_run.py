@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from features.cli.plain import plain_console
 from training.cli.output import make_room
 from training.comparing import Compared, compare_runs, read_run, to_json
 from training.comparison_page import comparison_page
@@ -25,7 +26,7 @@ def execute(first: Path, second: Path, json_file: Path | None, html: Path | None
     make_room(html, "--html")
     ours, theirs = read_run(first), read_run(second)
     compared = compare_runs(ours, theirs)
-    Console().print(_table(compared, len(ours.per_user)))
+    plain_console().print(_table(compared, len(ours.per_user)))
     for file, text in (
         (json_file, json_text(to_json(ours, theirs, compared))),
         (html, comparison_page(ours, theirs, compared) + "\n"),
@@ -46,6 +47,6 @@ def _table(compared: list[Compared], users: int) -> Table:
             f"{entry.second.mean:.4f}",
             f"{gap.mean:+.4f}",
             f"{gap.low:+.4f} to {gap.high:+.4f}",
-            f"[{_STYLES[entry.verdict]}]{entry.verdict}[/]",
+            Text(entry.verdict, _STYLES[entry.verdict]),
         )
     return table

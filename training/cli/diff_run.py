@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from features.cli.plain import plain_console
 from features.settings import Settings
 from training.bundle.registry import Registry
 from training.cli.output import make_room
@@ -35,9 +36,10 @@ def execute(settings: Settings, names: tuple[str, str], out: Path | None, *, use
         page = log_diff(registry, found)
     if out is not None:
         out.write_text(render(page_of(found)), encoding="utf-8")
+    shown = plain_console()
     for line in _lines(found):
-        Console().print(line, highlight=False, soft_wrap=True)
-    Console().print(f"page: {page} of run {pair[1].run_id} in MLflow" + (f", and {out}" if out else ""), soft_wrap=True)
+        shown.print(line, highlight=False, soft_wrap=True)
+    shown.print(f"page: {page} of run {pair[1].run_id} in MLflow" + (f", and {out}" if out else ""), soft_wrap=True)
 
 
 def _lines(diff: Diff) -> list[str]:

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from features.cli.plain import plain_console
 from features.settings import Settings
 from training.bundle.registry import Registry
 from training.named_version import named_version
@@ -23,18 +24,17 @@ def execute(settings: Settings, name: str, tolerance: float) -> Verdict:
     found = reproduce(settings, version, now=datetime.now(UTC), tolerance=tolerance)
     folder = RunFolder(settings.work_dir, found.run).path
     write_atomically(folder / RESULT, msgspec.json.format(msgspec.json.encode(found.to_json())))
-    console = Console()
+    console = plain_console()
     for note in found.notes:
-        console.print(f"[yellow]note[/]: {note}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("note", "yellow"), f": {note}"), soft_wrap=True)
     if found.files:
         console.print(_files(found))
     console.print(_metrics(found))
-    console.print(
-        f"version {found.version}: [bold]{found.verdict}[/]; {found.same} of {found.same + len(found.files)} files of "
-        f"the bundle are the same, byte for byte; {found.erased_rows} rows taken out since; {folder / RESULT}",
-        highlight=False,
-        soft_wrap=True,
+    said = (
+        f"; {found.same} of {found.same + len(found.files)} files of the bundle are the same, byte for byte; "
+        f"{found.erased_rows} rows taken out since; {folder / RESULT}"
     )
+    console.print(Text.assemble(f"version {found.version}: ", (found.verdict, "bold"), said), soft_wrap=True)
     return found.verdict
 
 
@@ -49,5 +49,5 @@ def _metrics(found: Reproduction) -> Table:
     table = Table("metric", "recorded", "now", "may differ by", "")
     for metric in found.metrics:
         numbers = (f"{number:.6f}" for number in (metric.recorded, metric.now, metric.tolerance))
-        table.add_row(metric.name, *numbers, "" if metric.holds else "[red]differs[/]")
+        table.add_row(metric.name, *numbers, "" if metric.holds else Text("differs", "red"))
     return table

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, get_args
 
 import msgspec
 import typer
-from rich.console import Console
 
+from features.cli.plain import plain_console
 from features.contracts.times import given_instant
 from features.log import configure_logging
 from features.settings import load_settings
@@ -107,8 +107,8 @@ def run(
     settings = load_settings()
     configure_logging(settings.log_format)
     name = run_id or f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    console = Console()
-    console.print(f"training run [bold]{name}[/] in {settings.work_dir / name}")
+    console = plain_console()
+    console.print(f"training run {name} in {settings.work_dir / name}")
     for position, current in enumerate(STEPS, start=1):
         with console.status(f"{position}/{len(STEPS)} {current}"):
             record = run_step(current, name, settings, options if current == STEPS[0] else None)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from features.cli.plain import plain_console
 from features.log import configure_logging
 from features.settings import Settings, load_settings
 
@@ -78,7 +79,7 @@ def history(limit: Annotated[int, typer.Option(min=1, max=10_000, help="Moves to
 
 def _console() -> Console:
     """Return where tables go: as wide as they are where nobody looks at a terminal."""
-    return Console(width=None if Console().is_terminal else 200)
+    return plain_console(200)
 
 
 def _mover(by: str | None, reason: str, run: str) -> "Mover":

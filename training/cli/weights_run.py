@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from features.cli.plain import plain_console
 from features.contracts.found_weights import why
 from features.contracts.weights import ActionWeights
 from features.contracts.weights_file import SaidWeights, load_weights
@@ -22,9 +22,10 @@ def execute(interactions: Path, said: Path | None) -> None:
     """
     rules = load_weights(said)
     loaded = load_interactions(interactions, said=rules)
-    Console().print(_table(loaded, rules))
+    shown = plain_console()
+    shown.print(_table(loaded, rules))
     if _has_ratings(loaded):
-        Console().print(_of_ratings(loaded.weights), soft_wrap=True)
+        shown.print(_of_ratings(loaded.weights), soft_wrap=True)
 
 
 def said_of(loaded: Loaded) -> str:

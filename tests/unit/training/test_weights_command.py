@@ -57,6 +57,15 @@ def test_a_backtest_says_them_in_a_line(file: Path) -> None:
     assert line == "weights: view 1, purchase 4, rating 4; ratings up to 10: liked from 6, disliked up to 4"
 
 
+def test_names_of_actions_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    names = ["view", "[/b]", "[promo] click", ":apple:"]
+    frame = pd.DataFrame({"user_id": ["a"] * 4, "item_id": ["i"] * 4, "action": names, "occurred_at": range(4)})
+    frame.to_parquet(tmp_path / "f.parquet")
+    found = CliRunner().invoke(app, ["weights", "--interactions", str(tmp_path / "f.parquet")], catch_exceptions=False)
+    assert set(rows_of(found.output)) == set(names)
+
+
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
     with pytest.raises(ContractError, match="no-such"):
         CliRunner().invoke(
