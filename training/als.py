@@ -26,12 +26,13 @@ def fit_als(matrix: sparse.csr_matrix, config: AlsConfig, *, seed: int) -> FoldI
     """Return item factors for all items (zeros for those nobody liked) and their Gram matrix.
 
     `matrix` holds users x items as `confidence_matrix` makes it, with the history limit that holds at serving. Items
-    that nobody liked have no part in the fit: what else is in the catalogue does not change the factors of others.
+    that nobody liked have no part in the fit, nor have users who liked nothing: what else is in the catalogue, and who
+    comes later, does not change the factors of others.
     """
-    liked = np.unique(matrix.indices)
+    liked, liking = np.unique(matrix.indices), np.flatnonzero(np.diff(matrix.indptr))
     with threadpool_limits(1, "blas"):
         model = model_of(config, seed)
-        model.fit(matrix[:, liked], show_progress=False)
+        model.fit(matrix[liking][:, liked], show_progress=False)
     factors = np.zeros((matrix.shape[1], config.factors), dtype=np.float32)
     factors[liked] = model.item_factors
     return FoldIn(factors, gram_of(factors, config.regularization), config.alpha)

@@ -52,6 +52,17 @@ def test_items_that_nobody_liked_change_no_other_factors(seed: int, more: int) -
     assert not found[matrix.shape[1] :].any()
 
 
+@given(seed=st.integers(0, 1000), more=st.integers(1, 30))
+@settings(max_examples=15, deadline=None)
+def test_users_who_liked_nothing_change_no_factors(seed: int, more: int) -> None:
+    interactions = make_interactions(seed, n_users=15, n_items=40)
+    matrix, config = confidence_matrix(interactions, 12), AlsConfig(factors=4, iterations=3)
+    longer = matrix.copy()
+    longer.resize(matrix.shape[0] + more, matrix.shape[1])
+    found = fit_als(longer, config, seed=seed).factors
+    np.testing.assert_array_equal(found, fit_als(matrix, config, seed=seed).factors)
+
+
 @given(st.permutations(list(range(10))))
 def test_fold_in_does_not_depend_on_the_order_of_events(order: list[int]) -> None:
     rng = np.random.default_rng(0)
