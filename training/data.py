@@ -124,10 +124,15 @@ class Interactions:
         )
 
     def with_items_of_rows(self) -> "Interactions":
-        """Return the same rows over only the items that they touch."""
-        kept, item = np.unique(self.item, return_inverse=True)
-        items = IdMap(self.items.external(kept))
-        return replace(self, items=items, item=item.astype(np.int32))
+        """Return the same rows over only the items that they touch, in the order in which the rows first do.
+
+        Of equals the first is listed first: rows that were taken away, such as later ones, must have no say in that.
+        """
+        kept, first, item = np.unique(self.item, return_index=True, return_inverse=True)
+        turn = np.argsort(first)
+        place = np.empty(len(kept), dtype=np.int32)
+        place[turn] = np.arange(len(kept), dtype=np.int32)
+        return replace(self, items=IdMap(self.items.external(kept[turn])), item=place[item])
 
     def with_more_items(self, external_ids: Sequence[str]) -> "Interactions":
         """Return the same rows over these items too, in their order after those known already."""

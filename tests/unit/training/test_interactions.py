@@ -58,6 +58,18 @@ def test_only_a_hundredth_that_takes_up_most_of_the_span_is_no_beginning() -> No
     assert dense.take(np.arange(0)).begin_us == 0
 
 
+def test_items_of_some_rows_are_in_their_order_whatever_was_met_in_others() -> None:
+    user, at_us = np.zeros(5, np.int32), np.arange(5)
+    item = np.array([3, 1, 0, 1, 3], np.int32)
+    known = Interactions(IdMap(["u"]), IdMap(list("abcd")), user, item, np.ones(5, np.float32), at_us, at_us)
+    some = known.take(np.array([2, 3, 4])).with_items_of_rows()
+    assert some.items.external(np.arange(3)) == ["a", "b", "d"]
+    assert some.items.external(some.item) == ["a", "b", "d"]
+    first = known.with_items_of_rows()
+    assert first.items.external(np.arange(3)) == ["d", "b", "a"]
+    assert first.items.external(first.item) == ["d", "b", "a", "b", "d"]
+
+
 def test_liking_counts_for_an_item_only_the_first_time_that_a_user_shows_it() -> None:
     one, at_us = np.zeros(4, np.int32), np.arange(4)
     weight, repeat = np.array([1, 1, 0, -1], np.float32), np.array([False, True, True, True])
