@@ -57,7 +57,8 @@ def backtest_report(
 
 
 def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str, str]:
-    manifest, ranker, history = result.bundle.manifest, result.ranker, result.evaluation.judged.history
+    manifest, ranker, judged = result.bundle.manifest, result.ranker, result.evaluation.judged
+    history = judged.history
     met = len(np.unique(history.item))
     more = len(history.items) - met
     off = [name for name, budget in manifest.plan.budgets.items() if not budget]
@@ -67,7 +68,7 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
         "Users and items before the cut": f"{manifest.n_users:,} users, {met:,} items"
         + (f"; {more:,} more of the catalogue alone" if more else ""),
         "Users with later activity": f"{len(result.users):,}",
-        "Judged": f"{result.evaluation.n_users:,} of them: with history, and with a new liked item that was known",
+        "Judged": f"{len(judged):,} of them: with history, and who liked {judged.wanted} later",
         "Ordered by": title_of(manifest.plan.order_by),
         "Without history": f"ordered by {title_of(manifest.plan.cold_source)}",
         "Sources switched off": ", ".join(title_of(name) for name in off) or "none",

@@ -18,10 +18,12 @@ _COMPARED: Final = 3
 """Methods that have a line of their own in plots, popularity aside: the served one and the best baselines."""
 
 _METRICS: Final = (
-    "Labels are the new items that a user liked later. NDCG@10 weighs each hit among the first ten by its place, over "
+    "Labels are {} that a user liked later. NDCG@10 weighs each hit among the first ten by its place, over "
     "the best that could be. Recall@20 is hits among the first 20 over min(20, labels), the most that there can be. "
     "Hit rate@10 is the share of users with a hit among the first ten, coverage@10 that of the catalogue in anybody's."
 )
+_LABELS: Final = {False: "the new items", True: "all known items, those that the user had before too,"}
+"""By whether items that a user had may be recommended."""
 _METHODS: Final = (
     "A baseline is one source alone, in its own order; where that ends, popular items fill its list up. Where "
     "users are cut at moments of their own, popularity is how often an item was liked in all that was known. The blend "
@@ -132,7 +134,7 @@ def _methods(evaluation: Evaluation) -> Section:
     return Section(
         "bars",
         "Metrics",
-        [_METRICS, _METHODS],
+        [_METRICS.format(_LABELS[evaluation.judged.include_seen]), _METHODS],
         [Picture("metrics", "Bars: mean over users. Lines: 95 % interval.", plot_metrics(rows, SERVED))],
         [Grid(["gain in NDCG@10 over", "paired difference"], gains)],
     )

@@ -306,7 +306,8 @@ def _cutoff(given: str | None, *, has_clock: bool) -> int | None:
 
 def _table(result: Backtest) -> Table:
     evaluation = result.evaluation
-    table = Table(title=f"{evaluation.n_users} users with history and new known items; served by: {_order(result)}")
+    whom = f"{evaluation.n_users} users with history and {evaluation.judged.wanted}"
+    table = Table(title=f"{whom}; served by: {_order(result)}")
     for column in ("", "NDCG@10", "95 % interval", "recall@20", "hit rate@10", "coverage@10"):
         table.add_column(column, justify="left" if not column else "right")
     metrics = evaluation.metrics

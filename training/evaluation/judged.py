@@ -21,7 +21,8 @@ class Judged:
     users, as_of_us
         Internal indices and moments, (n_users,).
     labels
-        Per user the new items liked later, int32; `MISSING` stands for one that the bundle does not hold.
+        Per user the items liked later, int32, new ones unless `include_seen`; `MISSING` stands for one that the bundle
+        does not hold.
     include_seen
         Whether items that a user had are among the labels, and may be recommended.
     eligible
@@ -38,6 +39,11 @@ class Judged:
     def options(self, k: int) -> Options:
         """Return what lists of `k` items are asked for with."""
         return Options(k=k, include_seen=self.include_seen, eligible=self.eligible)
+
+    @property
+    def wanted(self) -> str:
+        """Return in words which items are labels where they were liked later."""
+        return "known items" if self.include_seen else "new known items"
 
     def __len__(self) -> int:
         """Return the number of users."""

@@ -136,6 +136,9 @@ def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in page for name in ("rolling", "lists"))
     assert f"<td>at {pd.Timestamp(cutoff).isoformat()}Z</td>" in page
+    assert "Labels are all known items, those that the user had before too, that a user liked later." in page
+    assert "with history, and who liked known items later" in page
+    assert "users with history and known items" in " ".join(run.stdout.split())
     assert metrics["evaluation"]["sources"]["trend_14d"]["budget"] == 0
     windows = metrics["rolling"]["windows"]
     assert windows[0]["end"] == windows[1]["cutoff"]
