@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from training.backtest import Backtest
-from training.backtest_results import NOBODY, Beside
+from training.backtest_results import NO_CLOCK, NOBODY, Beside
 from training.backtest_sections import (
     cold_items_section,
     lists_section,
@@ -82,7 +82,7 @@ def _facts(result: Backtest, loaded: Loaded, config: TrainingConfig) -> dict[str
 
 
 def _notes(result: Backtest, config: TrainingConfig) -> list[str]:
-    notes = []
+    notes = [] if result.bundle.manifest.has_clock else [NO_CLOCK]
     no_ranker = instead(result.ranker.choice) if result.ranker.learned else None
     if no_ranker is not None:
         notes.append(no_ranker)

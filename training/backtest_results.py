@@ -13,10 +13,12 @@ from pandas.api import types
 
 from features.contracts.columns import ITEM, RANK, SCORE, SOURCE, USER
 from features.contracts.ids import IdMap
+from features.contracts.statistics import DAY_US
 from features.text.svd import KIND
 from training.backtest import Backtest
 from training.catalogue_fit import Fit
 from training.config import TrainingConfig
+from training.data import SHORTEST_SPAN_US, VIRTUAL_SPAN_US
 from training.evaluation.judged import Judged
 from training.frames import Loaded
 from training.json_text import json_text
@@ -30,6 +32,11 @@ LISTS: Final = "recommendations.parquet"
 METRICS: Final = "metrics.json"
 VALUES: Final = "values.parquet"
 METHOD: Final = "method"
+NO_CLOCK: Final = (
+    "Of times only the order counts here: they are integers, or those before the cut span less than "
+    f"{SHORTEST_SPAN_US // DAY_US} days. A day, as in recent popularity (1 day), is one of {VIRTUAL_SPAN_US // DAY_US} "
+    "parts of the rows before the cut; hours and weekdays are unknown."
+)
 NOBODY: Final = "Nobody has both a history and a new liked item after the cut: nothing was measured."
 
 
@@ -122,6 +129,7 @@ def metrics_json(result: Backtest, loaded: Loaded, config: TrainingConfig, besid
             "trained_on": manifest.n_interactions,
             "items_known": manifest.n_items,
             "users_with_later_activity": len(result.users),
+            "has_clock": manifest.has_clock,
         },
         "evaluation": result.evaluation.to_json(),
         "labels_digest": labels_digest(result.evaluation.judged, result.bundle.items),

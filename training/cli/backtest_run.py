@@ -24,7 +24,7 @@ from features.text import minilm, svd
 from features.text.documents import Document
 from training.backtest import Backtest, Cut, run_backtest
 from training.backtest_report import backtest_report
-from training.backtest_results import LISTS, NOBODY, Beside, write_results
+from training.backtest_results import LISTS, NO_CLOCK, NOBODY, Beside, write_results
 from training.bundle.sources import BY_TEXT, POPULAR_PLANS, REPEAT, SOURCES
 from training.catalogue_fit import Fit, fit_of, without_texts
 from training.cli.backtest_tuning import check_tuning, tuned
@@ -157,6 +157,8 @@ def _print(asked: BacktestOptions, loaded: Loaded, result: Backtest, beside: Bes
         lines.insert(0, f"logged lists: {beside.ranked.line()}")
     if beside.rolling is not None and beside.rolling.left_out:
         lines.insert(0, f"--rolling {asked.rolling}: {beside.rolling.left_out}")
+    if not result.bundle.manifest.has_clock:
+        lines.insert(0, NO_CLOCK)
     for line in lines:
         shown.print(line, soft_wrap=True)
 

@@ -15,7 +15,7 @@ from tests.support.commands import run_command
 from tests.support.minilm import needs_minilm
 from tests.support.processes import uncounted
 from tests.support.synthetic import START_US, make_interactions
-from training.backtest_results import NOBODY, ids_as
+from training.backtest_results import NO_CLOCK, NOBODY, ids_as
 from training.bundle.sources import POPULAR_PLANS
 from training.cli.app import main
 from training.comparing import NotComparableError, compare_runs, read_run
@@ -274,6 +274,9 @@ def test_too_little_to_learn_an_order_from_is_served_by_the_blend_and_said_every
     assert UNLEARNED in page
     assert "clearly led the ranker" not in page
     metrics = json.loads((out / "metrics.json").read_text())
+    few_days = len(times) < 7
+    assert [NO_CLOCK in told for told in (page, run.stdout)] == [few_days, few_days]
+    assert metrics["data"]["has_clock"] is not few_days
     assert metrics["warnings"] == [UNLEARNED]
     assert (metrics["order_by"], metrics["cold_source"]) == ("blend", "popular")
     assert (metrics["ranker"]["chosen"], metrics["ranker"]["trees"]) == (NOTHING, 0)
