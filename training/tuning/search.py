@@ -31,7 +31,7 @@ _ORIGIN: Final = "origin"
 
 
 class OtherOriginError(ContractError):
-    """A journal holds trials of other data, seed or settings."""
+    """A journal holds trials of other data, seed or settings, or of a search of another length."""
 
 
 def _ignore(_: Trial) -> None:
@@ -47,7 +47,7 @@ class Searcher:
     storage
         Holds the trials; those found there count.
     origin
-        Tells data, seed and default settings: trials of another origin are refused.
+        Tells data, seed, default settings and length: trials of another origin are refused.
     seed
         One seed, one sequence of trials, however often the process died between them.
     deadline
@@ -94,8 +94,8 @@ class Searcher:
             study.set_user_attr(_ORIGIN, self.origin)
         elif known != self.origin:
             raise OtherOriginError(
-                f"search {stage!r}: its journal holds trials of other data, seed or settings ({known}; now "
-                f"{self.origin}). Choose another folder, or remove the journal."
+                f"search {stage!r}: its journal holds trials of other data, catalogue, seed or settings, or of a "
+                f"search of another length ({known}; now {self.origin}). Choose another folder, or remove the journal."
             )
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)  # of a process that died

@@ -122,7 +122,7 @@ def tune(
 
     deadline = None if budget.minutes is None else time.monotonic() + 60 * budget.minutes
     with open_journal(budget.folder) as storage:
-        searcher = Searcher(storage, origin_of(training, config), config.seed, deadline, tell)
+        searcher = Searcher(storage, origin_of(training, config, budget.trials), config.seed, deadline, tell)
         search = _Search(training, moments, config, budget.trials, searcher, progress)
         best, verdict = search.run()
     log.info("tuning ended", trials=len(told), verdict=verdict.reason)
@@ -137,13 +137,18 @@ def tune(
     )
 
 
-def origin_of(training: Training, config: TrainingConfig) -> str:
-    """Return what tells one search from another: data, end of training, seed and settings to begin with."""
-    known = training.interactions
-    digest = hashlib.sha256(msgspec.json.encode(config.parameters()))
-    for array in (known.user, known.item, known.at_us, known.weight):
+def origin_of(training: Training, config: TrainingConfig, trials: int) -> str:
+    """Return what tells one search from another: data, catalogue, end of training, seed, first settings, and length.
+
+    By its length sources have their shares, and so the ranker its candidates: scores of other ones say nothing.
+    """
+    known, categories, facts = training.interactions, training.categories, training.facts
+    digest = hashlib.sha256(msgspec.json.encode((config.parameters(), categories.names)))
+    of_catalogue = (categories.offsets, categories.index, facts.price, facts.year)
+    of_texts = () if training.texts is None else (training.texts.vectors,)
+    for array in (known.user, known.item, known.at_us, known.weight, known.rating, *of_catalogue, *of_texts):
         digest.update(array.tobytes())
-    return f"{len(known)} interactions until {training.until_us}, {digest.hexdigest()[:16]}"
+    return f"{trials} trials on {len(known)} interactions until {training.until_us}, {digest.hexdigest()[:16]}"
 
 
 def difference(config: TrainingConfig, other: TrainingConfig) -> dict[str, float]:

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from features.contracts.errors import ContractError
-from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions
+from features.contracts.facts import ItemFacts
+from tests.support.synthetic import SMALL, make_categories, make_facts, make_interactions, make_texts
 from training.cli.backtest_tuning import check_tuning
 from training.moments import position_moments
 from training.retrieval import Training
+from training.tuning.search import OtherOriginError
 from training.tuning.settings import value_of
 from training.tuning.tune import Budget, difference, origin_of, shares, tune
 
@@ -57,10 +59,28 @@ def test_every_trial_counts_and_too_few_go_to_the_ranker_alone() -> None:
 
 
 def test_searches_of_other_data_or_settings_have_other_origins() -> None:
-    origin = origin_of(_training(), CONFIG)
-    assert origin == origin_of(_training(), CONFIG)
-    assert origin != origin_of(_training(seed=1), CONFIG)
-    assert origin != origin_of(_training(), replace(CONFIG, seed=1))
+    origin = origin_of(_training(), CONFIG, 6)
+    assert origin == origin_of(_training(), CONFIG, 6)
+    assert origin != origin_of(_training(seed=1), CONFIG, 6)
+    assert origin != origin_of(_training(), replace(CONFIG, seed=1), 6)
+
+
+def test_nor_do_searches_by_another_catalogue_go_on() -> None:
+    known = _training()
+    others = [
+        replace(known, categories=replace(known.categories, names=("a", "b", "c", "d"))),
+        replace(known, facts=ItemFacts.unknown(len(known.interactions.items))),
+        replace(known, texts=make_texts()),
+    ]
+    assert len({origin_of(training, CONFIG, 6) for training in (known, *others)}) == 4
+
+
+def test_a_search_of_another_length_does_not_go_on_with_trials_on_other_candidates(tmp_path: Path) -> None:
+    training = _training()
+    moments = position_moments(training.interactions, 0.2, 2)
+    tune(training, moments, CONFIG, Budget(3, tmp_path))
+    with pytest.raises(OtherOriginError, match=r"a search of another length \(3 trials on .*; now 6 trials on"):
+        tune(training, moments, CONFIG, Budget(6, tmp_path))
 
 
 def test_the_difference_names_the_settings_that_moved() -> None:
