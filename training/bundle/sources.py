@@ -305,6 +305,8 @@ PERSONAL: Final = ("als", *NEIGHBOUR_PLANS, "trend_category", REPEAT, FRESH, PRO
 """Sources that read the user's history, and that of what texts promise; each gives the ranker two columns."""
 SOURCES: Final = (*PERSONAL, *POPULAR_PLANS)
 """All sources, in the order of `source_names` of every bundle."""
+BY_NO_ITEM: Final = (*POPULAR_PLANS, "trend_category", REPEAT, FRESH, PROMISED)
+"""Those behind whose offers stands no single item that the user liked."""
 
 
 def build_sources(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from features.contracts.ids import MISSING, IdMap
 from training.bundle.result import FILL
+from training.bundle.sources import BY_NO_ITEM
 from training.evaluate import Evaluation
 from training.evaluation.methods import SERVED, title_of
 
@@ -20,7 +21,10 @@ _PLACES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One place of a list: title, the source that ranked it best, the item of the history behind it, and if it hit."""
+    """One place of a list: title, the source that ranked it best, the item of the history behind it, and if it hit.
+
+    There is no such item where the source does not look at single ones (`BY_NO_ITEM`).
+    """
 
     title: str
     source: str
@@ -73,8 +77,8 @@ def _example(
         places=[
             Shown(
                 _named(served[place : place + 1], items, titles)[0],
-                _source(int(evaluation.source[user, place]), sources),
-                next(iter(_named(evaluation.because[user, place : place + 1], items, titles)), None),
+                title_of(source := _source(int(evaluation.source[user, place]), sources)),
+                _cause(source, evaluation.because[user, place : place + 1], items, titles),
                 bool(served[place] in labels),
             )
             for place in np.flatnonzero(served != MISSING).tolist()
@@ -85,7 +89,11 @@ def _example(
 
 
 def _source(number: int, sources: Sequence[str]) -> str:
-    return FILL if number == MISSING else title_of(sources[number])
+    return FILL if number == MISSING else sources[number]
+
+
+def _cause(source: str, because: npt.NDArray[np.int32], items: IdMap, titles: Mapping[str, str]) -> str | None:
+    return None if source in BY_NO_ITEM else next(iter(_named(because, items, titles)), None)
 
 
 def _named(found: npt.NDArray[np.int32], items: IdMap, titles: Mapping[str, str]) -> list[str]:

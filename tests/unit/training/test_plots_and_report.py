@@ -1,5 +1,6 @@
 """Pictures are pictures, and the report holds everything in itself, escaped."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tests.support.synthetic import trained
 from training import curves
 from training.backtest_sections import lists_section, tuning_section
+from training.bundle.sources import BY_NO_ITEM, SOURCES
 from training.config import TrainingConfig
 from training.curves import (
     legend_below,
@@ -22,7 +25,10 @@ from training.curves import (
     plot_trials,
     plot_windows,
 )
-from training.evaluation.examples import Example, Shown
+from training.evaluate import evaluate
+from training.evaluation.examples import Example, Shown, examples
+from training.evaluation.judged import Judged
+from training.evaluation.methods import title_of
 from training.evaluation.newcomers import Stage
 from training.evaluation.reliability import Tenth
 from training.evaluation.resampling import UNKNOWN
@@ -110,6 +116,20 @@ def test_an_example_shows_titles_reasons_and_hits() -> None:
     assert "User u&lt;1&gt;: 1 of the first 2 liked later" in page
     assert '<li class="hit">Heat <b>liked</b><small>ALS, because of Alien</small></li>' in page
     assert "and 8 more" in page
+
+
+def test_what_is_popular_with_all_is_because_of_nothing() -> None:
+    interactions, parts = trained()
+    users, items = np.array([0, 1], np.int32), np.arange(10, dtype=np.int32)
+    judged = Judged(interactions, users, np.full(2, interactions.at_us[-1] + 1), [items[:1], items[1:2]])
+    found = evaluate(parts.recommender(), judged, seed=0)
+    names = list(SOURCES)
+    everywhere = replace(found, because=np.zeros_like(found.because))
+    for number, source in enumerate(names):
+        told = examples(replace(everywhere, source=np.full_like(found.source, number)), parts.items, {}, names)
+        assert {place.source for one in told for place in one.places} == {title_of(source)}
+        causes = {place.because for one in told for place in one.places}
+        assert causes == ({None} if source in BY_NO_ITEM else {parts.items.external(items[:1])[0]})
 
 
 def test_lists_are_told_by_order_with_what_they_were_compared_with() -> None:
