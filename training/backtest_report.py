@@ -20,7 +20,7 @@ from training.evaluation.examples import examples
 from training.evaluation.methods import SERVED, title_of
 from training.frames import Loaded
 from training.report import Report
-from training.report_sections import compared, evaluation_sections, metric_rows, tiles
+from training.report_sections import compared, evaluation_sections, shown_rows, tiles
 
 
 def backtest_report(
@@ -47,7 +47,7 @@ def backtest_report(
     return Report(
         title="Backtest",
         facts=_facts(result, loaded, config),
-        metrics=metric_rows(evaluation),
+        metrics=shown_rows(evaluation),
         ours=SERVED,
         sections=sections,
         notes=[*beside.warnings, *_notes(result, config)],

@@ -69,6 +69,11 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
     return rows
 
 
+def shown_rows(evaluation: Evaluation) -> list[MetricRow]:
+    """Return what a page shows of every method; nothing where nobody was judged: there is no number to show."""
+    return metric_rows(evaluation) if evaluation.n_users else []
+
+
 def leaning_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return novelty and popularity bias of every method, as a table's rows."""
     rows = []

@@ -22,7 +22,7 @@ from training.judging import judged_after
 from training.metrics import Estimate, Floats, bootstrap_mean
 from training.ranker import UNLEARNED
 from training.report import Report, Section, write_report
-from training.report_sections import evaluation_sections, metric_rows, tiles
+from training.report_sections import evaluation_sections, metric_rows, shown_rows, tiles
 from training.steps.folders import fresh_folder
 from training.steps.inputs import read_bundle, read_inputs, trained_until_us
 from training.steps.ranker import CHOICE
@@ -105,7 +105,7 @@ def _report(
     return Report(
         title=f"Training run {context.run.run}",
         facts=facts,
-        metrics=metric_rows(evaluation),
+        metrics=shown_rows(evaluation),
         ours=SERVED,
         sections=_sections(context, evaluation),
         notes=_notes(context, evaluation),

@@ -240,7 +240,10 @@ def test_a_run_that_can_judge_nobody_says_so_everywhere(tmp_path: Path) -> None:
     assert "nan" not in run.stdout
     odd = "items.parquet: none of its 2 ids, such as 'sku-1', occurs in"
     assert odd in run.stderr
-    assert odd in html.unescape((out / "report.html").read_text(encoding="utf-8"))
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert odd in html.unescape(page)
+    assert 'id="methods"' not in page
+    assert ">nan" not in page
     assert "--without content changes nothing: without --new-items that source is off anyway." in run.stderr
     assert "--without repeat changes nothing: without --include-seen that source is off anyway." in run.stderr
     metrics = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
