@@ -142,7 +142,7 @@ def execute(asked: BacktestOptions) -> None:
 
 def _print(asked: BacktestOptions, loaded: Loaded, result: Backtest, beside: Beside) -> None:
     """Print what was found, as a person looks for it: the table, then lines."""
-    shown = plain_console()
+    shown = plain_console(160)
     if beside.search is not None:
         shown.print(beside.search.verdict.reason)
     shown.print(_table(result) if result.evaluation.n_users else NOBODY)

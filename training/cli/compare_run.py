@@ -26,7 +26,7 @@ def execute(first: Path, second: Path, json_file: Path | None, html: Path | None
     make_room(html, "--html")
     ours, theirs = read_run(first), read_run(second)
     compared = compare_runs(ours, theirs)
-    plain_console().print(_table(compared, len(ours.per_user)))
+    plain_console(160).print(_table(compared, len(ours.per_user)))
     for file, text in (
         (json_file, json_text(to_json(ours, theirs, compared))),
         (html, comparison_page(ours, theirs, compared) + "\n"),
@@ -38,7 +38,8 @@ def execute(first: Path, second: Path, json_file: Path | None, html: Path | None
 def _table(compared: list[Compared], users: int) -> Table:
     table = Table(title=f"{users} users judged in both; the verdict is on the second run")
     for column in ("", "first", "second", "difference", "95 % interval", "verdict"):
-        table.add_column(column, justify="left" if column in {"", "verdict"} else "right")
+        words = column in {"", "verdict"}
+        table.add_column(column, justify="left" if words else "right", no_wrap=words)
     for entry in compared:
         gap = entry.difference
         table.add_row(

@@ -22,7 +22,7 @@ def execute(interactions: Path, said: Path | None) -> None:
     """
     rules = load_weights(said)
     loaded = load_interactions(interactions, said=rules)
-    shown = plain_console()
+    shown = plain_console(160)
     shown.print(_table(loaded, rules))
     if _has_ratings(loaded):
         shown.print(_of_ratings(loaded.weights), soft_wrap=True)

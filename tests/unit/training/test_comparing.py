@@ -74,6 +74,8 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["compare", str(first), str(second), *files])
     assert run.exit_code == 0, run.output
     assert "better" in run.output
+    same = CliRunner().invoke(app, ["compare", str(first), str(first)])
+    assert "not distinguishable" in same.output
     content = json.loads((tmp_path / "out" / "c.json").read_text())
     assert content["metrics"]["ndcg@10"]["difference"]["mean"] == pytest.approx(0.1)
     assert "NDCG@10" in (tmp_path / "out" / "c.html").read_text()
