@@ -55,6 +55,10 @@ def require_distinct(frame: pd.DataFrame, path: Path, column: str) -> None:
 def times(column: "pd.Series[Any]", path: Path, name: str) -> tuple[npt.NDArray[np.int64], bool]:
     """Return times as int64 microseconds UTC, or integers as they are; and whether they are times."""
     if types.is_integer_dtype(column):
+        beyond = column > np.iinfo(np.int64).max
+        if beyond.any():
+            row, value = _first(column, beyond)
+            raise ContractError(f"{path}: column {name} holds {value} in row {row}; expected integers below 2**63")
         return column.to_numpy(dtype=np.int64), False
     if not types.is_datetime64_any_dtype(column):
         instead = f"of texts pd.to_datetime(frame[{name!r}]) makes them"

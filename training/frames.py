@@ -208,7 +208,7 @@ def interactions_of(
     """Return the interactions of a frame that came from `path`; see `load_interactions`."""
     _check_columns(frame, path)
     occurred, has_clock = times(frame[OCCURRED_AT], path, OCCURRED_AT)
-    known = times(frame[KNOWN_AT], path, KNOWN_AT)[0] if KNOWN_AT in frame else occurred
+    known = _known(frame, path, has_clock=has_clock) if KNOWN_AT in frame else occurred
     at_us = np.minimum(occurred, known)
     ties = frame[EVENT_ID].to_numpy(dtype=str) if EVENT_ID in frame else np.zeros(len(frame), dtype=np.int8)
     order = np.lexsort((ties, at_us))
@@ -328,6 +328,18 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
     require_filled(frame, path, OCCURRED_AT, *(name for name in (KNOWN_AT, ACTION) if name in frame))
     if REPEAT in frame and not types.is_bool_dtype(frame[REPEAT]):
         raise ContractError(f"{path}: column {REPEAT} is {frame[REPEAT].dtype}; expected true or false in each row")
+
+
+def _known(frame: pd.DataFrame, path: Path, *, has_clock: bool) -> npt.NDArray[np.int64]:
+    """Return when each row became known, in the times of `occurred_at`."""
+    known, by_clock = times(frame[KNOWN_AT], path, KNOWN_AT)
+    if by_clock != has_clock:
+        kinds = {True: "times", False: "integers that only order"}
+        raise ContractError(
+            f"{path}: column {OCCURRED_AT} holds {kinds[has_clock]} and column {KNOWN_AT} {kinds[by_clock]}: neither "
+            "says what of the other was before it; write both as times, or both as integers of one count"
+        )
+    return known
 
 
 def _values(frame: pd.DataFrame, path: Path) -> npt.NDArray[np.float64]:

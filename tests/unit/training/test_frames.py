@@ -159,6 +159,14 @@ def test_what_is_after_a_cut_does_not_move_the_weights(tmp_path: Path, cut: Cut)
             {"user_id": [1], "item_id": [1], "occurred_at": [1.0]},
             r"occurred_at is float64; expected .*; of numbers frame\['occurred_at'\]\.astype\('int64'\)",
         ),
+        (
+            {"user_id": [1, 2], "item_id": [1, 1], "occurred_at": np.array([5, 2**63 + 1], np.uint64)},
+            "occurred_at holds 9223372036854775809 in row 1; expected integers below 2",
+        ),
+        (
+            {"user_id": [1], "item_id": [1], "occurred_at": [pd.Timestamp("2026-01-01")], "known_at": [1767225600]},
+            "occurred_at holds times and column known_at integers that only order",
+        ),
         ({"user_id": [True], "item_id": [1], "occurred_at": [1]}, "user_id is bool; ids .*, not True as in row 0"),
         ({"user_id": [1.0], "item_id": [1], "occurred_at": [1]}, r"strings or integers: frame\['user_id'\]\.astype"),
         ({"user_id": [1], "item_id": [["x"]], "occurred_at": [1]}, "item_id is object; ids are strings or integers"),
