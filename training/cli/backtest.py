@@ -14,7 +14,7 @@ def backtest(
         Path | None, typer.Option(help="Parquet: user_id, item_id, occurred_at, optional action and value.")
     ] = None,
     items: Annotated[
-        Path | None, typer.Option(help="Parquet: item_id, optional title, text, author, categories.")
+        Path | None, typer.Option(help="Parquet: item_id, optional title, text, author, categories, published_at.")
     ] = None,
     impressions: Annotated[
         Path | None, typer.Option(help="Parquet: list_id, user_id, occurred_at, item_id, position, clicked.")
@@ -43,7 +43,11 @@ def backtest(
         int, typer.Option(min=1, help="Cuts in all, stepped back evenly from --cutoff; each is a training of its own.")
     ] = 1,
     new_items: Annotated[
-        bool, typer.Option("--new-items", help="Also recommend items of --items that nobody had before the cut.")
+        bool,
+        typer.Option(
+            "--new-items",
+            help="Also recommend items of --items that nobody had before the cut; published_at says which came lately.",
+        ),
     ] = False,
     minilm: Annotated[
         Path | None,
