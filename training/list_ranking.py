@@ -185,15 +185,17 @@ class _ListRanker:
 def _fit(source: ListSource, begin_us: int, spec: FeatureSpec, progress: Progress) -> _ListRanker | None:
     """Return what orders lists after a time, learned of windows before it; None where lists with clicks are too few.
 
-    Position is learned of, and another order than the fit's own serves, only where that leads clearly on the latest.
+    Some must lie in the latest window, which validates, and some before it. Position is learned of, and another order
+    than the fit's own serves, only where that leads clearly on the latest.
     """
     windows = []
     for start_us, entries in source.lists.windows(begin_us):
         if len(known_before(source.interactions, start_us)):
             progress(f"lists: window of {len(entries)}")
             windows.append(source.groups(entries, start_us))
-    if len(windows) < 2 or sum(bool(group.hit.any()) for window in windows for group in window) < _FEWEST_LISTS:
-        log.info("too few lists to learn from", windows=len(windows), wanted=_FEWEST_LISTS)
+    clicked = [sum(bool(group.hit.any()) for group in window) for window in windows]
+    if sum(clicked) < _FEWEST_LISTS or not any(clicked[:-1]) or not clicked[-1]:
+        log.info("too few lists to learn from", clicked=clicked, wanted=_FEWEST_LISTS)
         return None
     progress("ranker of lists")
     earlier = [taught(group, below=source.below_clicks) for window in windows[:-1] for group in window]

@@ -107,6 +107,14 @@ def test_few_lists_are_ordered_by_the_bundle(lists: Path, bundle: Bundle) -> Non
     assert set(frame.item_id) <= set(few.item_id)
 
 
+def test_the_bundle_orders_lists_where_the_latest_window_has_no_click(lists: Path, bundle: Bundle) -> None:
+    shown = load_impressions(lists)
+    frame = shown.frame.copy()
+    frame["clicked"] &= frame.occurred_at < 190
+    source = ListSource(logged(Shown(frame, lists)), shown.clicks().interactions, None, bundle, SMALL)
+    assert rank_lists(source, list_cut(shown, Cut(holdout=0.2))).order_by == "bundle"
+
+
 def test_few_lists_of_strangers_are_ordered_by_what_serves_strangers(lists: Path, bundle: Bundle) -> None:
     shown = load_impressions(lists)
     few = shown.frame[shown.frame.occurred_at >= 200].assign(user_id="stranger")
