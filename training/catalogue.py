@@ -62,7 +62,8 @@ def came_at(path: Path | None, items: IdMap) -> npt.NDArray[np.datetime64]:
     """Return when a parquet file says that items came, datetime64[us] (len(items),), NaT where nothing tells.
 
     When they were published, or when the catalogue came to know them if that was later. Those that it began with may
-    have been there for long: its beginning tells nothing of them. Both columns may be missing.
+    have been there for long: its beginning tells nothing of them. Both columns may be missing, and hold what a year is
+    read from (`load_facts`): what can be read as no time tells nothing.
     """
     came = np.full(len(items), np.datetime64("NaT", "us"))
     if path is None:
@@ -77,9 +78,22 @@ def came_at(path: Path | None, items: IdMap) -> npt.NDArray[np.datetime64]:
 
 
 def _times(frame: pd.DataFrame, name: str) -> npt.NDArray[np.datetime64]:
-    """Return a column of times, NaT where it tells none."""
+    """Return a column of times, NaT where it tells none: timestamps, dates as text, years, or times since 1970."""
     told = frame[name] if name in frame else pd.Series(pd.NaT, frame.index)
-    return pd.to_datetime(told, utc=True).to_numpy(dtype="datetime64[us]")
+    if types.is_numeric_dtype(told):
+        return _from_numbers(_numbers(told))
+    if types.is_datetime64_any_dtype(told):
+        return pd.to_datetime(told, utc=True).to_numpy(dtype="datetime64[us]")
+    return pd.to_datetime(told, utc=True, format="mixed", errors="coerce").to_numpy(dtype="datetime64[us]")
+
+
+def _from_numbers(number: Floats) -> npt.NDArray[np.datetime64]:
+    """Return the beginning of years, and times of seconds or milliseconds since 1970; NaT where it is neither."""
+    year, seconds = _is_year(number), _seconds(number)
+    told = year | (np.abs(seconds) <= LARGEST_S)
+    years = np.where(year, number - 1970, 0).astype("datetime64[Y]").astype("datetime64[us]")
+    times = np.where(told, seconds, 0).astype("datetime64[s]").astype("datetime64[us]")
+    return np.where(told, np.where(year, years, times), np.datetime64("NaT", "us"))
 
 
 def _attributes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -115,12 +129,21 @@ def _year_of(column: "pd.Series[Any]") -> Floats:
     if types.is_datetime64_any_dtype(column):
         return _numbers(column.dt.year)
     number = _numbers(column)
-    seconds = np.where(np.abs(number) > LARGEST_S, number / 1000, number)
-    from_time = np.nan_to_num(seconds).astype("datetime64[s]").astype("datetime64[Y]").astype(np.float64) + 1970
-    plain = (number >= EARLIEST_YEAR) & (number <= LATEST_YEAR)
+    seconds = np.nan_to_num(_seconds(number))
+    from_time = seconds.astype("datetime64[s]").astype("datetime64[Y]").astype(np.float64) + 1970
     from_text = _numbers(column.astype(str).str.extract(START_OF_DATE)[0])
-    year = np.select([np.isnan(number), plain], [from_text, number], from_time)
+    year = np.select([np.isnan(number), _is_year(number)], [from_text, number], from_time)
     return np.where(year == 0, np.nan, year)
+
+
+def _is_year(number: Floats) -> npt.NDArray[np.bool_]:
+    """Return which numbers are years: others are times since 1970."""
+    return np.asarray((number >= EARLIEST_YEAR) & (number <= LATEST_YEAR))
+
+
+def _seconds(number: Floats) -> Floats:
+    """Return times since 1970 in seconds."""
+    return np.where(np.abs(number) > LARGEST_S, number / 1000, number)
 
 
 def _numbers(column: "pd.Series[Any]") -> Floats:

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 
 from features.contracts.ids import IdMap
 from features.contracts.times import to_us
-from training.catalogue import load_facts, published_after
+from training.catalogue import came_at, load_facts, published_after
 
 ITEMS = IdMap(["a", "b", "c", "never listed"])
 
@@ -72,6 +72,24 @@ def test_items_are_published_after_a_time_where_the_file_says_so(tmp_path: Path)
     assert not published_after(None, ITEMS, at_us).any()
     assert not published_after(written(tmp_path, published_at=[None] * 4), ITEMS, at_us).any()
     assert not published_after(written(tmp_path, title=["a", "b", "c", "d"]), ITEMS, at_us).any()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["2026-01-03T00:00:00Z", "soon", "1995-11-22", ""],
+        ["Jan 3, 2026", "2026-13-45", "1995", None],
+        [date(2026, 1, 3), None, date(1995, 11, 22), None],
+        [1_767_398_400, None, 1995, np.nan],
+        [1_767_398_400_000, 10**18, 816_998_400_000, None],
+    ],
+)
+def test_times_of_publication_are_read_in_every_form_that_years_are(tmp_path: Path, values: list[object]) -> None:
+    path = written(tmp_path, published_at=values)
+    came = came_at(path, ITEMS)
+    assert came.astype("datetime64[Y]").astype(str).tolist() == ["NaT", "1995", "2026", "NaT"]
+    assert came[2] == np.datetime64("2026-01-03")
+    assert published_after(path, ITEMS, to_us(datetime(2026, 1, 2, tzinfo=UTC))).tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize(
