@@ -97,5 +97,7 @@ def test_times_read_as_people_write_them() -> None:
     assert to_us(datetime.fromisoformat(window.end)) == 1_700_000_000_123_457, (
         "what the JSON tells cuts as the window did"
     )
-    numbered = window_of(replace(interactions, has_clock=False), 5, 7, {})
+    counted = replace(interactions, has_clock=False)
+    numbered = window_of(counted, 5, 7, {})
     assert (numbered.begin, numbered.name, numbered.end) == ("5", "5", "7")
+    assert window_of(counted, 20_110_920, 20_110_930, {}).name == "20110920", "as the file writes it, and the next cut"
