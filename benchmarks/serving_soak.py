@@ -66,8 +66,12 @@ class Changes:
     ----------
     versions
         What is promoted in turn; each was served before.
-    swaps, changes
-        How many there were.
+    over
+        Set when they are to end.
+    swapped_s
+        Moments of the promotions, by `time.monotonic`.
+    changes
+        How many items changed.
     memory
         Moments by `time.monotonic`, and bytes that the server's processes have to themselves.
     errors

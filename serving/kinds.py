@@ -101,7 +101,7 @@ def wish_of(ask: Ask, live: LiveModel) -> Wish:
 
 
 def ranked(wish: Wish, call: Call) -> Recommendations:
-    """Return the list of a kind as far as the model knows items; runs in a thread."""
+    """Return the list of a kind as far as the model knows items: some milliseconds of the event loop."""
     if wish.kind == "trending":
         return call.model.trending(call.profiles, call.statistics, call.options)
     if wish.kind == "new":
