@@ -36,12 +36,10 @@ class Load:
     failed: int
 
 
-def load_from_a_process(
-    port: int, bodies: Sequence[bytes], *, path: str, connections: int, seconds: float, status: int = 202
-) -> Load:
+def load_from_a_process(port: int, bodies: Sequence[bytes], *, path: str, connections: int, seconds: float) -> Load:
     """Return what `load` measured of POSTs in a process of its own, so that server and client share no interpreter."""
     requests = [post(path, body) for body in bodies]
-    return load_of(port, requests, connections=connections, seconds=seconds, status=status)
+    return load_of(port, requests, connections=connections, seconds=seconds, status=202)
 
 
 def load_of(port: int, requests: Sequence[bytes], *, connections: int, seconds: float, status: int = 200) -> Load:

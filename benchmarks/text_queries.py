@@ -172,12 +172,12 @@ def _mistaken(pair: list[str], kind: int, other: str) -> list[str]:
     return ([other, *pair[1:]], pair[1:], [other, *pair], pair[::-1])[kind]
 
 
-def measures(found: Iterator[npt.NDArray[np.int32]], asked: Sequence[Question], k: int = 10) -> dict[str, float]:
-    """Return recall@k (of the answers that k places can hold) and the mean reciprocal rank of the first answer."""
+def measures(found: Iterator[npt.NDArray[np.int32]], asked: Sequence[Question]) -> dict[str, float]:
+    """Return recall@10 (of the answers that ten places can hold) and the mean reciprocal rank of the first answer."""
     recalls, ranks = [], []
     for rows, question in zip(found, asked, strict=True):
-        hits = [place for place, row in enumerate(rows[:k].tolist(), start=1) if row in question.answers]
-        recalls.append(len(hits) / min(k, len(question.answers)))
+        hits = [place for place, row in enumerate(rows[:10].tolist(), start=1) if row in question.answers]
+        recalls.append(len(hits) / min(10, len(question.answers)))
         ranks.append(1 / hits[0] if hits else 0.0)
     return {"recall@10": round(float(np.mean(recalls)), 3), "mrr": round(float(np.mean(ranks)), 3)}
 

@@ -4,7 +4,6 @@ Profile, rules, encode, retrieve, features, rank, explain, impression; what is n
 A list that was made a moment ago is given again where nothing that it was made from has changed.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -65,7 +64,6 @@ class Pipeline:
         metrics: Metrics,
         clock: Clock,
         deadline_s: float = DEADLINE_S,
-        new_id: Callable[[], str] = random_id,
     ) -> None:
         self._lister = lister
         self._answers = answers
@@ -76,7 +74,6 @@ class Pipeline:
         self._metrics = metrics
         self._clock = clock
         self.deadline_s = deadline_s
-        self._new_id = new_id
 
     async def recommend(self, ask: Ask) -> Reply:
         """Return the answer.
@@ -87,7 +84,7 @@ class Pipeline:
             503, if there is neither a bundle nor Postgres.
         """
         deadline, now_us = Deadline(ask.deadline_s or self.deadline_s), self._clock()
-        live, recommendation_id = self._current.live, self._new_id()
+        live, recommendation_id = self._current.live, random_id()
         recorded = self._records.wants(recommendation_id)
         listed = await (
             self._lister.without_model(ask, deadline, now_us)
@@ -138,7 +135,7 @@ class Pipeline:
         if ask.user_id is None or not listed.shown:
             return
         self._impressions.offer(
-            impression_of(ask, listed, recommendation_id=recommendation_id, event_id=self._new_id(), as_of_us=now_us)
+            impression_of(ask, listed, recommendation_id=recommendation_id, event_id=random_id(), as_of_us=now_us)
         )
 
 

@@ -77,10 +77,10 @@ class Evaluation:
         """Return mean and interval of every metric of every method."""
         return estimate_methods(self.values, self.seed)
 
-    def gains(self, metric: str = "ndcg@10") -> dict[str, Estimate]:
-        """Return the paired difference of the served line to each baseline in a metric, with its interval."""
-        served = self.values[SERVED][metric]
-        others = {method: served - values[metric] for method, values in self.values.items() if method != SERVED}
+    def gains(self) -> dict[str, Estimate]:
+        """Return the paired difference of the served line to each baseline in NDCG@10, with its interval."""
+        served = self.values[SERVED]["ndcg@10"]
+        others = {method: served - values["ndcg@10"] for method, values in self.values.items() if method != SERVED}
         return estimate_all(others, self.seed)
 
     @cached_property

@@ -4,7 +4,6 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import overload
 
 import lightgbm as lgb
@@ -28,9 +27,9 @@ class GroupFile(Sequence[Group]):
     Reading a group gives new arrays each time. All groups have the same number of columns and sources.
     """
 
-    def __init__(self, groups: Iterable[Group] = (), folder: Path | None = None) -> None:
-        """Add groups to a new file in a folder (the system's one for temporary files by default)."""
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed with this object:
+    def __init__(self, groups: Iterable[Group] = ()) -> None:
+        """Add groups to a new file in the system's folder for temporary ones."""
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this object:
         weakref.finalize(self, self._file.close)
         self._starts = [0]
         self._relevant: list[int] = []

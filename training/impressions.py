@@ -12,7 +12,6 @@ from features.contracts.columns import ACTION, ITEM, OCCURRED_AT, RANK, SCORE, U
 from features.contracts.errors import ContractError
 from features.contracts.ids import IdMap
 from features.contracts.times import told
-from features.contracts.weights_file import SaidWeights
 from features.list_features import ShownRows
 from training.backtest import Cut
 from training.cells import cell, numbers, require, require_filled, require_ids, times, truths
@@ -38,10 +37,10 @@ class Shown:
         """Return whether `occurred_at` holds times: else integers that only order."""
         return times(self.frame[OCCURRED_AT], self.path, OCCURRED_AT)[1]
 
-    def clicks(self, said: SaidWeights | None = None) -> Loaded:
+    def clicks(self) -> Loaded:
         """Return the clicks as interactions, for a backtest without other ones."""
         clicked = self.frame[self.frame[CLICKED]]
-        return interactions_of(clicked[[USER, ITEM, OCCURRED_AT]].assign(**{ACTION: "click"}), self.path, said=said)
+        return interactions_of(clicked[[USER, ITEM, OCCURRED_AT]].assign(**{ACTION: "click"}), self.path)
 
 
 def load_impressions(path: Path) -> Shown:

@@ -49,19 +49,16 @@ def telling_items(
     liked: npt.NDArray[np.integer],
     k: int,
     eligible: npt.NDArray[np.bool_] | None = None,
-    *,
-    fame: float = FAME,
-    pool: int = POOL,
 ) -> Rows:
     """Return the items that `onboarding_items` shows; `liked` says how many like each item, (n_items,)."""
     may = liked > 0 if eligible is None else (liked > 0) & eligible
     known = np.flatnonzero(may)
-    known = known[np.argsort(-liked[known], kind="stable")][: pool * k]
+    known = known[np.argsort(-liked[known], kind="stable")][: POOL * k]
     if not len(known):
         return known.astype(np.int32)
     rows = factors[known].astype(np.float64)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    weight = (liked[known] / liked[known].max()) ** fame
+    weight = (liked[known] / liked[known].max()) ** FAME
     return known[_most_telling(rows, weight, k)].astype(np.int32)
 
 

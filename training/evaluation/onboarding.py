@@ -5,7 +5,7 @@ the first list is judged on. What any of the ways shows to a user neither counts
 any more, and so all ways are judged on the same labels and the same catalogue.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -113,20 +113,13 @@ def held_out_tastes(rows: Interactions, seed: int, most_users: int) -> HeldOut:
     return HeldOut([half[0] for half in halves], [np.sort(half[1]) for half in halves])
 
 
-def judge_onboarding(
-    parts: Parts, users: HeldOut, *, k: int, seed: int, ways: Mapping[str, Shown] | None = None
-) -> Onboarding:
+def judge_onboarding(parts: Parts, users: HeldOut, *, k: int, seed: int) -> Onboarding:
     """Return how users fare who like up to `MOST_LIKES` of the k items that each way shows them.
 
-    Parameters
-    ----------
-    parts
-        What was fitted without these users.
-    ways
-        Who is shown what, by name; by default `OURS`, the most popular items, random ones of these, and nothing.
+    Ways are `OURS`, the most popular items, random ones of these, and nothing; `parts` were fitted without these users.
     """
     statistics = parts.state.at(parts.closed_at_us, has_clock=parts.has_clock)
-    ways = ways or ways_to_choose(parts, statistics, k, seed)
+    ways = ways_to_choose(parts, statistics, k, seed)
     shown = {way: [choose(number) for number in range(len(users))] for way, choose in ways.items()}
     seen = [np.unique(np.concatenate(of_user)) for of_user in zip(*shown.values(), strict=True)]
     labels = [entry[~np.isin(entry, known)] for entry, known in zip(users.labels, seen, strict=True)]
