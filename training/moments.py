@@ -170,11 +170,12 @@ def _sittings(interactions: Interactions, count: int, *, include_seen: bool) -> 
     What comes next in a sitting is easily told by what was done a minute ago, and says little of the next visit.
     """
 
-    def cut(sitting_us: int | None) -> list[Moment]:
-        return position_moments(interactions, 0.2, count, include_seen=include_seen, sitting_us=sitting_us)
+    def cut(sitting_us: int | None, most: int = count) -> list[Moment]:
+        return position_moments(interactions, 0.2, most, include_seen=include_seen, sitting_us=sitting_us)
 
-    between, anywhere = cut(SITTING_US if interactions.has_clock else 0), cut(None)
-    return between if _users(between) >= FEWEST_RETURN * _users(anywhere) else anywhere
+    between = cut(SITTING_US if interactions.has_clock else 0)
+    enough = FEWEST_RETURN * _users(cut(None, most=1))  # the latest moment tells how many there are
+    return between if _users(between) >= enough else cut(None)
 
 
 def _users(moments: Sequence[Moment]) -> int:
