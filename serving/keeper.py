@@ -25,7 +25,7 @@ from serving.metrics import Metrics
 from serving.seams import Model, Store
 from serving.text_follower import TextFollower
 from serving.texts import Segment, Texts
-from serving.waiting import Answer, answer_within
+from serving.waiting import answer_within
 
 log = structlog.get_logger(__name__)
 
@@ -232,8 +232,8 @@ class Keeper:
         try:
             if not states.loaded:
                 read_at = datetime.now(UTC)
-                await self._take_in_states(await _in_time(self._changed_states), read_at)
-            rows = await _in_time(partial(self._store.item_statistics, EVER_US))
+                await self._take_in_states(await answer_within(SWAP_READ_S, self._changed_states, "Postgres"), read_at)
+            rows = await answer_within(SWAP_READ_S, partial(self._store.item_statistics, EVER_US), "Postgres")
         except UnavailableError as error:
             log.warning("live_state_unavailable", version=served.version, error=str(error))
         else:
@@ -263,11 +263,6 @@ class Keeper:
             self._metrics.bundle.refreshes.labels(state, "ok").inc()
 
         return counted
-
-
-async def _in_time(read: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Return what a swap reads, or raise `UnavailableError` where Postgres hangs."""
-    return await answer_within(SWAP_READ_S, read, "Postgres")
 
 
 @dataclass(slots=True)
