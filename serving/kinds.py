@@ -21,6 +21,7 @@ from serving.live import LiveModel
 from serving.newest import first_allowed
 from serving.rules import allowed_rows
 from serving.seams import By, Model
+from training.bundle.fusion import FUSION_CONSTANT
 from training.bundle.laps import Lap
 from training.bundle.result import NO_HISTORY, Recommendations, Trace
 
@@ -29,8 +30,6 @@ NEW: Final = "new"
 
 NEAREST: Final = 50
 """Items like one that are looked at, by behaviour and by text each: neighbour tables hold 64."""
-_RANK_OFFSET: Final = 60
-"""Of reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): what the first places lead by."""
 _SOURCES: Final[Mapping[By, str]] = {"behaviour": "similar", "content": "content"}
 
 WORDS: Final[Mapping[Kind, Mapping[str, str]]] = {
@@ -217,7 +216,7 @@ def _places(items: npt.NDArray[np.int32], order: npt.NDArray[np.int32]) -> npt.N
     """Return the reciprocal rank in an order of each of some items, which ascend and hold all of it; 0 without one."""
     found = np.zeros(len(items))
     known = order[order != MISSING]
-    found[np.searchsorted(items, known)] = 1.0 / (_RANK_OFFSET + np.arange(1, len(known) + 1))
+    found[np.searchsorted(items, known)] = 1.0 / (FUSION_CONSTANT + np.arange(1, len(known) + 1))
     return found
 
 

@@ -19,13 +19,12 @@ from serving.live import Current, LiveModel
 from serving.problems import ProblemError, unavailable
 from serving.seams import By
 from serving.texts import Filter, Texts
+from training.bundle.fusion import FUSION_CONSTANT
 
 BEHAVIOUR: Final = "similar"
 CONTENT: Final = "content"
 Asked = Literal["behaviour", "content", "both"]
 
-_RANK_OFFSET: Final = 60
-"""Of reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): what the first places lead by."""
 _REASONS: Final = {BEHAVIOUR: "Similar to", CONTENT: "Reads like"}
 
 
@@ -142,7 +141,7 @@ def fused(lists: Sequence[Sequence[Found]], k: int) -> list[Found]:
     best: dict[str, tuple[int, str]] = {}
     for found in lists:
         for rank, one in enumerate(found, 1):
-            scores[one.item_id] = scores.get(one.item_id, 0.0) + 1 / (_RANK_OFFSET + rank)
+            scores[one.item_id] = scores.get(one.item_id, 0.0) + 1 / (FUSION_CONSTANT + rank)
             if one.item_id not in best or rank < best[one.item_id][0]:
                 best[one.item_id] = rank, one.source
     order = sorted(scores, key=lambda item_id: -scores[item_id])[:k]
