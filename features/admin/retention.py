@@ -1,6 +1,6 @@
 """Letting old events go, in small steps: each a short transaction, so that nobody waits and any may be the last."""
 
-import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -170,7 +170,6 @@ class _Steps:
         self._limits = Jsonb([*limits])
         self._on_pages = on_pages
         self._dry_run = dry_run
-        self._resting = threading.Event()
 
     def expire(self, table: str) -> int:
         """Return how many rows of a table went, page range by page range."""
@@ -180,7 +179,7 @@ class _Steps:
         for first in range(0, pages, PAGES_AT_ONCE):
             total += self._step(table, first, first + PAGES_AT_ONCE)
             self._on_pages(table, min(first + PAGES_AT_ONCE, pages), pages)
-            self._resting.wait(PAUSE_S)
+            time.sleep(PAUSE_S)
         return total
 
     def _step(self, table: str, first: int, last: int) -> int:
@@ -218,7 +217,7 @@ class _Steps:
             total += count
             if self._dry_run:
                 break
-            self._resting.wait(PAUSE_S)
+            time.sleep(PAUSE_S)
         return total
 
     def _records_step(self, served_before: datetime) -> int:
@@ -236,7 +235,7 @@ class _Steps:
             total += count
             if self._dry_run:
                 return total
-            self._resting.wait(PAUSE_S)
+            time.sleep(PAUSE_S)
         return total
 
     def _letters_step(self, cutoff: datetime) -> int:
