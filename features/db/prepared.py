@@ -56,7 +56,8 @@ class PreparedRead:
         if loaders is None:
             pgconn.send_prepare(self._name, self._sql)
             await _answer(pgconn)
-            loaders = self._loaders[connection] = Transformer(connection)
+            # Of the connection's adapters alone: what refers to its own key is never let go of.
+            loaders = self._loaders[connection] = Transformer(connection.adapters)
         asked = [_text(value) for value in values]
         pgconn.send_query_prepared(self._name, asked, result_format=Format.BINARY)
         result = await _answer(pgconn)

@@ -1,6 +1,8 @@
 """Reads past the driver's cursors, on a real Postgres: however a query ends, nobody gets an answer of somebody else."""
 
 import asyncio
+import gc
+from weakref import ref
 
 import psycopg
 import pytest
@@ -116,3 +118,15 @@ def test_a_session_that_ends_meanwhile_is_unavailable_and_replaced(settings: Set
         return await read(pool, ECHO, "{again}")
 
     assert with_pool(settings, ended) == [("again", 5)]
+
+
+def test_connections_that_ended_are_let_go_of(database_url: str) -> None:
+    async def ended() -> ref[psycopg.AsyncConnection[Row]]:
+        async with await psycopg.AsyncConnection.connect(database_url) as connection:
+            await ECHO.rows(connection, "{a}")
+        return ref(connection)
+
+    known = asyncio.run(ended())
+    gc.collect()
+
+    assert known() is None
