@@ -110,7 +110,7 @@ def test_a_session_that_ends_meanwhile_is_unavailable_and_replaced(settings: Set
         await asyncio.sleep(0.2)
         with connect(settings, name="killer", autocommit=True) as killer:
             killer.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE application_name = 'marquee-serving' AND datname = current_database()"
             )
         with pytest.raises(UnavailableError, match=r"terminating connection|closed the connection"):
