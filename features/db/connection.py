@@ -23,6 +23,8 @@ POOL_TIMEOUT_S: Final = 0.5
 """How long a request waits for a free connection: longer than any query of ours takes, shorter than patience."""
 RECONNECT_S: Final = 1
 """How long the pool tries again by itself, with ever longer pauses; then whoever asks makes it try at once."""
+ENCODING: Final = "utf8"
+"""Asked for by name: a role, a database or `PGCLIENTENCODING` may say another, in which ids would be other texts."""
 LIVENESS: Final[dict[str, Any]] = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -88,6 +90,7 @@ def connect(settings: Settings, *, name: str, autocommit: bool = False, statemen
             autocommit=autocommit,
             application_name=f"marquee-{name}",
             connect_timeout=CONNECT_TIMEOUT_S,
+            client_encoding=ENCODING,
             options=f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC",
             **LIVENESS,
         )
@@ -125,6 +128,7 @@ def open_pool(settings: Settings, *, max_size: int = 8, statement_timeout_s: flo
             "autocommit": True,
             "application_name": "marquee-serving",
             "connect_timeout": CONNECT_TIMEOUT_S,
+            "client_encoding": ENCODING,
             "options": f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC",
             **LIVENESS,
         },

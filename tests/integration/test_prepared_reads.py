@@ -42,6 +42,19 @@ def test_any_texts_come_back_as_they_were(settings: Settings, texts: list[str]) 
     assert rows == [(text, len(text)) for text in texts]
 
 
+def test_texts_are_the_same_whatever_encoding_sessions_have_by_default(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+
+    rows = with_pool(settings, lambda pool: read(pool, ECHO, "{ünï,日}"))
+    with connect(settings, name="cursor") as connection:
+        found = connection.execute("SELECT %s::text", ["日"]).fetchone()
+
+    assert rows == [("ünï", 3), ("日", 1)]
+    assert found == ("日",)
+
+
 def test_more_than_a_socket_takes_at_once_is_sent_and_read_whole(settings: Settings) -> None:
     texts = [f"{number:07d}" * 100 for number in range(20_000)]
 
