@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticKnownError
 
 from serving.asks import DEFAULT_K, MAX_ACTIONS, MAX_CATEGORIES, MAX_EXCLUDED, MAX_K, Ask, Kind
-from serving.schemas import EXPLAIN, FRESH_DRAW, FRESH_SHARE, KIND, SEEN_ACTIONS, ExperimentId, Text
+from serving.schemas import EXPLAIN, FRESH_DRAW, FRESH_SHARE, KIND, SEEN_ACTIONS, ExperimentId, QueryId, Text
 
 _MOST: Final = {"categories": MAX_CATEGORIES, "exclude": MAX_EXCLUDED, "seen_actions": MAX_ACTIONS}
 _COMMAS: Final = "Repeated or by commas, at most {} either way; of parts by commas, those that are the same count once."
@@ -19,11 +19,8 @@ class ListQuery(BaseModel):
 
     k: int = Field(DEFAULT_K, ge=1, le=MAX_K, description="Items wanted.")
     type: Kind = Field("feed", description=KIND)
-    item_id: Text | None = Field(
-        None,
-        min_length=1,
-        max_length=256,
-        description="With type `similar`: the item whose like are wanted; other types pay no heed to it.",
+    item_id: QueryId | None = Field(
+        None, description="With type `similar`: the item whose like are wanted; other types pay no heed to it."
     )
     categories: list[Text] = Field(
         [],

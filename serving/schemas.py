@@ -51,6 +51,7 @@ IdText = Annotated[
     StringConstraints(min_length=1, max_length=256),
     AfterValidator(without_nul),
 ]
+QueryId = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(without_nul)]
 Text = Annotated[str, AfterValidator(without_nul)]
 Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]
 ExperimentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]

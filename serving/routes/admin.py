@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from features.admin.dead_letters import Filter
 from features.contracts.event_problems import REASONS, Reason
@@ -17,7 +17,7 @@ from serving.path_ids import ANY
 from serving.problems import Problem, ProblemError
 from serving.responses import JsonResponse
 from serving.routes.recommend import PathId
-from serving.schemas import Instant, Text
+from serving.schemas import Instant, without_nul
 
 QUICK_S: Final = 30.0
 """For lists and single letters."""
@@ -36,6 +36,7 @@ _CHOICES: Final[dict[str, Any]] = {
     "all that wait": {"all": True},
 }
 LetterId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Topic = Annotated[str, StringConstraints(max_length=249), AfterValidator(without_nul)]
 Moment = Annotated[Instant | None, Query(description="RFC 3339 with an offset.")]
 
 
@@ -57,7 +58,7 @@ class Chosen(BaseModel):
 
     ids: list[Annotated[int, Field(ge=1, le=2**63 - 1)]] | None = Field(None, max_length=10_000)
     reason: Reason | None = None
-    topic: Text | None = Field(None, max_length=249)
+    topic: Topic | None = None
     since: Instant | None = Field(None, description="Landed at or after this.")
     until: Instant | None = Field(None, description="Landed before this.")
     all: Literal[True] | None = Field(None, description="Says that all open ones are meant where nothing narrows.")
@@ -127,7 +128,7 @@ def _letters_router(operators: Operators) -> APIRouter:
     @router.get("", operation_id="list_dead_letters", summary="Events that could not be landed")
     async def list_dead_letters(  # noqa: PLR0917  # FastAPI passes names
         reason: Annotated[Reason | None, Query(description=f"One of {', '.join(REASONS)}.")] = None,
-        topic: Annotated[Text | None, Query(max_length=249)] = None,
+        topic: Topic | None = None,
         since: Moment = None,
         until: Moment = None,
         open: Annotated[bool, Query(description="Only those that wait.")] = False,  # noqa: A002, FBT002  # API's word

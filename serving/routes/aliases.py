@@ -33,7 +33,7 @@ from serving.routes.moves import (
 )
 from serving.routes.operations import UNREADY, UNWELL, health_answer, ready_answer
 from serving.routes.recommend import AT_HAND, DeadlineMs, IfNoneMatch, PathId
-from serving.schemas import Alive, EventsAnswer, Health, ModelVersion, ModelVersions, Ready, RecommendAnswer, Text
+from serving.schemas import Alive, EventsAnswer, Health, ModelVersion, ModelVersions, QueryId, Ready, RecommendAnswer
 from serving.trainings import TrainAnswer, TrainRequest
 
 TAG: Final = "aliases"
@@ -59,9 +59,7 @@ class Limited(ListQuery):
 class OfUser(Limited):
     """What a list may be asked to be where the user is in the query, too."""
 
-    user_id: Text | None = Field(
-        None, min_length=1, max_length=256, description="Any text without U+0000; missing = anonymous."
-    )
+    user_id: QueryId | None = Field(None, description="Any text without U+0000; missing = anonymous.")
 
 
 def aliases_router(  # noqa: PLR0917  # one for each kind of alias

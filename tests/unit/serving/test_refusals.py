@@ -58,6 +58,24 @@ def test_refusals_are_problem_documents(served: Bench, method: str, path: str, s
 
 
 @pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/recommend?user_id=", 256),
+        ("/api/v1/recommend/u?type=similar&item_id=", 256),
+        ("/api/v1/recommend/", 256),
+        ("/api/v1/admin/dead-letters?topic=", 249),
+    ],
+)
+def test_texts_that_are_too_long_are_told_how_many_characters_they_may_have(
+    served: Bench, path: str, most: int
+) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    response = run(served, lambda client: client.get(path + "x" * (most + 1), headers=headers))
+    [error] = response.json()["errors"]
+    assert error["message"].startswith(f"String should have at most {most} characters")
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 400),
