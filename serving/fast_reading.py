@@ -16,7 +16,7 @@ from features.contracts.plausible import check_time
 from features.kafka import INTERACTIONS
 from features.kafka_bulk import Message
 from serving.posted import MAX_EVENTS
-from serving.reading import Posting, event_ids
+from serving.reading import Posting, event_ids, stamp_at
 
 _AROUND_CONTEXT: Final = 3
 """Levels of a body that lie around an event's context."""
@@ -63,8 +63,8 @@ def fast_read(raw: bytes, idempotency_key: str | None, now: datetime) -> Posting
         if not 1 <= len(events) <= MAX_EVENTS:
             return None
         posting = Posting()
-        for event, event_id in zip(events, event_ids(len(events), idempotency_key), strict=True):
-            _add(posting, event, event_id, now)
+        for place, (event, event_id) in enumerate(zip(events, event_ids(len(events), idempotency_key), strict=True)):
+            _add(posting, event, event_id, stamp_at(now, place))
     except (*UNREADABLE, EventError, _OddError):
         return None
     return posting

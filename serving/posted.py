@@ -30,7 +30,8 @@ class Stamped(BaseModel):
 
     event_id: str | None = Field(None, max_length=64, description="Makes sending again harmless.")
     occurred_at: str | None = Field(
-        None, description="RFC 3339 with an offset; missing = now; from 1970 to a day from now."
+        None,
+        description="RFC 3339 with an offset, from 1970 to a day from now; missing = now, in the order of the request.",
     )
 
 

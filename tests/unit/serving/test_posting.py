@@ -48,6 +48,14 @@ def test_missing_and_null_members_are_stamped() -> None:
     assert posting.results == [{"event_id": event_id, "status": "accepted"}]
 
 
+def test_events_of_one_body_that_bring_no_time_keep_their_order() -> None:
+    raw = msgspec.json.encode([VIEW] * MAX_EVENTS)
+    for posting in (fast_read(raw, None, NOW), read(raw, EVENTS, None, NOW)):
+        assert posting is not None
+        times = [decode_event(message.value).occurred_at for message in posting.messages]
+        assert times == [NOW + timedelta(microseconds=place) for place in range(MAX_EVENTS)]
+
+
 @pytest.mark.parametrize(
     ("number", "taken"), [(10**255 - 1, True), (10**255, False), (10**400, False), (-(10**300), False)]
 )
