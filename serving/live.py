@@ -51,15 +51,18 @@ class LiveModel:
 
 
 _WARM_ITEMS: Final = 20
+_WARM_OPTIONS: Final = (Options(diversity=0.5), Options(candidates=np.zeros(1, dtype=np.int32), include_seen=True))
+"""Of lists that between them run every loop, on arrays of either layout: rows of one candidate are contiguous."""
 
 
 def warm(live: LiveModel) -> None:
-    """Answer a made-up request, so that no user waits for what is computed at first use; blocking."""
+    """Answer made-up requests, so that no user waits for what is computed at first use; blocking."""
     model, statistics = live.model, live.statistics.current
     items = model.items.external(np.arange(min(_WARM_ITEMS, len(model.items))))
     size, as_of_us = len(items), statistics.closed_at_us + 1
     history = UserHistory("", items, items, ["view"] * size, [1.0] * size, [as_of_us - 1] * size, items)
-    model.recommend(model.encode([history]), statistics, as_of_us, Options())
+    for options in _WARM_OPTIONS:
+        model.recommend(model.encode([history]), statistics, as_of_us, options)
 
 
 @dataclass(eq=False, slots=True)

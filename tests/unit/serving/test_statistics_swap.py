@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from features.contracts.errors import UnavailableError
+from features.contracts.profiles import Options
 from features.contracts.statistics import BUCKET_US, StatisticsRows, StatisticsState
 from features.contracts.weights import ActionWeights
-from serving.live import LiveModel
+from serving.live import LiveModel, warm
 from tests.support.serving_parts import Bench, bench
 from tests.support.statistic_events import liked
 from tests.support.tiny_bundle import CLOSED_AT_US
@@ -124,6 +125,26 @@ def test_what_is_read_of_texts_while_the_model_is_warmed_is_kept(
             assert after.statistics.current.closed_at_us == NEW_US
 
     asyncio.run(use())
+
+
+def test_a_warm_model_has_made_a_varied_list_and_one_of_a_single_candidate(
+    served: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Options] = []
+    recommend = Bundle.recommend
+
+    def noted(bundle: Bundle, profiles: Any, statistics: Any, as_of_us: Any, options: Options, **more: Any) -> Any:
+        asked.append(options)
+        return recommend(bundle, profiles, statistics, as_of_us, options, **more)
+
+    async def use() -> None:
+        async with served.client():
+            monkeypatch.setattr(Bundle, "recommend", noted)
+            warm(live_of(served))
+
+    asyncio.run(use())
+    assert any(options.diversity for options in asked)
+    assert any(options.candidates is not None and len(options.candidates) == 1 for options in asked)
 
 
 def test_the_edge_of_the_statistics_is_told_from_the_first_version_on(served: Bench) -> None:
