@@ -43,9 +43,15 @@ class Candidates:
 
 
 def retrieve(
-    sources: Sequence[Source], budgets: Sequence[int], user: User, view: ItemView, blocked: Blocked
+    sources: Sequence[Source],
+    budgets: Sequence[int],
+    user: User,
+    view: ItemView,
+    blocked: Blocked,
+    *,
+    at_most: int = MAX_CANDIDATES,
 ) -> Candidates:
-    """Return the union of the first `budget` items of each source, at most `MAX_CANDIDATES`."""
+    """Return the union of the first `budget` items of each source, at most so many."""
     offers = [
         source.offer(user, view, blocked, max(DEPTH * budget, SHALLOWEST)) if budget else NOTHING
         for source, budget in zip(sources, budgets, strict=True)
@@ -53,9 +59,9 @@ def retrieve(
     joined, place = _joined(offers), loops.scratch(len(blocked)).place
     items = loops.proposed(joined.items, joined.bounds, np.array(budgets, dtype=np.int64), place)
     candidates = _aligned(items, joined, place)
-    if len(items) <= MAX_CANDIDATES:
+    if len(items) <= at_most:
         return candidates
-    top = np.sort(np.argsort(np.nanmin(candidates.ranks, axis=1), kind="stable")[:MAX_CANDIDATES])
+    top = np.sort(np.argsort(np.nanmin(candidates.ranks, axis=1), kind="stable")[:at_most])
     return Candidates(candidates.items[top], candidates.ranks[top], candidates.relative[top])
 
 
