@@ -34,8 +34,8 @@ _PLAIN: Final = {
     "new": "New in the catalogue",
     FILLER: "Popular with everyone",
 }
-UNMET: Final = "New, and nobody has acted on it yet"
-"""Of an item that came by its text, while that is so: what was new at training may be popular by now."""
+UNMET: Final = {FRESH: "New, and nobody has acted on it yet", FILLER: "Nobody has acted on it yet"}
+"""By source, of an item while that is so: what was new at training may be popular by now; what fills up need not be."""
 
 _USUAL: Final[Mapping[str, str]] = {}
 _NO_WHY: Final[Contributions] = {}
@@ -119,8 +119,9 @@ def list_items(
 def _said(live: LiveModel, row: int, source: int, because: int, words: Mapping[str, str]) -> dict[str, Any]:
     name = FILLER if source == MISSING else live.model.source_names[source]
     cause = None if because == MISSING else name_of(live, because)
-    is_unmet = name == FRESH and not live.statistics.current.seen[row]
-    reason = UNMET if is_unmet else reason_of(name, cause, words)
+    reason = reason_of(name, cause, words)
+    if not live.statistics.current.seen[row]:
+        reason = UNMET.get(name, reason)
     return {"source": name, "reason": reason, "title": live.items.title(row)}
 
 

@@ -12,7 +12,7 @@ import pytest
 from features.contracts.ids import MISSING
 from features.contracts.profiles import UserHistory
 from features.text.documents import Document
-from serving.explain import UNMET, list_items
+from serving.explain import FILLER, UNMET, list_items
 from serving.growing import REST_PER_WORK, Grower
 from serving.live import Current
 from tests.support.serving_parts import Bench
@@ -58,19 +58,21 @@ def test_it_is_said_that_nobody_acted_on_an_item_only_while_nobody_did(served: B
         del client
         live = served.parts.current.live
         assert live is not None
-        by_text = live.model.source_names.index(FRESH)
-        row, statistics = np.array([[3]], dtype=np.int32), live.statistics
+        by_text, statistics = live.model.source_names.index(FRESH), live.statistics
         answer = Recommendations(
-            items=row,
-            scores=np.ones((1, 1), dtype=np.float32),
-            sources=np.full((1, 1), by_text, dtype=np.int8),
-            because=np.full((1, 1), MISSING, dtype=np.int32),
+            items=np.array([[3, 4]], dtype=np.int32),
+            scores=np.ones((1, 2), dtype=np.float32),
+            sources=np.array([[by_text, MISSING]], dtype=np.int8),
+            because=np.full((1, 2), MISSING, dtype=np.int32),
             fallback_reason=(None,),
         )
-        for acts, reason in ((0, UNMET), (50, "New, and promises to be to your taste")):
+        met = ("New, and promises to be to your taste", "Popular with everyone")
+        for acts, reasons in ((0, (UNMET[FRESH], UNMET[FILLER])), (50, met)):
             statistics.current = replace(statistics.current, seen=np.full(30, acts))
-            [item] = list_items(live, answer, explain=False)
-            assert (item["item_id"], item["source"], item["reason"]) == ("i3", FRESH, reason)
+            told = [
+                (item["item_id"], item["source"], item["reason"]) for item in list_items(live, answer, explain=False)
+            ]
+            assert told == [("i3", FRESH, reasons[0]), ("i4", FILLER, reasons[1])]
 
     run(served, use)
 
