@@ -319,6 +319,16 @@ def test_exploration_shows_what_nobody_acted_on_however_many_places_are_wanted(
     assert (found.sum(axis=1) >= 0.8 * k).all()
 
 
+def test_exploration_shows_what_nobody_acted_on_however_many_others_were_met_since() -> None:
+    parts = grown(trained_on_texts()[1], some_arrivals(trained_on_texts()[1], 2_000))
+    statistics = parts.state.at(parts.closed_at_us, has_clock=parts.has_clock)
+    still_new = np.random.default_rng(0).permutation(parts.fresh)[:20]
+    statistics.seen[np.setdiff1d(parts.fresh, still_new)] = 1
+    options = Options(k=20, fresh_share=0.5)
+    explored = parts.recommender().recommend(fans(parts), statistics, parts.closed_at_us, options)
+    assert (np.isin(explored.items, still_new).sum(axis=1) >= 10).all()
+
+
 def test_text_columns_equal_brute_force() -> None:
     _, parts = trained_on_texts()
     rng = np.random.default_rng(1)

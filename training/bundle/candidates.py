@@ -43,15 +43,12 @@ class Candidates:
 
 
 def retrieve(
-    sources: Sequence[Source],
-    budgets: Sequence[int],
-    user: User,
-    view: ItemView,
-    blocked: Blocked,
-    *,
-    at_most: int = MAX_CANDIDATES,
+    sources: Sequence[Source], budgets: Sequence[int], user: User, view: ItemView, blocked: Blocked, *, unmet: int = 0
 ) -> Candidates:
-    """Return the union of the first `budget` items of each source, at most so many."""
+    """Return the union of the first `budget` items of each source, at most `MAX_CANDIDATES`: those of the best ranks.
+
+    The best `unmet` of those that nobody has acted on are among them in any case.
+    """
     offers = [
         source.offer(user, view, blocked, max(DEPTH * budget, SHALLOWEST)) if budget else NOTHING
         for source, budget in zip(sources, budgets, strict=True)
@@ -59,9 +56,13 @@ def retrieve(
     joined, place = _joined(offers), loops.scratch(len(blocked)).place
     items = loops.proposed(joined.items, joined.bounds, np.array(budgets, dtype=np.int64), place)
     candidates = _aligned(items, joined, place)
-    if len(items) <= at_most:
+    if len(items) <= MAX_CANDIDATES:
         return candidates
-    top = np.sort(np.argsort(np.nanmin(candidates.ranks, axis=1), kind="stable")[:at_most])
+    order = np.argsort(np.nanmin(candidates.ranks, axis=1), kind="stable")
+    if unmet:
+        first = order[view.statistics.seen[items[order]] == 0][:unmet]
+        order = np.concatenate((first, order[~np.isin(order, first)]))
+    top = np.sort(order[: max(MAX_CANDIDATES, unmet)])
     return Candidates(candidates.items[top], candidates.ranks[top], candidates.relative[top])
 
 

@@ -16,7 +16,7 @@ from features.contracts.profiles import Options, Profiles
 from features.contracts.statistics import ItemStatistics
 from features.items import POPULAR, Categories, ItemView, category_shares
 from features.vectorize import user_row, vectorize
-from training.bundle.candidates import MAX_CANDIDATES, Candidates, align, best_sources, retrieve, with_more
+from training.bundle.candidates import Candidates, align, best_sources, retrieve, with_more
 from training.bundle.content import NEAR_DISLIKED, Content, nearness_to_disliked
 from training.bundle.dislikes import moved_down
 from training.bundle.diversity import Likeness, diversify
@@ -348,13 +348,12 @@ class Recommender:
         """Return what one kind of source proposes: those that read texts, items without a history alone."""
         budgets, blocked = self._budgets[by_text], ask.blocked | ~self.is_fresh if by_text else ask.blocked
         if ask.options.candidates is None:
-            at_most = MAX_CANDIDATES
+            unmet = 0
             if by_text and ask.options.fresh_share:  # what is to be shown must be found, beside what has been met since
                 met = int((ask.view.statistics.seen[self.fresh] > 0).sum())
-                least = places_of(ask.options.fresh_share, ask.options.k) + met
-                budgets = [max(budget, least) if budget else 0 for budget in budgets]
-                at_most = max(at_most, least)
-            found = retrieve(self.sources, budgets, ask.who, ask.view, blocked, at_most=at_most)
+                unmet = places_of(ask.options.fresh_share, ask.options.k)
+                budgets = [max(budget, unmet + met) if budget else 0 for budget in budgets]
+            found = retrieve(self.sources, budgets, ask.who, ask.view, blocked, unmet=unmet)
             return with_more(found, ask.draw.items) if by_text and ask.draw is not None else found
         wanted = np.unique(ask.options.candidates)
         wanted = wanted[~blocked[wanted]]
