@@ -46,8 +46,8 @@ class ItemStatsAnswer(BaseModel):
     items: int = Field(description="Not deleted.")
     hidden: int
     deleted: int
-    embedded: int = Field(description="Those of `items` with a vector by `encoder`.")
-    waiting: int = Field(description="Those whose text is new, or changed, and not embedded yet.")
+    embedded: int = Field(description="Those of `items` whose present text has a vector by `encoder`.")
+    waiting: int = Field(description="Those of `items` whose text is new, or changed, and not embedded by it yet.")
     oldest_waiting_s: float | None = Field(description="Seconds that the first of them has waited; null = none waits.")
     encoder: str | None = Field(description="Digest of the encoder that searches use; null = none is fitted yet.")
     searchable: int = Field(description="Texts that this server finds now.")

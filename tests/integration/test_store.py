@@ -84,6 +84,29 @@ def test_without_an_encoder_all_that_is_there_waits_for_one(settings: Settings) 
     assert (by_one.waiting, by_one.oldest_waiting_s) == (0, None)
 
 
+def test_what_waits_for_another_encoder_or_is_deleted_does_not_wait_for_this_one(settings: Settings) -> None:
+    said = [stamp_event({"type": "item", "item_id": name}, now=START, event_id=name) for name in ("a", "b", "c", "d")]
+    fill(settings, [*said, replace(said[3], event_id="gone", deleted=True, partial=True)], START)
+    with connect(settings, name="test") as connection:
+        connection.execute(
+            "INSERT INTO item_vectors SELECT 'e', item_id, text_hash, '', '', NULL, now() "
+            "FROM items WHERE item_id <> 'c'"
+        )
+        connection.execute("UPDATE items SET title = 'changed' WHERE item_id = 'b'")
+        connection.execute("DELETE FROM embedding_queue")
+        connection.execute("INSERT INTO embedding_queue (item_id, scanned) SELECT item_id, true FROM items")
+
+    async def read() -> tuple[ItemCounts, list[bool]]:
+        async with connected_pool(settings) as pool:
+            store = CatalogueStore(pool)
+            counts, found = await store.counts("e"), [await store.item(item_id, "e") for item_id in "abc"]
+            return counts, [item.embedded for item in found if item is not None]
+
+    counts, embedded = asyncio.run(read())
+    assert (counts.items, counts.embedded, counts.waiting) == (3, 1, 2)
+    assert embedded == [True, False, False]
+
+
 def test_a_history_is_newest_first_and_seen_items_are_complete(settings: Settings) -> None:
     landed_at = START + timedelta(minutes=2)
     fill(

@@ -130,8 +130,10 @@ LIMIT :at_most;
 -- name: item(item_id, encoder)^
 -- One item as it is now, and whether its present text is embedded.
 SELECT item_id, title, text, categories, attributes, hidden, stock, published_at, expires_at, created_at, changed_at,
-    EXISTS (SELECT FROM item_vectors WHERE item_vectors.encoder = :encoder AND item_vectors.item_id = items.item_id)
-    AND NOT EXISTS (SELECT FROM embedding_queue WHERE embedding_queue.item_id = items.item_id)
+    EXISTS (
+        SELECT FROM item_vectors
+        WHERE encoder = :encoder AND item_vectors.item_id = items.item_id AND item_vectors.text_hash = items.text_hash
+    )
 FROM items
 WHERE item_id = :item_id AND NOT deleted;
 
@@ -139,7 +141,7 @@ WHERE item_id = :item_id AND NOT deleted;
 -- A page of items, newest first by when they first came, which no later change moves; of their texts the beginning.
 WITH page AS (
     SELECT item_id, title, left(text, :text_chars) AS text, categories, attributes, hidden, stock, published_at,
-        expires_at, created_at, changed_at
+        expires_at, created_at, changed_at, text_hash
     FROM items
     WHERE NOT deleted
         AND (created_at, item_id) < (:before_at, :before_id)
@@ -152,24 +154,35 @@ WITH page AS (
     ORDER BY created_at DESC, item_id DESC
     LIMIT :at_most
 )
-SELECT page.*,
-    EXISTS (SELECT FROM item_vectors WHERE item_vectors.encoder = :encoder AND item_vectors.item_id = page.item_id)
-    AND NOT EXISTS (SELECT FROM embedding_queue WHERE embedding_queue.item_id = page.item_id)
+SELECT item_id, title, text, categories, attributes, hidden, stock, published_at, expires_at, created_at, changed_at,
+    EXISTS (
+        SELECT FROM item_vectors
+        WHERE encoder = :encoder AND item_vectors.item_id = page.item_id AND item_vectors.text_hash = page.text_hash
+    )
 FROM page
 ORDER BY created_at DESC, item_id DESC;
 
 -- name: item_counts(encoder)^
--- How many items there are, are hidden, are deleted, have a vector by an encoder; how many wait for one, and how long. With
--- no encoder all of them do: the queue is empty, since what is in it is done with.
+-- How many items there are, are hidden, are deleted, have a vector of their present text by an encoder; how many wait for
+-- one, and how long: of what is in the queue, for another encoder may lack what this one has. With no encoder all of them
+-- do: the queue is empty, since what is in it is done with.
+WITH waiting AS MATERIALIZED (
+    SELECT min(queued_at) AS since, bool_or(vectors.item_id IS NOT NULL) AS is_changed
+    FROM embedding_queue
+    JOIN items USING (item_id)
+    LEFT JOIN item_vectors AS vectors ON vectors.encoder = :encoder AND vectors.item_id = items.item_id
+    WHERE NOT items.deleted AND vectors.text_hash IS DISTINCT FROM items.text_hash
+    GROUP BY items.item_id
+)
 SELECT
     count(*) FILTER (WHERE NOT deleted), count(*) FILTER (WHERE hidden AND NOT deleted), count(*) FILTER (WHERE deleted),
     (
         SELECT count(*) FROM item_vectors JOIN items AS living USING (item_id)
         WHERE encoder = :encoder AND NOT living.deleted
-    ),
+    ) - (SELECT count(*) FILTER (WHERE is_changed) FROM waiting),
     CASE WHEN CAST(:encoder AS text) IS NULL THEN count(*) FILTER (WHERE NOT deleted)
-        ELSE (SELECT count(DISTINCT item_id) FROM embedding_queue) END,
+        ELSE (SELECT count(*) FROM waiting) END,
     CASE WHEN CAST(:encoder AS text) IS NULL
         THEN extract(epoch FROM now() - min(changed_at) FILTER (WHERE NOT deleted))::double precision
-        ELSE (SELECT extract(epoch FROM now() - min(queued_at))::double precision FROM embedding_queue) END
+        ELSE (SELECT extract(epoch FROM now() - min(since))::double precision FROM waiting) END
 FROM items;
