@@ -83,10 +83,12 @@ def create(
     file: Annotated[Path | None, typer.Option(help="Instead: JSON lines, an item each; - = stdin.")] = None,
 ) -> None:
     """Publish items: as versions on Kafka's topic, like POST /api/v1/items; prints their ids once Kafka has them."""
+    said = {"title": title, "text": text, "author": author, "categories": category or []}
     if file is not None:
+        if item_id is not None or any(said.values()) or attributes != "{}":
+            raise ContractError(f"--file {file} says all of its items; leave out the id and the other options")
         forms = _forms(file)
     else:
-        said = {"title": title, "text": text, "author": author, "categories": category or []}
         forms = [{"item_id": item_id or uuid.uuid4().hex, "attributes": _object(attributes, "--attributes"), **said}]
     events = [_event(form) for form in forms]
     _publish(events)

@@ -77,3 +77,13 @@ def test_a_line_that_says_something_else_is_refused_and_nothing_is_published(
     with pytest.raises(ContractError, match=told):
         items.create(file=file)
     assert not published
+
+
+def test_a_file_of_items_is_not_mixed_with_options_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := tmp_path / "items.jsonl").write_bytes(b'{"item_id": "good"}\n')
+    published: list[Event] = []
+    monkeypatch.setattr(items, "_publish", published.extend)  # what is read matters, no broker
+    for more in (["own-id"], ["--title", "t"], ["--category", "c"], ["--attributes", '{"year": 1}']):
+        with pytest.raises(ContractError, match="leave out the id and the other options"):
+            CliRunner().invoke(app, ["items", "create", "--file", str(file), *more], catch_exceptions=False)
+    assert not published
