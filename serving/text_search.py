@@ -9,7 +9,7 @@ from typing import Any, Final
 from features.text.encoder import Encoder, query_of
 from features.text.folding import fold
 from serving import fallback
-from serving.asks import DEFAULT_K
+from serving.asks import DEFAULT_K, MAX_K
 from serving.clock import Clock
 from serving.item_states import Mask
 from serving.live import Current
@@ -19,8 +19,8 @@ from serving.texts import Filter, Hit, Texts
 
 MAX_QUERY: Final = 2000
 """Characters of a query that a request may hold; the encoder reads the first of them."""
-NAMED_AMONG: Final = 20
-"""Nearest texts among which one is looked for whose title is the query."""
+NAMED_AMONG: Final = MAX_K
+"""Nearest texts among which one is looked for whose title is the query; as many for any k, which cuts one order."""
 NO_TEXTS: Final = (
     "no text is embedded yet: an encoder is fitted once there are texts enough; see GET /api/v1/items/stats"
 )

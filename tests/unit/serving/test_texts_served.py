@@ -108,16 +108,14 @@ def test_a_text_that_came_before_its_state_waits_for_it(served: Bench) -> None:
 
 def test_what_is_titled_as_the_query_comes_first_though_others_say_it_more_often(served: Bench) -> None:
     async def use(client: httpx.AsyncClient) -> None:
-        documents = {
-            "plain": Document("Storm", "a book about nothing else than lawyers and gardens"),
-            "more": Document("Storm, storm and storm", "storm"),
-        }
+        more = {f"more{number}": Document("Storm, storm and storm", "storm") for number in range(60)}
+        documents = {"plain": Document("Storm", "a book about nothing else than lawyers and gardens"), **more}
         served.texts.embed(encoder_of(), documents)
         served.store.states = [*served.store.states, *(state_of(*said) for said in documents.items())]
         await refresh(served)
         for k in (1, 5):
             assert ids(await search(client, " STORM!", k=k))[0] == "plain"
-        assert ids(await search(client, "storm storm", k=1)) == ["more"]
+        assert ids(await search(client, "storm storm", k=1)) == ["more0"]
 
     run(served, use)
 
