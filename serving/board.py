@@ -42,6 +42,10 @@ class Board:
         """Return how many connections the worker with the fewest holds, 0 where none takes any."""
         return min((held for held in self._held if held != _NOBODY), default=0)
 
+    def takes_any(self) -> bool:
+        """Return whether a worker takes connections."""
+        return any(held != _NOBODY for held in self._held)
+
     def workers(self) -> dict[int, int]:
         """Return the process ids of the workers by their places."""
         return {place: pid for place, pid in enumerate(self._pids) if pid != _NOBODY}

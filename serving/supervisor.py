@@ -70,6 +70,8 @@ class Supervisor:
         Told the place of a worker that is gone.
     end_within_s
         How long a worker may take to end; then it is killed.
+    ending
+        Called again and again once all workers were told to end.
     clock_s
         Monotonic time in seconds.
     """
@@ -81,6 +83,7 @@ class Supervisor:
         buried: Callable[[int], None],
         *,
         end_within_s: float,
+        ending: Callable[[], None] = lambda: None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.workers: list[Worker] = []
@@ -88,6 +91,7 @@ class Supervisor:
         self._start = start
         self._buried = buried
         self._end_within_s = end_within_s
+        self._ending = ending
         self._clock_s = clock_s
         self._to_replace: list[Worker] = []
         self._failures = 0
@@ -117,7 +121,9 @@ class Supervisor:
         """Look after all workers once."""
         for worker in list(self.workers):
             self._look_at(worker)
-        if self._code is None and self._clock_s() >= self._next_start_s:
+        if self._code is not None:
+            self._ending()
+        elif self._clock_s() >= self._next_start_s:
             self._fill()
             self._replace()
 

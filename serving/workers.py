@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,8 @@ def serve_with_workers(settings: Settings) -> int:
             forget(place, shared.metrics)
 
         settle()
-        return Supervisor(settings.workers, partial(_fork, settings, shared), buried, end_within_s=END_S).run()
+        ending, start = partial(refuse, listening, board), partial(_fork, settings, shared)
+        return Supervisor(settings.workers, start, buried, end_within_s=END_S, ending=ending).run()
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -105,6 +107,13 @@ def bind(settings: Settings) -> socket.socket:
     listening.listen(2048)
     listening.setblocking(False)  # noqa: FBT003  # the standard library's
     return listening
+
+
+def refuse(listening: socket.socket, board: Board) -> None:
+    """Refuse connections, once no worker takes any: in the queue they would wait for the end, only to be reset then."""
+    if not board.takes_any():
+        with suppress(OSError):  # it was done before
+            listening.shutdown(socket.SHUT_RDWR)
 
 
 def _fork(settings: Settings, shared: Shared, place: int) -> tuple[int, int]:

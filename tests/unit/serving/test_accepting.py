@@ -10,6 +10,7 @@ import pytest
 from ops.local.ports import LOOPBACK
 from serving.accepting import Acceptor, Held
 from serving.board import Board
+from serving.workers import refuse
 
 
 class Connection(asyncio.Protocol):
@@ -120,3 +121,18 @@ def test_a_burst_is_taken_in_one_round_by_a_worker_whose_share_it_is(listening: 
             assert await settled(0, one) == [0]
 
     asyncio.run(inside())
+
+
+def test_at_the_end_who_comes_is_refused_once_no_worker_takes_connections(listening: socket.socket) -> None:
+    board, address = Board(2), listening.getsockname()
+    board.hold(0, 3)
+    board.hold(1, 0)
+    with listening.dup():  # a worker's, which still answers what was asked
+        board.close(0)
+        refuse(listening, board)
+        socket.create_connection(address, timeout=5).close()
+        board.close(1)
+        for _ in range(2):
+            refuse(listening, board)
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(address, timeout=5)

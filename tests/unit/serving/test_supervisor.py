@@ -27,6 +27,7 @@ class Yard:
     started: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     buried: list[int] = field(default_factory=list)
+    ending: list[int] = field(default_factory=list)
 
     def start(self, place: int) -> tuple[int, int]:
         """Start a shell."""
@@ -60,7 +61,14 @@ def yard() -> Yard:
 @pytest.fixture
 def supervisor(yard: Yard) -> Iterator[Supervisor]:
     """Yield a supervisor of two workers."""
-    supervisor = Supervisor(2, yard.start, yard.buried.append, end_within_s=END_S, clock_s=yard.clock_s)
+    supervisor = Supervisor(
+        2,
+        yard.start,
+        yard.buried.append,
+        end_within_s=END_S,
+        ending=lambda: yard.ending.append(len(supervisor.workers)),
+        clock_s=yard.clock_s,
+    )
     try:
         yield supervisor
     finally:
@@ -167,9 +175,11 @@ def test_at_the_end_all_are_told_and_who_does_not_hear_is_killed(
 ) -> None:
     yard.script = IS_DEAF
     until(lambda: len(ready(supervisor)) == 2, "both serve")
+    assert yard.ending == []
     supervisor.heed(signal.SIGTERM)
     supervisor.step()
     assert len(supervisor.workers) == 2
+    assert yard.ending == [2]
     yard.now_s += END_S + 1
     assert supervisor.run() == 0
     assert supervisor.workers == []
