@@ -61,18 +61,18 @@ def yard() -> Yard:
 @pytest.fixture
 def supervisor(yard: Yard) -> Iterator[Supervisor]:
     """Yield a supervisor of two workers."""
-    supervisor = Supervisor(
+    made = Supervisor(
         2,
         yard.start,
         yard.buried.append,
         end_within_s=END_S,
-        ending=lambda: yard.ending.append(len(supervisor.workers)),
+        ending=lambda: yard.ending.append(len(made.workers)),
         clock_s=yard.clock_s,
     )
     try:
-        yield supervisor
+        yield made
     finally:
-        for worker in supervisor.workers:
+        for worker in made.workers:
             os.kill(worker.pid, signal.SIGKILL)
             os.waitpid(worker.pid, 0)
 
