@@ -26,7 +26,9 @@ STRONGEST: Final = 5
 """Contributions of each sign that are told."""
 
 ALIKE: Final = 0.1
-"""Cosine with a disliked text from which it is said that an item stands lower: less moves nothing that shows."""
+"""How much nearer to a disliked text than most candidates, by cosine, an item is that is said to be moved down for it:
+what holds of all of them moves none.
+"""
 
 RANKED: Final = "Ordered by the ranker."
 RANKED_AS_NEW: Final = (
@@ -90,7 +92,7 @@ def told(model: Model, trace: Trace, at: int, contributions: Floats | None) -> d
     if model.contributions(trace.rows[:0], unmet=unmet) is None:
         return {"ordered_by": BLEND, "said": NEW, "contributions": []}
     said, by = (RANKED_AS_NEW, "fresh_ranker") if unmet else (RANKED, RANKER)
-    if _is_moved_down(model, trace.rows[at]):
+    if _is_moved_down(model, trace.rows, at):
         said += MOVED_DOWN
     if contributions is None:
         return {"ordered_by": by, "said": said + LATE, "contributions": []}
@@ -103,10 +105,12 @@ def told(model: Model, trace: Trace, at: int, contributions: Floats | None) -> d
     }
 
 
-def _is_moved_down(model: Model, row: npt.NDArray[np.float32]) -> bool:
+def _is_moved_down(model: Model, rows: npt.NDArray[np.float32], at: int) -> bool:
     names = model.spec.names
-    known = model.manifest.plan.dislike > 0 and NEAR_DISLIKED in names
-    return known and bool(row[names.index(NEAR_DISLIKED)] > ALIKE)
+    if not model.manifest.plan.dislike or NEAR_DISLIKED not in names:
+        return False
+    near = np.nan_to_num(rows[:, names.index(NEAR_DISLIKED)])
+    return bool(near[at] > np.median(near) + ALIKE)
 
 
 def _ranks_said(order_by: str) -> str:

@@ -175,6 +175,19 @@ def test_download_gives_the_bundle_that_was_published(registry: Registry, tmp_pa
     assert open_bundle(folder, wanted.digest).digest == wanted.digest
 
 
+def test_a_full_disk_is_told_from_a_server_that_is_away(registry: Registry, tmp_path: Path) -> None:
+    version, small = publish(registry, publication(tmp_path, registry)), tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "marquee-full", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this account may not mount a small file system")
+    try:
+        with pytest.raises(OSError, match=f"No space left on device.*{small}"):
+            registry.download(version.version, small)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
 def test_promotion_keeps_the_version_before_and_rollback_returns_to_it(registry: Registry, tmp_path: Path) -> None:
     publish_some(tmp_path, registry, 2)
     assert refresh_challenger(registry, "champion") == "2"

@@ -3,6 +3,7 @@
 Needs mlflow-skinny only and never runs code of a model: a server downloads files, and verifies them itself.
 """
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
 
-from features.contracts.errors import MarqueeError
+from features.contracts.errors import MarqueeError, UnavailableError
 from training.bundle.names import BUNDLE_FOLDER
 from training.bundle.versions import (
     NOT_THERE,
@@ -96,12 +97,24 @@ class Registry:
         return str(self._ask(self._client.get_run, run_id).info.experiment_id)
 
     def download(self, version: str, folder: Path) -> Path:
-        """Return the folder, below the given one, that holds the bundle's files of a version; not yet verified."""
+        """Return the folder, below the given one, that holds the bundle's files of a version; not yet verified.
+
+        Raises
+        ------
+        OSError
+            If there is no room for them.
+        """
         uri = self._ask(self._client.get_model_version_download_uri, self.model_name, version)
         source = f"{uri}/artifacts/{BUNDLE_FOLDER}"
-        bundle = Path(
-            self._ask(download_artifacts, artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking_uri)
-        )
+        to = {"dst_path": str(folder), "tracking_uri": self.tracking_uri}
+        try:
+            bundle = Path(self._ask(download_artifacts, artifact_uri=source, **to))
+        except UnavailableError as error:
+            # To MLflow's client a full disk is a failed download like any other: only its words tell.
+            full = os.strerror(errno.ENOSPC)
+            if full in str(error):
+                raise OSError(errno.ENOSPC, full, str(folder)) from error
+            raise
         if not (bundle / "manifest.json").is_file():
             raise RegistryError(
                 f"version {version} of model {self.model_name!r}: no manifest.json at {source}; expected a bundle "
