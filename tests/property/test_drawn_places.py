@@ -128,6 +128,19 @@ def test_where_nothing_is_drawn_no_chance_is_told_and_the_list_is_as_ever(change
     np.testing.assert_array_equal(found.items, plain.items)
 
 
+@pytest.mark.parametrize("diversity", [0.0, 0.4])
+def test_what_is_not_drawn_stands_as_it_does_without_the_lot(diversity: float) -> None:
+    parts = many_new()
+    plain = answer(parts, fans(parts), Options(k=20, diversity=diversity))
+    for seed in range(20):
+        found = answer(parts, fans(parts), asked(str(seed), fresh_share=0.9, diversity=diversity))
+        assert found.propensity is not None
+        for items, chances, others in zip(found.items, found.propensity, plain.items, strict=True):
+            own = items[np.isnan(chances)]
+            assert own.tolist() == others[np.isin(others, own)].tolist()
+            assert len(own) + (~np.isnan(chances)).sum() == 20
+
+
 def test_without_items_that_nobody_met_there_is_no_lot() -> None:
     parts = trained()[1]
     assert answer(parts, fans(parts), asked("a")).propensity is None

@@ -231,8 +231,7 @@ class Recommender:
     def _one(self, ask: "_Ask") -> tuple["_List", Trace]:
         options, cold = ask.options, not (ask.who.weight > 0).any()
         found, reason = self._found(ask, cold=cold)
-        order = self._order(ask, found)
-        order, propensity = (order, None) if reason == RANKER_LATE else self._explored(ask, found, order)
+        order, propensity = self._places(ask, found, None if reason == RANKER_LATE else ask.draw)
         items, picked = found.candidates[order], found.scores[order].astype(np.float32)
         sources = best_sources(found.ranks[order])
         if propensity is not None:
@@ -397,25 +396,32 @@ class Recommender:
             return scores
         return order_scores(found.ranks, order_by)
 
-    def _order(self, ask: "_Ask", found: Trace) -> npt.NDArray[np.int64]:
-        """Return the places of the list among the candidates: by score, or mixed."""
-        options = ask.options
-        if options.diversity > 0:
-            return diversify(found.candidates, found.scores, self.likeness, options.k, options.diversity)
-        return np.argsort(-found.scores, kind="stable")[: options.k]
-
-    def _explored(
-        self, ask: "_Ask", found: Trace, order: npt.NDArray[np.int64]
+    def _places(
+        self, ask: "_Ask", found: Trace, draw: Draw | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64] | None]:
-        """Return the places of the list with those of what nobody has met, and how likely what was drawn was to be."""
+        """Return the places of the list among the candidates, and how likely what was drawn was to be."""
         items, scores, share = found.candidates, found.scores, ask.options.fresh_share
-        if not share:
-            return order, None
-        unmet = self.is_fresh[items] & (ask.view.statistics.seen[items] == 0)
-        if ask.draw is None:
-            return with_fresh(order, scores, unmet, share), None
+        if draw is None:
+            order = self._order(ask.options, items, scores)
+            return (with_fresh(order, scores, self._unmet(ask, items), share) if share else order), None
+        # What only the lot brought along stands nowhere by its score: one's place would depend on others' luck.
         proposed = np.asarray((found.ranks > 0).any(axis=1))
-        return with_drawn(order, items, scores, fresh=unmet, proposed=proposed, share=share, draw=ask.draw)
+        own = np.flatnonzero(proposed)
+        order = own[self._order(ask.options, items[own], scores[own])]
+        unmet = self._unmet(ask, items)
+        return with_drawn(order, items, scores, fresh=unmet, proposed=proposed, share=share, draw=draw)
+
+    def _unmet(self, ask: "_Ask", items: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Return which items nobody has acted on, bool (n,)."""
+        return np.asarray(self.is_fresh[items] & (ask.view.statistics.seen[items] == 0))
+
+    def _order(
+        self, options: Options, items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """Return the places of the best among candidates, by score or mixed."""
+        if options.diversity > 0:
+            return diversify(items, scores, self.likeness, options.k, options.diversity)
+        return np.argsort(-scores, kind="stable")[: options.k]
 
     def _because(self, user: User, items: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return for each item the liked item of the history whose neighbour it is most, `MISSING` where none."""
