@@ -1,5 +1,6 @@
 """A session of the database that is opened when it is needed, and again after a failure."""
 
+from contextlib import ExitStack, closing
 from typing import Final
 
 from features.db.connection import Connection, connect, database_errors
@@ -39,10 +40,12 @@ class Session:
             If Postgres is away.
         """
         if self._open is None:
-            connection = connect(self._settings, name=self._name)
-            with database_errors("bounding transactions"):
-                queries.bound_transactions(connection, idle=f"{IDLE_S}s", whole=f"{TRANSACTION_S}s")
-            prepare(connection)
+            with ExitStack() as on_failure:
+                connection = on_failure.enter_context(closing(connect(self._settings, name=self._name)))
+                with database_errors("bounding transactions"):
+                    queries.bound_transactions(connection, idle=f"{IDLE_S}s", whole=f"{TRANSACTION_S}s")
+                prepare(connection)
+                on_failure.pop_all()
             self._open = connection
         return self._open
 

@@ -31,7 +31,7 @@ from training.cli.backtest_tuning import check_tuning, tuned
 from training.cli.output import make_folder
 from training.cli.weights_run import said_of
 from training.config import TrainingConfig
-from training.evaluation.methods import SERVED, title_of
+from training.evaluation.methods import SERVED, K, title_of
 from training.frames import Loaded, load_interactions, load_titles
 from training.impressions import Shown, list_cut, load_impressions, logged, ranked_frame, write_ranked
 from training.list_ranking import ListSource, rank_lists
@@ -148,7 +148,7 @@ def _print(asked: BacktestOptions, loaded: Loaded, result: Backtest, beside: Bes
     shown.print(_table(result) if result.evaluation.n_users else NOBODY)
     lines = [
         said_of(loaded),
-        f"lists of {len(result.users)} users: {asked.out / LISTS}",
+        f"lists of {len(result.users)} users: {asked.out / LISTS}{_cut_off(asked.k)}",
         f"report: {asked.out / REPORT}",
     ]
     if beside.catalogue is not None:
@@ -161,6 +161,11 @@ def _print(asked: BacktestOptions, loaded: Loaded, result: Backtest, beside: Bes
         lines.insert(0, NO_CLOCK)
     for line in lines:
         shown.print(line, soft_wrap=True)
+
+
+def _cut_off(k: int) -> str:
+    """Return that lists are written shorter than judged, where they are."""
+    return f" (the first {k} places of each; metrics are of all {K})" if k < K else ""
 
 
 def _check(asked: BacktestOptions) -> None:

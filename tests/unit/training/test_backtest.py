@@ -72,6 +72,7 @@ def test_files_of_a_holdout(data: Path, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert "weights: view 1\n" in run.stdout
     assert f"catalogue: {data / 'items.parquet'} knows 60 of the 60 items that were met (100.0%)\n" in run.stdout
+    assert "(the first 10 places of each; metrics are of all 20)\n" in run.stdout
     assert "order chosen on validation" in run.stderr
     assert "order chosen on validation" not in run.stdout, "logs are no results"
     lists = pd.read_parquet(tmp_path / "one" / "recommendations.parquet")
