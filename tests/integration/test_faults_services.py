@@ -149,8 +149,6 @@ def test_files_that_may_not_grow(
     with services.small_files():
         rig.send(2_000)
         pause(2)
-    if not services.runs("postgres"):
-        services.start("postgres")
 
     goes_on("files could not grow")
 
