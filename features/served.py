@@ -141,6 +141,15 @@ class ServedList:
     origin: Origin | None
     considered: Considered | None
 
+    @property
+    def exploration(self) -> dict[str, Any]:
+        """Return how its places for what nobody has met were given, as `Options` takes it."""
+        return {
+            "fresh_share": self.request["fresh_share"],
+            "fresh_draw": self.request.get("fresh_draw", 0.0),  # which older records do not tell
+            "seed": self.recommendation_id,
+        }
+
 
 class ServedStore:
     """Writes lists over the async pool.

@@ -13,7 +13,7 @@ restart they may be in another, or their texts have changed, and then they are l
 after a list was served is taken out of the model again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -169,7 +169,7 @@ def _recommended(
     served: ServedList, origin: Origin, model: Model, history: UserHistory, statistics: ItemStatistics
 ) -> Recommendations | None:
     allowed, profiles = origin.allowed[: len(model.items)], model.encode([history])
-    options = _options(served.request, served.recommendation_id, allowed, model)
+    options = _options(served, allowed, model)
     if fallback.LIST_LATE in served.lacking:
         return model.popular(profiles, statistics, options)
     if options.candidates is not None and not options.candidates.size:
@@ -199,22 +199,20 @@ def _as_it_was(origin: Origin, model: Model, notes: _Notes) -> Model:
     return model.with_first(0)
 
 
-def _options(request: Mapping[str, Any], seed: str, allowed: npt.NDArray[np.bool_], model: Model) -> Options:
-    candidates: Sequence[str] | None = request["candidates"]
+def _options(served: ServedList, allowed: npt.NDArray[np.bool_], model: Model) -> Options:
+    candidates: Sequence[str] | None = served.request["candidates"]
     rows = None
     if candidates is not None:
         rows = model.items.index_or_missing(candidates)
         rows = rows[rows != MISSING]
         rows = rows[allowed[rows]]
     return Options(
-        k=request["k"],
+        k=served.request["k"],
         eligible=allowed,
         candidates=rows,
         include_seen=True,
-        fresh_share=request["fresh_share"],
-        fresh_draw=request.get("fresh_draw", 0.0),  # which older records do not tell
-        seed=seed,
-        diversity=request["diversity"],
+        diversity=served.request["diversity"],
+        **served.exploration,
     )
 
 

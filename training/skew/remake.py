@@ -178,15 +178,8 @@ def _outcome(bundle: Bundle, job: _Job, profiles: Profiles, user: int, view: Ite
 
 def _candidates(bundle: Bundle, job: _Job, profiles: Profiles, user: int, view: ItemView) -> Remade:
     """Return the candidates of both kinds, as `training.groups` and `training.fresh_slices` ask for them."""
-    asked = job.served.request
-    options = Options(
-        k=asked["k"],
-        eligible=job.origin.allowed[: bundle.manifest.n_items],
-        include_seen=True,
-        fresh_share=asked["fresh_share"],
-        fresh_draw=asked.get("fresh_draw", 0.0),  # which older records do not tell
-        seed=job.served.recommendation_id,
-    )
+    allowed = job.origin.allowed[: bundle.manifest.n_items]
+    options = Options(k=job.served.request["k"], eligible=allowed, include_seen=True, **job.served.exploration)
     recommender = bundle.recommender
     found, rows = recommender.candidates(profiles, user, view, options)
     met = Remade(bundle.items.external(found.items), np.zeros(len(found.items), dtype=bool), rows)
