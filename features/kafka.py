@@ -235,12 +235,12 @@ class EventProducer:
         Raises
         ------
         UnavailableError
-            If no broker answered, or a topic was not found, within about a second.
+            If no broker answered within about a second: `TopicError` where one did, and has no such topic.
         """
         producer = self._connected()
         for topic in topics:
             with kafka_errors(f"looking up {topic!r}"):
-                producer.partitions_for(topic)
+                _look_up(producer, topic)
 
     def ask(self) -> None:
         """Return once a broker has told what it knows of the topics; one is connected to where that is yet to be done.
@@ -357,6 +357,27 @@ class EventProducer:
                 producer.close(timeout=timeout_s)
             except KafkaTimeoutError:
                 _abandon(producer)
+
+
+def _look_up(producer: KafkaProducer, topic: str) -> None:
+    """Return once a producer knows the partitions of a topic; of one that is not there it asks no more.
+
+    Raises
+    ------
+    TopicError
+        If brokers answered meanwhile, but have no such topic.
+    KafkaTimeoutError
+        If none answered within about a second.
+    """
+    cluster, asked_ms = producer._metadata, time.monotonic() * 1000  # noqa: SLF001  # else nothing tells them apart
+    try:
+        producer.partitions_for(topic)
+    except KafkaTimeoutError as error:
+        if cluster._last_successful_refresh_ms < asked_ms:  # noqa: SLF001
+            raise
+        # It would ask ten times a second for ever. Another set: its own thread may be going through this one.
+        cluster._topics = cluster._topics - {topic}  # noqa: SLF001
+        raise TopicError(f"Kafka has no topic {topic}; `python -m features topics` creates it") from error
 
 
 def _abandon(producer: KafkaProducer) -> None:

@@ -11,7 +11,7 @@ from typing import Final, cast
 from features.catalogue_store import CatalogueStore
 from features.db.connection import AsyncPool, open_pool
 from features.embedding.encoders import load_encoder
-from features.kafka import EventProducer
+from features.kafka import EventProducer, TopicError
 from features.moves import Moves
 from features.served import ServedStore
 from features.settings import Settings
@@ -160,7 +160,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
 
 
 def _kafka_guard(kafka: Reach) -> Guard:
-    return Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1, reach=kafka)
+    return Guard("Kafka", timeout_s=KAFKA_TIMEOUT_S, rest_s=REST_S, failures=1, reach=kafka, answers=(TopicError,))
 
 
 def _records(base: _Base) -> Records:

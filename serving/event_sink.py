@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from features.contracts.errors import UnavailableError
+from features.kafka import TopicError
 from features.kafka_bulk import Message
 
 log = structlog.get_logger(__name__)
@@ -79,7 +80,8 @@ class ProducerSink:
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="kafka-connect")
-        self._connecting: asyncio.Task[None] | None = None
+        self._connecting: dict[str, asyncio.Task[None]] = {}
+        self._missing: set[str] = set()
         self._gathered: list[tuple[Sequence[Message], _Waiting]] = []
         self._waiting = 0
         self._loads = 0
@@ -95,9 +97,9 @@ class ProducerSink:
         UnavailableError
             If one was not; others may have been.
         """
-        topics = {message.topic for message in messages}
-        while not self._producer.connected(topics):
-            await self._connect(topics)
+        for topic in {message.topic for message in messages}:
+            while not self._producer.connected([topic]):
+                await self._connect(topic)
         if self._waiting + len(messages) > MOST_WAITING:
             raise UnavailableError(f"Kafka: {self._waiting} messages wait for it already")
         loop = asyncio.get_running_loop()
@@ -122,16 +124,25 @@ class ProducerSink:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._producer.close)
         self._executor.shutdown()
 
-    async def _connect(self, topics: Iterable[str]) -> None:
+    async def _connect(self, topic: str) -> None:
         """Connect, or wait for the attempt under way: callers of a broker that is away do not queue up."""
-        if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.create_task(self._connect_in_thread(sorted(topics)))
-            self._connecting.add_done_callback(_look_at)
+        connecting = self._connecting.get(topic)
+        if connecting is None or connecting.done():
+            # Of each topic its own: one that is not there must not fail those who post to others.
+            connecting = self._connecting[topic] = asyncio.create_task(self._connect_in_thread(topic))
+            connecting.add_done_callback(_look_at)
         # A caller that gives up leaves the attempt to the others.
-        await asyncio.shield(self._connecting)
+        await asyncio.shield(connecting)
 
-    async def _connect_in_thread(self, topics: Iterable[str]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._producer.connect, topics)
+    async def _connect_in_thread(self, topic: str) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._producer.connect, [topic])
+        except TopicError as error:
+            if topic not in self._missing:  # said once, until it is there
+                log.warning("topic_missing", topic=topic, error=str(error))
+            self._missing.add(topic)
+            raise
+        self._missing.discard(topic)
 
     def _leave_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let what has gathered leave after this turn of the loop, or with the end of the load under way."""

@@ -29,6 +29,8 @@ class Guard:
         Monotonic time in seconds.
     reach
         Hears what each call shows.
+    answers
+        Failures by which the service answers: it is there, and other calls go well.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class Guard:
         failures: int = 3,
         clock_s: Callable[[], float] = time.monotonic,
         reach: Reach | None = None,
+        answers: tuple[type[UnavailableError], ...] = (),
     ) -> None:
         self.name = name
+        self._answers = answers
         self._reach = reach
         self._timeout_s = timeout_s
         self._rest_s = rest_s
@@ -90,14 +94,15 @@ class Guard:
         if answer.cancelled():
             return
         error = answer.exception()
-        if error is None:
+        well = error is None or isinstance(error, self._answers)
+        if well:
             self._failed = 0
         elif isinstance(error, UnavailableError):
             self._failure()
         else:
             return
         if self._reach is not None:
-            self._reach.hear(well=error is None)
+            self._reach.hear(well=well)
 
     def _failure(self) -> None:
         """Count a failure; after the rest a single one is enough to close again."""

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from features.contracts.errors import UnavailableError
+from features.kafka import TopicError
 from features.kafka_bulk import Message
 from serving.fast_reading import fast_read
 from serving.guard import Guard
@@ -17,6 +18,10 @@ from serving.seams import EventSink
 
 EVENTS: Final = Form(lambda given: given, container="events")
 """Events of any type, as they travel."""
+
+
+AWAY: Final = "the event log does not take events now"
+NO_TOPIC: Final = "the event log has no topic for events of this kind: `python -m features topics` makes what is missing"
 
 
 class Poster:
@@ -63,11 +68,10 @@ class Poster:
         started = perf_counter()
         try:
             await self._guard.call(lambda: self._sink.send(messages))
-        except UnavailableError:
+        except UnavailableError as error:
             self._unavailable.inc(len(messages))
-            raise unavailable(
-                "the event log does not take events now; send them again with the same ids or Idempotency-Key"
-            ) from None
+            why = NO_TOPIC if isinstance(error, TopicError) else AWAY
+            raise unavailable(f"{why}; send them again with the same ids or Idempotency-Key") from None
         self._acknowledged.observe(perf_counter() - started)
         self._accepted.inc(len(messages))
 

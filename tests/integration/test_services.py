@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from features.contracts.errors import UnavailableError
-from features.kafka import EventProducer
+from features.kafka import EventProducer, TopicError
 from features.kafka_admin import Admin
 from features.kafka_sockets import connected
 from features.settings import Settings
@@ -66,6 +66,21 @@ def test_a_producer_that_is_asked_connects_and_says_whether_a_broker_answers(
     with pytest.raises(UnavailableError, match="asking"):
         producer.ask()
     assert time.monotonic() - started < 3
+    producer.close()
+
+
+def test_a_topic_that_is_missing_is_named_and_no_longer_asked_for(kafka_bootstrap: str, database_url: str) -> None:
+    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    with Admin(settings) as admin:
+        admin.create_topics(["there"])
+    producer = EventProducer(settings)
+    producer.connect(["there"])
+    with pytest.raises(TopicError, match="no topic never_made; `python -m features topics`"):
+        producer.connect(["never_made"])
+    assert producer.connected(["there"])
+    client = producer._producer
+    assert client is not None
+    assert client._metadata._topics == {"there"}
     producer.close()
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from features.contracts.errors import UnavailableError
+from features.kafka import TopicError
 from features.kafka_bulk import Done, Message
 from serving.event_sink import LOADS, MOST_WAITING, ProducerSink
 
@@ -155,6 +157,51 @@ def test_a_broker_that_is_away_is_asked_once_for_all_who_wait() -> None:
         await sink.close()
 
     asyncio.run(use())
+
+
+class WithoutUsers(HandProducer):
+    """A producer that finds one topic missing, when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known_topics: set[str] = set()
+        self.looked = threading.Event()
+        self.found_missing = threading.Event()
+
+    def connect(self, topics: Iterable[str]) -> None:
+        """Connect to any topic but `users`."""
+        if "users" in topics:
+            self.looked.set()
+            self.found_missing.wait(5)
+            raise TopicError("Kafka has no topic users")
+        self.known_topics.update(topics)
+
+    def connected(self, topics: Iterable[str]) -> bool:
+        """Return whether it connected to them."""
+        return self.known_topics.issuperset(topics)
+
+
+def test_a_topic_that_is_missing_fails_nobody_who_posts_to_another_and_is_told_once() -> None:
+    async def use() -> None:
+        producer = WithoutUsers()
+        sink, loop = ProducerSink(producer), asyncio.get_running_loop()
+        first = asyncio.create_task(sink.send([Message("users", b"k", b"v")]))
+        await loop.run_in_executor(None, producer.looked.wait, 5)
+        second = asyncio.create_task(sink.send(some(1)))
+        await turns()
+        producer.found_missing.set()
+        with pytest.raises(TopicError):
+            await first
+        await loop.run_in_executor(None, producer.came.wait, 5)
+        producer.acknowledge()
+        await asyncio.wait_for(second, 5)
+        with pytest.raises(TopicError):
+            await sink.send([Message("users", b"k", b"v")])
+        await sink.close()
+
+    with capture_logs() as lines:
+        asyncio.run(use())
+    assert [(line["event"], line["topic"]) for line in lines] == [("topic_missing", "users")]
 
 
 def test_memory_is_bounded_while_nothing_is_acknowledged() -> None:

@@ -49,6 +49,22 @@ def test_it_refuses_until_the_rest_is_over_and_then_tries_again() -> None:
     assert asked == [10.0]
 
 
+def test_a_failure_by_which_the_service_answers_keeps_nobody_else_from_asking() -> None:
+    class MissingError(UnavailableError):
+        """One thing is not there."""
+
+    async def miss() -> str:
+        raise MissingError("no such topic")
+
+    async def run() -> None:
+        guard = Guard("it", timeout_s=1, rest_s=10, failures=1, answers=(MissingError,))
+        with pytest.raises(MissingError):
+            await guard.call(miss)
+        assert await guard.call(answer) == "here"
+
+    asyncio.run(run())
+
+
 def test_a_call_that_takes_too_long_counts_as_away() -> None:
     async def run() -> None:
         guard = Guard("it", timeout_s=0.01, rest_s=10, failures=1)
