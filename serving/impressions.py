@@ -5,8 +5,6 @@ from collections import deque
 from functools import partial
 from typing import Final
 
-import structlog
-
 from features.contracts.errors import UnavailableError
 from features.contracts.events import Impression
 from features.contracts.times import from_us
@@ -15,10 +13,9 @@ from serving.asks import Ask
 from serving.boundary import done
 from serving.guard import Guard
 from serving.listed import Listed
+from serving.losses import Losses
 from serving.metrics import Metrics
 from serving.seams import EventSink
-
-log = structlog.get_logger(__name__)
 
 QUEUE_LIMIT: Final = 10_000
 BATCH: Final = 500
@@ -70,6 +67,7 @@ class Impressions:
         self._limit = limit
         self._queue: deque[Impression] = deque()
         self._offered = asyncio.Event()
+        self._losses = Losses("impressions")
 
     def offer(self, impression: Impression) -> None:
         """Take an impression for sending; when the queue is full it is dropped and counted."""
@@ -99,13 +97,14 @@ class Impressions:
             await self._guard.call(lambda: self._sink.send(messages))
         except UnavailableError as error:
             self._count("dropped", len(batch))
-            log.warning("impressions_dropped", count=len(batch), error=str(error))
+            self._losses.dropped(len(batch), error)
         except asyncio.CancelledError:
             # Some may have arrived: their ids make a second sending harmless.
             self._queue.extendleft(reversed(batch))
             raise
         else:
             self._count("sent", len(batch))
+            self._losses.over()
 
     def _waiting(self, at_most: int) -> list[Impression]:
         return [self._queue.popleft() for _ in range(min(at_most, len(self._queue)))]

@@ -19,6 +19,7 @@ from serving.boundary import done
 from serving.guard import Guard
 from serving.inputs import Inputs
 from serving.listed import Listed
+from serving.losses import Losses
 from serving.metrics import Metrics
 from serving.seams import Model
 from training.bundle.result import Recommendations
@@ -96,6 +97,7 @@ class Records:
         self._share = share
         self._queue: asyncio.Queue[Shown] = asyncio.Queue(limit)
         self._broken_off: list[Shown] = []
+        self._losses = Losses("records")
 
     def wants(self, recommendation_id: str) -> bool:
         """Return whether the list of this id is to be recorded."""
@@ -132,7 +134,7 @@ class Records:
             await self._add(await asyncio.to_thread(lambda: [served_list(shown) for shown in batch]))
         except UnavailableError as error:
             self._count("dropped", len(batch))
-            log.warning("records_dropped", count=len(batch), error=str(error))
+            self._losses.dropped(len(batch), error)
         except asyncio.CancelledError:
             # Some may be there: one that is there already stays as it is.
             self._broken_off = batch
@@ -152,6 +154,7 @@ class Records:
             for one in lists:
                 await self._add([one])
         else:
+            self._losses.over()
             self._count("kept", kept)
             self._count("erased", len(lists) - kept)
 

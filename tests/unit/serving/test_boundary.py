@@ -103,6 +103,23 @@ def test_a_defect_takes_its_own_batch_alone(logged: list[EventDict]) -> None:
     assert [line["event"] for line in logged] == ["impressions_defect"]
 
 
+def test_an_outage_is_told_when_it_begins_and_when_it_is_over(logged: list[EventDict]) -> None:
+    sink, metrics = MemorySink(away=True), Metrics()
+    impressions = Impressions(sink, kafka(), metrics)
+
+    async def use() -> None:
+        for number in range(6):
+            sink.away = number < 4
+            impressions.offer(impression(number))
+            await impressions.flush()
+
+    asyncio.run(use())
+    assert (count(metrics, "sent"), count(metrics, "dropped")) == (2, 4)
+    began, ended = logged
+    assert (began["event"], began["error"]) == ("impressions_dropped", "Kafka is away")
+    assert (ended["event"], ended["dropped"]) == ("impressions_go_on", 4)
+
+
 @dataclass
 class SlowSink(MemorySink):
     """Keeps nothing before `goes_on` is set."""
