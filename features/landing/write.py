@@ -207,7 +207,7 @@ def _staged(connection: Connection, table: _Table, rows: Iterable[Row], landed_a
     for topic, partition, count in getattr(queries, table.store)(connection, landed_at=landed_at):
         stored[topic, partition] += count
     for upkeep in table.upkeep:
-        parameters = {"landed_at": queries.clock(connection)} if upkeep in _DATED else {}
+        parameters = {"landed_at": queries.change_clock(connection)} if upkeep in _DATED else {}
         getattr(queries, upkeep)(connection, **parameters)
     return stored
 

@@ -73,6 +73,19 @@ def test_a_partial_version_changes_only_what_it_names(catalogue: Catalogue) -> N
     assert item["attributes"] == {"year": 1995, "rating": 8.3}
 
 
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_change_is_dated_after_those_before_it_though_the_clock_was_set_back(
+    catalogue: Catalogue, database_url: str, partial: bool
+) -> None:
+    catalogue.write(version(0, title="Heat"), version(2, title="Other", item_id="other"))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        last = "UPDATE items SET changed_at = now() + interval '1 hour' WHERE item_id = 'other' RETURNING changed_at"
+        [[newest]] = connection.execute(last).fetchall()
+        catalogue.write(version(1, partial=partial, title="Heat", hidden=True))
+        later = connection.execute("SELECT item_id FROM items WHERE changed_at > %s", [newest]).fetchall()
+    assert later == [("i",)]
+
+
 def test_a_whole_version_replaces_all_and_brings_a_deleted_item_back(catalogue: Catalogue) -> None:
     catalogue.write(version(0, title="Heat", text="A heist.", expires_at="2030-01-01T00:00:00Z"))
     catalogue.write(version(1, partial=True, deleted=True))

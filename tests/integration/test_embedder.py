@@ -99,6 +99,16 @@ def test_what_landing_and_imports_write_is_queued_and_a_price_alone_is_not(rig: 
     assert rig.rows("SELECT count(*) FROM item_vectors") == [(1,)]
 
 
+def test_a_vector_is_dated_after_those_before_it_though_the_clock_was_set_back(rig: TextRig) -> None:
+    rig.put(small_encoder(60))
+    for item_id in ("a", "b"):
+        rig.rows("UPDATE item_vectors SET embedded_at = now() + interval '1 hour' RETURNING true")
+        event = stamp_event({"type": "item", "item_id": item_id, "title": "Heat"}, now=NOW, event_id=item_id)
+        fill(rig.settings, [event], datetime.now(UTC))
+        drain(rig)
+    assert rig.rows("SELECT item_id FROM item_vectors ORDER BY embedded_at") == [("a",), ("b",)]
+
+
 def test_a_catalogue_that_is_imported_is_queued(rig: TextRig, tmp_path: Path) -> None:
     rows = "\n".join(f"m{number},{words_of(number, 4)}" for number in range(25))
     (tmp_path / "items.csv").write_text(f"item_id,title\n{rows}\n", encoding="utf-8")

@@ -178,7 +178,11 @@ WITH kept AS (
     FROM staged_vectors AS staged
     JOIN items ON items.item_id = staged.item_id AND items.text_hash = staged.text_hash
     JOIN encoders ON encoders.digest = staged.encoder AND encoders.state <> 'retired'
-    CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) AS clock
+    -- After all that servers have read, though the clock was set back: they ask for what came later.
+    CROSS JOIN (
+        SELECT greatest(clock_timestamp(), (SELECT max(embedded_at) FROM item_vectors) + interval '1 microsecond') AS now
+        OFFSET 0
+    ) AS clock
     ORDER BY staged.encoder, staged.item_id
     ON CONFLICT (encoder, item_id) DO UPDATE
     SET text_hash = excluded.text_hash, vector = excluded.vector, terms = excluded.terms, error = excluded.error,

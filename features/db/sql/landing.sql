@@ -236,6 +236,11 @@ SELECT pg_advisory_xact_lock_shared(:gate);
 -- The server's time now, not the transaction's start.
 SELECT clock_timestamp();
 
+-- name: change_clock()$
+-- The server's time now, but after every change of an item that is written down: who asks for what came later than all
+-- that they have read misses nothing, though the clock was set back.
+SELECT greatest(clock_timestamp(), (SELECT max(changed_at) FROM items) + interval '1 microsecond');
+
 -- name: landing_clock()$
 -- The server's time now, but never before what a statistics refresh has read: what landed before that was counted.
 SELECT greatest(clock_timestamp(), (SELECT read_until FROM statistics_progress));
