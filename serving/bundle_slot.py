@@ -13,12 +13,13 @@ from serving.bundle_cache import BundleCache, LastGood
 from serving.bundle_loader import BundleLoader, RefusedError
 from serving.clock import Clock
 from serving.seams import Model, VersionSource
-from training.bundle.versions import ALIAS_PREVIOUS, RegisteredVersion
+from training.bundle.versions import ALIAS_PREVIOUS, RegisteredVersion, RegistryError
 
 log = structlog.get_logger(__name__)
 
 _PAUSE_US: Final = 2_000_000
 _LONGEST_PAUSE_US: Final = 4_000_000
+_UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,9 @@ class BundleSlot:
             self.away = str(error)
             self._pause = self._pause.longer(self._clock())
             return self._of_others() or Look(Outcome.AWAY, reason=self.away)
+        except RegistryError as error:
+            # The registry answers, but has no such version: as bad as one that must not be served.
+            look = self._refused(Refusal(_UNKNOWN, None, str(error), self._clock()))
         self.away = None
         self._pause = _Pause()
         return look
@@ -240,10 +244,16 @@ class BundleSlot:
         try:
             model = self._loader.load(target, insist=insist)
         except RefusedError as error:
-            self.refusal = Refusal(target.version, target.digest, str(error), self._clock())
-            log.warning("version_refused", version=target.version, reason=str(error))
-            return Look(Outcome.REFUSED, reason=str(error))
+            return self._refused(Refusal(target.version, target.digest, str(error), self._clock()))
         return Look(Outcome.LOADED, Served(target.version, target.run_id, model, self._clock()))
+
+    def _refused(self, refusal: Refusal) -> Look:
+        """Note a refusal, and say so in the log unless it is the one that was said last."""
+        if self.refusal is not None and self.refusal.reason == refusal.reason:
+            return Look(Outcome.UNCHANGED, reason=refusal.reason)
+        self.refusal = refusal
+        log.warning("version_refused", version=refusal.version, reason=refusal.reason)
+        return Look(Outcome.REFUSED, reason=refusal.reason)
 
 
 def _previous(good: LastGood | None, digest: str) -> str | None:

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
@@ -250,6 +252,37 @@ def test_an_absent_server_is_told_from_a_refusal() -> None:
         Registry("http://127.0.0.1:9", "marquee").by_alias("champion")
     with AliasClient("http://127.0.0.1:9", "marquee") as client, pytest.raises(UnavailableError, match="no usable"):
         client.aliases()
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"registered_model": {"aliases": "champion"}}', b'{"registered_model": NaN}', b"[1]", b"<html>"]
+)
+def test_answers_of_another_form_are_no_answers(answer: bytes) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802  # the base class looks for this name
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(UnavailableError, match="no usable answer"):
+                Registry(f"http://127.0.0.1:{server.server_port}", "marquee").by_alias("champion")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_an_alias_of_a_version_that_is_not_there_names_it(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "aliases", lambda: {"champion": "77"})
+    with pytest.raises(NotThereError, match="alias 'champion' points to version 77"):
+        registry.by_alias("champion")
 
 
 def test_aliases_are_moved_without_mlflows_client_as_with_it(registry: Registry, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 import requests
+from google.protobuf import json_format
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
@@ -60,7 +61,10 @@ class Registry:
     def by_alias(self, alias: str) -> RegisteredVersion | None:
         """Return the version that an alias points to, None where there is no such alias or no such model."""
         version = self.aliases().get(alias)
-        return None if version is None else self.version(version)
+        try:
+            return None if version is None else self.version(version)
+        except NotThereError as error:
+            raise NotThereError(f"the alias {alias!r} points to version {version}: {error}") from error
 
     def version(self, version: str) -> RegisteredVersion:
         """Return one version by its number."""
@@ -155,7 +159,7 @@ class Registry:
         """Return what MLflow answers to a call; the one place where its errors become ours."""
         try:
             return call(*args, **kwargs)
-        except (MlflowException, requests.RequestException, ValueError) as error:
+        except (MlflowException, requests.RequestException, json_format.Error, ValueError) as error:
             raise translated(error, f"model {self.model_name!r} in MLflow at {self.tracking_uri}") from error
 
 

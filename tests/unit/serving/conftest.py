@@ -12,7 +12,7 @@ from serving.bundle_loader import BundleLoader
 from serving.bundle_slot import BundleSlot
 from tests.support.tiny_bundle import write_tiny_bundle
 from training.bundle.read import check_golden, open_bundle, verify_bundle
-from training.bundle.versions import ALIAS_PREVIOUS, RegisteredVersion
+from training.bundle.versions import ALIAS_PREVIOUS, NotThereError, RegisteredVersion
 
 ALIAS = "champion"
 
@@ -40,6 +40,8 @@ class Shelf:
         if self.away:
             raise UnavailableError("MLflow is away")
         version = {ALIAS: self.champion, ALIAS_PREVIOUS: self.previous}[alias]
+        if version is not None and version not in self.versions:
+            raise NotThereError(f"the alias {alias!r} points to version {version}: it is not there")
         return None if version is None else self.versions[version]
 
     def download(self, version: str, folder: Path) -> Path:

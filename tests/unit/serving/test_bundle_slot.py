@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from serving.bundle_cache import BundleCache
 from serving.bundle_loader import RefusedError, check_in_child
@@ -45,6 +46,24 @@ def test_it_loads_what_the_alias_points_to_and_then_rests(shelf: Shelf, new_slot
     assert follow(slot) is Outcome.LOADED
     assert version_of(slot) == "2"
     assert shelf.downloads == ["1", "2"]
+
+
+def test_an_alias_of_a_version_that_is_not_there_is_refused_until_it_moves(shelf: Shelf, new_slot: NewSlot) -> None:
+    slot = new_slot()
+    shelf.put("1")
+    follow(slot)
+    shelf.champion = "9"
+    with capture_logs() as lines:
+        assert [follow(slot) for _ in range(3)] == [Outcome.REFUSED, Outcome.UNCHANGED, Outcome.UNCHANGED]
+    assert [line["event"] for line in lines] == ["version_refused"]
+    assert version_of(slot) == "1"
+    assert slot.away is None
+    assert slot.refusal is not None
+    assert "points to version 9" in slot.refusal.reason
+    assert slot.look(insist=True).outcome is Outcome.REFUSED
+    shelf.put("2", seed=2)
+    assert follow(slot) is Outcome.LOADED
+    assert slot.refusal is None
 
 
 def test_a_rollback_opens_the_kept_copy_without_a_download(shelf: Shelf, new_slot: NewSlot) -> None:
