@@ -52,19 +52,31 @@ class PreparedRead:
         psycopg.Error
             As a cursor raises it.
         """
-        pgconn, loaders = connection.pgconn, self._loaders.get(connection)
-        if loaders is None:
-            pgconn.send_prepare(self._name, self._sql)
-            await _answer(pgconn)
-            # Of the connection's adapters alone: what refers to its own key is never let go of.
-            loaders = self._loaders[connection] = Transformer(connection.adapters)
         asked = [_text(value) for value in values]
-        pgconn.send_query_prepared(self._name, asked, result_format=Format.BINARY)
-        result = await _answer(pgconn)
+        loaders = self._loaders.get(connection) or await self._prepared(connection)
+        try:
+            result = await self._asked(connection.pgconn, asked)
+        except psycopg.errors.InvalidSqlStatementName:
+            # The session forgot it: after a rollback the driver lets it forget all statements, and not only its own.
+            loaders = await self._prepared(connection)
+            result = await self._asked(connection.pgconn, asked)
         loaders.set_pgresult(result)
         found = loaders.load_rows(0, result.ntuples, tuple)
         loaders.set_pgresult(None)
         return found
+
+
+    async def _prepared(self, connection: Connection) -> "AnyTransformer":
+        """Let a session know the statement, and return what reads its rows."""
+        connection.pgconn.send_prepare(self._name, self._sql)
+        await _answer(connection.pgconn)
+        # Of the connection's adapters alone: what refers to its own key is never let go of.
+        loaders = self._loaders[connection] = Transformer(connection.adapters)
+        return loaders
+
+    async def _asked(self, pgconn: PGconn, values: Sequence[bytes]) -> PGresult:
+        pgconn.send_query_prepared(self._name, values, result_format=Format.BINARY)
+        return await _answer(pgconn)
 
 
 def array_literal(texts: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from contextlib import suppress
 from weakref import ref
 
 import psycopg
@@ -79,6 +80,22 @@ def test_cursors_and_prepared_reads_share_a_connection(settings: Settings) -> No
             return found
 
     assert with_pool(settings, both) == [(f"a{number}",) for number in range(7)]
+
+
+def test_a_session_that_forgot_its_statements_is_told_them_again(settings: Settings) -> None:
+    async def rolled_back(pool: AsyncPool) -> list[Row]:
+        async with pool.connection() as connection:
+            await ECHO.rows(connection, "{a}")
+            for _ in range(7):  # beyond where the driver prepares by itself
+                await connection.execute("SELECT 1")
+            with suppress(ZeroDivisionError):
+                async with connection.transaction():
+                    await connection.execute("SELECT 2")
+                    raise ZeroDivisionError
+            await connection.execute("SELECT 3")
+            return [*await ECHO.rows(connection, "{b}"), *await ECHO.rows(connection, "{cc}")]
+
+    assert with_pool(settings, rolled_back) == [("b", 1), ("cc", 2)]
 
 
 def test_a_query_that_is_an_error_says_which_and_leaves_the_connection_well(settings: Settings) -> None:
