@@ -86,6 +86,17 @@ def test_a_change_is_dated_after_those_before_it_though_the_clock_was_set_back(
     assert later == [("i",)]
 
 
+def test_a_partial_version_leaves_nulls_within_attributes_as_they_are(catalogue: Catalogue) -> None:
+    said = {"size": {"width": None, "height": 2}, "parts": [{"name": None}], "cut": "long"}
+    catalogue.write(version(0, attributes=said), version(0, "user", attributes=said))
+    named = {"cut": None, "frame": {"width": None}}
+    catalogue.write(version(1, partial=True, attributes=named), version(2, "user", partial=True, attributes=named))
+
+    expected = {name: said[name] for name in ("size", "parts")} | {"frame": {"width": None}}
+    assert catalogue.item()["attributes"] == expected
+    assert catalogue.attributes("u") == expected
+
+
 def test_a_whole_version_replaces_all_and_brings_a_deleted_item_back(catalogue: Catalogue) -> None:
     catalogue.write(version(0, title="Heat", text="A heist.", expires_at="2030-01-01T00:00:00Z"))
     catalogue.write(version(1, partial=True, deleted=True))
