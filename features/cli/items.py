@@ -89,7 +89,8 @@ def create(
             raise ContractError(f"--file {file} says all of its items; leave out the id and the other options")
         forms = _forms(file)
     else:
-        forms = [{"item_id": item_id or uuid.uuid4().hex, "attributes": _object(attributes, "--attributes"), **said}]
+        own = {} if item_id is None else {"item_id": item_id}
+        forms = [{**own, "attributes": _object(attributes, "--attributes"), **said}]
     events = [_event(form) for form in forms]
     _publish(events)
     for form in forms:

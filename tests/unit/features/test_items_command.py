@@ -87,3 +87,14 @@ def test_a_file_of_items_is_not_mixed_with_options_of_one(tmp_path: Path, monkey
         with pytest.raises(ContractError, match="leave out the id and the other options"):
             CliRunner().invoke(app, ["items", "create", "--file", str(file), *more], catch_exceptions=False)
     assert not published
+
+
+def test_an_empty_id_is_refused_and_a_missing_one_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a script whose variable is not set."""
+    published: list[Event] = []
+    monkeypatch.setattr(items, "_publish", published.extend)  # what is read matters, no broker
+    with pytest.raises(ContractError, match="item_id"):
+        CliRunner().invoke(app, ["items", "create", "", "--title", "t"], catch_exceptions=False)
+    assert not published
+    made = CliRunner().invoke(app, ["items", "create", "--title", "t"])
+    assert [event.item_id for event in published if isinstance(event, Item)] == made.stdout.split()
