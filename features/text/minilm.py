@@ -5,7 +5,8 @@ as `make minilm` fetches it, as models are published, or as ``python -m features
 folder with ``model.safetensors`` alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,10 @@ class MiniLmEncoder:
         self._parts = {MODEL: _one_of(folder, MODEL, f"onnx/{MODEL}"), TOKENIZER: _one_of(folder, TOKENIZER)}
         self._tokenizer, self._session = _tokenizer(self._parts[TOKENIZER]), _session(self._parts[MODEL])
         self._inputs = {entry.name for entry in self._session.get_inputs()}
-        self.dimension = int(self._session.get_outputs()[0].shape[-1])
+        with _usable(self._parts[MODEL]):
+            # What it is asked for need not be what it was made for: one text says so before all of a catalogue do.
+            self.dimension = int(self._session.get_outputs()[0].shape[-1])
+            self.encode(["text"])
         self.facts: Mapping[str, int | float | str] = lexicon.facts
 
     @cached_property
@@ -130,7 +134,8 @@ def _tokenizer(path: Path) -> Any:
         from tokenizers import Tokenizer  # noqa: PLC0415 - optional
     except ImportError as error:
         raise _missing("tokenizers") from error
-    tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    with _usable(path):
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
     return tokenizer
@@ -143,7 +148,20 @@ def _session(path: Path) -> Any:
         raise _missing("onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    with _usable(path):
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Raise `EncoderError` for what goes wrong with a file: damaged, of another model, newer than the packages."""
+    try:
+        yield
+    except Exception as error:  # both libraries raise any, of no common root
+        raise EncoderError(
+            f"encoder minilm: {path} cannot be used here: {error}. Expected is a whole file, of a model that makes "
+            "vectors of texts, which the installed packages can read; `make minilm` fetches one."
+        ) from error
 
 
 def _missing(package: str) -> EncoderError:

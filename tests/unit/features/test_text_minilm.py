@@ -229,6 +229,25 @@ def test_a_folder_without_a_model_is_named(published: Path) -> None:
         fit_minilm(published, BOOKS)
 
 
+@needs_packages
+@pytest.mark.parametrize("damaged", [MODEL, TOKENIZER])
+def test_a_damaged_file_is_named(published: Path, tmp_path: Path, damaged: str) -> None:
+    build(published, tmp_path / "built")
+    whole = (tmp_path / "built" / damaged).read_bytes()
+    (tmp_path / "built" / damaged).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(EncoderError, match=rf"{damaged} cannot be used here: .*; `make minilm` fetches one"):
+        fit_minilm(tmp_path / "built", BOOKS)
+
+
+@needs_packages
+def test_a_model_of_something_else_than_texts_is_named(published: Path, tmp_path: Path) -> None:
+    build(published, tmp_path / "built")
+    graph = (tmp_path / "built" / MODEL).read_bytes()
+    (tmp_path / "built" / MODEL).write_bytes(graph.replace(b"input_ids", b"image_pix"))
+    with pytest.raises(EncoderError, match=rf"{MODEL} cannot be used here: .*image_pix"):
+        fit_minilm(tmp_path / "built", BOOKS)
+
+
 def test_without_the_packages_it_says_what_to_install(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (published / MODEL).write_bytes(b"")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
