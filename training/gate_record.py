@@ -37,13 +37,17 @@ def write_decision(folder: Path, decision: Decision, told: dict[str, Any], rules
     (folder / "rules.json").write_text(rules.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def log_decision(registry: Registry, mlflow_run: str, decision: Decision, folder: Path) -> None:
+def log_decision(
+    registry: Registry, mlflow_run: str, decision: Decision, folder: Path, champion: str | None
+) -> None:
     """Log the decision, over an earlier one of the same run.
 
     Parameters
     ----------
     folder
         As `write_decision` wrote it.
+    champion
+        Number of the version that serves, None where none does.
 
     Raises
     ------
@@ -55,18 +59,22 @@ def log_decision(registry: Registry, mlflow_run: str, decision: Decision, folder
         client.log_dict(mlflow_run, table(decision.to_json()["rules"]), TABLE)
         client.log_artifacts(mlflow_run, str(folder), ARTIFACTS)
         _show_table(client, mlflow_run)
-        for name, value in {"gate": decision.outcome, **tags_of(decision)}.items():
+        for name, value in {"gate": decision.outcome, **tags_of(decision, champion)}.items():
             client.set_tag(mlflow_run, name, value)
     except (MlflowException, requests.RequestException) as error:
         raise translated(error, f"run {mlflow_run} in MLflow at {registry.tracking_uri}") from error
 
 
-def tags_of(decision: Decision) -> dict[str, str]:
-    """Return what runs and versions can be filtered by, beside the outcome."""
+def tags_of(decision: Decision, champion: str | None) -> dict[str, str]:
+    """Return what runs and versions can be filtered by, beside the outcome.
+
+    A champion that cannot be read, or that no rule asks about, is there all the same.
+    """
     compared = decision.against_champion
+    alone = "no champion" if champion is None else "not compared"
     stopped = [rule.rule for rule in decision.rules if rule.outcome != "promoted"]
     return {
-        TAG_VERDICT: "no champion" if compared is None else compared.verdict,
+        TAG_VERDICT: alone if compared is None else compared.verdict,
         TAG_STOPPED_BY: ", ".join(stopped) or "nothing",
     }
 

@@ -63,9 +63,10 @@ def run(context: StepContext) -> StepResult:
     told = _told(version, champion, decision)
     folder = fresh_folder(context.run.path / FOLDER)
     write_decision(folder, decision, told, rules)
-    log_decision(registry, str(registered["mlflow_run"]), decision, folder)
+    against = told["champion"]
+    log_decision(registry, str(registered["mlflow_run"]), decision, folder, against)
     reasons = {TAG_GATE_REASONS: decision.reasons[:_MAX_TAG]}
-    registry.set_tags(version, {TAG_GATE: decision.outcome, **reasons, **tags_of(decision)})
+    registry.set_tags(version, {TAG_GATE: decision.outcome, **reasons, **tags_of(decision, against)})
     pages: dict[str, Any] = {"experiment": registry.experiment(str(registered["mlflow_run"]))}
     if champion is not None and served is not None:
         pages["diff"] = diff_against_champion(context, registry, Side(champion, served), data)

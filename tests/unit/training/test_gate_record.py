@@ -70,9 +70,14 @@ def test_the_table_has_a_row_a_rule_with_the_numbers(decision: Decision) -> None
 
 
 def test_tags_tell_verdict_and_what_stopped_it(decision: Decision) -> None:
-    assert tags_of(decision) == {"gate_verdict": "too few users", "gate_stopped_by": "champion, coverage"}
+    assert tags_of(decision, "2") == {"gate_verdict": "too few users", "gate_stopped_by": "champion, coverage"}
     first = decide(evidence(np.full(200, 0.5), None, np.zeros(200)), RULES, 0)
-    assert tags_of(first) == {"gate_verdict": "no champion", "gate_stopped_by": "nothing"}
+    assert tags_of(first, None) == {"gate_verdict": "no champion", "gate_stopped_by": "nothing"}
+
+
+def test_a_champion_that_cannot_be_read_is_not_told_to_be_none() -> None:
+    unread = replace(evidence(np.full(200, 0.5), None, np.zeros(200)), why_no_champion="its files are gone")
+    assert tags_of(decide(unread, RULES, 0), "2")["gate_verdict"] == "not compared"
 
 
 def test_a_picture_is_drawn_with_and_without_users(decision: Decision) -> None:
