@@ -11,6 +11,7 @@ import pandas as pd
 from features.contracts.columns import USER
 from features.contracts.errors import ContractError
 from training.backtest_results import METHOD, METRICS, NOBODY, VALUES
+from training.cells import require
 from training.evaluation.methods import SERVED
 from training.evaluation.resampling import estimate_all
 from training.frames import read_frame
@@ -67,16 +68,27 @@ def read_run(folder: Path, method: str = SERVED) -> Run:
     file = folder / METRICS
     if not file.exists():
         raise ContractError(f"{folder}: holds no {METRICS}; expected the --out folder of a finished backtest")
-    digest = json.loads(file.read_text(encoding="utf-8")).get("labels_digest")
-    if digest is None:
-        raise ContractError(f"{file}: holds no labels_digest; run that backtest again with this version")
+    digest = _labels_digest(file)
     frame = read_frame(folder / VALUES)
+    require(frame, folder / VALUES, USER, METHOD)
     if frame.empty:
         raise NotComparableError(f"{folder}: {NOBODY} Cut earlier, so that users come back after the cut.")
     found = frame[frame[METHOD] == method]
     if found.empty:
         raise ContractError(f"{folder}: no values of {method!r}; there are {sorted(frame[METHOD].unique())}")
-    return Run(folder, found.drop(columns=METHOD).set_index(USER).sort_index(), digest)
+    by_user = found.drop(columns=[METHOD, USER]).set_index(found[USER].astype(str))  # 7 and "7" are one user
+    return Run(folder, by_user.sort_index(), digest)
+
+
+def _labels_digest(file: Path) -> str:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # a backtest that was killed, or a disk that was full, leaves half a file
+        raise ContractError(f"{file}: {error}; run that backtest again in a new folder") from error
+    digest = content.get("labels_digest") if isinstance(content, dict) else None
+    if not isinstance(digest, str):
+        raise ContractError(f"{file}: holds no labels_digest; run that backtest again with this version")
+    return digest
 
 
 def compare_runs(first: Run, second: Run) -> list[Compared]:

@@ -52,6 +52,31 @@ def test_other_users_or_labels_are_refused(tmp_path: Path) -> None:
         read_run(tmp_path / "a", "EASE")
 
 
+def test_ids_are_the_same_users_whether_a_file_holds_them_as_numbers_or_as_text(tmp_path: Path) -> None:
+    numbers = [str(number) for number in range(200)]
+    text = read_run(write_run(tmp_path / "text", BASE.tolist(), numbers))
+    file = tmp_path / "text" / "values.parquet"
+    frame = pd.read_parquet(file)
+    frame.assign(user_id=frame["user_id"].astype(int)).to_parquet(file)
+    (found,) = compare_runs(text, read_run(tmp_path / "text"))
+    assert (found.difference.mean, found.verdict) == (0.0, "not distinguishable")
+
+
+@pytest.mark.parametrize("content", ['{"labels_digest": "d', "[1]", '{"labels_digest": 1}'])
+def test_half_a_file_is_named(tmp_path: Path, content: str) -> None:
+    folder = write_run(tmp_path / "a", BASE.tolist(), USERS)
+    (folder / "metrics.json").write_text(content)
+    with pytest.raises(ContractError, match=r"metrics\.json: .*run that backtest again"):
+        read_run(folder)
+
+
+def test_values_without_a_column_are_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", BASE.tolist(), USERS)
+    pd.DataFrame({"user_id": USERS}).to_parquet(folder / "values.parquet")
+    with pytest.raises(ContractError, match=r"values\.parquet: .*method"):
+        read_run(folder)
+
+
 def test_a_run_that_measured_nothing_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(
         NotComparableError, match=r"a: Nobody has both a history .*: nothing was measured\. Cut earlier"
