@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import pandas as pd
 
 from features.contracts.columns import USER
@@ -13,11 +14,11 @@ from features.contracts.errors import ContractError
 from training.backtest_results import METHOD, METRICS, NOBODY, VALUES
 from training.cells import require
 from training.evaluation.methods import SERVED
-from training.evaluation.resampling import estimate_all
+from training.evaluation.resampling import FEWEST_USERS, estimate_all
 from training.frames import read_frame
 from training.metrics import Estimate
 
-Verdict = Literal["better", "worse", "not distinguishable"]
+Verdict = Literal["better", "worse", "not distinguishable", "too few users"]
 
 _SEED: Final = 0
 
@@ -37,16 +38,19 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One metric of two runs: means with intervals, and the paired difference second minus first."""
+    """One metric of two runs: means with intervals, and the paired difference second minus first, of so many users."""
 
     metric: str
+    users: int
     first: Estimate
     second: Estimate
     difference: Estimate
 
     @property
     def verdict(self) -> Verdict:
-        """Return what can be said of the second run: the interval of the difference decides."""
+        """Return what can be said of the second run: the interval of the difference decides, if users are enough."""
+        if self.users < FEWEST_USERS:
+            return "too few users"
         if self.difference.low > 0:
             return "better"
         return "worse" if self.difference.high < 0 else "not distinguishable"
@@ -105,7 +109,11 @@ def compare_runs(first: Run, second: Run) -> list[Compared]:
     columns |= {(name, "second"): second.per_user[name].to_numpy() for name in metrics}
     columns |= {(name, "difference"): columns[name, "second"] - columns[name, "first"] for name in metrics}
     found = estimate_all(columns, _SEED)
-    return [Compared(name, *(found[name, part] for part in ("first", "second", "difference"))) for name in metrics]
+    users = {name: int((~np.isnan(columns[name, "difference"])).sum()) for name in metrics}
+    return [
+        Compared(name, users[name], *(found[name, part] for part in ("first", "second", "difference")))
+        for name in metrics
+    ]
 
 
 def to_json(first: Run, second: Run, compared: Sequence[Compared]) -> dict[str, Any]:

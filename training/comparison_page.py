@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from training.comparing import Compared, Run
+from training.evaluation.resampling import FEWEST_USERS
 from training.plots import metric_title
 from training.report import Grid, Report, Section, Tile, in_words, render
 
@@ -21,7 +22,8 @@ def comparison_page(first: Run, second: Run, compared: Sequence[Compared]) -> st
     ]
     words = (
         "Differences are second minus first, in pairs of the same users; the verdict is on the second run. It is not "
-        "distinguishable where the 95 % interval of the difference holds 0."
+        f"distinguishable where the 95 % interval of the difference holds 0; of fewer than {FEWEST_USERS} users it says "
+        "nothing."
     )
     section = Section(
         "differences", "Differences", [words], (), [Grid(["metric", "first", "second", "difference", ""], rows)]

@@ -11,7 +11,7 @@ from training.comparing import Compared, compare_runs, read_run, to_json
 from training.comparison_page import comparison_page
 from training.json_text import json_text
 
-_STYLES = {"better": "green", "worse": "red", "not distinguishable": "dim"}
+_STYLES = {"better": "green", "worse": "red", "not distinguishable": "dim", "too few users": "dim"}
 
 
 def execute(first: Path, second: Path, json_file: Path | None, html: Path | None) -> None:

@@ -15,7 +15,7 @@ from training.diff.sides import Lists, Side, Together
 from training.evaluation.judged import Judged
 from training.evaluation.methods import K
 from training.evaluation.popularity import ItemPopularity
-from training.evaluation.resampling import estimate_all
+from training.evaluation.resampling import FEWEST_USERS, estimate_all
 from training.evaluation.segments import by_history_length, light_and_heavy
 from training.frames import Loaded
 from training.judging import judged_after, read_by
@@ -23,8 +23,6 @@ from training.lists import recommend_all
 from training.metrics import Estimate, Floats, hits, ndcg, per_user
 
 MOST_USERS: Final = 2_000
-FEWEST_USERS: Final = 20
-"""Of a segment with fewer the interval says nothing."""
 _PARTS: Final = ("first", "second", "difference")
 
 

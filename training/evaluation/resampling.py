@@ -14,6 +14,8 @@ _Key = TypeVar("_Key", bound=Hashable)
 Methods = dict[str, dict[str, Estimate]]
 """Estimates by method, then metric."""
 
+FEWEST_USERS: Final = 20
+"""Of fewer the interval of a difference says nothing: all of one or two users may well win by chance."""
 UNKNOWN: Final = Estimate(float("nan"), float("nan"), float("nan"))
 
 

@@ -38,6 +38,15 @@ def test_the_interval_of_the_paired_difference_decides(tmp_path: Path, shift: fl
     assert found.second.high > found.difference.high, "users are paired: the difference varies less than either run"
 
 
+def test_of_a_few_users_nothing_is_said_though_all_of_them_gain(tmp_path: Path) -> None:
+    first, second = (
+        read_run(write_run(tmp_path / name, [value] * 3, USERS[:3])) for name, value in (("a", 0.1), ("b", 0.9))
+    )
+    (found,) = compare_runs(first, second)
+    assert found.difference.low > 0
+    assert found.verdict == "too few users"
+
+
 def test_other_users_or_labels_are_refused(tmp_path: Path) -> None:
     first = read_run(write_run(tmp_path / "a", BASE.tolist(), USERS))
     others = read_run(write_run(tmp_path / "b", BASE.tolist(), [*USERS[1:], "new"]))
