@@ -302,14 +302,15 @@ def catalogue_ids(path: Path | None) -> list[str]:
 
 
 def load_titles(path: Path | None) -> dict[str, str]:
-    """Return item titles by external id, from a parquet file with `item_id` and `title`."""
+    """Return item titles by external id, from a parquet file with `item_id` and `title`; a blank one is none."""
     if path is None:
         return {}
     frame = read_items(path)
     if TITLE not in frame:
         return {}
     titled = frame[frame[TITLE].notna()]
-    return dict(zip(titled[ITEM].astype(str), titled[TITLE].astype(str), strict=True))
+    titles = zip(titled[ITEM].astype(str), titled[TITLE].astype(str), strict=True)
+    return {item: title for item, title in titles if title.strip()}
 
 
 def category_list(entry: object) -> list[str]:

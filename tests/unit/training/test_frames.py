@@ -253,3 +253,7 @@ def test_categories_come_as_lists_or_text(tmp_path: Path, entries: list[object])
     assert [found.names[index] for index in found.index] == ["b", "a"]
     assert load_titles(path) == {"x": "X", "z": "Z"}
     assert load_titles(None) == {}
+
+
+def test_a_blank_title_is_none(tmp_path: Path) -> None:
+    assert load_titles(written(tmp_path, item_id=["x", "y", "z"], title=["X", "", " \n"])) == {"x": "X"}
