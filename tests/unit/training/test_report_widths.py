@@ -8,8 +8,9 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from ops.screenshots import FLAGS
+from training.evaluation.examples import Example, Shown
 from training.evaluation.methods import TITLES
-from training.report import Grid, Report, Section, write_report
+from training.report import Beside, Grid, Ranked, Report, Section, write_report
 
 CHROMIUM = shutil.which("chromium")
 A4_PX = 718
@@ -48,3 +49,19 @@ def test_all_columns_of_the_widest_tables_are_visible(tmp_path: Path, media: Any
         browser.close()
     assert hidden == []
     assert media == "print" or len(set(heights)) == 1, "a source's name stands on one line"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+def test_a_long_title_without_a_blank_widens_no_page(tmp_path: Path) -> None:
+    title = "A" * 400
+    beside = Beside(title, [Ranked(name, [(title, "", True)]) for name in ("Latest items", "version 1", "version 2")])
+    example = Example(title, 1, [title], [Shown(title, "ALS", title, hit=True)], 1, [title])
+    report = Report("run", {}, [], "marquee", [Section("users", "users", beside=[beside])], examples=[example])
+    page_file = write_report(report, tmp_path)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(page_file.as_uri())
+        width = page.evaluate("document.documentElement.scrollWidth")
+        browser.close()
+    assert width == 1200
