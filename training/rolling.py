@@ -17,6 +17,7 @@ from features.text.svd import fit_svd
 from training.backtest import Cut, run_backtest
 from training.config import TrainingConfig
 from training.data import Interactions
+from training.evaluation.methods import SERVED
 from training.evaluation.resampling import (
     Methods,
     bootstrap_columns,
@@ -75,6 +76,15 @@ class Rolling:
         names = [window.name for window in self.windows if not window.users]
         of_all = f"nobody was judged at {len(names)} of {len(self.windows)} cuts ({', '.join(names)})"
         return f"{of_all}: no mean counts them" if names else ""
+
+    @property
+    def line(self) -> str:
+        """Return the mean over the cuts of what serves, in one line, and which windows it leaves out."""
+        if not self.judged:
+            return self.left_out
+        found = self.mean()[SERVED]["ndcg@10"]
+        mean = f"NDCG@10 {found.mean:.4f} ({found.low:.4f} to {found.high:.4f}) in the mean of {self.judged} cuts"
+        return f"{mean}; {self.left_out}" if self.left_out else mean
 
     def mean(self) -> Methods:
         """Return the mean of the windows' means; its interval resamples users within each window.

@@ -155,8 +155,8 @@ def _print(asked: BacktestOptions, loaded: Loaded, result: Backtest, beside: Bes
         lines.insert(0, beside.catalogue.line)
     if beside.ranked is not None:
         lines.insert(0, f"logged lists: {beside.ranked.line()}")
-    if beside.rolling is not None and beside.rolling.left_out:
-        lines.insert(0, f"--rolling {asked.rolling}: {beside.rolling.left_out}")
+    if beside.rolling is not None:
+        lines.insert(0, f"--rolling {asked.rolling}: {beside.rolling.line}")
     if not result.bundle.manifest.has_clock:
         lines.insert(0, NO_CLOCK)
     for line in lines:

@@ -143,6 +143,7 @@ def test_files_of_a_cutoff_with_lists(data: Path, tmp_path: Path) -> None:
     assert metrics["evaluation"]["sources"]["trend_14d"]["budget"] == 0
     windows = metrics["rolling"]["windows"]
     assert windows[0]["end"] == windows[1]["cutoff"]
+    assert "--rolling 2: NDCG@10 " in run.stdout
     means = [window["methods"]["marquee"]["ndcg@10"]["mean"] for window in windows]
     assert metrics["rolling"]["mean"]["marquee"]["ndcg@10"]["mean"] == pytest.approx(np.mean(means))
     shown = pd.read_parquet(data / "impressions.parquet")

@@ -59,6 +59,15 @@ def test_mean_of_windows_weighs_each_alike() -> None:
     assert [window["users"] for window in rolling.to_json()["windows"]] == [20, 80]
 
 
+def test_a_line_tells_the_mean_of_the_cuts_that_count() -> None:
+    some = Window("0", "1", {"marquee": {"ndcg@10": np.full(3, 0.5)}})
+    nobody = Window("1", "2", {"marquee": {"ndcg@10": np.empty(0)}})
+    told_of_two = "NDCG@10 0.5000 (0.5000 to 0.5000) in the mean of 2 cuts"
+    assert Rolling((some, some), seed=0).line == told_of_two
+    assert Rolling((some, nobody, some), seed=0).line.startswith(f"{told_of_two}; nobody was judged at 1 of 3 cuts")
+    assert Rolling((nobody, nobody), seed=0).line.startswith("nobody was judged at 2 of 2 cuts")
+
+
 def test_windows_in_which_nobody_was_judged_are_no_part_of_the_mean_and_are_said_to_be_none() -> None:
     some = Window("0", "1", {"marquee": {"ndcg@10": np.ones(3)}, "EASE": {"ndcg@10": np.zeros(3)}})
     nobody = Window("1", "2", {"marquee": {"ndcg@10": np.empty(0)}})
