@@ -94,12 +94,15 @@ class Reproduction:
     def verdict(self) -> Verdict:
         """Return whether it is the same model.
 
-        Without erasures arrays have to be near as well; with them they cannot be, and metrics decide.
+        Without erasures arrays have to be near as well; with them they cannot be, and metrics decide. Files that are
+        the same and metrics that are not mean that it is judged otherwise than then.
         """
+        if not all(found.holds for found in self.metrics):
+            return "different"
         if not self.files:
             return "the same"
         arrays_hold = self.erased_rows > 0 or all(found.near is not False for found in self.files)
-        return "within tolerance" if arrays_hold and all(found.holds for found in self.metrics) else "different"
+        return "within tolerance" if arrays_hold else "different"
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON values."""

@@ -172,6 +172,12 @@ def test_the_verdict_needs_near_arrays_unless_rows_were_erased(
     assert found.verdict == verdict
 
 
+@pytest.mark.parametrize(("now", "verdict"), [(0.5, "the same"), (0.6, "different")])
+def test_the_same_files_with_another_metric_are_not_told_to_be_the_same(now: float, verdict: str) -> None:
+    found = Reproduction("1", "again", "a", "b", 0, 5, [], [MetricCompared("ndcg@10", 0.5, now, 0.01)], [])
+    assert found.verdict == verdict
+
+
 def test_old_runs_go_but_for_those_of_aliases_and_one_at_work(tmp_path: Path) -> None:
     for number in range(6):
         run = RunFolder(tmp_path, f"run-{number}")
