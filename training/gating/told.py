@@ -34,3 +34,12 @@ def at(instant_us: int) -> str:
     '1970-01-01 00:00 UTC'
     """
     return f"{datetime.fromtimestamp(instant_us / 1e6, tz=UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def beside_champion(verdict: str, champion: str) -> str:
+    """Return what was found against the champion, in words.
+
+    >>> beside_champion("not worse", "3"), beside_champion("too few users", "3")
+    ('not worse than champion 3', 'too few users to tell it from champion 3')
+    """
+    return f"{verdict} {'to tell it from' if verdict == 'too few users' else 'than'} champion {champion}"

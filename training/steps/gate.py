@@ -30,6 +30,7 @@ from training.gating.gathering import Candidate, gather
 from training.gating.results import Decision, RuleResult
 from training.gating.rules import DataDoctor, GateRules, Latency, ServingPath
 from training.gating.rules_file import load_rules
+from training.gating.told import beside_champion
 from training.gating.window import Listed
 from training.judging import read_by
 from training.skew.rules import GuardRules
@@ -155,5 +156,5 @@ def _summary(version: str, champion: RegisteredVersion | None, decision: Decisio
     compared = decision.against_champion
     told = [f"{rule.rule}: {rule.verdict}: {rule.reason}" for rule in stopped]
     if not told and compared is not None and champion is not None:
-        told = [f"{compared.verdict} than champion {champion.version}: {compared.reason}"]
+        told = [f"{beside_champion(compared.verdict, champion.version)}: {compared.reason}"]
     return f"version {version} {decision.outcome}: {'; '.join(told) or f'all {len(decision.rules)} rules met'}"
