@@ -65,12 +65,12 @@ def intervals(mean: Floats, drawn: npt.NDArray[np.float64]) -> list[Estimate]:
     return found
 
 
-def estimate_all(columns: Mapping[_Key, Floats], seed: int) -> dict[_Key, Estimate]:
+def estimate_all(columns: Mapping[_Key, Floats], seed: int, resamples: int = RESAMPLES) -> dict[_Key, Estimate]:
     """Return mean and interval of each column of per-user values (n_users,), NaN where a user does not count."""
     if not columns:
         return {}
     values = np.column_stack(list(columns.values()))
-    return dict(zip(columns, intervals(*bootstrap_columns(values, seed)), strict=True))
+    return dict(zip(columns, intervals(*bootstrap_columns(values, seed, resamples)), strict=True))
 
 
 def estimate_methods(values: Mapping[str, Mapping[str, Floats]], seed: int) -> Methods:

@@ -24,6 +24,9 @@ from training.diff.sample import sample_users
 from training.diff.sides import Side
 from training.frames import load_categories, load_interactions
 from training.report import render
+from training.gating.gathering import Candidate, gather
+from training.gating.power import Margin
+from training.gating.verdicts import Sampling, compare
 from training.retrieval import Training, fit_retrieval
 
 MakeSide = Callable[..., Side]
@@ -106,6 +109,16 @@ def test_what_is_different_is_told(diff: Diff, sides: tuple[Side, Side]) -> None
     assert set(diff.verdicts.segments) == {"length of history", "users", "liked items"}
     assert len(diff.speed.first) == len(diff.speed.second) == 40
     assert diff.to_json()["bytes"] == [side.size for side in sides]
+
+
+def test_the_gate_tells_the_same_interval_of_the_same_users(diff: Diff, data: Data, sides: tuple[Side, Side]) -> None:
+    first, second = (side.bundle for side in sides)
+    evidence = gather(data.loaded.interactions, Candidate(second, CUT_US), first, items_file=data.items_file, timed=False)
+    assert evidence.champion is not None
+    ours, theirs = (model.values["ndcg@10"] for model in (evidence.candidate, evidence.champion.model))
+    of_gate = compare(ours, theirs, [Margin(0.05)], Sampling()).difference
+    of_diff = diff.verdicts.metrics[0].difference
+    assert (of_diff.mean, of_diff.low, of_diff.high) == pytest.approx((of_gate.mean, of_gate.low, of_gate.high))
 
 
 def test_one_seed_gives_one_diff_and_another_seed_other_users(diff: Diff, data: Data, sides: tuple[Side, Side]) -> None:
