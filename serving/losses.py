@@ -15,17 +15,17 @@ class Losses:
     """
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self._begins, self._is_over = f"{what}_dropped", f"{what}_go_on"
         self._dropped = 0
 
     def dropped(self, count: int, error: Exception) -> None:
         """Note that some were."""
         if not self._dropped:
-            log.warning(f"{self._what}_dropped", count=count, error=str(error))
+            log.warning(self._begins, count=count, error=str(error))
         self._dropped += count
 
     def over(self) -> None:
         """Note that some went their way."""
         if self._dropped:
-            log.info(f"{self._what}_go_on", dropped=self._dropped)
+            log.info(self._is_over, dropped=self._dropped)
         self._dropped = 0

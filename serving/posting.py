@@ -21,7 +21,7 @@ EVENTS: Final = Form(lambda given: given, container="events")
 
 
 AWAY: Final = "the event log does not take events now"
-NO_TOPIC: Final = "the event log has no topic for events of this kind: `python -m features topics` makes what is missing"
+NO_TOPIC: Final = "the event log has no topic for such events: `python -m features topics` makes what is missing"
 
 
 class Poster:

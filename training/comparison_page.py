@@ -22,8 +22,8 @@ def comparison_page(first: Run, second: Run, compared: Sequence[Compared]) -> st
     ]
     words = (
         "Differences are second minus first, in pairs of the same users; the verdict is on the second run. It is not "
-        f"distinguishable where the 95 % interval of the difference holds 0; of fewer than {FEWEST_USERS} users it says "
-        "nothing."
+        "distinguishable where the 95 % interval of the difference holds 0; of fewer than "
+        f"{FEWEST_USERS} users it says nothing."
     )
     section = Section(
         "differences", "Differences", [words], (), [Grid(["metric", "first", "second", "difference", ""], rows)]

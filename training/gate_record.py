@@ -37,9 +37,7 @@ def write_decision(folder: Path, decision: Decision, told: dict[str, Any], rules
     (folder / "rules.json").write_text(rules.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def log_decision(
-    registry: Registry, mlflow_run: str, decision: Decision, folder: Path, champion: str | None
-) -> None:
+def log_decision(registry: Registry, mlflow_run: str, decision: Decision, folder: Path, champion: str | None) -> None:
     """Log the decision, over an earlier one of the same run.
 
     Parameters

@@ -65,7 +65,6 @@ class PreparedRead:
         loaders.set_pgresult(None)
         return found
 
-
     async def _prepared(self, connection: Connection) -> "AnyTransformer":
         """Let a session know the statement, and return what reads its rows."""
         connection.pgconn.send_prepare(self._name, self._sql)

@@ -75,7 +75,7 @@ def test_a_partial_version_changes_only_what_it_names(catalogue: Catalogue) -> N
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_a_change_is_dated_after_those_before_it_though_the_clock_was_set_back(
-    catalogue: Catalogue, database_url: str, partial: bool
+    catalogue: Catalogue, database_url: str, *, partial: bool
 ) -> None:
     catalogue.write(version(0, title="Heat"), version(2, title="Other", item_id="other"))
     with psycopg.connect(database_url, autocommit=True) as connection:

@@ -259,7 +259,7 @@ def test_an_absent_server_is_told_from_a_refusal() -> None:
 )
 def test_answers_of_another_form_are_no_answers(answer: bytes) -> None:
     class Other(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  # the base class looks for this name
+        def do_GET(self) -> None:  # the base class looks for this name
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()

@@ -15,7 +15,9 @@ def line(message: str, *args: object) -> logging.LogRecord:
 def test_what_a_library_says_over_and_over_passes_once_a_minute_and_is_counted() -> None:
     now_s = [0.0]
     filtered = NotAgain(lambda: now_s[0])
-    passed = [filtered.filter(line("Topic %s: not found after %.1f s at 0x7f%d", "a", tries, tries)) for tries in range(5)]
+    passed = [
+        filtered.filter(line("Topic %s: not found after %.1f s at 0x7f%d", "a", tries, tries)) for tries in range(5)
+    ]
     assert passed == [True, False, False, False, False]
     assert filtered.filter(line("Topic %s: not found", "b")), "it is another one"
     now_s[0] = AGAIN_AFTER_S

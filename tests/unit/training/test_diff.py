@@ -23,10 +23,10 @@ from training.diff.result import Diff
 from training.diff.sample import sample_users
 from training.diff.sides import Side
 from training.frames import load_categories, load_interactions
-from training.report import render
 from training.gating.gathering import Candidate, gather
 from training.gating.power import Margin
 from training.gating.verdicts import Sampling, compare
+from training.report import render
 from training.retrieval import Training, fit_retrieval
 
 MakeSide = Callable[..., Side]
@@ -113,9 +113,12 @@ def test_what_is_different_is_told(diff: Diff, sides: tuple[Side, Side]) -> None
 
 def test_the_gate_tells_the_same_interval_of_the_same_users(diff: Diff, data: Data, sides: tuple[Side, Side]) -> None:
     first, second = (side.bundle for side in sides)
-    evidence = gather(data.loaded.interactions, Candidate(second, CUT_US), first, items_file=data.items_file, timed=False)
+    evidence = gather(
+        data.loaded.interactions, Candidate(second, CUT_US), first, items_file=data.items_file, timed=False
+    )
     assert evidence.champion is not None
-    ours, theirs = (model.values["ndcg@10"] for model in (evidence.candidate, evidence.champion.model))
+    judged = evidence.candidate, evidence.champion.model
+    ours, theirs = (model.values["ndcg@10"] for model in judged)  # noqa: PD011  # no data frame
     of_gate = compare(ours, theirs, [Margin(0.05)], Sampling()).difference
     of_diff = diff.verdicts.metrics[0].difference
     assert (of_diff.mean, of_diff.low, of_diff.high) == pytest.approx((of_gate.mean, of_gate.low, of_gate.high))
