@@ -49,6 +49,8 @@ _AWAY: Final = (
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.TransactionTimeout,
     psycopg.errors.InternalError_,
+    # A standby, until it is promoted.
+    psycopg.errors.ReadOnlySqlTransaction,
     PoolTimeout,
 )
 

@@ -140,3 +140,10 @@ def test_a_statement_that_takes_too_long_is_unavailable(database_url: str) -> No
         database_errors("sleeping"),
     ):
         connection.execute("SELECT pg_sleep(5)")
+
+
+def test_a_server_that_takes_no_writes_now_is_unavailable(database_url: str) -> None:
+    with connect(settings_of(database_url), name="test") as connection:
+        connection.read_only = True
+        with pytest.raises(UnavailableError, match="read-only"), database_errors("writing"):
+            connection.execute("CREATE TABLE written ()")
