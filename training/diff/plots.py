@@ -33,7 +33,7 @@ def plot_agreement(overlaps: Floats, agreement: Sequence[Agreement]) -> bytes:
     _titled(left, "Items that both lists of a user hold", "of the first ten", "users")
     parts = agreement[1:][::-1]
     _intervals(right, [f"{part.name} ({part.users})" for part in parts], [part.overlap for part in parts], OURS)
-    right.set_xlim(0, 1)
+    right.set_xlim(-0.02, 1.02)  # a marker at an end is whole
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _titled(right, "By activity of the user", "overlap of the first ten, 95 % interval", "")
     return figure_png(figure)

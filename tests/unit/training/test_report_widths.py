@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 from ops.screenshots import FLAGS
 from training.evaluation.examples import Example, Shown
 from training.evaluation.methods import TITLES
-from training.report import Beside, Grid, Ranked, Report, Section, write_report
+from training.report import Beside, Grid, Ranked, Report, Section, Tile, write_report
 
 CHROMIUM = shutil.which("chromium")
 A4_PX = 718
@@ -65,3 +65,16 @@ def test_a_long_title_without_a_blank_widens_no_page(tmp_path: Path) -> None:
         width = page.evaluate("document.documentElement.scrollWidth")
         browser.close()
     assert width == 1200
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+def test_the_longest_verdict_stays_inside_its_tile(tmp_path: Path) -> None:
+    tiles = [Tile("NDCG@10: version 2 is", "not distinguishable", ESTIMATE) for _ in range(5)]
+    page_file = write_report(Report("run", {}, [], "marquee", tiles=tiles), tmp_path)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(page_file.as_uri())
+        beyond = page.eval_on_selector_all(".tile", "all => all.map(tile => tile.scrollWidth - tile.clientWidth)")
+        browser.close()
+    assert beyond == [0] * 5
