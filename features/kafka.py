@@ -196,8 +196,9 @@ class EventProducer:
     """Sends events and waits for `acks=all`; safe to share between threads, and to make while Kafka is away.
 
     It connects at the first send, again after a failure to connect, and anew after a send that timed out: kafka-python
-    3.0.12 sends nothing any more to a partition of which a batch expired while the broker was away. What timed out may
-    still have arrived: the event's id makes sending it again harmless.
+    3.0.12 sends nothing any more to a partition of which a batch expired while the broker was away, and nothing at all
+    after a batch that the broker refused, by a clock that was wrong for example. What timed out may still have arrived:
+    the event's id makes sending it again harmless.
     """
 
     def __init__(self, settings: Settings, *, linger_ms: int = LINGER_MS, delivery_ms: int = DELIVERY_MS) -> None:
@@ -327,8 +328,8 @@ class EventProducer:
         done(places, failure)
 
     def _renew_after(self, producer: KafkaProducer | None, error: BaseException | None) -> None:
-        """Let the next send connect anew if one has timed out; what else is under way fails, and can be sent again."""
-        if producer is None or not isinstance(error, KafkaTimeoutError):
+        """Let the next send connect anew if this one sends no more; what is under way fails, and can be sent again."""
+        if producer is None or error is None or not _is_spent(producer, error):
             return
         with self._lock:
             if producer is not self._producer:
@@ -378,6 +379,12 @@ def _look_up(producer: KafkaProducer, topic: str) -> None:
         # It would ask ten times a second for ever. Another set: its own thread may be going through this one.
         cluster._topics = cluster._topics - {topic}  # noqa: SLF001
         raise TopicError(f"Kafka has no topic {topic}; `python -m features topics` creates it") from error
+
+
+def _is_spent(producer: KafkaProducer, error: BaseException) -> bool:
+    """Return whether a producer may send nothing any more after a message of its failed."""
+    manager = producer._transaction_manager  # noqa: SLF001  # the library tells nobody else
+    return isinstance(error, KafkaTimeoutError) or (manager is not None and manager.has_fatal_error())
 
 
 def _abandon(producer: KafkaProducer) -> None:

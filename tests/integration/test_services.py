@@ -1,6 +1,7 @@
 """The services that other tests build on are real and answer."""
 
 import json
+import os
 import time
 import urllib.request
 
@@ -66,6 +67,21 @@ def test_a_producer_that_is_asked_connects_and_says_whether_a_broker_answers(
     with pytest.raises(UnavailableError, match="asking"):
         producer.ask()
     assert time.monotonic() - started < 3
+    producer.close()
+
+
+def test_a_message_that_the_broker_refuses_keeps_no_later_one_from_being_sent(
+    kafka_bootstrap: str, database_url: str
+) -> None:
+    settings = Settings(database_url=SecretStr(database_url), kafka_bootstrap_servers=kafka_bootstrap)
+    admin = connected(kafka.KafkaAdminClient, kafka_bootstrap)
+    # As it would all messages of a clock that is wrong.
+    admin.create_topics({"refusing": {"num_partitions": 1, "configs": {"max.message.bytes": "1000"}}})
+    admin.close()
+    producer = EventProducer(settings)
+    with pytest.raises(UnavailableError):
+        producer.send_bytes("refusing", None, os.urandom(5_000)).result(timeout=30)
+    producer.send_bytes("refusing", None, b"small").result(timeout=30)
     producer.close()
 
 
