@@ -67,7 +67,7 @@ class Impressions:
         self._limit = limit
         self._queue: deque[Impression] = deque()
         self._offered = asyncio.Event()
-        self._losses = Losses("impressions")
+        self._losses = Losses("impressions_dropped", "impressions_go_on")
 
     def offer(self, impression: Impression) -> None:
         """Take an impression for sending; when the queue is full it is dropped and counted."""

@@ -10,12 +10,12 @@ class Losses:
 
     Parameters
     ----------
-    what
-        Is dropped; begins the names of both lines in the log.
+    begins, ends
+        Names of the two lines in the log.
     """
 
-    def __init__(self, what: str) -> None:
-        self._begins, self._is_over = f"{what}_dropped", f"{what}_go_on"
+    def __init__(self, begins: str, ends: str) -> None:
+        self._begins, self._ends = begins, ends
         self._dropped = 0
 
     def dropped(self, count: int, error: Exception) -> None:
@@ -27,5 +27,5 @@ class Losses:
     def over(self) -> None:
         """Note that some went their way."""
         if self._dropped:
-            log.info(self._is_over, dropped=self._dropped)
+            log.info(self._ends, dropped=self._dropped)
         self._dropped = 0

@@ -11,6 +11,7 @@ from features.kafka import TopicError
 from features.kafka_bulk import Message
 from serving.fast_reading import fast_read
 from serving.guard import Guard
+from serving.losses import Losses
 from serving.metrics import Metrics
 from serving.problems import ProblemError, unavailable
 from serving.reading import Form, Posting, read
@@ -21,7 +22,7 @@ EVENTS: Final = Form(lambda given: given, container="events")
 
 
 AWAY: Final = "the event log does not take events now"
-NO_TOPIC: Final = "the event log has no topic for such events: `python -m features topics` makes what is missing"
+NO_TOPIC: Final = "the event log has no topic for events of this kind: `python -m features topics` makes it"
 
 
 class Poster:
@@ -38,6 +39,7 @@ class Poster:
     def __init__(self, sink: EventSink, guard: Guard, metrics: Metrics) -> None:
         self._sink = sink
         self._guard = guard
+        self._losses = Losses("events_not_taken", "events_taken_again")
         self._refusals = metrics.posted.refusals
         self._acknowledged = metrics.posted.acknowledged
         self._accepted, self._refused, self._unavailable = (
@@ -70,10 +72,14 @@ class Poster:
             await self._guard.call(lambda: self._sink.send(messages))
         except UnavailableError as error:
             self._unavailable.inc(len(messages))
-            why = NO_TOPIC if isinstance(error, TopicError) else AWAY
+            missing = isinstance(error, TopicError)
+            if not missing:  # the sink has said which one
+                self._losses.dropped(len(messages), error)
+            why = NO_TOPIC if missing else AWAY
             raise unavailable(f"{why}; send them again with the same ids or Idempotency-Key") from None
         self._acknowledged.observe(perf_counter() - started)
         self._accepted.inc(len(messages))
+        self._losses.over()
 
     def _refusal(self, posting: Posting) -> ProblemError:
         refused, count = len(posting.refused), len(posting.results)

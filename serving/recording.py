@@ -97,7 +97,7 @@ class Records:
         self._share = share
         self._queue: asyncio.Queue[Shown] = asyncio.Queue(limit)
         self._broken_off: list[Shown] = []
-        self._losses = Losses("records")
+        self._losses = Losses("records_dropped", "records_go_on")
 
     def wants(self, recommendation_id: str) -> bool:
         """Return whether the list of this id is to be recorded."""

@@ -18,6 +18,8 @@ from serving.guard import Guard
 from serving.impressions import BATCH, Impressions
 from serving.keeper import every
 from serving.metrics import Metrics
+from serving.posting import Poster
+from serving.problems import ProblemError
 from tests.support.serving_parts import MemorySink
 
 NO_TEXT = "\ud800"
@@ -118,6 +120,22 @@ def test_an_outage_is_told_when_it_begins_and_when_it_is_over(logged: list[Event
     began, ended = logged
     assert (began["event"], began["error"]) == ("impressions_dropped", "Kafka is away")
     assert (ended["event"], ended["dropped"]) == ("impressions_go_on", 4)
+
+
+def test_why_events_are_not_taken_stands_in_the_log_once(logged: list[EventDict]) -> None:
+    sink = MemorySink(away=True)
+    poster = Poster(sink, kafka(), Metrics())
+
+    async def use() -> None:
+        for number in range(6):
+            sink.away = number < 4
+            with contextlib.suppress(ProblemError):
+                await poster.post(b'{"user_id": "u", "item_id": "i", "action": "view"}', None)
+
+    asyncio.run(use())
+    began, ended = logged
+    assert (began["event"], began["error"]) == ("events_not_taken", "Kafka is away")
+    assert (ended["event"], ended["dropped"]) == ("events_taken_again", 4)
 
 
 @dataclass
