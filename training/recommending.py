@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+
 from features.build.erased import erased_users
 from features.build.shown import items_not_shown
 from features.build.snapshot import write_snapshot
@@ -78,19 +80,28 @@ def read_users(file: Path) -> list[str]:
     Raises
     ------
     ContractError
-        If the file holds none, a column something else than ids, or a text bytes that are no UTF-8.
+        If the file holds none, something else than ids, or a text bytes that are no UTF-8.
     """
-    if file.suffix == ".parquet":
-        frame = read_frame(file)
-        require(frame, file, USER)
-        require_ids(frame, file, USER)
-        ids = frame[USER].astype(str).tolist()
-    else:
-        ids = lines_of(file)
-    users = [user for user in dict.fromkeys(ids) if user]
+    frame = read_frame(file) if file.suffix == ".parquet" else pd.DataFrame({USER: _listed(file)}, dtype=object)
+    require(frame, file, USER)
+    require_ids(frame, file, USER)
+    users = [user for user in dict.fromkeys(frame[USER].astype(str).tolist()) if user]
     if not users:
         raise ContractError(f"{file}: holds no user ids; expected a column {USER!r}, or one id per line")
     return users
+
+
+def _listed(file: Path) -> list[str]:
+    """Return a text's lines but empty ones; a heading, as tables have one when written as CSV, is nobody's id."""
+    lines = [line for line in lines_of(file) if line]
+    heading = lines[0].split(",") if lines else []
+    if USER not in heading:
+        return lines
+    if len(heading) > 1:
+        raise ContractError(
+            f"{file}: line 1 is the heading of a table; write its column {USER!r} alone, an id per line"
+        )
+    return lines[1:]
 
 
 def served_version(registry: Registry, alias: str, version: str | None = None) -> RegisteredVersion:

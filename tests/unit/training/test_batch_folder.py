@@ -192,6 +192,20 @@ def test_a_list_of_users_ends_an_id_only_where_its_line_ends(tmp_path: Path) -> 
     assert read_users(listed) == ["u1", " a\u2028b ", "c\x85d"]
 
 
+def test_the_heading_of_a_table_is_nobodys_id(tmp_path: Path) -> None:
+    (file := tmp_path / "users.csv").write_text("user_id\nu1\nu2\n", encoding="utf-8")
+    assert read_users(file) == ["u1", "u2"]
+    file.write_text("user_id,plan\nu1,free\n", encoding="utf-8")
+    with pytest.raises(ContractError, match="line 1 is the heading of a table"):
+        read_users(file)
+
+
+def test_a_line_that_is_longer_than_any_id_is_refused(tmp_path: Path) -> None:
+    (file := tmp_path / "users.txt").write_text(f"u1\n{'x' * 257}\n", encoding="utf-8")
+    with pytest.raises(ContractError, match="an id of 257 characters in row 1"):
+        read_users(file)
+
+
 @pytest.mark.parametrize(
     ("ids", "told"),
     [
