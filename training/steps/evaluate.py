@@ -40,7 +40,7 @@ NOBODY: Final = "Nobody in the judging window has both a history and a new liked
 
 
 def run(context: StepContext) -> StepResult:
-    """Write per-user values and lists for the gate, ``metrics.json``, and the report with its pictures."""
+    """Write per-user values and lists for the gate, and the report with ``metrics.json`` and its pictures."""
     inputs, bundle = read_inputs(context), read_bundle(context)
     start_us = trained_until_us(context)
     judged = judged_after(
@@ -54,7 +54,9 @@ def run(context: StepContext) -> StepResult:
         bundle.recommender, judged, seed=inputs.config.seed, progress=lambda what: log.info("evaluating", what=what)
     )
     folder = fresh_folder(context.run.path / FOLDER)
-    (folder / "metrics.json").write_text(json_text(evaluation.to_json()), encoding="utf-8")
+    (folder / REPORT.name).mkdir()
+    # Beside the pages, whose folder MLflow keeps: novelty, segments and reliability are no metrics of the run there.
+    (folder / REPORT.name / "metrics.json").write_text(json_text(evaluation.to_json()), encoding="utf-8")
     for method in (SERVED, POPULARITY):
         write_values(context.run.path, method, evaluation.values[method])
     np.save(context.run.path / LISTS, evaluation.lists[SERVED], allow_pickle=False)

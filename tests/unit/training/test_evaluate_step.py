@@ -39,6 +39,7 @@ def test_where_nobody_can_be_judged_no_metric_is_told(tmp_path: Path, monkeypatc
 
     assert done.summary == evaluate.NOBODY
     (page,) = tmp_path.rglob("report.html")
+    assert msgspec.json.decode((page.parent / "metrics.json").read_bytes())["users"] == 0
     assert UNLEARNED in page.read_text(encoding="utf-8"), "no list taught a ranker, none was beaten by another order"
     metrics = msgspec.json.decode(msgspec.json.encode(done.results))["metrics"]
     assert metrics["judged_users"] == 0
