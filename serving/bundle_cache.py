@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
 from features.contracts.errors import ContractError, UnavailableError
@@ -210,10 +211,10 @@ class BundleCache:
     def _read(self, name: str, kind: type[Note]) -> Note | None:
         note = self.folder / name
         try:
-            return kind(**json.loads(note.read_bytes()))
+            return msgspec.json.decode(note.read_bytes(), type=kind)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except msgspec.DecodeError as error:
             raise ContractError(f"{note}: {error}; expected what a server wrote. Delete the file to go on.") from error
 
 

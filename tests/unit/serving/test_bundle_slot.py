@@ -292,10 +292,11 @@ def test_a_kept_bundle_that_rotted_is_fetched_again(shelf: Shelf, new_slot: NewS
     assert shelf.downloads == ["1", "1"]
 
 
-def test_an_unreadable_note_does_not_stop_a_start(shelf: Shelf, new_slot: NewSlot, tmp_path: Path) -> None:
+@pytest.mark.parametrize("note", ["{", "[]", '{"version": "1", "digest": null, "run_id": "r"}', '{"version": "1"}'])
+def test_an_unreadable_note_does_not_stop_a_start(shelf: Shelf, new_slot: NewSlot, tmp_path: Path, note: str) -> None:
     slot = new_slot()
     shelf.put("1")
-    (tmp_path / "cache" / "last_good.json").write_text("{")
+    (tmp_path / "cache" / "last_good.json").write_text(note)
     assert slot.resume() is None
     assert follow(slot) is Outcome.LOADED
 
