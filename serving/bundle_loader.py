@@ -151,8 +151,11 @@ class BundleLoader:
             raise
 
     def _believe_refusal(self, version: RegisteredVersion, digest: str) -> None:
-        noted, since_us = self._cache.refused(), self._clock() - REFUSED_FOR_US
-        if noted is not None and (noted.version, noted.digest) == (version.version, digest) and noted.at_us > since_us:
+        noted, now_us = self._cache.refused(), self._clock()
+        if noted is None or (noted.version, noted.digest) != (version.version, digest):
+            return
+        # One of the future was noted before the clock was set back: nobody knows how old it is.
+        if now_us - REFUSED_FOR_US < noted.at_us <= now_us:
             raise RefusedError(noted.reason)
 
 

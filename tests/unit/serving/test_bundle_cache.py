@@ -140,6 +140,17 @@ def test_a_refusal_holds_for_the_other_processes_of_the_machine(shelf: Shelf, ha
     assert shelf.downloads == ["1", "1", "1"]
 
 
+def test_a_refusal_noted_before_the_clock_was_set_back_does_not_hold_until_it_has_caught_up(
+    shelf: Shelf, hand: Hand, new_slot: NewSlot
+) -> None:
+    hand.now_us += 60 * REFUSED_FOR_US
+    broken(shelf)
+    assert new_slot().look().outcome is Outcome.REFUSED
+    hand.now_us -= 60 * REFUSED_FOR_US
+    assert new_slot().look().outcome is Outcome.REFUSED
+    assert shelf.downloads == ["1", "1"], "it was tried again"
+
+
 def test_a_note_of_a_refusal_that_cannot_be_read_refuses_nothing(
     shelf: Shelf, new_slot: NewSlot, tmp_path: Path
 ) -> None:
