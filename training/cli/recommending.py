@@ -10,6 +10,7 @@ import typer
 
 from features.log import configure_logging
 from features.settings import load_settings
+from training.cli.output import make_folder
 
 
 def recommend(
@@ -59,6 +60,7 @@ def recommend(
         part_users=part_users,
         publish=publish,
     )
+    make_folder(out, "--out")
     folder = BatchFolder(out)
     with folder.locked():
         if restart:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from features.contracts.batch import LISTS, RUN, SUCCESS, BatchRun, part_name
 from features.contracts.errors import ContractError
@@ -22,6 +24,8 @@ from training.batch_folder import BatchError, BatchFolder
 from training.batch_scoring import SCHEMA, Population, Scorer, eligible_items
 from training.bundle.read import open_bundle
 from training.bundle.versions import RegisteredVersion
+from training.cli import recommending
+from training.cli.app import app
 from training.recommending import Asked, read_users, refuse_nothing, refuse_other
 
 AS_OF = datetime.fromtimestamp(CLOSED_AT_US / 1e6, UTC) + timedelta(days=1)
@@ -227,3 +231,12 @@ def test_a_list_of_users_that_is_no_text_is_refused(tmp_path: Path) -> None:
         read_users(listed)
     with pytest.raises(ContractError, match="cannot be read: No such file"):
         read_users(tmp_path / "none.txt")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(
+        recommending, "load_settings", lambda: SimpleNamespace(log_format="console", fresh_share=0.0, diversity=0.0)
+    )
+    with pytest.raises(ContractError, match=r"--out .*file/x: Not a directory; name a folder"):
+        CliRunner().invoke(app, ["recommend", "--out", str(tmp_path / "file" / "x")], catch_exceptions=False)
