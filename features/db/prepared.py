@@ -67,10 +67,11 @@ class PreparedRead:
 
     async def _prepared(self, connection: Connection) -> "AnyTransformer":
         """Let a session know the statement, and return what reads its rows."""
-        connection.pgconn.send_prepare(self._name, self._sql)
-        await _answer(connection.pgconn)
+        # Noted first: who gives up just as the answer comes leaves a session in which it must not be prepared twice.
         # Of the connection's adapters alone: what refers to its own key is never let go of.
         loaders = self._loaders[connection] = Transformer(connection.adapters)
+        connection.pgconn.send_prepare(self._name, self._sql)
+        await _answer(connection.pgconn)
         return loaders
 
     async def _asked(self, pgconn: PGconn, values: Sequence[bytes]) -> PGresult:
