@@ -34,7 +34,7 @@ def strength_of_dislikes(groups: Sequence[Group], scores: Sequence[Floats]) -> f
         near = np.nan_to_num(group.rows[:, _NEAR])
         if group.hit.any() and (near > 0).any():
             for strength, found in values.items():
-                found.append(group.ndcg(moved_down(known, known, near, strength)))
+                found.append(group.ndcg(moved_down(known, near, strength)))
     without, *_ = values.values()
     if len(without) < FEWEST:
         return STRENGTHS[-1]

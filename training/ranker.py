@@ -30,6 +30,7 @@ MONOTONE: Final = {
     "item_rating": 1,
     "item_disliked": -1,
     "similar_disliked": -1,
+    "text_disliked": -1,
     "item_ctr": 1,
     "item_lift": 1,
     "item_again": 1,

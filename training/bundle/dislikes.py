@@ -12,21 +12,19 @@ Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
 
-def moved_down(scores: Doubles, known: Doubles, near: Singles, strength: float) -> Doubles:
+def moved_down(scores: Doubles, near: Singles, strength: float) -> Doubles:
     """Return scores (n,) of which those are lower whose candidates read like what the user disliked.
 
     Parameters
     ----------
     scores
-        Of all candidates.
-    known
-        Of those with a history, (n_known,): how wide a list is.
+        Of candidates that are held against each other.
     near
         How near each text is to those of disliked items, cosine (n,).
     strength
-        Standard deviations of the best `LIST` known scores that a candidate loses whose text is that of a disliked one.
+        Standard deviations of the best `LIST` scores that a candidate loses whose text is that of a disliked one.
     """
-    if not len(known):
+    if not len(scores):
         return scores
-    best = known if len(known) <= LIST else np.partition(known, -LIST)[-LIST:]
+    best = scores if len(scores) <= LIST else np.partition(scores, -LIST)[-LIST:]
     return np.asarray(scores - strength * best.std() * np.maximum(near, 0.0))

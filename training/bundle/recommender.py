@@ -248,26 +248,24 @@ class Recommender:
         order_by = self.plan.cold_source if cold else self.plan.order_by
         if order_by == RANKER and not in_time:
             return self._ordered(ask, found, BLEND), RANKER_LATE
-        every = known = self._ordered(ask, found, order_by)
+        known = self._ordered(ask, found, order_by)
+        every = replace(known, scores=self._moved_down(ask, known.candidates, known.scores))
         if self._offers_fresh:
-            every = merged(known, self._fresh(ask, known.scores, order_by, cold=cold))
-        return self._moved_down(ask, every, known.scores), NO_HISTORY if cold else None
+            every = merged(every, self._fresh(ask, known.scores, order_by, cold=cold))
+        return every, NO_HISTORY if cold else None
 
-    def _moved_down(self, ask: "_Ask", found: Trace, known: npt.NDArray[np.float64]) -> Trace:
-        """Return candidates of which those stand lower that read like what the user disliked.
+    def _moved_down(
+        self, ask: "_Ask", items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Return scores of candidates, those lower whose texts read like what the user disliked.
 
         What rankers learn of dislikes is that people dislike what is nearly to their taste. Who says so wants less of
         it all the same.
         """
         if self.content is None or not self._minds(ask.who):
-            return found
-        if len(found.rows):
-            near: npt.NDArray[np.float32] | None = np.nan_to_num(found.rows[:, _NEAR_DISLIKED])
-        else:
-            near = nearness_to_disliked(self.content, ask.who, found.candidates)
-        if near is None:
-            return found
-        return replace(found, scores=moved_down(found.scores, known, near, self.plan.dislike))
+            return scores
+        near = nearness_to_disliked(self.content, ask.who, items)
+        return scores if near is None else moved_down(scores, near, self.plan.dislike)
 
     def _minds(self, user: User) -> bool:
         """Return whether there is a dislike, and texts by which it may tell of other items."""
@@ -294,18 +292,20 @@ class Recommender:
         unmet = np.ones(len(found.items), dtype=bool)
         ask.lap("retrieve")
         if cold or (how is None and order_by != RANKER):  # ranks say where they stand
-            scores = self._scores(ask, found, _NO_ROWS, order_by)
+            scores = self._moved_down(ask, found.items, self._scores(ask, found, _NO_ROWS, order_by))
             return Trace(found.items, _NO_ROWS, found.ranks, scores, unmet, order_by)
         rows = self._rows_of_unmet(ask, found)
         ranker = self.fresh_ranker
         own = order_scores(found.ranks, BLEND) if ranker is None else own_scores(ranker, rows, how)
+        scores = placed(self._moved_down(ask, found.items, own), known, how)
         ask.lap("rank")
         rows = rows if order_by == RANKER else _NO_ROWS
-        return Trace(found.items, rows, found.ranks, placed(own, known, how), unmet, order_by)
+        return Trace(found.items, rows, found.ranks, scores, unmet, order_by)
 
     def _ask(self, profiles: Profiles, user: int, view: ItemView, options: Options, lap: Lap = unhurried) -> "_Ask":
         who, blocked = self._user(profiles, user), self.blocked(profiles, user, options)
-        return _Ask(profiles, user, who, view, blocked, options, lap, self._draw(view, blocked, options))
+        at_us = profiles.at_us[profiles.events(user)]
+        return _Ask(who, at_us, view, blocked, options, lap, self._draw(view, blocked, options))
 
     def _draw(self, view: ItemView, blocked: Blocked, options: Options) -> Draw | None:
         """Return what the lot says of a list, None where it has no say."""
@@ -366,11 +366,10 @@ class Recommender:
         )
 
     def _rows(self, ask: "_Ask", found: Candidates) -> npt.NDArray[np.float32]:
-        events = ask.profiles.events(ask.user)
         rows = vectorize(
             ask.who.item,
             ask.who.weight,
-            ask.profiles.at_us[events],
+            ask.at_us,
             candidates=found.items,
             offered=offered_columns(found, ask.who, self.tables, self.content, self.is_fresh),
             view=ask.view,
@@ -379,8 +378,15 @@ class Recommender:
         return rows
 
     def _rows_of_unmet(self, ask: "_Ask", found: Candidates) -> npt.NDArray[np.float32]:
-        rows = self._rows(ask, found)
+        """Return rows of items that nobody has met, to whom what was disliked tells of texts that read like it alone.
+
+        Rankers learn that who dislikes an item of a kind looks at that kind: a dislike would move its like up.
+        """
+        rows = self._rows(ask.without_dislikes, found)
         forget_history(rows, found.items, ask.view)
+        near = None if self.content is None else nearness_to_disliked(self.content, ask.who, found.items)
+        if near is not None:
+            rows[:, _NEAR_DISLIKED] = near
         return rows
 
     def _scores(
@@ -447,16 +453,24 @@ class Recommender:
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """What one user is asked for: the history (number `user` of `profiles`), the items now, and what may come back."""
+    """What one user is asked for: the history and its times, the items now, and what may come back."""
 
-    profiles: Profiles
-    user: int
     who: User
+    at_us: npt.NDArray[np.int64]
     view: ItemView
     blocked: Blocked
     options: Options
     lap: Lap
     draw: Draw | None = None
+
+    @property
+    def without_dislikes(self) -> "_Ask":
+        """Return the same as of a user who never disliked anything."""
+        kept = np.flatnonzero(self.who.weight >= 0)
+        if len(kept) == len(self.who.weight):
+            return self
+        who = User(self.who.item[kept], self.who.weight[kept], self.who.vector)
+        return replace(self, who=who, at_us=self.at_us[kept])
 
 
 @dataclass(frozen=True, slots=True)

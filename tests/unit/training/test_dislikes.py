@@ -49,12 +49,14 @@ def recommender(dislike: float) -> tuple[Interactions, Recommender, int]:
     return interactions, replace(parts, plan=plan).recommender(), parts.closed_at_us
 
 
-def ranked(profiles: Profiles, dislike: float = 1.0) -> Recommendations:
+def ranked(
+    profiles: Profiles, dislike: float = 1.0, candidates: npt.NDArray[np.int32] | None = None
+) -> Recommendations:
     _, asked, _ = recommender(dislike)
     _, parts = trained_on_texts()
     statistics = parts.state.at(parts.closed_at_us)
     moment = max(parts.closed_at_us, int(profiles.at_us.max(initial=0)) + 1)
-    return asked.recommend(profiles, statistics, moment, Options(k=80), trace=True)
+    return asked.recommend(profiles, statistics, moment, Options(k=80, candidates=candidates), trace=True)
 
 
 def mean_place(found: Recommendations, group: int) -> float:
@@ -78,9 +80,35 @@ def test_scores_fall_by_how_much_a_text_is_alike_and_no_others_do() -> None:
     assert parts.content is not None
     near = nearness_to_disliked(parts.content, User(profiles.item, profiles.weight, None), without.candidates)
     assert near is not None
-    known = without.scores[~without.unmet]
-    assert with_rule.scores == pytest.approx(without.scores - np.sort(known)[-LIST:].std() * np.maximum(near, 0))
+    known = ~without.unmet
+    lost = np.sort(without.scores[known])[-LIST:].std() * np.maximum(near, 0)
+    assert with_rule.scores[known] == pytest.approx((without.scores - lost)[known])
+    assert (with_rule.scores <= without.scores + 1e-9).all(), "those of new items by how wide these are"
     assert (near[without.candidates % 9 == 0] == 0).all()
+
+
+def test_a_dislike_tells_of_new_items_that_read_like_it_and_of_no_others() -> None:
+    interactions, parts = trained_on_texts()
+    _, asked, _ = recommender(1.0)
+    view = asked.view(parts.state.at(parts.closed_at_us))
+    options = Options(k=10, candidates=asked.fresh)
+    both = (history(interactions, likes=True, dislike=dislike) for dislike in (True, False))
+    (found, told), (_, untold) = (asked.fresh_candidates(profiles, 0, view, options) for profiles in both)
+    near = told[:, SPEC.names.index(NEAR_DISLIKED)]
+    others = np.array([name != NEAR_DISLIKED for name in SPEC.names])
+    np.testing.assert_allclose(told[:, others], untold[:, others], rtol=1e-6)
+    alike = found.items % N_GROUPS == DISLIKED % N_GROUPS
+    assert near[alike].min() > near[~alike].max()
+
+
+def test_a_dislike_moves_its_like_down_where_all_candidates_are_new() -> None:
+    interactions, _ = trained_on_texts()
+    _, asked, _ = recommender(1.0)
+    lists = [
+        ranked(history(interactions, likes=True, dislike=dislike), candidates=asked.fresh) for dislike in (False, True)
+    ]
+    before, after = (mean_place(found, DISLIKED % N_GROUPS) for found in lists)
+    assert after > before
 
 
 def test_who_dislikes_nothing_is_told_nothing_of_it() -> None:
@@ -98,12 +126,12 @@ def test_ranks_move_by_places_of_a_list_and_not_of_all_candidates() -> None:
     ranks[:, 1] = np.arange(200, 0, -1)
     scores = order_scores(ranks, SOURCES[0])
     near = np.where(np.arange(200) == 0, 1.0, 0.0).astype(np.float32)
-    moved = np.argsort(-moved_down(scores, scores, near, 1.0), kind="stable")
+    moved = np.argsort(-moved_down(scores, near, 1.0), kind="stable")
     assert 2 <= int(np.flatnonzero(moved == 0)[0]) <= 10
 
 
-def test_no_candidate_with_a_history_moves_none() -> None:
-    assert moved_down(np.ones(3), np.empty(0), np.ones(3, np.float32), 1.0).tolist() == [1.0, 1.0, 1.0]
+def test_where_there_are_no_candidates_none_moves() -> None:
+    assert not len(moved_down(np.empty(0), np.empty(0, np.float32), 1.0))
 
 
 def group(near: npt.NDArray[np.float32], liked: int) -> tuple[Group, npt.NDArray[np.float64]]:
