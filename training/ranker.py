@@ -63,7 +63,7 @@ class RankerFit:
     Attributes
     ----------
     ranker
-        Fitted on all groups, or as it was validated.
+        Fitted on all groups and, beside that, as it was validated; or the latter alone.
     validation
         NDCG@10 on the later slice, by method: "ranker", what it was made of ("lambdarank", "lambdarank + binary" ...),
         each source that offers anything, and "blend"; all fitted on earlier slices only.
@@ -128,7 +128,7 @@ def fit_ranker(
     spec
         Names of the groups' columns.
     refit
-        Whether it is fitted on everything in the end, or stays as it was validated.
+        Whether it is fitted on everything, too, in the end, or stays as it was validated.
     """
     return fit_on(ranker_data(fit, validation, config, budgets, spec), config, refit=refit)
 
@@ -145,7 +145,7 @@ def unlearned(validation: Sequence[Group], budgets: Mapping[str, int]) -> Ranker
 def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:
     """Return the objective, or blend of objectives, that did best on the later slice.
 
-    It is fitted on everything in the end; with `refit` False it stays as it was validated.
+    In the end it is fitted on everything, and scores beside what was validated; with `refit` False that scores alone.
     """
     settings = config.ranker
     rules = _parameters(config) | column_rules(made)
@@ -172,7 +172,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     order_by = unless_led({name: values[name] for name in (RANKER, *orders)}, RANKER, REFIT_GAIN)
     leads = {name: lead_over(values[RANKER], values[name], REFIT_GAIN) for name in orders}
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
-    best = models
+    fits = [models]
     if refit:
         everything = binned(made.everything(), made.spec, blends[chosen], config.threads)
 
@@ -180,8 +180,10 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
             with_threads = rules | {"objective": name, "num_threads": threads}
             return _train(with_threads, everything[name], None, _last_trees(models[name]))
 
-        best = _at_once(learned_all, blends[chosen], config.threads)
-    ranker = Ranker(tuple(best[name] for name in blends[chosen]), tuple(1 / spread[name] for name in blends[chosen]))
+        # Beside what knows the latest slice stands what was validated on it; DECISIONS.md.
+        fits = [_at_once(learned_all, blends[chosen], config.threads), models]
+    parts = [(fit[name], 1 / (len(fits) * spread[name])) for fit in fits for name in blends[chosen]]
+    ranker = Ranker(tuple(model for model, _ in parts), tuple(share for _, share in parts))
     return RankerFit(ranker, found, chosen, order_by, leads, made.budgets, made.n_rows, made.n_groups, blended[chosen])
 
 
