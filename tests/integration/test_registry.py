@@ -255,7 +255,14 @@ def test_an_absent_server_is_told_from_a_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b'{"registered_model": {"aliases": "champion"}}', b'{"registered_model": NaN}', b"[1]", b"<html>"]
+    "answer",
+    [
+        b'{"registered_model": {"aliases": "champion"}}',
+        b'{"registered_model": {"aliases": [{"alias": "champion"}]}}',
+        b'{"registered_model": NaN}',
+        b"[1]",
+        b"<html>",
+    ],
 )
 def test_answers_of_another_form_are_no_answers(answer: bytes) -> None:
     class Other(BaseHTTPRequestHandler):

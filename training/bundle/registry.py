@@ -80,6 +80,10 @@ class Registry:
             model = self._ask(self._client.get_registered_model, self.model_name)
         except NotThereError:
             return {}
+        nameless = next((alias for alias, version in model.aliases.items() if not version), None)
+        if nameless is not None:  # the client fills in what an answer lacks
+            subject = f"model {self.model_name!r} in MLflow at {self.tracking_uri}"
+            raise refusal(subject, None, f"the alias {nameless!r} has no version number")
         return {alias: str(version) for alias, version in model.aliases.items()}
 
     def find_by_run(self, training_run: str) -> RegisteredVersion | None:
