@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,11 @@ from training.bundle.arrivals import Arrivals
 
 log = structlog.get_logger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 REST_PER_WORK: Final = 9.0
-"""Seconds of rest for each of growing: it takes a tenth of the time of one core at most."""
+"""Seconds of rest for each that a core worked on growing: it takes a tenth of the time of one core at most."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,11 +45,21 @@ class Grower:
         Where the served model is swapped.
     clock_s
         Monotonic time in seconds.
+    processor_s
+        Seconds that a core worked for the thread that asks. Those rule the rest: where others hold the cores, growing
+        takes long as it is, and what arrives meanwhile would wait ten times as long.
     """
 
-    def __init__(self, current: Current, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        current: Current,
+        clock_s: Callable[[], float] = time.monotonic,
+        processor_s: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._current = current
         self._clock_s = clock_s
+        self._processor_s = processor_s
+        self._worked_s = 0.0
         self._rests_until_s = float("-inf")
         self._known: _Known | None = None
 
@@ -57,16 +70,17 @@ class Grower:
             self._known = None  # a version that is served no more would live on in it
         if live is None or live.texts is None or started < self._rests_until_s:
             return False
+        self._worked_s = 0.0
         try:
-            grown = await self._grown(live, await asyncio.to_thread(_arrived, live, live.texts, self._current.states))
+            grown = await self._grown(live, await self._worked(_arrived, live, live.texts, self._current.states))
         finally:
-            took_s = self._clock_s() - started
-            self._rests_until_s = self._clock_s() + REST_PER_WORK * took_s
+            ended = self._clock_s()
+            self._rests_until_s = ended + REST_PER_WORK * self._worked_s
         if grown is None or self._current.live is None:
             return False
         # What was read of texts meanwhile is kept.
         self._current.live = replace(grown, texts=self._current.live.texts)
-        log.info("model_grown", version=live.version, arrivals=grown.n_arrivals, took_s=round(took_s, 3))
+        log.info("model_grown", version=live.version, arrivals=grown.n_arrivals, took_s=round(ended - started, 3))
         return True
 
     async def _grown(self, live: LiveModel, arrived: TextRows) -> LiveModel | None:
@@ -82,13 +96,25 @@ class Grower:
         # Texts of arrivals that changed: all are taken in anew.
         start, model = (0, live.served.model) if changed else (before, live.model)
         arrivals = _arrivals(arrived.take(np.arange(start, len(arrived))), self._current.states)
-        model = await asyncio.to_thread(model.grown, arrivals)
+        model = await self._worked(model.grown, arrivals)
         items = live.items.grown(model.items)
-        statistics = await asyncio.to_thread(live.statistics.grown, model.items, model.statistics)
+        statistics = await self._worked(live.statistics.grown, model.items, model.statistics)
         grown = LiveModel(live.served, model, items, statistics)
-        await asyncio.to_thread(warm, grown)
+        await self._worked(warm, grown)
         self._known = _Known(model, arrived.embedded_us)
         return grown
+
+    async def _worked(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what some work in a thread of its own returns, and count the processor's time that it took."""
+
+        def timed() -> T:
+            began = self._processor_s()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self._worked_s += self._processor_s() - began
+
+        return await asyncio.to_thread(timed)
 
 
 def _arrivals(arrived: TextRows, states: ItemStates) -> Arrivals:
