@@ -38,7 +38,7 @@ MONOTONE: Final = {
 """Which way a score may go as a feature grows, all else alike."""
 CLOCK: Final = ("hour", "weekday")
 _MOMENTS_FOR_CLOCK: Final = 30
-"""Distinct hours of a week that must be among the moments for these features to be learned from."""
+"""Distinct hours of a week among the moments with which these are many, and such features are learned from."""
 NOTHING: Final = "nothing to learn from"
 """In place of the objective chosen."""
 UNLEARNED: Final = (
@@ -63,7 +63,7 @@ class RankerFit:
     Attributes
     ----------
     ranker
-        Fitted on all groups and, beside that, as it was validated; or the latter alone.
+        Fitted on all groups, as it was validated, or both beside each other.
     validation
         NDCG@10 on the later slice, by method: "ranker", what it was made of ("lambdarank", "lambdarank + binary" ...),
         each source that offers anything, and "blend"; all fitted on earlier slices only.
@@ -128,7 +128,7 @@ def fit_ranker(
     spec
         Names of the groups' columns.
     refit
-        Whether it is fitted on everything, too, in the end, or stays as it was validated.
+        Whether it is fitted on everything in the end, or stays as it was validated.
     """
     return fit_on(ranker_data(fit, validation, config, budgets, spec), config, refit=refit)
 
@@ -145,7 +145,8 @@ def unlearned(validation: Sequence[Group], budgets: Mapping[str, int]) -> Ranker
 def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:
     """Return the objective, or blend of objectives, that did best on the later slice.
 
-    In the end it is fitted on everything, and scores beside what was validated; with `refit` False that scores alone.
+    It is fitted on everything in the end, and where moments are few, what was validated scores beside that; with
+    `refit` False it stays as it was validated.
     """
     settings = config.ranker
     rules = _parameters(config) | column_rules(made)
@@ -180,8 +181,9 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
             with_threads = rules | {"objective": name, "num_threads": threads}
             return _train(with_threads, everything[name], None, _last_trees(models[name]))
 
-        # Beside what knows the latest slice stands what was validated on it; DECISIONS.md.
-        fits = [_at_once(learned_all, blends[chosen], config.threads), models]
+        fits = [_at_once(learned_all, blends[chosen], config.threads)]
+        if at_few_moments(made):  # what trends at these it knows by heart; what was validated does not
+            fits.append(models)
     parts = [(fit[name], 1 / (len(fits) * spread[name])) for fit in fits for name in blends[chosen]]
     ranker = Ranker(tuple(model for model, _ in parts), tuple(share for _, share in parts))
     return RankerFit(ranker, found, chosen, order_by, leads, made.budgets, made.n_rows, made.n_groups, blended[chosen])
@@ -193,13 +195,18 @@ def column_rules(made: RankerData) -> dict[str, object]:
     Hour and weekday are the same for all users of a common moment: where moments are few they would only tell them
     apart, and are left alone.
     """
-    clock = [made.spec.names.index(name) for name in CLOCK if name in made.spec.names]
-    seen = {tuple(group.rows[0, clock].tolist()) for group in made.validation if len(group.rows)}
-    unused = CLOCK if len(seen) < _MOMENTS_FOR_CLOCK else ()
+    unused = CLOCK if at_few_moments(made) else ()
     return {
         "monotone_constraints": [MONOTONE.get(name, 0) for name in made.spec.names],
         "feature_contri": [float(name not in unused) for name in made.spec.names],
     }
+
+
+def at_few_moments(made: RankerData) -> bool:
+    """Return whether the users of the later slice stand at a few common moments, by hour and weekday."""
+    clock = [made.spec.names.index(name) for name in CLOCK if name in made.spec.names]
+    seen = {tuple(group.rows[0, clock].tolist()) for group in made.validation if len(group.rows)}
+    return bool(clock) and len(seen) < _MOMENTS_FOR_CLOCK
 
 
 def _at_once(fit: Callable[[str, int], lgb.Booster], objectives: Sequence[str], threads: int) -> dict[str, lgb.Booster]:

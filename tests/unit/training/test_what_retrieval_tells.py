@@ -148,14 +148,15 @@ def test_rankers_fitted_side_by_side_are_those_fitted_one_by_one() -> None:
     fits = [
         fit_ranker(slices.earlier, slices.later, replace(SMALL, threads=threads), slices.budgets) for threads in (1, 2)
     ]
-    assert len(fits[0].ranker.models) == 2 * 2
+    assert len(fits[0].ranker.models) == 2
     assert fits[0].validation == fits[1].validation
     rows = np.concatenate([group.rows for group in slices.later])
     np.testing.assert_array_equal(fits[0].ranker.scores(rows), fits[1].ranker.scores(rows))
 
 
-def test_what_serves_is_the_mean_of_what_was_validated_and_of_what_knows_everything() -> None:
-    slices = make_slices(TRAINING, position_moments(INTERACTIONS, 0.2, 2), SMALL)
+def test_at_few_moments_what_was_validated_scores_beside_what_knows_everything() -> None:
+    times = (START_US + day * DAY_US for day in (25, 20))
+    slices = make_slices(TRAINING, [moment_of(INTERACTIONS, cutoff_split(INTERACTIONS, at), at) for at in times], SMALL)
     alone, both = (
         fit_ranker(slices.earlier, slices.later, SMALL, slices.budgets, refit=refit).ranker for refit in (False, True)
     )
