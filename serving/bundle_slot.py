@@ -87,6 +87,7 @@ class BundleSlot:
         self.refusal: Refusal | None = None
         self.away: str | None = None
         self.pointed: str | None = None
+        self._looked = False
         self._heard: str | None = None
         self._not_replaced: LastGood | None = None
         self._unfit: str | None = None
@@ -95,6 +96,11 @@ class BundleSlot:
         self._cache = cache
         self._clock = clock
         self._pause = _Pause()
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the registry answered when it was looked at last; None until the first look has ended."""
+        return self.away is None if self._looked else None
 
     def hears_news(self) -> bool:
         """Return whether another process of this machine has just gone over to other bytes: a reason to look at once.
@@ -129,13 +135,13 @@ class BundleSlot:
         try:
             look = self._follow(insist=insist)
         except UnavailableError as error:
-            self.away = str(error)
+            self.away, self._looked = str(error), True
             self._pause = self._pause.longer(self._clock())
             return self._of_others() or Look(Outcome.AWAY, reason=self.away)
         except RegistryError as error:
             # The registry answers, but has no such version: as bad as one that must not be served.
             look = self._refused(Refusal(_UNKNOWN, None, str(error), self._clock()))
-        self.away = None
+        self.away, self._looked = None, True
         self._pause = _Pause()
         return look
 

@@ -168,6 +168,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "code_version": "492941c",
         "statistics_closed_at": "2026-01-01T00:00:00Z",
         "refused": None,
+        "registry": "ok",
         "registry_error": None,
     },
     "model_reload": {"outcome": "unchanged", "version": "7"},

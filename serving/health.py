@@ -32,10 +32,10 @@ class Checkup:
         """Return the wire form of `/health`."""
         postgres = await self._postgres()
         checks = {
-            "model": _word(well=self.ready),
-            "postgres": _word(well=postgres),
-            "kafka": _word(well=self._kafka.well),
-            "registry": _word(well=self._slot.away is None),
+            "model": word_of(well=self.ready),
+            "postgres": word_of(well=postgres),
+            "kafka": word_of(well=self._kafka.well),
+            "registry": word_of(well=self._slot.reached),
         }
         if all(word == "ok" for word in checks.values()):
             status = "ok"
@@ -51,6 +51,6 @@ class Checkup:
         return True
 
 
-def _word(*, well: bool | None) -> str:
+def word_of(*, well: bool | None) -> str:
     """Return what is said of a service; None = it is being asked for the first time."""
     return "unknown" if well is None else "ok" if well else "away"

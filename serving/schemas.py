@@ -288,6 +288,9 @@ class ModelInfo(BaseModel):
     code_version: str | None
     statistics_closed_at: str | None
     refused: RefusedVersion | None = Field(description="The alias points to this one, but it must not be served.")
+    registry: Literal["ok", "away", "unknown"] = Field(
+        description="Whether the registry answered the latest look; `unknown` until the first one has ended."
+    )
     registry_error: str | None = Field(
         description="Why the registry cannot be read now; in full to the admin's token alone."
     )
@@ -352,7 +355,7 @@ class Health(BaseModel):
     status: Literal["ok", "degraded", "unavailable"]
     ready: bool
     checks: dict[str, str] = Field(
-        description="`ok` or `away`; `unknown` of Kafka in the first second, while it is asked.",
+        description="`ok` or `away`; `unknown` of Kafka and the registry while they are asked for the first time.",
         examples=[{"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}],
     )
 

@@ -8,6 +8,7 @@ from features.contracts.times import from_us, zulu
 from serving.auditing import By, by_whom
 from serving.auth import ADMIN_PROBLEMS, MORE_PROBLEMS, MORE_SECURITY, MaySee, Require
 from serving.bundle_slot import Outcome, Refusal
+from serving.health import word_of
 from serving.keeper import Keeper
 from serving.live import Current
 from serving.models import Models
@@ -142,6 +143,7 @@ def describe_model(current: Current, keeper: Keeper, model_name: str, *, reasons
         "model_name": model_name,
         "alias": slot.alias,
         "refused": None if slot.refusal is None else _refused(slot.refusal, reason=reasons),
+        "registry": word_of(well=slot.reached),
         "registry_error": slot.away if reasons or slot.away is None else _WHY_AWAY,
     }
 

@@ -248,6 +248,26 @@ def test_health_says_that_kafka_is_away_until_it_is_there_again(served: Bench, b
     assert said() == "ok"
 
 
+def test_whether_the_registry_answers_is_unknown_until_it_was_looked_at(
+    bare: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def said() -> tuple[str, str]:
+        transport = httpx.ASGITransport(bare.app)  # without the look of `Bench.client`: it may take its time
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            health, info = await client.get("/health"), await client.get("/model/info")
+            return health.json()["checks"]["registry"], info.json()["registry"]
+
+    def away(alias: str) -> None:
+        raise UnavailableError(f"no answer about {alias}")
+
+    assert asyncio.run(said()) == ("unknown", "unknown")
+    asyncio.run(bare.parts.keeper.look())
+    assert asyncio.run(said()) == ("ok", "ok")
+    monkeypatch.setattr(bare.registry, "by_alias", away)
+    asyncio.run(bare.parts.keeper.look())
+    assert asyncio.run(said()) == ("away", "away")
+
+
 def test_admin_routes_need_the_token(served: Bench) -> None:
     assert post(served, "/model/reload", None).status_code == 401
     assert post(served, "/model/reload", None, Authorization="Bearer no").status_code == 403

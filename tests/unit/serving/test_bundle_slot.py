@@ -246,9 +246,11 @@ def test_while_the_registry_is_away_it_is_asked_less_often(shelf: Shelf, hand: H
     shelf.away = False
     assert follow(slot) is Outcome.AWAY
     assert slot.away is not None
+    assert slot.reached is False
     hand.now_us += 2_000_000
     assert follow(slot) is Outcome.LOADED
     assert slot.away is None
+    assert slot.reached
 
 
 def test_a_clock_set_back_does_not_stretch_the_pause(shelf: Shelf, hand: Hand, new_slot: NewSlot) -> None:
