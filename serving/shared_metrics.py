@@ -4,8 +4,12 @@ The files are prometheus_client's (its multi-process mode), named by the worker'
 follows in a place counts on where the one before was, so that totals never fall and files do not gather.
 """
 
+import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +21,7 @@ from prometheus_client.registry import Collector
 from serving.board import Board
 
 _FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX: Final = "marquee-series-"
 
 
 class WorkerProcesses(Collector):
@@ -34,6 +39,47 @@ class WorkerProcesses(Collector):
                 for sample in metric.samples:
                     series.add_sample(sample.name, {**sample.labels, "worker": str(place)}, sample.value)
         yield from found.values()
+
+
+@contextmanager
+def folder_of_series() -> Iterator[Path]:
+    """Yield a folder for the files of one server's workers, and remove those of servers that were killed.
+
+    Each is locked as long as any process of its server lives, workers that outlive their parent too: process ids would
+    say nothing across containers that share it.
+    """
+    _remove_abandoned(Path(tempfile.gettempdir()))
+    folder, lock = _locked_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder() -> tuple[Path, int]:
+    """Return a new folder and the descriptor that holds its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            # Another server started just now, and took it for abandoned before it was locked.
+            os.close(lock)
+
+
+def _remove_abandoned(where: Path) -> None:
+    """Remove folders of ours that no process holds locked any more."""
+    for folder in where.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another server removes it, or another user's
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)
 
 
 def write_as(place: int, folder: Path, board: Board) -> CollectorRegistry:

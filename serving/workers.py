@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,7 @@ from serving.board import Board
 from serving.metrics import Metrics
 from serving.protocol import GuardedProtocol
 from serving.server import END_S, DrainingServer, configure, settle
-from serving.shared_metrics import forget, write_as
+from serving.shared_metrics import folder_of_series, forget, write_as
 from serving.supervisor import SIGNALS, Supervisor, places
 
 log = structlog.get_logger(__name__)
@@ -73,7 +72,8 @@ class WorkerServer(DrainingServer):
         loop.add_reader(self._shared.alive[0], self._left_alone)
         acceptor = Acceptor(loop, self._shared.listening, self._connection, self._shared.board, self._held)
         self.servers = [acceptor]  # type: ignore[list-item]  # closed, and waited for: all that is asked of it
-        os.write(self._ready_to, b".")
+        with suppress(BrokenPipeError):  # the parent is gone, which the pipe `alive` tells too: it ends at once
+            os.write(self._ready_to, b".")
 
     def _connection(self) -> asyncio.Protocol:
         return GuardedProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
@@ -86,8 +86,8 @@ class WorkerServer(DrainingServer):
 def serve_with_workers(settings: Settings) -> int:
     """Serve with several processes until SIGTERM or SIGINT, and return the exit code."""
     board, listening = Board(places(settings.workers)), bind(settings)
-    with tempfile.TemporaryDirectory(prefix="marquee-metrics-") as folder:
-        shared = Shared(listening, board, Path(folder), os.pipe())
+    with folder_of_series() as folder:
+        shared = Shared(listening, board, folder, os.pipe())
 
         def buried(place: int) -> None:
             board.leave(place)
