@@ -101,8 +101,13 @@ class Search:
 
 def _named_first(query: str, titled: Sequence[tuple[Hit, str | None]]) -> list[tuple[Hit, str | None]]:
     """Return hits, those first whose title is the query: "1984" is nearer to a volume that holds it twice."""
-    named = fold(query).strip()
-    return sorted(titled, key=lambda one: one[1] is None or fold(one[1]).strip() != named)
+    named = _name(query)
+    return sorted(titled, key=lambda one: one[1] is None or _name(one[1]) != named)
+
+
+def _name(title: str) -> str:
+    """Return a title as it is compared with another: "&" is a word there, which texts and queries lose."""
+    return " ".join(fold(title.replace("&", " and ")).split())
 
 
 def _readable(texts: Texts | None) -> tuple[Texts, Encoder]:

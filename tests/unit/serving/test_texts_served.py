@@ -120,6 +120,21 @@ def test_what_is_titled_as_the_query_comes_first_though_others_say_it_more_often
     run(served, use)
 
 
+def test_a_title_is_the_query_however_it_writes_and_and_whatever_stands_between_its_words(served: Bench) -> None:
+    async def use(client: httpx.AsyncClient) -> None:
+        more = {f"more{number}": Document("Storm, storm and harbour, harbour", "storm harbour") for number in range(60)}
+        law = "a book about nothing else than lawyers and gardens"
+        documents = {"word": Document("Storm and Harbour", law), "sign": Document("Harbour & Storm", law), **more}
+        served.texts.embed(encoder_of(), documents)
+        served.store.states = [*served.store.states, *(state_of(*said) for said in documents.items())]
+        await refresh(served)
+        asked = {"storm & harbour": "word", "harbour and storm": "sign", "Storm - and: harbour": "word"}
+        for query, first in asked.items():
+            assert ids(await search(client, query, k=1)) == [first]
+
+    run(served, use)
+
+
 def test_a_changed_text_is_found_by_what_it_says_now(served: Bench) -> None:
     async def use(client: httpx.AsyncClient) -> None:
         assert "i0" in ids(await search(client, k=30))
