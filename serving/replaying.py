@@ -34,7 +34,7 @@ from serving.asks import InlineEvent
 from serving.bundle_cache import BundleCache
 from serving.live_statistics import LiveStatistics
 from serving.profile import merge_history
-from serving.recording import arrivals_digest
+from serving.recording import arrivals_digest, is_recorded
 from serving.replay_outcome import Again, Outcome, compare
 from serving.seams import Model
 from training.bundle.laps import Lap, unhurried
@@ -81,10 +81,21 @@ def recorded(connection: Connection, recommendation_id: str, share: float) -> Se
     served = find(connection, recommendation_id)
     if served is None:
         raise NotRecordedError(
-            f"list {recommendation_id!r:.80} is not recorded. Only a share of lists is: MARQUEE_RECORD_SHARE, now "
-            f"{share:g} (1 = all); and records go after MARQUEE_RECORD_DAYS, and with their user"
+            f"list {recommendation_id!r:.80} is not recorded. {why_missing(recommendation_id, share)}"
         )
     return served
+
+
+def why_missing(recommendation_id: str, share: float) -> str:
+    """Return what may be the reason why a list is not recorded."""
+    gone = "records go after MARQUEE_RECORD_DAYS, and with their user"
+    if not is_recorded(recommendation_id, share):
+        return f"Only a share of lists is: MARQUEE_RECORD_SHARE, now {share:g} (1 = all); and {gone}"
+    return (
+        f"By MARQUEE_RECORD_SHARE, now {share:g}, a list of this id is to be recorded: it is on its way still, or was "
+        f"dropped under load or while Postgres was away (`marquee_records_total` counts these); {gone}; "
+        "or no list had this id"
+    )
 
 
 def kept_bundle(folder: Path, digest: str) -> Model | None:

@@ -21,7 +21,10 @@ from serving.schemas import without_nul
 QUICK_S: Final = 30.0
 MOST_ENTRIES: Final = 1_000
 _UNKNOWN: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"model": Problem, "description": "The list is not recorded: only a share is, for some time."}
+    404: {
+        "model": Problem,
+        "description": "The list is not recorded: only a share is, for some time, and not all under load.",
+    }
 }
 _GONE: Final[dict[int | str, dict[str, Any]]] = {
     409: {"model": Problem, "description": "The bundle is not at hand any more, or there was none."}

@@ -17,7 +17,7 @@ from serving.deadline import Deadline
 from serving.live import LiveModel
 from serving.recording import arrivals_digest
 from serving.replay_outcome import Outcome
-from serving.replaying import NotReplayableError, kept_bundle, open_from, replay
+from serving.replaying import NotReplayableError, kept_bundle, open_from, replay, why_missing
 from serving.seams import Model
 from tests.support.serving_parts import Bench, bench
 from training.bundle.arrivals import Arrivals
@@ -228,3 +228,12 @@ def test_without_its_bundle_a_list_is_not_computed_again(trained: Bench, tmp_pat
     (tmp_path / digest).mkdir()
     (tmp_path / digest / "manifest.json").write_text("{}")
     assert kept_bundle(tmp_path, digest) is None
+
+
+def test_a_list_that_was_to_be_recorded_is_not_said_to_lack_a_share() -> None:
+    chosen = why_missing("any", 1.0)
+    assert "Only a share" not in chosen
+    assert "dropped under load" in chosen
+    left_out = why_missing("any", 0.0)
+    assert "Only a share" in left_out
+    assert "dropped" not in left_out
