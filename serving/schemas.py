@@ -77,7 +77,8 @@ FRESH_SHARE: Final = (
 FRESH_DRAW: Final = (
     "How likely it is for each of the places of `fresh_share` that its item is drawn by lot among all that it may go "
     "to; else it is the best for this user. Items then tell their `propensity`, and so do impressions: how likely each "
-    "was for its place, given those above it. Lists of type `feed` draw."
+    "was for its place, given those above it. Lists of type `feed` draw, "
+    "and of the others those that are made as a feed is: of type `similar` where there is no item to be like."
 )
 
 
