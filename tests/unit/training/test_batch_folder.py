@@ -235,8 +235,8 @@ def test_a_list_of_users_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(
-        recommending, "load_settings", lambda: SimpleNamespace(log_format="console", fresh_share=0.0, diversity=0.0)
-    )
+    settings = SimpleNamespace(log_format="console", fresh_share=0.0, diversity=0.0)
+    monkeypatch.setattr(recommending, "load_settings", lambda: settings)
+    monkeypatch.setattr(recommending, "configure_logging", lambda _: None)  # it would hold the runner's stderr for ever
     with pytest.raises(ContractError, match=r"--out .*file/x: Not a directory; name a folder"):
         CliRunner().invoke(app, ["recommend", "--out", str(tmp_path / "file" / "x")], catch_exceptions=False)
