@@ -243,8 +243,8 @@ class EventProducer:
             with kafka_errors(f"looking up {topic!r}"):
                 _look_up(producer, topic)
 
-    def ask(self) -> None:
-        """Return once a broker has told what it knows of the topics; one is connected to where that is yet to be done.
+    def ask(self, topics: Iterable[str] = ()) -> set[str]:
+        """Return which of some topics are missing, once a broker has told; it is connected to where that is yet to be.
 
         Raises
         ------
@@ -252,13 +252,17 @@ class EventProducer:
             If none did within about a second for each.
         """
         producer, answered = self._connected(), threading.Event()
+        cluster = producer._metadata  # noqa: SLF001  # by itself it asks every five minutes
+        # Of all topics from now on: one that is asked for by its name and missing is asked for ten times a second.
+        cluster.need_all_topic_metadata = True
         try:
-            news = producer._metadata.request_update()  # noqa: SLF001  # by itself it asks every five minutes
+            news = cluster.request_update()
         except (RuntimeError, ReferenceError) as error:
             raise UnavailableError(f"Kafka, asking: a timeout has closed the producer: {error}") from error
         news.add_both(lambda _: answered.set())
         if not answered.wait(ANSWER_S) or news.failed():
             raise UnavailableError(f"Kafka, asking: no broker answers within {ANSWER_S} s")
+        return {topic for topic in topics if cluster.partitions_for_topic(topic) is None}
 
     def connected(self, topics: Iterable[str]) -> bool:
         """Return whether `send_many` can take messages to these topics."""
@@ -360,6 +364,11 @@ class EventProducer:
                 _abandon(producer)
 
 
+def no_topic(topic: str) -> str:
+    """Return what is said of a topic that is missing."""
+    return f"Kafka has no topic {topic}; `python -m features topics` creates it"
+
+
 def _look_up(producer: KafkaProducer, topic: str) -> None:
     """Return once a producer knows the partitions of a topic; of one that is not there it asks no more.
 
@@ -378,7 +387,7 @@ def _look_up(producer: KafkaProducer, topic: str) -> None:
             raise
         # It would ask ten times a second for ever. Another set: its own thread may be going through this one.
         cluster._topics = cluster._topics - {topic}  # noqa: SLF001
-        raise TopicError(f"Kafka has no topic {topic}; `python -m features topics` creates it") from error
+        raise TopicError(no_topic(topic)) from error
 
 
 def _is_spent(producer: KafkaProducer, error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from features.contracts.errors import UnavailableError
-from features.kafka import TopicError
+from features.kafka import EVENT_TOPICS, TopicError, no_topic
 from features.kafka_bulk import Message
 
 log = structlog.get_logger(__name__)
@@ -41,8 +41,8 @@ class Producer(Protocol):
         """Hand messages over without waiting; `done` hears of each place in another thread."""
         ...
 
-    def ask(self) -> None:
-        """Return once a broker answers; may block for some seconds."""
+    def ask(self, topics: Iterable[str]) -> set[str]:
+        """Return which of these topics are missing, once a broker answers; may block for some seconds."""
         ...
 
     def close(self) -> None:
@@ -109,15 +109,20 @@ class ProducerSink:
             self._leave_soon(loop)
         await waiting.future
 
-    async def ask(self) -> None:
-        """Return once a broker answers.
+    async def ask(self) -> list[str]:
+        """Return what a broker lacks, once one answers: of each topic of events that is missing, what to do.
 
         Raises
         ------
         UnavailableError
             If none does within some seconds.
         """
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._producer.ask)
+        asking = asyncio.get_running_loop().run_in_executor(self._executor, self._producer.ask, EVENT_TOPICS)
+        missing = sorted(await asking)
+        self._missing.intersection_update(missing)
+        for topic in missing:
+            self._miss(topic)
+        return [no_topic(topic) for topic in missing]
 
     async def close(self) -> None:
         """Send what is still waiting and disconnect."""
@@ -137,12 +142,16 @@ class ProducerSink:
     async def _connect_in_thread(self, topic: str) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._producer.connect, [topic])
-        except TopicError as error:
-            if topic not in self._missing:  # said once, until it is there
-                log.warning("topic_missing", topic=topic, error=str(error))
-            self._missing.add(topic)
+        except TopicError:
+            self._miss(topic)
             raise
         self._missing.discard(topic)
+
+    def _miss(self, topic: str) -> None:
+        """Say once that a topic is missing, until it is there."""
+        if topic not in self._missing:
+            log.warning("topic_missing", topic=topic, error=no_topic(topic))
+        self._missing.add(topic)
 
     def _leave_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let what has gathered leave after this turn of the loop, or with the end of the load under way."""

@@ -54,6 +54,7 @@ _HEALTH: Final = {
     "status": "ok",
     "ready": True,
     "checks": {"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"},
+    "lacks": [],
 }
 _SAME: Final = {"same": True, "missing": [], "added": [], "missing_count": 0, "added_count": 0}
 _USER: Final = {

@@ -34,14 +34,14 @@ class Checkup:
         checks = {
             "model": word_of(well=self.ready),
             "postgres": word_of(well=postgres),
-            "kafka": word_of(well=self._kafka.well),
+            "kafka": "incomplete" if self._kafka.well and self._kafka.lacks else word_of(well=self._kafka.well),
             "registry": word_of(well=self._slot.reached),
         }
         if all(word == "ok" for word in checks.values()):
             status = "ok"
         else:
             status = "degraded" if self.ready or postgres else "unavailable"
-        return {"status": status, "ready": self.ready, "checks": checks}
+        return {"status": status, "ready": self.ready, "checks": checks, "lacks": list(self._kafka.lacks)}
 
     async def _postgres(self) -> bool:
         try:

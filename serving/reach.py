@@ -1,7 +1,7 @@
 """Whether a service can be reached: what the last attempt showed, whoever made it. Where nobody does, it is asked."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from features.contracts.errors import UnavailableError
@@ -10,6 +10,8 @@ LOOK_EVERY_S: Final = 1.0
 """How soon it is noticed that a service is back."""
 FRESH_S: Final = 5.0
 """How long good news is believed: who sends all the time is not asked beside."""
+LACKS_EVERY_S: Final = 10.0
+"""How soon it is noticed what a service lacks that is asked for other things all the time."""
 
 
 class Reach:
@@ -18,15 +20,19 @@ class Reach:
     Parameters
     ----------
     ask
-        Returns once the service answers, in a bounded time; `UnavailableError` when it does not.
+        Returns what the service lacks, in words, once it answers, in a bounded time; `UnavailableError` when it does
+        not.
     clock_s
         Monotonic time in seconds.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[None]], clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ask: Callable[[], Awaitable[Sequence[str]]], clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ask = ask
         self._clock_s = clock_s
-        self._heard_s = float("-inf")
+        self._heard_s = self._asked_s = float("-inf")
+        self.lacks: Sequence[str] = ()
         self.well: bool | None = None
 
     def hear(self, *, well: bool) -> None:
@@ -34,17 +40,19 @@ class Reach:
         self.well, self._heard_s = well, self._clock_s()
 
     async def look(self) -> None:
-        """Ask, unless good news is fresh.
+        """Ask, unless good news is fresh and what it lacks was asked a while ago.
 
         Raises
         ------
         UnavailableError
             If it does not answer.
         """
-        if self.well and self._clock_s() - self._heard_s < FRESH_S:
+        now_s = self._clock_s()
+        if self.well and now_s - self._heard_s < FRESH_S and now_s - self._asked_s < LACKS_EVERY_S:
             return
         try:
-            await self._ask()
+            self.lacks = await self._ask()
+            self._asked_s = now_s
         except UnavailableError:
             self.hear(well=False)
             raise

@@ -356,9 +356,11 @@ class Health(BaseModel):
     status: Literal["ok", "degraded", "unavailable"]
     ready: bool
     checks: dict[str, str] = Field(
-        description="`ok` or `away`; `unknown` of Kafka and the registry while they are asked for the first time.",
+        description="`ok` or `away`; `unknown` of Kafka and the registry while they are asked for the first time, "
+        "`incomplete` of Kafka where it lacks topics.",
         examples=[{"model": "ok", "postgres": "ok", "kafka": "ok", "registry": "ok"}],
     )
+    lacks: list[str] = Field(description="Each topic of events that was missing when Kafka was asked last; what to do.")
 
 
 class Alive(BaseModel):

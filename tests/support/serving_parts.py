@@ -139,10 +139,11 @@ class MemoryStore:
 
 @dataclass
 class MemorySink:
-    """Events in memory, and a switch that takes Kafka away."""
+    """Events in memory, a switch that takes Kafka away, and words of what it lacks."""
 
     events: list[Event] = field(default_factory=list)
     away: bool = False
+    lacks: list[str] = field(default_factory=list)
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Keep events."""
@@ -150,10 +151,11 @@ class MemorySink:
             raise UnavailableError("Kafka is away")
         self.events.extend(decode_event(message.value) for message in messages)
 
-    async def ask(self) -> None:
-        """Return if it is there."""
+    async def ask(self) -> list[str]:
+        """Return what it lacks, if it is there."""
         if self.away:
             raise UnavailableError("Kafka is away")
+        return self.lacks
 
 
 @dataclass

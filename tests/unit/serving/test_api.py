@@ -248,6 +248,19 @@ def test_health_says_that_kafka_is_away_until_it_is_there_again(served: Bench, b
     assert said() == "ok"
 
 
+def test_health_names_what_kafka_lacks_until_it_is_there(served: Bench) -> None:
+    def said() -> tuple[str, str, list[str]]:
+        asyncio.run(served.parts.kafka.look())
+        health = get(served, "/health").json()
+        return health["status"], health["checks"]["kafka"], health["lacks"]
+
+    served.sink.lacks = ["Kafka has no topic impressions"]
+    assert said() == ("degraded", "incomplete", ["Kafka has no topic impressions"])
+    served.sink.lacks = []
+    served.parts.kafka.hear(well=False)
+    assert said() == ("ok", "ok", [])
+
+
 def test_whether_the_registry_answers_is_unknown_until_it_was_looked_at(
     bare: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from features.contracts.errors import UnavailableError
-from features.kafka import TopicError
+from features.kafka import USERS, TopicError, no_topic
 from features.kafka_bulk import Done, Message
 from serving.event_sink import LOADS, MOST_WAITING, ProducerSink
 
@@ -27,6 +27,7 @@ class HandProducer:
     defect: Exception | None = None
     loads: list[tuple[Sequence[Message], Done]] = field(default_factory=list)
     came: threading.Event = field(default_factory=threading.Event)
+    missing: set[str] = field(default_factory=set)
 
     def connect(self, topics: Iterable[str]) -> None:
         """Connect, if it is not away."""
@@ -36,10 +37,11 @@ class HandProducer:
             raise UnavailableError("away")
         self.known = True
 
-    def ask(self) -> None:
-        """Return, if it is not away."""
+    def ask(self, topics: Iterable[str]) -> set[str]:
+        """Return which topics are missing, if it is not away."""
         if self.away:
             raise UnavailableError("away")
+        return self.missing & set(topics)
 
     def connected(self, topics: Iterable[str]) -> bool:
         """Return whether the test calls it connected."""
@@ -202,6 +204,22 @@ def test_a_topic_that_is_missing_fails_nobody_who_posts_to_another_and_is_told_o
     with capture_logs() as lines:
         asyncio.run(use())
     assert [(line["event"], line["topic"]) for line in lines] == [("topic_missing", "users")]
+
+
+def test_a_topic_that_nobody_posts_to_is_missed_by_asking_and_told_once() -> None:
+    async def use() -> list[list[str]]:
+        producer = HandProducer()
+        sink, told = ProducerSink(producer), []
+        for missing in ({USERS}, {USERS}, set[str](), {USERS}):
+            producer.missing = missing
+            told.append(await sink.ask())
+        await sink.close()
+        return told
+
+    with capture_logs() as lines:
+        told = asyncio.run(use())
+    assert told == [[no_topic(USERS)], [no_topic(USERS)], [], [no_topic(USERS)]]
+    assert [(line["event"], line["topic"]) for line in lines] == [("topic_missing", USERS)] * 2
 
 
 def test_memory_is_bounded_while_nothing_is_acknowledged() -> None:

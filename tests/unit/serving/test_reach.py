@@ -7,7 +7,7 @@ import pytest
 
 from features.contracts.errors import UnavailableError
 from serving.guard import Guard
-from serving.reach import FRESH_S, Reach
+from serving.reach import FRESH_S, LACKS_EVERY_S, Reach
 
 
 @dataclass
@@ -17,12 +17,14 @@ class Service:
     away: bool = False
     now_s: float = 0.0
     asked_s: list[float] = field(default_factory=list)
+    lacks: list[str] = field(default_factory=list)
 
-    async def ask(self) -> None:
-        """Return if it is there."""
+    async def ask(self) -> list[str]:
+        """Return what it lacks, if it is there."""
         self.asked_s.append(self.now_s)
         if self.away:
             raise UnavailableError("away")
+        return self.lacks
 
     def reach(self) -> Reach:
         """Return what knows of it."""
@@ -71,3 +73,16 @@ def test_what_each_call_shows_is_heard_and_defects_say_nothing() -> None:
         assert reach.well
 
     asyncio.run(use())
+
+
+def test_what_it_lacks_is_noticed_where_all_else_goes_well() -> None:
+    service = Service()
+    reach = service.reach()
+    seen = []
+    for service.now_s in range(25):
+        service.lacks = ["a topic"] if 5 <= service.now_s < 15 else []
+        reach.hear(well=True)
+        asyncio.run(reach.look())
+        seen.append(list(reach.lacks))
+    assert service.asked_s == [0, LACKS_EVERY_S, 2 * LACKS_EVERY_S]
+    assert seen == [[]] * 10 + [["a topic"]] * 10 + [[]] * 5
