@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import structlog
 
-from features.settings import Settings
+from features.settings import Settings, SettingsError
 from serving.accepting import Acceptor, Held
 from serving.app import create_app
 from serving.assemble import assemble
@@ -99,12 +99,25 @@ def serve_with_workers(settings: Settings) -> int:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Return the socket that all workers share: connections that wait in its queue outlive any of them."""
+    """Return the socket that all workers share: connections that wait in its queue outlive any of them.
+
+    Raises
+    ------
+    SettingsError
+        If the server cannot listen there.
+    """
     family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((settings.api_host, settings.api_port))
-    listening.listen(2048)
+    try:
+        listening.bind((settings.api_host, settings.api_port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise SettingsError(
+            f"cannot listen on {settings.api_host}, port {settings.api_port}: {error.strerror}. End what listens "
+            "there, or set MARQUEE_API_HOST and MARQUEE_API_PORT to an address of this machine that is free."
+        ) from error
     listening.setblocking(False)  # noqa: FBT003  # the standard library's
     return listening
 
