@@ -253,15 +253,17 @@ class EventProducer:
         """
         producer, answered = self._connected(), threading.Event()
         cluster = producer._metadata  # noqa: SLF001  # by itself it asks every five minutes
-        # Of all topics from now on: one that is asked for by its name and missing is asked for ten times a second.
+        # Of all topics, this once: one that is asked for by its name and missing is asked for ten times a second.
         cluster.need_all_topic_metadata = True
         try:
             news = cluster.request_update()
+            news.add_both(lambda _: answered.set())
+            if not answered.wait(ANSWER_S) or news.failed():
+                raise UnavailableError(f"Kafka, asking: no broker answers within {ANSWER_S} s")
         except (RuntimeError, ReferenceError) as error:
             raise UnavailableError(f"Kafka, asking: a timeout has closed the producer: {error}") from error
-        news.add_both(lambda _: answered.set())
-        if not answered.wait(ANSWER_S) or news.failed():
-            raise UnavailableError(f"Kafka, asking: no broker answers within {ANSWER_S} s")
+        finally:
+            cluster.need_all_topic_metadata = False
         return {topic for topic in topics if cluster.partitions_for_topic(topic) is None}
 
     def connected(self, topics: Iterable[str]) -> bool:

@@ -10,8 +10,8 @@ LOOK_EVERY_S: Final = 1.0
 """How soon it is noticed that a service is back."""
 FRESH_S: Final = 5.0
 """How long good news is believed: who sends all the time is not asked beside."""
-LACKS_EVERY_S: Final = 10.0
-"""How soon it is noticed what a service lacks that is asked for other things all the time."""
+LACKS_EVERY_S: Final = 60.0
+"""How soon it is noticed what a service lacks that is asked for other things all the time: a large answer."""
 
 
 class Reach:

@@ -79,8 +79,9 @@ def test_what_it_lacks_is_noticed_where_all_else_goes_well() -> None:
     service = Service()
     reach = service.reach()
     seen = []
-    for service.now_s in range(25):
-        service.lacks = ["a topic"] if 5 <= service.now_s < 15 else []
+    for step in range(25):
+        service.now_s = step * LACKS_EVERY_S / 10
+        service.lacks = ["a topic"] if 5 <= step < 15 else []
         reach.hear(well=True)
         asyncio.run(reach.look())
         seen.append(list(reach.lacks))
