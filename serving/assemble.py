@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, cast
 
 from features.catalogue_store import CatalogueStore
+from features.contracts.errors import UnavailableError
 from features.db.connection import AsyncPool, open_pool
 from features.embedding.encoders import load_encoder
 from features.kafka import EventProducer, TopicError
@@ -129,7 +130,7 @@ def assemble(settings: Settings, metrics: Metrics) -> Parts:
         operators=Operators(settings),
         threads=_Threads(),
     )
-    follower = TextFollower(TextStore(pool), current.states, _encoders(settings))
+    follower = TextFollower(TextStore(pool), current.states, encoders_of(settings))
     keeper = Keeper(_slot(settings), base.store, follower, current, metrics)
     impressions, records = Impressions(sink, _kafka_guard(kafka), metrics), _records(base)
     moves, notes = _moves(base, keeper), Notes(audit_of(settings), base.threads.audit, metrics)
@@ -270,12 +271,17 @@ def _slot(settings: Settings) -> BundleSlot:
     return BundleSlot(registry, settings.model_alias, loader, cache, now_us)
 
 
-def _encoders(settings: Settings) -> LoadEncoder:
+def encoders_of(settings: Settings) -> LoadEncoder:
     """Return what gives encoders by digest, kept beside the bundles, where embedders of this machine keep them too."""
     folder = settings.cache_dir / "encoders"
 
     def load(digest: str) -> Encoder:
-        return load_encoder(settings, digest, folder)
+        try:
+            return load_encoder(settings, digest, folder)
+        except OSError as error:  # lists need no encoder: a version serves without, and it is tried again
+            raise UnavailableError(
+                f"encoder {digest}: cannot be kept in {folder}: {error}. Make it writable, with room for the encoder."
+            ) from error
 
     return load
 

@@ -1,6 +1,8 @@
 """A server put together from settings: none of its loops holds up another, and whatever fails, all of it is closed."""
 
 import asyncio
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -9,10 +11,12 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
 from features.audit import AuditEvent
+from features.contracts.errors import UnavailableError
 from features.contracts.moves import Moved
 from features.moves import Moves
 from features.settings import Settings
-from serving.assemble import assemble
+from serving import assemble as assembling
+from serving.assemble import assemble, encoders_of
 from serving.auditing import By
 from serving.event_sink import ProducerSink
 from serving.impressions import Impressions
@@ -22,16 +26,20 @@ from serving.parts import Parts
 from training.bundle.registry import Registry
 
 
-@pytest.fixture
-def parts(tmp_path: Path) -> Parts:
-    """Return the parts of a server to which everything is away."""
-    settings = Settings(
+def settings_of(folder: Path) -> Settings:
+    """Return the settings of a server to which everything is away."""
+    return Settings(
         database_url=SecretStr("postgresql://nobody:x@127.0.0.1:1/nothing"),
         kafka_bootstrap_servers="127.0.0.1:1",
         mlflow_tracking_uri="http://127.0.0.1:1",
-        cache_dir=tmp_path,
+        cache_dir=folder,
     )
-    return assemble(settings, Metrics())
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    """Return its parts."""
+    return assemble(settings_of(tmp_path), Metrics())
 
 
 def test_a_rollback_does_not_wait_for_who_reads_of_moves(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,3 +94,14 @@ def test_whatever_fails_all_is_closed(parts: Parts, monkeypatch: pytest.MonkeyPa
     for asked in (parts.moves.roll_back(By("admin", "r1"), ""), parts.operators.run(lambda _: None, timeout_s=1)):
         with pytest.raises(RuntimeError, match="after shutdown"):
             asyncio.run(asked)
+
+
+def test_an_encoder_that_the_disk_does_not_take_is_away_and_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(assembling, "load_encoder", full)
+    with pytest.raises(UnavailableError, match=f"cannot be kept in {tmp_path / 'encoders'}: .*space.*Make it writable"):
+        encoders_of(settings_of(tmp_path))("5b" * 32)
