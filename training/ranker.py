@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Final
 
@@ -38,7 +39,7 @@ MONOTONE: Final = {
 """Which way a score may go as a feature grows, all else alike."""
 CLOCK: Final = ("hour", "weekday")
 _MOMENTS_FOR_CLOCK: Final = 30
-"""Distinct hours of a week among the moments with which these are many, and such features are learned from."""
+"""Distinct hours of a week that must be among the moments for these features to be learned from."""
 NOTHING: Final = "nothing to learn from"
 """In place of the objective chosen."""
 UNLEARNED: Final = (
@@ -63,7 +64,7 @@ class RankerFit:
     Attributes
     ----------
     ranker
-        Fitted on all groups, as it was validated, or both beside each other.
+        Fitted on all groups, or as it was validated.
     validation
         NDCG@10 on the later slice, by method: "ranker", what it was made of ("lambdarank", "lambdarank + binary" ...),
         each source that offers anything, and "blend"; all fitted on earlier slices only.
@@ -145,8 +146,7 @@ def unlearned(validation: Sequence[Group], budgets: Mapping[str, int]) -> Ranker
 def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:
     """Return the objective, or blend of objectives, that did best on the later slice.
 
-    It is fitted on everything in the end, and where moments are few, what was validated scores beside that; with
-    `refit` False it stays as it was validated.
+    It is fitted on everything in the end, several times; with `refit` False it stays as it was validated.
     """
     settings = config.ranker
     rules = _parameters(config) | column_rules(made)
@@ -177,13 +177,12 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     if refit:
         everything = binned(made.everything(), made.spec, blends[chosen], config.threads)
 
-        def learned_all(name: str, threads: int) -> lgb.Booster:
-            with_threads = rules | {"objective": name, "num_threads": threads}
+        def learned_all(name: str, threads: int, seed: int) -> lgb.Booster:
+            with_threads = rules | {"objective": name, "num_threads": threads, "seed": seed}
             return _train(with_threads, everything[name], None, _last_trees(models[name]))
 
-        fits = [_at_once(learned_all, blends[chosen], config.threads)]
-        if at_few_moments(made):  # what trends at these it knows by heart; what was validated does not
-            fits.append(models)
+        seeds = range(config.seed, config.seed + settings.fits)
+        fits = [_at_once(partial(learned_all, seed=seed), blends[chosen], config.threads) for seed in seeds]
     parts = [(fit[name], 1 / (len(fits) * spread[name])) for fit in fits for name in blends[chosen]]
     ranker = Ranker(tuple(model for model, _ in parts), tuple(share for _, share in parts))
     return RankerFit(ranker, found, chosen, order_by, leads, made.budgets, made.n_rows, made.n_groups, blended[chosen])
@@ -195,18 +194,13 @@ def column_rules(made: RankerData) -> dict[str, object]:
     Hour and weekday are the same for all users of a common moment: where moments are few they would only tell them
     apart, and are left alone.
     """
-    unused = CLOCK if at_few_moments(made) else ()
+    clock = [made.spec.names.index(name) for name in CLOCK if name in made.spec.names]
+    seen = {tuple(group.rows[0, clock].tolist()) for group in made.validation if len(group.rows)}
+    unused = CLOCK if len(seen) < _MOMENTS_FOR_CLOCK else ()
     return {
         "monotone_constraints": [MONOTONE.get(name, 0) for name in made.spec.names],
         "feature_contri": [float(name not in unused) for name in made.spec.names],
     }
-
-
-def at_few_moments(made: RankerData) -> bool:
-    """Return whether the users of the later slice stand at a few common moments, by hour and weekday."""
-    clock = [made.spec.names.index(name) for name in CLOCK if name in made.spec.names]
-    seen = {tuple(group.rows[0, clock].tolist()) for group in made.validation if len(group.rows)}
-    return bool(clock) and len(seen) < _MOMENTS_FOR_CLOCK
 
 
 def _at_once(fit: Callable[[str, int], lgb.Booster], objectives: Sequence[str], threads: int) -> dict[str, lgb.Booster]:
