@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Final
 
@@ -146,7 +145,7 @@ def unlearned(validation: Sequence[Group], budgets: Mapping[str, int]) -> Ranker
 def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:
     """Return the objective, or blend of objectives, that did best on the later slice.
 
-    It is fitted on everything in the end, several times; with `refit` False it stays as it was validated.
+    It is fitted on everything in the end; with `refit` False it stays as it was validated.
     """
     settings = config.ranker
     rules = _parameters(config) | column_rules(made)
@@ -173,18 +172,16 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     order_by = unless_led({name: values[name] for name in (RANKER, *orders)}, RANKER, REFIT_GAIN)
     leads = {name: lead_over(values[RANKER], values[name], REFIT_GAIN) for name in orders}
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
-    fits = [models]
+    best = models
     if refit:
         everything = binned(made.everything(), made.spec, blends[chosen], config.threads)
 
-        def learned_all(name: str, threads: int, seed: int) -> lgb.Booster:
-            with_threads = rules | {"objective": name, "num_threads": threads, "seed": seed}
+        def learned_all(name: str, threads: int) -> lgb.Booster:
+            with_threads = rules | {"objective": name, "num_threads": threads}
             return _train(with_threads, everything[name], None, _last_trees(models[name]))
 
-        seeds = range(config.seed, config.seed + settings.fits)
-        fits = [_at_once(partial(learned_all, seed=seed), blends[chosen], config.threads) for seed in seeds]
-    parts = [(fit[name], 1 / (len(fits) * spread[name])) for fit in fits for name in blends[chosen]]
-    ranker = Ranker(tuple(model for model, _ in parts), tuple(share for _, share in parts))
+        best = _at_once(learned_all, blends[chosen], config.threads)
+    ranker = Ranker(tuple(best[name] for name in blends[chosen]), tuple(1 / spread[name] for name in blends[chosen]))
     return RankerFit(ranker, found, chosen, order_by, leads, made.budgets, made.n_rows, made.n_groups, blended[chosen])
 
 
