@@ -249,22 +249,29 @@ class Recommender:
         if order_by == RANKER and not in_time:
             return self._ordered(ask, found, BLEND), RANKER_LATE
         known = self._ordered(ask, found, order_by)
-        every = replace(known, scores=self._moved_down(ask, known.candidates, known.scores))
+        every = replace(known, scores=self._moved_down(ask, known.candidates, known.scores, known.rows))
         if self._offers_fresh:
             every = merged(every, self._fresh(ask, known.scores, order_by, cold=cold))
         return every, NO_HISTORY if cold else None
 
     def _moved_down(
-        self, ask: "_Ask", items: npt.NDArray[np.int32], scores: npt.NDArray[np.float64]
+        self,
+        ask: "_Ask",
+        items: npt.NDArray[np.int32],
+        scores: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float64]:
-        """Return scores of candidates, those lower whose texts read like what the user disliked.
+        """Return scores of candidates, those lower whose texts read like what the user disliked, as their rows tell.
 
         What rankers learn of dislikes is that people dislike what is nearly to their taste. Who says so wants less of
         it all the same.
         """
         if self.content is None or not self._minds(ask.who):
             return scores
-        near = nearness_to_disliked(self.content, ask.who, items)
+        if len(rows):
+            near: npt.NDArray[np.float32] | None = np.nan_to_num(rows[:, _NEAR_DISLIKED])
+        else:
+            near = nearness_to_disliked(self.content, ask.who, items)
         return scores if near is None else moved_down(scores, near, self.plan.dislike)
 
     def _minds(self, user: User) -> bool:
@@ -292,12 +299,12 @@ class Recommender:
         unmet = np.ones(len(found.items), dtype=bool)
         ask.lap("retrieve")
         if cold or (how is None and order_by != RANKER):  # ranks say where they stand
-            scores = self._moved_down(ask, found.items, self._scores(ask, found, _NO_ROWS, order_by))
+            scores = self._moved_down(ask, found.items, self._scores(ask, found, _NO_ROWS, order_by), _NO_ROWS)
             return Trace(found.items, _NO_ROWS, found.ranks, scores, unmet, order_by)
         rows = self._rows_of_unmet(ask, found)
         ranker = self.fresh_ranker
         own = order_scores(found.ranks, BLEND) if ranker is None else own_scores(ranker, rows, how)
-        scores = placed(self._moved_down(ask, found.items, own), known, how)
+        scores = placed(self._moved_down(ask, found.items, own, rows), known, how)
         ask.lap("rank")
         rows = rows if order_by == RANKER else _NO_ROWS
         return Trace(found.items, rows, found.ranks, scores, unmet, order_by)

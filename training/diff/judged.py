@@ -18,13 +18,14 @@ from training.evaluation.popularity import ItemPopularity
 from training.evaluation.resampling import FEWEST_USERS, estimate_all
 from training.evaluation.segments import by_history_length, light_and_heavy
 from training.frames import Loaded
+from training.gating.verdicts import Sampling
 from training.judging import judged_after, read_by
 from training.lists import recommend_all
 from training.metrics import Estimate, Floats, hits, ndcg, per_user
 
 MOST_USERS: Final = 2_000
-_RESAMPLES: Final = 2_000
-"""As the gate's file has them: of the same users both then tell the same interval."""
+_RESAMPLES: Final = Sampling().resamples
+"""As the gate's: of the same users both then tell the same interval."""
 _PARTS: Final = ("first", "second", "difference")
 
 
