@@ -31,11 +31,12 @@ class Held(set[Any]):
         super().__init__()
         self._board = board
         self._place = place
-        self._coming = 0
+        self._coming: set[Any] = set()
         self.open = False
 
     def add(self, connection: Any) -> None:
-        """Keep a connection."""
+        """Keep a connection, which may have been expected."""
+        self._coming.discard(connection)
         super().add(connection)
         self._show()
 
@@ -47,11 +48,16 @@ class Held(set[Any]):
     @property
     def count(self) -> int:
         """Return how many connections are this worker's."""
-        return len(self) + self._coming
+        return len(self) + len(self._coming)
 
-    def expect(self, coming: int) -> None:
-        """Say how many were accepted and are not among the connections yet."""
-        self._coming = coming
+    def expect(self, connection: Any) -> None:
+        """Count a connection that was accepted and is not among them yet."""
+        self._coming.add(connection)
+        self._show()
+
+    def forgo(self, connection: Any) -> None:
+        """Expect a connection no longer, whether it came or not."""
+        self._coming.discard(connection)
         self._show()
 
     def open_up(self) -> None:
@@ -140,12 +146,10 @@ class Acceptor:
             self._rest(NO_ROOM_S)
             return False
         connection.setblocking(False)  # noqa: FBT003  # the standard library's
-        task = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, connection))
+        protocol = self._factory()
+        self._held.expect(protocol)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: protocol, connection))
         self._begun.add(task)
-        self._held.expect(len(self._begun))
-        task.add_done_callback(self._accepted)
+        task.add_done_callback(lambda _: self._held.forgo(protocol))
+        task.add_done_callback(self._begun.discard)
         return True
-
-    def _accepted(self, task: asyncio.Task[Any]) -> None:
-        self._begun.discard(task)
-        self._held.expect(len(self._begun))
