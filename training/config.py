@@ -15,7 +15,8 @@ class RankerConfig:
     """LightGBM's settings; trees are added until a later slice stops improving.
 
     `objectives` are tried, and blended, on that slice. `rows` bounds what is learned from in all: of candidates that
-    were not liked as many are kept as fit in.
+    were not liked as many are kept as fit in. `fits` is how many models of each objective serve, of a seed each: what one
+    draws (rows and columns of its trees) is chance, of which their sum holds less.
     """
 
     objectives: tuple[str, ...] = ("lambdarank", "binary")
@@ -29,6 +30,7 @@ class RankerConfig:
     feature_fraction: float = 0.5
     users_per_slice: int = 4_000
     rows: int = 800_000
+    fits: int = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Final
+from itertools import combinations, repeat
+from typing import Final, TypeVar
 
 import lightgbm as lgb
 import numpy as np
@@ -25,6 +25,7 @@ from training.ranker_data import RankerData, binned, ranker_data
 log = structlog.get_logger(__name__)
 
 Floats = npt.NDArray[np.float64]
+Fit = TypeVar("Fit")
 
 MONOTONE: Final = {
     "item_rating": 1,
@@ -145,7 +146,7 @@ def unlearned(validation: Sequence[Group], budgets: Mapping[str, int]) -> Ranker
 def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> RankerFit:
     """Return the objective, or blend of objectives, that did best on the later slice.
 
-    It is fitted on everything in the end; with `refit` False it stays as it was validated.
+    It is fitted on everything in the end, several times; with `refit` False it stays as it was validated.
     """
     settings = config.ranker
     rules = _parameters(config) | column_rules(made)
@@ -156,7 +157,7 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
         with_threads = rules | {"objective": name, "num_threads": threads}
         return _train(with_threads, *data[name], settings.trees, settings.patience)
 
-    models = _at_once(learned, settings.objectives, config.threads)
+    models = dict(zip(settings.objectives, _side_by_side(learned, settings.objectives, config.threads), strict=True))
     scores = {name: _all_scores(model, made.validation, config.threads) for name, model in models.items()}
     spread = {name: max(float(np.concatenate(found).std()), 1e-9) for name, found in scores.items()}
     blends = {_AND.join(blend): blend for blend in _blends(settings.objectives)}
@@ -172,16 +173,12 @@ def fit_on(made: RankerData, config: TrainingConfig, *, refit: bool = True) -> R
     order_by = unless_led({name: values[name] for name in (RANKER, *orders)}, RANKER, REFIT_GAIN)
     leads = {name: lead_over(values[RANKER], values[name], REFIT_GAIN) for name in orders}
     found = {name: float(entry.mean()) if len(entry) else 0.0 for name, entry in values.items()}
-    best = models
+    fits = [models]
     if refit:
-        everything = binned(made.everything(), made.spec, blends[chosen], config.threads)
-
-        def learned_all(name: str, threads: int) -> lgb.Booster:
-            with_threads = rules | {"objective": name, "num_threads": threads}
-            return _train(with_threads, everything[name], None, _last_trees(models[name]))
-
-        best = _at_once(learned_all, blends[chosen], config.threads)
-    ranker = Ranker(tuple(best[name] for name in blends[chosen]), tuple(1 / spread[name] for name in blends[chosen]))
+        trees = {name: _last_trees(models[name]) for name in blends[chosen]}
+        fits = _last_fits(made, trees, rules, config)
+    parts = [(fit[name], 1 / (len(fits) * spread[name])) for fit in fits for name in blends[chosen]]
+    ranker = Ranker(tuple(model for model, _ in parts), tuple(share for _, share in parts))
     return RankerFit(ranker, found, chosen, order_by, leads, made.budgets, made.n_rows, made.n_groups, blended[chosen])
 
 
@@ -200,14 +197,35 @@ def column_rules(made: RankerData) -> dict[str, object]:
     }
 
 
-def _at_once(fit: Callable[[str, int], lgb.Booster], objectives: Sequence[str], threads: int) -> dict[str, lgb.Booster]:
-    """Return a model of each objective, fitted side by side: threads of one fit wait for each other at every leaf.
+def _last_fits(
+    made: RankerData, trees: Mapping[str, int], rules: Mapping[str, object], config: TrainingConfig
+) -> list[dict[str, lgb.Booster]]:
+    """Return models of so many trees of each objective, fitted on everything, for each of the last fits' seeds.
+
+    Those of many trees begin first, so that what is left in the end is short.
+    """
+    seeds = range(config.seed, config.seed + config.ranker.fits)
+    order = [(name, seed) for name in sorted(trees, key=lambda name: -trees[name]) for seed in seeds]
+    copies = binned(made.everything(), made.spec, [name for name, _ in order], config.threads)
+    data = dict(zip(order, copies, strict=True))
+
+    def learned(fit: tuple[str, int], threads: int) -> lgb.Booster:
+        name, seed = fit
+        with_threads = dict(rules) | {"objective": name, "num_threads": threads, "seed": seed}
+        return _train(with_threads, data.pop(fit), None, trees[name])  # whose bins are of no more use
+
+    models = dict(zip(order, _side_by_side(learned, order, config.threads), strict=True))
+    return [{name: models[name, seed] for name in trees} for seed in seeds]
+
+
+def _side_by_side(learn: Callable[[Fit, int], lgb.Booster], fits: Sequence[Fit], threads: int) -> list[lgb.Booster]:
+    """Return a model of each fit, several at a time: threads of one fit wait for each other at every leaf.
 
     What is fitted does not depend on the number of threads, which each fit is told.
     """
-    of_each = [max(threads // len(objectives), 1)] * len(objectives)
-    with ThreadPoolExecutor(min(threads, len(objectives))) as pool:
-        return dict(zip(objectives, pool.map(fit, objectives, of_each), strict=True))
+    at_once = min(threads, len(fits))
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(learn, fits, repeat(threads // at_once)))
 
 
 def _train(
@@ -220,7 +238,6 @@ def _train(
         num_boost_round=trees,
         valid_sets=None if stop is None else [stop],
         callbacks=None if stop is None else [lgb.early_stopping(patience, verbose=False)],
-        keep_training_booster=True,
     )
 
 

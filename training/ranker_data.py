@@ -62,8 +62,8 @@ class RankerData:
         """
         if missing := [name for name in objectives if name not in self._binned]:
             learned = binned(self.earlier, self.spec, missing, threads)
-            stop = binned(self.later, self.spec, missing, threads, reference=learned[missing[0]])
-            self._binned.update({name: (learned[name], stop[name]) for name in missing})
+            stop = binned(self.later, self.spec, missing, threads, reference=learned[0])
+            self._binned.update(zip(missing, zip(learned, stop, strict=True), strict=True))
         return {name: self._binned[name] for name in objectives}
 
     def everything(self) -> GroupFile:
@@ -121,8 +121,8 @@ def binned(
     objectives: Sequence[str],
     threads: int,
     reference: lgb.Dataset | None = None,
-) -> dict[str, lgb.Dataset]:
-    """Return groups as each objective reads them: bins are made once, and copied in a twentieth of the time."""
+) -> list[lgb.Dataset]:
+    """Return groups for each fit as its objective reads them: bins are made once, copied in a twentieth of the time."""
     grade = levels(groups.gain)
     made = lgb.Dataset(
         RowBatches(groups),
@@ -132,11 +132,11 @@ def binned(
         reference=reference,
         params={"feature_pre_filter": False, "num_threads": threads, "verbose": -1},
     ).construct()
-    copies = {
-        name: made.subset(np.arange(len(grade))).construct()  # type: ignore[arg-type]  # takes arrays
-        for name in objectives[1:]
-    }
-    return {name: _labelled(data, name, grade, reference) for name, data in {objectives[0]: made, **copies}.items()}
+    copies = [
+        made.subset(np.arange(len(grade))).construct()  # type: ignore[arg-type]  # takes arrays
+        for _ in objectives[1:]
+    ]
+    return [_labelled(data, name, grade, reference) for name, data in zip(objectives, (made, *copies), strict=True)]
 
 
 def _labelled(

@@ -148,10 +148,23 @@ def test_rankers_fitted_side_by_side_are_those_fitted_one_by_one() -> None:
     fits = [
         fit_ranker(slices.earlier, slices.later, replace(SMALL, threads=threads), slices.budgets) for threads in (1, 2)
     ]
-    assert len(fits[0].ranker.models) == 2
+    assert len(fits[0].ranker.models) == 2 * SMALL.ranker.fits
     assert fits[0].validation == fits[1].validation
     rows = np.concatenate([group.rows for group in slices.later])
     np.testing.assert_array_equal(fits[0].ranker.scores(rows), fits[1].ranker.scores(rows))
+
+
+def test_what_serves_is_the_mean_of_fits_that_drew_other_rows_and_columns() -> None:
+    slices = make_slices(TRAINING, position_moments(INTERACTIONS, 0.2, 2), SMALL)
+    one, three = (
+        fit_ranker(slices.earlier, slices.later, config, slices.budgets).ranker
+        for config in (replace(SMALL, ranker=replace(SMALL.ranker, fits=fits)) for fits in (1, 3))
+    )
+    rows = np.concatenate([group.rows for group in slices.later])
+    of_each = [Ranker(three.models[start : start + 2], one.shares).scores(rows) for start in (0, 2, 4)]
+    np.testing.assert_array_equal(of_each[0], one.scores(rows))
+    assert len({tuple(scores.tolist()) for scores in of_each}) == 3
+    np.testing.assert_allclose(three.scores(rows), np.mean(of_each, axis=0))
 
 
 def test_likes_that_were_all_taken_back_are_refused_as_none() -> None:
