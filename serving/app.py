@@ -82,6 +82,7 @@ def create_app(parts: Parts, *, body_timeout_s: float = BODY_TIMEOUT_S) -> FastA
         ],
     )
     app.state.turning_away = TurningAway(limits[LISTS], parts.metrics.limits.shed.labels(LISTS).inc)
+    app.state.count_unread = parts.metrics.http.unread
     admin = require_role(Role.ADMIN, parts.admin_token)
     sees = may_see(Role.ADMIN, parts.admin_token)
     checkup = Checkup(parts.current, parts.store, parts.store_guard, parts.kafka, parts.keeper.slot)

@@ -30,6 +30,10 @@ class RefusedError(MarqueeError):
     """A version must not be served; the message says why."""
 
 
+class DiskError(UnavailableError):
+    """The registry answered, but what it has cannot be kept: a disk is full, or may not be written."""
+
+
 class BundleLoader:
     """Opens bundles of registered versions, trusting nothing that was not verified.
 
@@ -81,7 +85,7 @@ class BundleLoader:
         RefusedError
             If the version cannot be trusted or does not work.
         UnavailableError
-            If the registry or the disk is in the way; trying again may succeed.
+            If the registry is in the way or, as a `DiskError`, the disk; trying again may succeed.
         """
         digest = _digest_of(version)
         with self._told_of(version):
@@ -136,9 +140,7 @@ class BundleLoader:
         except MarqueeError as error:
             raise RefusedError(f"version {version.version}: {error}") from error
         except OSError as error:
-            raise UnavailableError(
-                f"version {version.version}: cannot be kept in {self._cache.folder}: {error}"
-            ) from error
+            raise DiskError(f"version {version.version}: cannot be kept in {self._cache.folder}: {error}") from error
 
     def _try_out(self, files: Path, version: RegisteredVersion, digest: str) -> None:
         try:

@@ -10,7 +10,7 @@ import structlog
 
 from features.contracts.errors import MarqueeError, UnavailableError
 from serving.bundle_cache import BundleCache, LastGood
-from serving.bundle_loader import BundleLoader, RefusedError
+from serving.bundle_loader import BundleLoader, DiskError, RefusedError
 from serving.clock import Clock
 from serving.seams import Model, VersionSource
 from training.bundle.versions import ALIAS_PREVIOUS, RegisteredVersion, RegistryError
@@ -72,7 +72,8 @@ class BundleSlot:
     source
         The registry.
     alias
-        The alias to follow; `pointed` is the version that it pointed to when it was looked at last, served or not.
+        The alias to follow; `pointed` is the version that it pointed to when it was looked at last, served or not, and
+        `reached` whether the registry answered then; None until the first look has ended.
     loader, cache
         Open bundles, and keep them.
     clock
@@ -87,7 +88,7 @@ class BundleSlot:
         self.refusal: Refusal | None = None
         self.away: str | None = None
         self.pointed: str | None = None
-        self._looked = False
+        self.reached: bool | None = None
         self._heard: str | None = None
         self._not_replaced: LastGood | None = None
         self._unfit: str | None = None
@@ -96,11 +97,6 @@ class BundleSlot:
         self._cache = cache
         self._clock = clock
         self._pause = _Pause()
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the registry answered when it was looked at last; None until the first look has ended."""
-        return self.away is None if self._looked else None
 
     def hears_news(self) -> bool:
         """Return whether another process of this machine has just gone over to other bytes: a reason to look at once.
@@ -135,13 +131,13 @@ class BundleSlot:
         try:
             look = self._follow(insist=insist)
         except UnavailableError as error:
-            self.away, self._looked = str(error), True
+            self.away, self.reached = str(error), isinstance(error, DiskError)
             self._pause = self._pause.longer(self._clock())
             return self._of_others() or Look(Outcome.AWAY, reason=self.away)
         except RegistryError as error:
             # The registry answers, but has no such version: as bad as one that must not be served.
             look = self._refused(Refusal(_UNKNOWN, None, str(error), self._clock()))
-        self.away, self._looked = None, True
+        self.away, self.reached = None, True
         self._pause = _Pause()
         return look
 

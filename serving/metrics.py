@@ -70,6 +70,10 @@ class RequestSeries:
             timer = self._timers[route] = self.latency.labels(route)
         timer.observe(took_s)
 
+    def unread(self, status: int) -> None:
+        """Count a request that was refused before its head was read: nothing else is known of it."""
+        self.requests.labels("unknown", "unread", str(status)).inc()
+
 
 class TextSeries:
     """What can be searched, and how long it takes."""

@@ -11,6 +11,8 @@ from serving.middleware import request_id_of
 from serving.problems import MEDIA_TYPE, problem_document
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from serving.turning_away import TurningAway
 
 HEAD_TIMEOUT_S: Final = 10.0
@@ -68,7 +70,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._answered: RequestResponseCycle | None = None
         self._in_message = False
         self.leaving = False
-        self._turning_away: TurningAway | None = getattr(getattr(self.app, "state", None), "turning_away", None)
+        state = getattr(self.app, "state", None)
+        self._turning_away: TurningAway | None = getattr(state, "turning_away", None)
+        self._count_unread: Callable[[int], None] | None = getattr(state, "count_unread", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for a request."""
@@ -101,6 +105,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watch()
 
     def _end_with(self, status: HTTPStatus, detail: str) -> None:
+        if self._count_unread is not None:
+            self._count_unread(int(status))
         self.transport.write(_refusal_of(status, detail))
         self.transport.close()
 

@@ -161,8 +161,10 @@ class TextFollower:
             warm(encoder)
             return _Loaded(digest, encoder, None, self._clock_s())
         except MarqueeError as error:
-            log.warning("encoder_unavailable", encoder=digest, error=str(error))
-            return _Loaded(digest, None, str(error), self._clock_s())
+            found, before = _Loaded(digest, None, str(error), self._clock_s()), self._kept
+            if before is None or (before.digest, before.fault) != (found.digest, found.fault):  # said once
+                log.warning("encoder_unavailable", encoder=digest, error=found.fault)
+            return found
 
     async def _whole(self, texts: Texts) -> Texts:
         """Return the texts with all that was embedded since the bundle, and what it lacks of the time before."""

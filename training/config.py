@@ -15,8 +15,8 @@ class RankerConfig:
     """LightGBM's settings; trees are added until a later slice stops improving.
 
     `objectives` are tried, and blended, on that slice. `rows` bounds what is learned from in all: of candidates that
-    were not liked as many are kept as fit in. `fits` models of each objective serve, of a seed each: what one draws, rows
-    and columns of its trees, is chance, of which their sum holds less.
+    were not liked as many are kept as fit in. `fits` models of each objective serve, of a seed each: what one draws, be
+    it rows or columns of its trees, is chance, of which their sum holds less.
     """
 
     objectives: tuple[str, ...] = ("lambdarank", "binary")

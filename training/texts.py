@@ -1,6 +1,7 @@
 """Texts of items as training reads them: documents of a catalogue file, their content vectors, who is near whom."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,8 @@ AUTHOR_NAMES: Final = ("author", "authors")
 EXACT_PAIRS: Final = 2.5e9
 """Pairs of items up to which all are compared; above it, those in near cells of an inverted file."""
 _PROBED: Final = 16
+_SEARCHED: Final = 512
+"""Items whose nearest ones are searched for at once."""
 _LOT: Final = 1_000
 """Documents that are embedded at once."""
 
@@ -160,11 +163,31 @@ def nearest_texts(vectors: Vectors) -> NeighbourTable:
     if len(some) < 2:
         return NeighbourTable.from_matrix(sparse.csr_matrix((n_items, n_items), dtype=np.float32))
     rows = np.ascontiguousarray(vectors[some], dtype=np.float32)
-    near, place = _searcher(rows).search(rows, min(MAX_NEIGHBOURS + 1, len(some)))  # each is its own nearest
+    near, place = _search(_searcher(rows), rows, min(MAX_NEIGHBOURS + 1, len(some)))  # each is its own nearest
     found = place.ravel() >= 0
     owner = np.repeat(some, place.shape[1])[found]
     entries = (near.ravel()[found], (owner, some[place.ravel()[found]]))
     return NeighbourTable.from_matrix(sparse.coo_matrix(entries, shape=(n_items, n_items)).tocsr())
+
+
+def _search(index: faiss.Index, rows: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return similarities and places of each row's nearest rows, (n, k) each, whatever the number of threads.
+
+    By matrix products, a seventh of the time that FAISS takes for one row after the other. How these round depends on
+    how many rows are multiplied at once, so that a lot of rows is what one thread does at a time.
+    """
+    lots = [rows[start : start + _SEARCHED] for start in range(0, len(rows), _SEARCHED)]
+    one_by_one = faiss.cvar.distance_compute_blas_threshold
+    faiss.cvar.distance_compute_blas_threshold = 1
+    try:
+        with ThreadPoolExecutor(
+            faiss.omp_get_max_threads(), initializer=faiss.omp_set_num_threads, initargs=(1,)
+        ) as pool:
+            found = list(pool.map(lambda lot: index.search(lot, k), lots))
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = one_by_one
+    near, place = zip(*found, strict=True)
+    return np.concatenate(near), np.concatenate(place)
 
 
 def _searcher(rows: npt.NDArray[np.float32]) -> faiss.Index:

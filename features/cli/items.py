@@ -24,6 +24,10 @@ app = typer.Typer(no_args_is_help=True, help="The catalogue: list, get, create, 
 
 DELIVERY_S = 60.0
 SEARCH_S = 10.0
+_MOST_TOLD: Final = 20_000
+"""Bytes of a refusal that are read."""
+_MOST_QUOTED: Final = 2_000
+"""Characters that are quoted of one that is no problem document."""
 MAX_K: Final = 500
 """As the API has it."""
 
@@ -208,11 +212,29 @@ def _post(path: str, body: dict[str, Any]) -> Any:
         with urlopen(request, timeout=SEARCH_S) as response:  # noqa: S310
             return msgspec.json.decode(response.read())
     except HTTPError as error:
-        said = error.read(2_000).decode("utf-8", "replace")
         kind = UnavailableError if error.code >= 500 else ContractError
-        raise kind(f"POST {address}: status {error.code}: {said}") from error
+        raise kind(f"POST {address}: status {error.code}: {_told(error.read(_MOST_TOLD))}") from error
     except (URLError, OSError) as error:
         raise UnavailableError(f"POST {address}: {error}; MARQUEE_API_URL says where the API is") from error
+
+
+class _Fault(msgspec.Struct):
+    path: str
+    message: str
+
+
+class _Problem(msgspec.Struct):
+    detail: str
+    errors: list[_Fault] | None = None
+
+
+def _told(answer: bytes) -> str:
+    """Return what a refusal says: the words of a problem document, or, of somebody else's, all of it."""
+    try:
+        problem = msgspec.json.decode(answer, type=_Problem)
+    except UNREADABLE:
+        return answer.decode("utf-8", "replace")[:_MOST_QUOTED]
+    return "; ".join([problem.detail, *(f"{fault.path} {fault.message}" for fault in problem.errors or ())])
 
 
 def _whole(row: tuple[Any, ...] | None, item_id: str) -> dict[str, Any]:

@@ -119,9 +119,9 @@ def fit(
 
 def _first(connection: Connection, texts: int, *, at_once: bool) -> str | None:
     if texts >= FIRST_TEXTS or (texts and at_once):
-        return f"there are {texts} texts and no encoder"
+        return f"no encoder yet, texts to fit one on: {texts}"
     if texts and queries.quiet_for(connection) > QUIET:
-        return f"there are {texts} texts and no encoder, and no more have come"
+        return f"no encoder yet, texts to fit one on: {texts}, and no more have come"
     return None
 
 

@@ -281,6 +281,11 @@ def test_answers_of_another_form_are_no_answers(answer: bytes) -> None:
         try:
             with pytest.raises(UnavailableError, match="no usable answer"):
                 Registry(f"http://127.0.0.1:{server.server_port}", "marquee").by_alias("champion")
+            with (
+                AliasClient(f"http://127.0.0.1:{server.server_port}", "marquee") as client,
+                pytest.raises(UnavailableError, match="no usable answer"),
+            ):
+                client.aliases()
         finally:
             server.shutdown()
             thread.join()

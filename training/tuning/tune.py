@@ -145,8 +145,9 @@ def origin_of(training: Training, config: TrainingConfig, trials: int) -> str:
     known, categories, facts = training.interactions, training.categories, training.facts
     digest = hashlib.sha256(msgspec.json.encode((config.parameters(), categories.names)))
     of_catalogue = (categories.offsets, categories.index, facts.price, facts.year)
-    of_texts = () if training.texts is None else (training.texts.vectors,)
-    for array in (known.user, known.item, known.at_us, known.weight, known.rating, *of_catalogue, *of_texts):
+    told = (None if training.texts is None else training.texts.vectors, training.came_at)
+    of_rows = (known.user, known.item, known.at_us, known.weight, known.rating)
+    for array in (*of_rows, *of_catalogue, *(entry for entry in told if entry is not None)):
         digest.update(array.tobytes())
     return f"{trials} trials on {len(known)} interactions until {training.until_us}, {digest.hexdigest()[:16]}"
 

@@ -1,5 +1,7 @@
 """Items are read from a file as its lines say them."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import msgspec
@@ -98,3 +100,32 @@ def test_an_empty_id_is_refused_and_a_missing_one_made(monkeypatch: pytest.Monke
     assert not published
     made = CliRunner().invoke(app, ["items", "create", "--title", "t"])
     assert [event.item_id for event in published if isinstance(event, Item)] == made.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b'{"detail":"1 value is malformed","errors":[{"path":"query","message":"is empty"}]}', "query is empty"),
+        (b'{"detail":"there is no encoder yet","instance":"/"}', "there is no encoder yet"),
+        (b"<h1>502 Bad Gateway</h1>", "<h1>502 Bad Gateway</h1>"),
+    ],
+)
+def test_a_refused_search_says_why_in_words(answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the base class looks for this name
+            self.send_response(422)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        monkeypatch.setenv("MARQUEE_API_URL", f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(ContractError, match="status 422") as refused:
+            items.search("")
+        thread.join()
+    assert str(refused.value).endswith(said)

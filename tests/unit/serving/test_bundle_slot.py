@@ -253,6 +253,20 @@ def test_while_the_registry_is_away_it_is_asked_less_often(shelf: Shelf, hand: H
     assert slot.reached
 
 
+def test_a_full_disk_is_not_told_as_a_registry_that_is_away(
+    shelf: Shelf, new_slot: NewSlot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(version: str, folder: Path) -> Path:
+        raise OSError(errno.ENOSPC, f"no room in {folder} for version {version}")
+
+    slot = new_slot()
+    shelf.put("1")
+    monkeypatch.setattr(shelf, "download", full)
+    assert follow(slot) is Outcome.AWAY
+    assert "no room" in str(slot.away)
+    assert slot.reached
+
+
 def test_a_clock_set_back_does_not_stretch_the_pause(shelf: Shelf, hand: Hand, new_slot: NewSlot) -> None:
     slot = new_slot()
     shelf.put("1")

@@ -150,6 +150,8 @@ def test_what_is_no_http_is_refused_with_an_id_of_its_own(port: int) -> None:
         assert f"x-request-id: {request_id}".encode() in top.split(b"\r\n")
         found.add(request_id)
     assert len(found) == 2
+    text = httpx.get(f"http://{LOOPBACK}:{port}/metrics").text
+    assert 'marquee_http_requests_total{method="unknown",route="unread",status="400"} 2.0' in text
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -71,8 +71,9 @@ def test_nor_do_searches_by_another_catalogue_go_on() -> None:
         replace(known, categories=replace(known.categories, names=("a", "b", "c", "d"))),
         replace(known, facts=ItemFacts.unknown(len(known.interactions.items))),
         replace(known, texts=make_texts()),
+        replace(known, came_at=np.full(len(known.interactions.items), "2026-01-01", "datetime64[us]")),
     ]
-    assert len({origin_of(training, CONFIG, 6) for training in (known, *others)}) == 4
+    assert len({origin_of(training, CONFIG, 6) for training in (known, *others)}) == 5
 
 
 def test_a_search_of_another_length_does_not_go_on_with_trials_on_other_candidates(tmp_path: Path) -> None:
