@@ -123,7 +123,8 @@ def test_a_refused_search_says_why_in_words(answer: bytes, said: str, monkeypatc
 
     with HTTPServer(("127.0.0.1", 0), Refusing) as server:
         monkeypatch.setenv("MARQUEE_API_URL", f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.handle_request)
+        monkeypatch.setenv("MARQUEE_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nothing")
+        thread = threading.Thread(target=server.handle_request, daemon=True)
         thread.start()
         with pytest.raises(ContractError, match="status 422") as refused:
             items.search("")
