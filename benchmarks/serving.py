@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.bare_parts import BareParts, bare_parts_ms
-from benchmarks.bundles import LARGE_LEAVES, bundle_of, digest_of, serve_from_disk
+from benchmarks.bundles import RANKER_CONFIG, bundle_of, digest_of, serve_from_disk
 from benchmarks.click_to_answer import click_to_answer
 from benchmarks.filling import fill, made_up_histories
 from benchmarks.http_load import Load, load_of, post
@@ -31,6 +31,7 @@ from features.settings import Settings
 from ops.local.ports import LOOPBACK, free_port
 from tests.support.serving import NOWHERE, Api
 from training.bundle.bundle import Bundle
+from training.bundle.ranker import Ranker
 from training.bundle.read import open_bundle
 
 mpl.use("Agg")
@@ -109,7 +110,7 @@ def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any
         unchanged = load_of(port, stand.requests(AGAIN), connections=1, seconds=ALONE_S)
     bare_ms, in_turn_ms = sum(bare.values()), sum(in_turn.values())
     found = {
-        "ranker": {"trees": 0 if opened.parts.ranker is None else opened.parts.ranker.n_trees, "leaves": LARGE_LEAVES},
+        "ranker": _size(opened.parts.ranker),
         "alone": alone,
         "bare_parts_ms": bare,
         "bare_together_ms": round(bare_ms, 2),
@@ -122,6 +123,14 @@ def _one_worker(settings: Settings, bundle: Path, n_users: int) -> dict[str, Any
     }
     print(f"serving, one worker: {found}", flush=True)
     return found
+
+
+def _size(ranker: Ranker | None) -> dict[str, int]:
+    return {
+        "models": 0 if ranker is None else len(ranker.models),
+        "trees": 0 if ranker is None else ranker.n_trees,
+        "leaves": RANKER_CONFIG.leaves,
+    }
 
 
 def _round(stand: Stand, bundle: Bundle, answer: dict[str, Any]) -> tuple[dict[str, float], BareParts]:

@@ -44,10 +44,10 @@ def _knee(steps: list[dict[str, Any]]) -> list[str]:
 
 def _sizes(found: dict[str, Any]) -> str:
     scale = "" if found["scale"] == 1 else f" (a trial at scale {found['scale']:g})"
-    trees = found["one_worker"]["ranker"]["trees"]
+    ranker = found["one_worker"]["ranker"]
     return (
         f"{found['items']:,} items, {found['users']:,} users, {found['interactions']:,} interactions{scale}; "
-        f"a ranker of {trees} trees."
+        f"a ranker of {ranker['trees']} trees in {ranker['models']} models, {ranker['leaves']} leaves each."
     )
 
 

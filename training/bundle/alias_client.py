@@ -151,9 +151,7 @@ class AliasClient:
         try:
             response = self._session.request(method, f"{self._uri}{_PATH}/{path}", timeout=_TIMEOUT_S, **given)
             if response.ok:
-                return msgspec.json.decode(
-                    response.content, type=form, strict=False
-                )  # numbers of versions may be either
+                return msgspec.json.decode(response.content, type=form, strict=False)  # times may come as text
             refused = msgspec.json.decode(response.content, type=_Refused)
         except (requests.RequestException, msgspec.MsgspecError) as error:
             raise refusal(subject, None, error) from error
