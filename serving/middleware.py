@@ -1,8 +1,8 @@
 """What every request passes, as plain ASGI: a request id, metrics, limits of bodies."""
 
 import asyncio
+import os
 import re
-import uuid
 from time import perf_counter
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -20,7 +20,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 def request_id_of(given: str) -> str:
     """Return the caller's own id of a request where it is well-formed, else a new one."""
-    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 class RequestIdMiddleware:

@@ -1,6 +1,7 @@
 """uvicorn's reading of HTTP: limits on heads, refusals before they are read, and an end that no client notices."""
 
 import asyncio
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,6 +70,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._answered: RequestResponseCycle | None = None
         self._in_message = False
+        self._refused_at_s = -math.inf
         self.leaving = False
         state = getattr(self.app, "state", None)
         self._turning_away: TurningAway | None = getattr(state, "turning_away", None)
@@ -96,9 +98,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end_with(*_LARGE_HEAD)
             return
         if self._awaits_request and self._turning_away is not None:
-            refusal = self._turning_away.refusal(data, self.loop)
+            refusal = self._turning_away.refusal(data, self.loop, self.server_state.default_headers)
             if refusal is not None:
-                self._refuse(*refusal)
+                self._refuse(refusal)
                 return
         super().data_received(data)
         self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
@@ -110,14 +112,26 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(_refusal_of(status, detail))
         self.transport.close()
 
-    def _refuse(self, head: bytes, body: bytes) -> None:
+    def _refuse(self, answer: bytes) -> None:
         """Answer a request of which nobody else has heard, and wait for the next one."""
-        date = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
-        self.transport.write(b"%b%b\r\n%b" % (head, date, body))
-        self._in_head = False
-        self._watch()
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self.transport.write(answer)
+        if self._in_head:
+            self._in_head = False
+            self._watch()
+        self._refused_at_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._keep_alive(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close, unless a request was refused meanwhile, for which no timer was set anew."""
+        left_s = self._refused_at_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._keep_alive(left_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _keep_alive(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""

@@ -26,6 +26,7 @@ _OPERATORS: Final = (
     *(*_USERS, *_MODELS, *_TRAIN),
 )
 LIST_PATHS: Final = ("/api/v1/recommend", "/api/v1/recs", "/recommend", _ITEMS, "/api/v1/onboarding")
+_OF_USER: Final = "/api/v1/recommend/"
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 BUSY: Final = "the server has as many requests under way as it can answer in time; try again soon"
@@ -63,8 +64,10 @@ def kind_of(method: str, path: str) -> str | None:
     >>> kind_of("POST", "/api/v1/models/rollback"), kind_of("DELETE", "/api/v1/users/u")
     ('operators', 'operators')
     """
-    # What is open to everybody must not take the places of operators.
     reads = method in _READING
+    if reads and path.startswith(_OF_USER):  # what is asked most, and refused most
+        return LISTS
+    # What is open to everybody must not take the places of operators.
     if reads and _is_below(path, _MODELS):
         return VERSIONS
     if _is_below(path, _POSTED) or (not reads and method != "DELETE" and _is_below(path, _USERS)):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,10 @@ from tests.support.serving_parts import bench
 LIST = b"GET /api/v1/recommend/u%20%C3%A9?k=3 HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n"
 
 
+KEEP_ALIVE_S = 2
+"""Of the server under test; seconds."""
+
+
 @dataclass
 class Full:
     """A running server that has no room for lists until a flight ends."""
@@ -36,7 +41,9 @@ def full(tmp_path_factory: pytest.TempPathFactory, wait_until: WaitUntil) -> Ite
     with bench(tmp_path_factory.mktemp("full")) as parts:
         parts.registry.publish()
         app, port = create_app(parts.parts), free_port()
-        server = uvicorn.Server(configure(app, LOOPBACK, port))
+        config = configure(app, LOOPBACK, port)
+        config.timeout_keep_alive = KEEP_ALIVE_S
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:
@@ -94,6 +101,15 @@ def test_probes_pass_on_the_connection_of_one_who_was_refused_and_each_refusal_i
         assert shed() == before + 20
 
 
+def test_a_connection_stays_while_its_requests_are_refused_and_ends_when_nothing_comes_any_more(full: Full) -> None:
+    with socket.create_connection((LOOPBACK, full.port), timeout=10) as connection:
+        begun = time.monotonic()
+        while time.monotonic() < begun + 2 * KEEP_ALIVE_S:
+            assert ask(connection, LIST)[0] == 503
+            time.sleep(KEEP_ALIVE_S / 10)
+        assert connection.recv(1) == b""
+
+
 def test_a_body_that_was_left_behind_is_no_request(full: Full) -> None:
     body = LIST.ljust(200)
     head = b"POST /api/v1/recommend HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -124,12 +140,12 @@ def test_a_body_that_was_left_behind_is_no_request(full: Full) -> None:
     ],
 )
 def test_what_is_odd_or_no_list_goes_the_long_way(data: bytes) -> None:
-    async def use() -> list[bytes] | None:
+    async def use() -> bytes | None:
         limit = FlightLimit(1.0, lowest=0, first=None, highest=0)
         away = TurningAway(limit, lambda: None)
         loop = asyncio.get_running_loop()
-        assert away.refusal(LIST, loop) is not None
-        return away.refusal(data, loop)
+        assert away.refusal(LIST, loop, ()) is not None
+        return away.refusal(data, loop, ())
 
     assert asyncio.run(use()) is None
 
@@ -137,8 +153,8 @@ def test_what_is_odd_or_no_list_goes_the_long_way(data: bytes) -> None:
 def test_of_all_that_come_together_no_more_go_on_than_there_is_room_for() -> None:
     async def use() -> list[bool]:
         away, loop = TurningAway(FlightLimit(1.0, lowest=2, highest=2), lambda: None), asyncio.get_running_loop()
-        refused = [away.refusal(LIST, loop) is not None for _ in range(3)]
+        refused = [away.refusal(LIST, loop, ()) is not None for _ in range(3)]
         await asyncio.sleep(0)  # nobody began: what came was no list after all
-        return [*refused, away.refusal(LIST, loop) is not None]
+        return [*refused, away.refusal(LIST, loop, ()) is not None]
 
     assert asyncio.run(use()) == [False, False, True, False]
