@@ -20,9 +20,9 @@ from serving.seams import EventSink
 QUEUE_LIMIT: Final = 10_000
 BATCH: Final = 500
 GATHER_S: Final = 0.25
-"""How long impressions gather before they leave together: nobody waits for them, and each departure costs the client's
-thread milliseconds, however little it holds (a tenth of a core of each worker at 0.05 s). A process that is killed takes
-as much of them with it."""
+"""How long impressions gather before they leave together: nobody waits for them, and each departure costs the
+client's thread milliseconds, however little it holds (a tenth of a core of each worker at 0.05 s). A process that is
+killed takes as much of them with it."""
 
 
 def impression_of(ask: Ask, listed: Listed, *, recommendation_id: str, event_id: str, as_of_us: int) -> Impression:

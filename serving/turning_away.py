@@ -1,8 +1,8 @@
 """Refuses lists that would only wait by the bytes of their requests: before a parser, a task or an app sees them.
 
-Far beyond what a server can answer most requests are refused, and what that costs is taken from the lists. So it is done
-by the bytes of a request, and in few steps: each finds the processor's caches full of something else. What it costs is
-measured by `benchmarks.serving_cpu`.
+Far beyond what a server can answer most requests are refused, and what that costs is taken from the lists. So it is
+done by the bytes of a request, and in few steps: each finds the processor's caches full of something else. What it
+costs is measured by `benchmarks.serving_cpu`.
 """
 
 import asyncio
