@@ -2,8 +2,8 @@
 
 One thread over raw sockets. It shares the machine with what it measures, so that it must be lean: `epoll` knows which
 of hundreds of connections have something; `select` waits for it alone, as timeouts of `epoll` are whole milliseconds;
-and it looks up a few times a millisecond at most, however much comes and goes, because each look takes a processor from
-the server. What waits for a look counts as time that the server took.
+and it looks up once in a millisecond at most, however much comes and goes, because each look takes a processor from the
+server, in the midst of a list. What waits for a look counts as time that the server took.
 """
 
 import pickle
@@ -25,7 +25,7 @@ PATIENCE_S: Final = 20.0
 """After this an answer is not waited for any more."""
 LOOK_EVERY_S: Final = 0.05
 READ_BYTES: Final = 1 << 18
-GAP_S: Final = 0.0005
+GAP_S: Final = 0.001
 """At least so long from one look to the next."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _LENGTH: Final = b"\r\ncontent-length:"
